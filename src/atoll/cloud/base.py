@@ -1,0 +1,306 @@
+"""The ports: what Atoll asks of a cloud, and nothing more.
+
+Rules that hold for every cloud, and that the contract tests hold each of them to:
+
+* **Owners.** Whatever is made carries ``owner``, the key of the resource that it is made for
+  (``share/<id>``, ``share_server/<id>``, …), and the deployment's tag. A ``create_*`` call first
+  looks for what an earlier call with the same owner (and the same kind of thing) made and returns
+  that, so a lost answer or a killed worker never leaves a double.
+* **Settled.** A call returns when what it asked for is true (volume available, attached, gone …) or
+  raises; the one exception is ``create_instance``, which returns while the instance still boots.
+* **Absent is fine** for every delete, detach and disconnect.
+* **Lists** hold only this deployment's things: they are the leak audit.
+* Sizes are in GiB, times in seconds, ids are the cloud's own strings. Calls may be made from many
+  threads at once.
+* Errors are ``CloudUnavailable`` (try again), ``CloudNotFound``, ``OutOfCapacity``, ``VolumeInUse``
+  or plain ``CloudError``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from atoll.guest.base import Guest
+
+InstanceStatus = Literal["building", "active", "stopped", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a service instance is and who may log in; handed to it by config drive or NoCloud."""
+
+    user: str
+    authorized_key: str
+    host_key: str = field(repr=False)
+    """Private host key, OpenSSH format; made by us so that it can be pinned."""
+    host_key_public: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to log in to a service instance: needed for every channel to it."""
+
+    user: str
+    address: str
+    private_key: str = field(repr=False)
+    host_key_public: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """A service instance to be made."""
+
+    owner: str
+    name: str
+    image_id: str
+    port_ids: tuple[str, ...]
+    identity: Identity
+    vcpus: int = 1
+    memory_mib: int = 512
+    availability_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A service instance as the cloud sees it."""
+
+    id: str
+    owner: str
+    name: str
+    status: InstanceStatus
+    fault: str = ""
+    """The cloud's own words when ``status`` is ``error``."""
+    port_ids: tuple[str, ...] = ()
+    volume_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A block volume. Inside an instance its disk's serial is its id (decision 6)."""
+
+    id: str
+    owner: str
+    size_gib: int
+    instance_id: str | None = None
+    """Where it is attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSnapshot:
+    """A point-in-time copy of a volume; ``size_gib`` is the volume's size at that time."""
+
+    id: str
+    owner: str
+    volume_id: str
+    size_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Where volumes come from, with true numbers (GiB)."""
+
+    name: str
+    total_gib: float
+    free_gib: float
+    allocated_gib: float
+    """Sum of the sizes promised to volumes; more than ``total_gib`` when over-subscribed."""
+    thin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """An address range of a network."""
+
+    id: str
+    network_id: str
+    cidr: str
+    gateway: str | None = None
+    ip_version: Literal[4, 6] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A layer-2 network with its subnets."""
+
+    id: str
+    owner: str
+    name: str
+    subnets: tuple[Subnet, ...]
+    mtu: int = 1500
+    type: str = "flat"
+    segmentation_id: int | None = None
+    device: str = ""
+    """The host's bridge, where the cloud has one to show (``local``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A network interface's place in a network: its addresses outlive any instance."""
+
+    id: str
+    owner: str
+    network_id: str
+    mac: str
+    addresses: tuple[str, ...]
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A service image that the cloud can boot."""
+
+    id: str
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``atoll doctor``."""
+
+    check: str
+    ok: bool
+    detail: str
+    todo: str = ""
+    """What to do about it, when not ``ok``."""
+
+
+class Compute(Protocol):
+    """Instances, and what is plugged into them."""
+
+    def create_instance(self, spec: InstanceSpec) -> Instance:
+        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+
+    def wait_for_instance(self, instance_id: str, deadline: float) -> Instance:
+        """Return when it is active; raise ``CloudError`` with the fault if it fails."""
+
+    def get_instance(self, instance_id: str) -> Instance | None:
+        """The instance, or None when it is gone."""
+
+    def list_instances(self) -> list[Instance]:
+        """All instances of this deployment."""
+
+    def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
+        """Reset it (or press its power button); also starts a stopped one."""
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Plug a volume in. ``VolumeInUse`` if another instance has it."""
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Unplug a volume; returns when the instance has let go of it."""
+
+    def attach_port(self, instance_id: str, port_id: str) -> None:
+        """Plug a port into a running instance (warm instances)."""
+
+    def console(self, instance_id: str) -> str:
+        """The last lines of its serial console, for messages about a failed boot."""
+
+
+class Volumes(Protocol):
+    """Block storage."""
+
+    def create_volume(
+        self,
+        owner: str,
+        size_gib: int,
+        *,
+        snapshot_id: str | None = None,
+        volume_type: str = "",
+        availability_zone: str = "",
+    ) -> Volume:
+        """Make a blank volume, or one with a snapshot's content, at least as large."""
+
+    def get_volume(self, volume_id: str) -> Volume | None:
+        """The volume, or None when it is gone."""
+
+    def find_volume(self, owner: str) -> Volume | None:
+        """What ``create_volume`` made for this owner: used where its id was never written down."""
+
+    def list_volumes(self) -> list[Volume]:
+        """All volumes of this deployment."""
+
+    def extend_volume(self, volume_id: str, size_gib: int) -> None:
+        """Grow it, online when attached; a volume that is already that large is left alone."""
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+
+    def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
+        """Copy the volume as it is now, attached or not."""
+
+    def get_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
+        """The snapshot, or None when it is gone."""
+
+    def find_snapshot(self, owner: str) -> VolumeSnapshot | None:
+        """What ``create_snapshot`` made for this owner."""
+
+    def list_snapshots(self) -> list[VolumeSnapshot]:
+        """All volume snapshots of this deployment."""
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Destroy it; volumes made from it stay usable."""
+
+    def pools(self) -> list[Pool]:
+        """Capacity as it is."""
+
+
+class Networks(Protocol):
+    """Networks and ports."""
+
+    def service_network(self) -> Network:
+        """The management network between Atoll and its instances; made when missing."""
+
+    def create_network(self, owner: str, cidr: str = "") -> Network:
+        """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
+
+    def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
+        """A network by id, also one that isn't ours; None when absent (or lacks that subnet)."""
+
+    def list_networks(self) -> list[Network]:
+        """All networks of this deployment, the service network included."""
+
+    def delete_network(self, network_id: str) -> None:
+        """Remove a network of this deployment; one that isn't ours is left alone."""
+
+    def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
+        """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
+
+    def get_port(self, port_id: str) -> Port | None:
+        """The port, or None when it is gone."""
+
+    def list_ports(self) -> list[Port]:
+        """All ports of this deployment."""
+
+    def delete_port(self, port_id: str) -> None:
+        """Give the address back."""
+
+
+class Images(Protocol):
+    """Service images."""
+
+    def service_image(self) -> Image:
+        """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
+
+
+class Cloud(Protocol):
+    """One cloud, bound to one deployment."""
+
+    name: str
+    compute: Compute
+    volumes: Volumes
+    networks: Networks
+    images: Images
+
+    def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
+        """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+
+    def check(self) -> list[Finding]:
+        """What ``atoll doctor`` says about this cloud."""
+
+    def close(self) -> None:
+        """Let go of connections; everything that was made goes on."""

@@ -1,0 +1,182 @@
+"""Every error that Atoll raises on purpose.
+
+    AtollError
+    ├── ConfigurationError            the operator's settings are wrong
+    ├── Invalid                       the caller's wish is malformed or impossible      (400)
+    │   └── QuotaExceeded             more than the project may have                    (413)
+    ├── NotFound                      no such thing, or not the caller's                (404)
+    ├── Conflict                      not in the thing's present state                  (409)
+    ├── Forbidden                     policy says no                                    (403)
+    ├── CloudError                    the cloud refused or failed: terminal for a try
+    │   ├── CloudUnavailable          no answer, or "later": try again
+    │   ├── CloudNotFound             the thing is gone
+    │   ├── OutOfCapacity             no room or no quota in the cloud
+    │   └── VolumeInUse               still attached somewhere
+    ├── GuestError                    the guest agent refused or failed
+    │   ├── GuestUnreachable          no channel, or no answer in time: try again
+    │   ├── StaleFence                a newer operation has been here: stop
+    │   └── DeviceNotBlank            mkfs refused: the device carries a signature
+    ├── ShareBackendException         the driver could not do it (the contract's name)
+    │   ├── ServiceInstanceException  a service instance could not be set up
+    │   ├── ServiceInstanceUnavailable  it exists but does not serve
+    │   ├── InvalidShareAccess        an access rule that this protocol can't have
+    │   ├── InvalidShareAccessLevel   a level that this protocol can't have
+    │   └── ShareShrinkingPossibleDataLoss
+    └── OperationError
+        ├── LeaseLost                 another worker has taken this operation over
+        └── Postponed                 not a failure: wait for another resource first
+
+A class's docstring is its message when none is given; ``hint`` says what to do about it.
+``retryable`` says whether the same operation may succeed later without anybody's help.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AtollError(Exception):
+    """Something went wrong in Atoll."""
+
+    hint: str = ""
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        if hint is not None:
+            self.hint = hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigurationError(AtollError):
+    """The configuration is wrong."""
+
+    hint = "Run 'atoll doctor' to see every finding."
+
+
+# --- what a caller of the API meets -----------------------------------------------------------
+
+
+class Invalid(AtollError):
+    """The request can't be carried out as it is."""
+
+
+class QuotaExceeded(Invalid):
+    """The project's quota does not allow this."""
+
+    hint = "Delete something, or ask the administrator for a larger quota."
+
+
+class NotFound(AtollError):
+    """There is no such resource."""
+
+
+class Conflict(AtollError):
+    """The resource is not in a state that allows this."""
+
+
+class Forbidden(AtollError):
+    """Policy does not allow this."""
+
+
+# --- clouds -----------------------------------------------------------------------------------
+
+
+class CloudError(AtollError):
+    """The cloud refused or failed."""
+
+
+class CloudUnavailable(CloudError):
+    """The cloud does not answer at the moment."""
+
+    retryable = True
+
+
+class CloudNotFound(CloudError):
+    """The cloud has no such thing (any more)."""
+
+
+class OutOfCapacity(CloudError):
+    """The cloud has no room left for this."""
+
+    hint = "Free some space, or ask the administrator to add capacity."
+
+
+class VolumeInUse(CloudError):
+    """The volume is still attached to an instance."""
+
+    retryable = True
+
+
+# --- the guest agent --------------------------------------------------------------------------
+
+
+class GuestError(AtollError):
+    """The guest agent could not do what it was asked."""
+
+
+class GuestUnreachable(GuestError):
+    """The service instance does not answer."""
+
+    hint = "It is replaced by itself when it stays away; 'atoll doctor' shows why."
+    retryable = True
+
+
+class StaleFence(GuestError):
+    """A newer operation has already acted on this share."""
+
+
+class DeviceNotBlank(GuestError):
+    """The volume carries a file system or other signature, so it was not formatted."""
+
+
+# --- the driver (names as in the contract) ----------------------------------------------------
+
+
+class ShareBackendException(AtollError):
+    """The share could not be served."""
+
+
+class ServiceInstanceException(ShareBackendException):
+    """The service instance could not be set up."""
+
+
+class ServiceInstanceUnavailable(ShareBackendException):
+    """The service instance exists but does not serve."""
+
+    retryable = True
+
+
+class InvalidShareAccess(ShareBackendException):
+    """This protocol has no access rules of this type."""
+
+
+class InvalidShareAccessLevel(ShareBackendException):
+    """This protocol has no such access level."""
+
+
+class ShareShrinkingPossibleDataLoss(ShareBackendException):
+    """The share holds more than the new size."""
+
+
+# --- operations -------------------------------------------------------------------------------
+
+
+class OperationError(AtollError):
+    """The operation can't go on."""
+
+
+class LeaseLost(OperationError):
+    """Another worker has taken this operation over."""
+
+
+class Postponed(OperationError):
+    """The operation waits for another resource."""
+
+    def __init__(self, message: str | None = None, *, waits_for: str, hint: str | None = None):
+        super().__init__(message, hint=hint)
+        self.waits_for = waits_for
+        """Key of the resource, e.g. ``share_server/<id>``, whose next settled operation wakes us."""

@@ -1,0 +1,131 @@
+"""The port to a service instance's guest agent: verbs that take wanted state, nothing else.
+
+The wire is newline-delimited JSON over the agent's stdin and stdout. First the agent says
+``{"hello": {"protocol": 1, "boot_id": "..."}}``; then requests
+``{"id": 7, "verb": "apply_share", "fence": 12, "deadline": 30.0, "args": {...}}`` are answered in
+any order by ``{"id": 7, "result": {...}}`` or ``{"id": 7, "error": {"code": "...", "message":
+"..."}}``. Verbs that change a share carry the fence of the operation behind them; the agent keeps
+the highest it has seen for each share and refuses older ones (``StaleFence``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+AccessLevel = Literal["rw", "ro"]
+Squash = Literal["root_squash", "no_root_squash", "all_squash"]
+FileSystem = Literal["ext4", "xfs"]
+ShareProtocol = Literal["NFS", "CIFS"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRule:
+    """One client that may mount: ``to`` is an IP address, a CIDR or (CIFS) a user name."""
+
+    type: Literal["ip", "user"]
+    to: str
+    level: AccessLevel
+
+
+@dataclass(frozen=True, slots=True)
+class WantedShare:
+    """All that the agent must know of a share to serve it. Applying it twice changes nothing."""
+
+    share_id: str
+    serial: str
+    """The volume's id; the device is found by it (decision 6)."""
+    file_system: FileSystem
+    may_format: bool
+    """mkfs is allowed, on a device without any signature; never on a clone or at a repair."""
+    path: str
+    """Mount point, e.g. ``/shares/<share id>``; also what clients mount."""
+    protocol: ShareProtocol
+    fsid: str
+    """UUID that NFS file handles carry: stable for the share's life, never a clone parent's."""
+    rules: tuple[ExportRule, ...] = ()
+    squash: Squash = "root_squash"
+    name: str = ""
+    """CIFS share name; empty means the last part of ``path``."""
+    exported: bool = True
+    """False keeps the file system mounted but no client let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedShare:
+    """What the agent found or made true."""
+
+    size_bytes: int
+    used_bytes: int
+    formatted: bool
+    rejected_rules: dict[str, str] = field(default_factory=dict)
+    """``rule.to`` of rules that the server software refused, with its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareUsage:
+    """Size of a share's file system, as ``df`` has it, in bytes."""
+
+    share_id: str
+    size_bytes: int
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServedShare:
+    """One share as the instance really has it at this moment."""
+
+    share_id: str
+    mounted: bool
+    exported: bool
+    fence: int
+    rules_digest: str
+    """``digest(rules, squash)`` of what is exported; compared instead of long rule lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the instance is."""
+
+    boot_id: str
+    nfs_running: bool
+    smb_running: bool
+    uptime_seconds: float
+    shares: tuple[ServedShare, ...] = ()
+
+
+class Guest(Protocol):
+    """A service instance's agent. Deadlines are in seconds.
+
+    Every call raises ``GuestUnreachable`` when the instance does not answer in time,
+    ``StaleFence`` for an out-dated operation and ``GuestError`` when the agent failed.
+    """
+
+    def apply_share(
+        self, wanted: WantedShare, *, fence: int, deadline: float = 60
+    ) -> AppliedShare:
+        """Find the device, format it if allowed, mount, grow to the device's size, export.
+
+        Adds rules before it removes any; a client that stays allowed is never cut.
+        Raises ``DeviceNotBlank`` where formatting would be needed but isn't safe.
+        """
+
+    def remove_share(
+        self, share_id: str, path: str, *, fence: int, deadline: float = 60
+    ) -> None:
+        """Unexport, drop clients' state, unmount, forget. Absent is fine."""
+
+    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+        """Freeze the file system; thawed by itself after ``seconds`` or when the channel ends."""
+
+    def thaw_share(self, share_id: str, path: str) -> None:
+        """Undo ``freeze_share``. Not frozen is fine. Raises if the freeze had already ended."""
+
+    def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
+        """Sizes of all shares, one round trip."""
+
+    def health(self, *, deadline: float = 10) -> Health:
+        """What the instance really serves, one round trip."""
+
+    def close(self) -> None:
+        """End the channel; the instance goes on serving."""
