@@ -1,0 +1,208 @@
+"""Settings: one TOML file, checked when a program starts.
+
+The file is ``/etc/atoll/atoll.toml``, or what ``--config`` or ``ATOLL_CONFIG`` names. Every option
+can be overridden by an environment variable, ``ATOLL_<SECTION>__<OPTION>``. Options mean what the
+options of the same name mean in Manila; where ours differ, they have other names.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from atoll.errors import ConfigurationError
+
+DEFAULT_FILE = Path("/etc/atoll/atoll.toml")
+
+Seconds = Annotated[float, Field(gt=0)]
+GiB = Annotated[int, Field(gt=0)]
+Limit = Annotated[int, Field(ge=-1)]
+
+
+class Section(BaseModel):
+    """A table of the file; unknown options are errors, so that a typo is not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Api(Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8786
+    threads: Annotated[int, Field(gt=0)] = 8
+    processes: Annotated[int, Field(gt=0)] = 1
+    auth_strategy: Literal["token", "none"] = "token"
+    public_url: str = ""
+    """What links show, where a proxy stands in front; empty takes it from the request."""
+    osapi_max_limit: Annotated[int, Field(gt=0)] = 1000
+    max_request_bytes: Annotated[int, Field(gt=0)] = 112 * 1024
+    policy_file: Path | None = None
+    """oslo.policy overrides (YAML)."""
+
+
+class DatabaseSettings(Section):
+    """Where the rows are."""
+
+    url: str = ""
+    """``postgresql+psycopg://…``; empty means SQLite in the state directory."""
+
+
+class Worker(Section):
+    """The process that does the work."""
+
+    threads: Annotated[int, Field(gt=0)] = 32
+    lease: Seconds = 30
+    """A dead worker's operations are taken over after this many seconds."""
+    reconcile_interval: Seconds = 60
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where the worker serves /metrics on loopback; 0 means not at all."""
+
+
+class Driver(Section):
+    """The generic driver and its service instances."""
+
+    share_backend_name: str = "generic"
+    enabled_share_protocols: tuple[Literal["NFS", "CIFS"], ...] = ("NFS", "CIFS")
+    default_share_type: str = "default"
+    storage_availability_zone: str = "nova"
+    share_mount_path: str = "/shares"
+    share_volume_fstype: Literal["ext4", "xfs"] = "ext4"
+    volume_name_template: str = "manila-share-%s"
+    volume_snapshot_name_template: str = "manila-snapshot-%s"
+    service_instance_user: str = "atoll"
+    service_instance_name_template: str = "atoll-%s"
+    max_time_to_build_instance: Seconds = 300
+    max_time_to_attach: Seconds = 120
+    max_time_to_create_volume: Seconds = 180
+    max_time_to_extend_volume: Seconds = 180
+    max_shares_per_share_server: Annotated[int, Field(gt=0)] = 60
+    freeze_seconds: Seconds = 30
+    """A frozen file system thaws by itself after this many seconds."""
+    unused_share_server_cleanup_interval: Seconds = 600
+    """A share server without shares is removed after this many seconds."""
+    warm_service_instances: Annotated[int, Field(ge=0)] = 0
+    """How many instances wait, booted, for the next share network."""
+    replace_dead_after: Seconds = 60
+    """An instance that has not answered for this many seconds is rebooted, then replaced."""
+
+
+class Local(Section):
+    """The cloud ``local``: this machine."""
+
+    libvirt_uri: str = ""
+    """Empty: the machine's libvirt daemon, or one of our own where none runs."""
+    service_image: Path | None = None
+    """Empty: what ``atoll image build`` made."""
+    service_network_cidr: str = "10.254.0.0/24"
+    share_network_pool: str = "10.88.0.0/16"
+    share_network_prefix: Annotated[int, Field(ge=8, le=30)] = 24
+    acceleration: Literal["auto", "kvm", "tcg"] = "auto"
+    vcpus: Annotated[int, Field(gt=0)] = 1
+    memory_mib: Annotated[int, Field(ge=256)] = 512
+    reserved_gib: Annotated[float, Field(ge=0)] = 2
+    """Room that stays free on the host's disk."""
+    max_over_subscription_ratio: Annotated[float, Field(ge=1)] = 20
+
+
+class Memory(Section):
+    """The simulated cloud ``memory``."""
+
+    boot_seconds: Annotated[float, Field(ge=0)] = 0
+    capacity_gib: GiB = 1_000_000
+
+
+class Quota(Section):
+    """Default limits of a project; -1 means none."""
+
+    shares: Limit = 50
+    gigabytes: Limit = 1000
+    snapshots: Limit = 50
+    snapshot_gigabytes: Limit = 1000
+    share_networks: Limit = 10
+    per_share_gigabytes: Limit = -1
+
+
+class Log(Section):
+    """Structured logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can choose."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ATOLL_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    state_dir: Path = Path("/var/lib/atoll")
+    """Everything that Atoll writes is below this directory."""
+    host: str = Field(default_factory=socket.gethostname)
+    """This controller's name in services and share hosts."""
+    cloud: Literal["local", "memory"] = "local"
+    api: Api = Api()
+    database: DatabaseSettings = DatabaseSettings()
+    worker: Worker = Worker()
+    driver: Driver = Driver()
+    local: Local = Local()
+    memory: Memory = Memory()
+    quota: Quota = Quota()
+    log: Log = Log()
+
+    @cached_property
+    def database_url(self) -> str:
+        """Where the rows are; SQLite in the state directory unless configured."""
+        return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
+
+    @property
+    def backend_host(self) -> str:
+        """``host`` of shares and share servers, ``<controller>@<cloud>``."""
+        return f"{self.host}@{self.cloud}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the file."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=_file_in_use)
+        return init_settings, env_settings, toml
+
+
+_file_in_use: Path | None = None
+
+
+def load(file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings. Raises ``ConfigurationError`` that lists every mistake at once."""
+    global _file_in_use
+    chosen = file or Path(os.environ.get("ATOLL_CONFIG", DEFAULT_FILE))
+    if file is not None and not file.exists():
+        raise ConfigurationError(f"The configuration file {file} does not exist.")
+    _file_in_use = chosen if chosen.exists() else None
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        mistakes = "; ".join(
+            f"{'.'.join(map(str, mistake['loc'])) or 'file'}: {mistake['msg']}"
+            for mistake in error.errors()
+        )
+        raise ConfigurationError(f"In {chosen}: {mistakes}.") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{chosen} is not valid TOML: {error}.") from error
