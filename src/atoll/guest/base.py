@@ -42,8 +42,14 @@ class WantedShare:
     """Mount point, e.g. ``/shares/<share id>``; also what clients mount."""
     protocol: ShareProtocol
     fsid: str
-    """UUID that NFS file handles carry: stable for the share's life, never a clone parent's."""
-    rules: tuple[ExportRule, ...] = ()
+    """UUID that NFS file handles carry: stable for the share's life, never a clone parent's.
+
+    A file system that carries another UUID (a clone has its parent's) is given this one before it
+    is mounted, so that two of them fit into one instance.
+    """
+    rules: tuple[ExportRule, ...] | None = ()
+    """The whole wanted set, most specific first. None leaves the exports (rules, squash and
+    ``exported``) exactly as they are, for a caller that only grows or mounts the share."""
     squash: Squash = "root_squash"
     name: str = ""
     """CIFS share name; empty means the last part of ``path``."""
