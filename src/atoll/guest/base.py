@@ -10,6 +10,9 @@ the highest it has seen for each share and refuses older ones (``StaleFence``).
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -98,6 +101,12 @@ class Health:
     smb_running: bool
     uptime_seconds: float
     shares: tuple[ServedShare, ...] = ()
+
+
+def digest(rules: Iterable[ExportRule], squash: Squash) -> str:
+    """What is exported, in short: the same for the same rules in any order."""
+    lines = sorted([rule.type, rule.to, rule.level] for rule in rules)
+    return hashlib.sha256(json.dumps([squash, lines]).encode()).hexdigest()
 
 
 class Guest(Protocol):
