@@ -1,0 +1,255 @@
+"""The way to the database: SQLite (one machine) or PostgreSQL (many), behind one small class.
+
+``with database.begin() as connection`` is a write transaction, ``with database.read()`` sees one
+snapshot and writes nothing. On SQLite a write transaction is BEGIN IMMEDIATE, one at a time, so
+whatever it read stays true until it commits; on PostgreSQL it is READ COMMITTED and takes row
+locks where it matters.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Float, create_engine, event, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from atoll.errors import ConfigurationError
+
+BUSY_TIMEOUT = 15.0
+"""Seconds that a SQLite writer waits for another process's write transaction."""
+
+_AFTER_COMMIT = "atoll.after_commit"
+
+
+class database_clock(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+    """Seconds since the epoch by the database's clock, inside a statement."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(database_clock, "postgresql")
+def _clock_postgresql(element: database_clock, compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+@compiles(database_clock, "sqlite")
+def _clock_sqlite(element: database_clock, compiler: SQLCompiler, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+_NOW = select(database_clock())
+_PROJECT_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 0))")
+
+
+def utcnow_text() -> str:
+    """Now, as the ``*_at`` columns hold it: UTC, ISO 8601, microseconds, no zone."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a database error may go away without anybody's help (away, locked, deadlock)."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+
+
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
+    """Have ``call`` called once ``connection``'s transaction (of ``begin``) has committed.
+
+    Asking again for an equal call changes nothing. The call must be quick and must not raise.
+    """
+    calls: list[Callable[[], None]] = connection.info.setdefault(_AFTER_COMMIT, [])
+    if call not in calls:
+        calls.append(call)
+
+
+def project_lock(connection: Connection, project_id: str) -> None:
+    """Make this transaction the only one that counts and changes what ``project_id`` uses.
+
+    Nothing to do on SQLite: there a write transaction is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_PROJECT_LOCK, {"project": project_id})
+
+
+class _Write:
+    """A write transaction: commits at the end of the block, rolls back if it raised."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        self._database._writer_enters()
+        try:
+            self._connection = connection = self._database._writer.connect()
+            connection.begin()
+        except BaseException:
+            self._database._writer_leaves()
+            if self._connection is not None:
+                self._connection.close()
+            raise
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        connection = self._connection
+        assert connection is not None
+        calls: list[Callable[[], None]] = []
+        try:
+            if kind is None:
+                connection.commit()
+                calls = connection.info.get(_AFTER_COMMIT, calls)
+        finally:
+            with suppress(DBAPIError):  # a lost connection has no info any more
+                connection.info.pop(_AFTER_COMMIT, None)
+            connection.close()
+            self._database._writer_leaves()
+        for call in calls:
+            call()
+
+
+class Database:
+    """One database, for all threads of this process.
+
+    ``url`` is ``sqlite:///path`` or ``postgresql+psycopg://…`` (plain ``postgresql://`` will do);
+    ``connections`` is how many threads may use it at once before one waits for another.
+    """
+
+    def __init__(self, url: str, *, connections: int = 40) -> None:
+        self.url: URL = make_url(url)
+        self.is_sqlite: bool = self.url.get_backend_name() == "sqlite"
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        if self.is_sqlite:
+            _make_private_file(self.url)
+        self.engine: Engine = create_engine(
+            self.url,
+            pool_size=connections,
+            max_overflow=10,
+            pool_use_lifo=True,  # few connections stay warm; the rest are hardly touched
+            pool_pre_ping=not self.is_sqlite,
+            json_serializer=_json_text,
+            json_deserializer=msgspec.json.decode,
+        )
+        self._reader, self._writer = self.engine.execution_options(), self.engine
+        self._write_lock: threading.Lock | None = None
+        self._write_owner: int | None = None
+        if self.is_sqlite:
+            self._set_up_sqlite()
+        else:
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        _forget_after_fork(self)
+
+    def begin(self) -> _Write:
+        """Open a write transaction: ``with database.begin() as connection``."""
+        return _Write(self)
+
+    def read(self) -> Connection:
+        """Open a reading transaction, which sees one snapshot: ``with database.read() as …``."""
+        return self._reader.connect()
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since the epoch by the database's clock (on SQLite: this machine's)."""
+        if self.is_sqlite:
+            return time.time()
+        return connection.execute(_NOW).scalar_one()
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self.engine.dispose()
+
+    def _set_up_sqlite(self) -> None:
+        self._reader, self._writer = self.engine.execution_options(), self.engine.execution_options()
+        self._write_lock = threading.Lock()
+
+        @event.listens_for(self.engine, "connect")
+        def _connect(raw: Any, _: Any) -> None:
+            raw.isolation_level = None  # the driver must not begin transactions by itself
+            raw.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+            raw.execute("PRAGMA journal_mode = WAL")
+            # FULL: what was answered with "accepted" survives a power cut. One fsync a
+            # transaction (0.3 ms on a common SSD); NORMAL would lose the last ones.
+            raw.execute("PRAGMA synchronous = FULL")
+            raw.execute("PRAGMA foreign_keys = ON")
+
+        @event.listens_for(self._reader, "begin")
+        def _begin_read(connection: Connection) -> None:
+            _raw(connection).execute("BEGIN")
+
+        @event.listens_for(self._writer, "begin")
+        def _begin_write(connection: Connection) -> None:
+            try:
+                _raw(connection).execute("BEGIN IMMEDIATE")
+            except connection.dialect.loaded_dbapi.OperationalError as error:
+                raise OperationalError("BEGIN IMMEDIATE", {}, error) from error
+
+    def _writer_enters(self) -> None:
+        # SQLite's own waiting is a sleep that grows to 100 ms and serves nobody in turn: threads
+        # of one process queue up here instead, and only processes meet in SQLite.
+        if self._write_lock is None:
+            return
+        me = threading.get_ident()
+        if self._write_owner == me:
+            raise RuntimeError("this thread has a write transaction open already")
+        self._write_lock.acquire()
+        self._write_owner = me
+
+    def _writer_leaves(self) -> None:
+        if self._write_lock is not None:
+            self._write_owner = None
+            self._write_lock.release()
+
+    def _forget(self) -> None:
+        self.engine.dispose(close=False)
+        if self._write_lock is not None:
+            self._write_lock, self._write_owner = threading.Lock(), None
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
+def _json_text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _make_private_file(url: URL) -> None:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("The database must be a file: sqlite:///path.")
+    path = Path(url.database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its -wal and -shm files the mode of the database file
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _forget_after_fork(database: Database) -> None:
+    # A connection must not be used on both sides of a fork; the child opens its own.
+    reference = weakref.ref(database)
+
+    def child() -> None:
+        if (mine := reference()) is not None:
+            mine._forget()
+
+    os.register_at_fork(after_in_child=child)
