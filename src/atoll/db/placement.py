@@ -1,0 +1,54 @@
+"""Which share server a new share goes to; decided under a lock on the share network's subnet."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+
+from atoll.db.rows import Row
+from atoll.db.tables import share_network_subnets, share_servers, shares
+
+
+def lock_subnet(connection: Connection, subnet_id: str) -> None:
+    """Hold the subnet until the transaction ends, so that two shares don't make two servers.
+
+    SQLite has no row locks and needs none: its write transactions are one at a time.
+    """
+    statement = select(share_network_subnets.c.id).where(share_network_subnets.c.id == subnet_id)
+    connection.execute(statement.with_for_update())
+
+
+def candidates(connection: Connection, subnet_id: str, host: str) -> list[Row]:
+    """Servers that may take a share, each with ``share_count``: active and fullest first.
+
+    A server that has stopped answering (``unhealthy_since``) is none.
+    """
+    count = func.count(shares.c.id).label("share_count")
+    statement = (
+        select(share_servers, count)
+        .outerjoin(shares, shares.c.share_server_id == share_servers.c.id)
+        .where(
+            share_servers.c.share_network_subnet_id == subnet_id,
+            share_servers.c.host == host,
+            share_servers.c.status.in_(("active", "creating")),
+            share_servers.c.unhealthy_since.is_(None),
+        )
+        .group_by(share_servers.c.id)
+        .order_by(share_servers.c.status, count.desc(), share_servers.c.created_at)
+    )
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def count_shares(connection: Connection, server_id: str) -> int:
+    """How many shares a server has, whatever their state."""
+    statement = select(func.count()).where(shares.c.share_server_id == server_id)
+    return connection.execute(statement).scalar_one()
+
+
+def subnets_of(connection: Connection, share_network_id: str) -> list[Row]:
+    """Subnets of a share network, oldest first."""
+    statement = (
+        select(share_network_subnets)
+        .where(share_network_subnets.c.share_network_id == share_network_id)
+        .order_by(share_network_subnets.c.created_at)
+    )
+    return [dict(row) for row in connection.execute(statement).mappings()]

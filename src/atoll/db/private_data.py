@@ -1,0 +1,47 @@
+"""What the driver remembers of a resource: key and value, secrets sealed by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, delete, insert, select
+
+from atoll.db.tables import driver_private_data as data
+
+
+def read(connection: Connection, resource: str) -> dict[str, tuple[str, bool]]:
+    """All values of a resource, each with whether it is encrypted."""
+    statement = select(data.c.key, data.c.value, data.c.encrypted).where(
+        data.c.resource == resource
+    )
+    return {key: (value, encrypted) for key, value, encrypted in connection.execute(statement)}
+
+
+def write(connection: Connection, resource: str, values: Mapping[str, str], sealed: bool) -> None:
+    """Set values, replacing those of the same keys."""
+    if not values:
+        return
+    connection.execute(
+        delete(data).where(data.c.resource == resource, data.c.key.in_(list(values)))
+    )
+    connection.execute(
+        insert(data),
+        [
+            {"resource": resource, "key": key, "value": value, "encrypted": sealed}
+            for key, value in values.items()
+        ],
+    )
+
+
+def forget(connection: Connection, resource: str, key: str | None = None) -> None:
+    """Forget one key, or the resource as a whole."""
+    statement = delete(data).where(data.c.resource == resource)
+    if key is not None:
+        statement = statement.where(data.c.key == key)
+    connection.execute(statement)
+
+
+def everything(connection: Connection, key: str) -> dict[str, str]:
+    """One key of all resources, e.g. every ``volume_id``: for the reconcile pass."""
+    statement = select(data.c.resource, data.c.value).where(data.c.key == key)
+    return {resource: value for resource, value in connection.execute(statement)}

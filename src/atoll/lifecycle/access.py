@@ -1,0 +1,144 @@
+"""Access rules of a share: level, not edge.
+
+Whatever rules have been asked for when the operation starts are applied in one go; rules asked for
+meanwhile mark the operation ``again`` and come next. The states are the field's:
+``queued_to_apply → applying → active | error``, ``queued_to_deny → denying → gone``,
+``queued_to_update → updating → active | error``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from atoll.db import access_rules, rows
+from atoll.db.messages import Action, Detail, Resource
+from atoll.db.rows import Row
+from atoll.db.tables import shares
+from atoll.engine.operation import Operation
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import sentence, tell
+
+APPLY = ("queued_to_apply", "applying")
+UPDATE = ("queued_to_update", "updating")
+DENY = ("queued_to_deny", "denying")
+STARTED = {
+    "queued_to_apply": "applying",
+    "queued_to_update": "updating",
+    "queued_to_deny": "denying",
+}
+
+
+class RuleDriver(Protocol):
+    """The part of the driver that applies rules (see the contract's ``update_access``)."""
+
+    def update_access(
+        self,
+        context: Any,
+        share: Row,
+        access_rules: Sequence[Row],
+        add_rules: Sequence[Row],
+        delete_rules: Sequence[Row],
+        update_rules: Sequence[Row] | None = None,
+        share_server: Row | None = None,
+    ) -> dict[str, dict[str, str]] | None:
+        """Make the share's rules ``access_rules``; per-rule states where some could not be."""
+
+
+def applied(connection: Connection, share_id: str) -> list[Row]:
+    """The rules that the share should be served with: wanted, and not in error."""
+    wanted = ("active", *APPLY, *UPDATE)
+    return [rule for rule in access_rules.of_share(connection, share_id) if rule["state"] in wanted]
+
+
+def pending(connection: Connection, share_id: str) -> bool:
+    """Whether rules wait to be applied, changed or denied."""
+    return any(
+        rule["state"] in (*APPLY, *UPDATE, *DENY)
+        for rule in access_rules.of_share(connection, share_id)
+    )
+
+
+def sync(
+    backend: Backend, operation: Operation, driver: RuleDriver, share: Row, server: Row
+) -> bool:
+    """Apply what is asked for; False when nothing was.
+
+    A crash after the driver's work and before ours leaves rules ``applying`` or ``denying``; the
+    next run hands them to the driver again, which the contract allows.
+    """
+    with operation.transaction() as connection:
+        rules = access_rules.of_share(connection, share["id"])
+        work = [rule for rule in rules if rule["state"] in (*APPLY, *UPDATE, *DENY)]
+        if not work:
+            return False
+        access_rules.start(connection, share["id"], STARTED)
+    serve = [rule for rule in rules if rule["state"] in ("active", *APPLY, *UPDATE)]
+    updates = driver.update_access(
+        operation,
+        share,
+        access_rules=serve,
+        add_rules=[rule for rule in work if rule["state"] in APPLY],
+        delete_rules=[rule for rule in work if rule["state"] in DENY],
+        update_rules=[rule for rule in work if rule["state"] in UPDATE],
+        share_server=server,
+    )
+    with operation.transaction() as connection:
+        _settle(connection, share, operation, work, updates or {})
+    return True
+
+
+def _settle(
+    connection: Connection,
+    share: Row,
+    operation: Operation,
+    work: Sequence[Row],
+    updates: dict[str, dict[str, str]],
+) -> None:
+    refused = {key for key, update in updates.items() if update.get("state") == "error"}
+    denied = [rule["id"] for rule in work if rule["state"] in DENY]
+    asked = [rule["id"] for rule in work if rule["state"] not in DENY]
+    access_rules.finish(
+        connection,
+        removed=denied,
+        active=[key for key in asked if key not in refused],
+        failed=[key for key in asked if key in refused],
+    )
+    for key in refused:
+        _tell(
+            connection,
+            share,
+            operation,
+            updates[key].get("reason", "The share's protocol can't have this access rule."),
+        )
+    show_status(connection, share["id"])
+
+
+def show_status(connection: Connection, share_id: str) -> None:
+    """Derive ``access_rules_status`` of the share from its rules."""
+    states = {rule["state"] for rule in access_rules.of_share(connection, share_id)}
+    status = "error" if "error" in states else "active"
+    if states & {*APPLY, *UPDATE, *DENY}:
+        status = "syncing"
+    rows.change(connection, shares, share_id, access_rules_status=status)
+
+
+def give_up(connection: Connection, share: Row, operation: Operation, error: Exception) -> None:
+    """Mark the rules in hand ``error``, as the contract says of a failed ``update_access``."""
+    hand = ("applying", "updating", "denying")
+    failed = [
+        rule["id"]
+        for rule in access_rules.of_share(connection, share["id"])
+        if rule["state"] in hand
+    ]
+    if failed:
+        access_rules.finish(connection, removed=[], active=[], failed=failed)
+        _tell(connection, share, operation, sentence(error))
+    show_status(connection, share["id"])
+
+
+def _tell(connection: Connection, share: Row, operation: Operation, text: str) -> None:
+    action, detail = Action.UPDATE_ACCESS_RULES, Detail.UNSUPPORTED_CLIENT_ACCESS
+    tell(connection, operation, share, Resource.SHARE, action, text, detail)

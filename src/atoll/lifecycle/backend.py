@@ -1,0 +1,48 @@
+"""What every handler works with: the database, the cloud, and a driver for each operation."""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Cloud
+from atoll.config import Settings
+from atoll.db.database import Database
+from atoll.driver.generic import GenericShareDriver
+from atoll.driver.service_instance import ServiceInstanceManager
+from atoll.engine.operation import Operation
+from atoll.guest.pool import GuestPool
+from atoll.lifecycle.storage import DatabaseStorage, Seal
+
+
+class Backend:
+    """One back end of one worker process; its parts are shared by all threads."""
+
+    def __init__(self, settings: Settings, database: Database, cloud: Cloud, seal: Seal) -> None:
+        self.settings = settings
+        self.database = database
+        self.cloud = cloud
+        self._seal = seal
+        self._pool = GuestPool()
+        self.pool_name = settings.driver.share_backend_name
+
+    def driver(self, operation: Operation | None) -> GenericShareDriver:
+        """A driver whose memory carries this operation's fence; None is for reading only."""
+        storage = DatabaseStorage(self.database, self._seal, operation)
+        manager = ServiceInstanceManager(
+            self.settings.driver, cloud=self.cloud, storage=storage, pool=self._pool
+        )
+        return GenericShareDriver(
+            configuration=self.settings.driver,
+            cloud=self.cloud,
+            storage=storage,
+            service_instance_manager=manager,
+        )
+
+    def remove_network(self, owner: str, network_id: str | None) -> None:
+        """Remove a network that we made for ``owner``, also where its id was never written down."""
+        for network in self.cloud.networks.list_networks():
+            if network.owner == owner or network.id == network_id:
+                self.cloud.networks.delete_network(network.id)
+
+    def close(self) -> None:
+        """End the channels to the service instances, which go on serving."""
+        self._pool.close()
+        self.cloud.close()

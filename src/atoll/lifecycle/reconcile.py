@@ -1,0 +1,160 @@
+"""The pass that compares what should be with what is, and has repaired what differs.
+
+It changes little itself: it finds share servers that don't answer, shares that are not served as
+they should be, wishes that nobody works on, and things in the cloud that belong to nobody; then it
+asks for the resource in question to be made true, as a user's request would.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from atoll.cloud.base import Instance, Network, Port, Volume, VolumeSnapshot
+from atoll.db import audit, rows
+from atoll.db.rows import Row
+from atoll.db.tables import share_servers, shares
+from atoll.driver.generic import GenericShareDriver
+from atoll.engine.operation import Operation
+from atoll.engine.queue import enqueue
+from atoll.errors import AtollError, CloudError, GuestError, ShareBackendException
+from atoll.guest.base import Health, ShareUsage
+from atoll.lifecycle.backend import Backend
+
+log = structlog.get_logger(__name__)
+
+PROBES = 16
+"""Share servers that are asked at the same time, so that a hung one delays few others."""
+
+Owned = Instance | Volume | VolumeSnapshot | Port | Network
+Probe = tuple[Row, Health | AtollError, dict[str, ShareUsage]]
+
+
+class ReconcileHandler:
+    """One pass over everything."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def converge(self, operation: Operation) -> None:
+        """Look at all, ask for repairs. Each part stands alone: one that fails stops no other."""
+        parts: tuple[Callable[[Operation], None], ...] = (
+            self._wake_stragglers,
+            self._check_servers,
+            self._remove_idle_servers,
+            self._remove_orphans,
+        )
+        for part in parts:
+            try:
+                part(operation)
+            except (CloudError, ShareBackendException, GuestError) as error:
+                log.warning("reconcile.part_failed", part=part.__name__, error=str(error))
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """Nothing to mark: the next pass comes anyway."""
+        log.error("reconcile.failed", error=str(error))
+
+    # --- parts ----------------------------------------------------------------------------
+
+    def _wake_stragglers(self, operation: Operation) -> None:
+        with operation.transaction() as connection:
+            for resource in audit.stragglers(connection):
+                log.info("reconcile.straggler", resource=resource)
+                enqueue(connection, resource)
+
+    def _check_servers(self, operation: Operation) -> None:
+        with self._backend.database.read() as connection:
+            servers = audit.active_servers(connection)
+            served = audit.served_shares(connection)
+            busy = audit.busy(connection)
+        driver = self._backend.driver(None)
+        for server, health, usage in self._probe(driver, servers):
+            if isinstance(health, AtollError):
+                self._ask(operation, [f"share_server/{server['id']}"], str(health))
+                if server["unhealthy_since"] is None:
+                    with operation.transaction() as connection:
+                        rows.change(
+                            connection, share_servers, server["id"], unhealthy_since=time.time()
+                        )
+                continue
+            here = [s for s in served.get(server["id"], []) if f"share/{s['id']}" not in busy]
+            broken = {
+                f"share/{share['id']}": difference
+                for share in here
+                if (difference := driver.differences(share, share["access_rules"], health))
+            }
+            for resource, difference in broken.items():
+                self._ask(operation, [resource], difference)
+            self._note_usage(operation, here, usage)
+            if server["unhealthy_since"] is not None:
+                self._ask(operation, [f"share_server/{server['id']}"], "answers again")
+
+    def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
+        def ask(server: Row) -> Probe:
+            try:
+                health = driver.service_instance_manager.health(server["backend_details"])
+                return server, health, driver.get_share_usage(None, server)
+            except (CloudError, ShareBackendException, GuestError) as error:
+                return server, error, {}
+
+        with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as pool:
+            yield from pool.map(ask, servers)
+
+    def _note_usage(
+        self, operation: Operation, here: list[Row], usage: dict[str, ShareUsage]
+    ) -> None:
+        changed = [
+            (share["id"], usage[share["id"]].used_bytes)
+            for share in here
+            if share["id"] in usage and usage[share["id"]].used_bytes != share["used_bytes"]
+        ]
+        if not changed:
+            return
+        with operation.transaction() as connection:
+            for share_id, used_bytes in changed:
+                rows.change(connection, shares, share_id, used_bytes=used_bytes)
+
+    def _remove_idle_servers(self, operation: Operation) -> None:
+        before = time.time() - self._backend.settings.driver.unused_share_server_cleanup_interval
+        with operation.transaction() as connection:
+            for server_id in audit.idle_servers(connection, before):
+                rows.change(connection, share_servers, server_id, status="deleting")
+                enqueue(connection, f"share_server/{server_id}")
+
+    def _remove_orphans(self, operation: Operation) -> None:
+        """Remove what is tagged as ours and belongs to no row.
+
+        The cloud is listed before the rows are read: a thing is made only while its row exists, so
+        what is in the list and has no row afterwards has lost it, and nobody will come for it.
+        """
+        cloud = self._backend.cloud
+        listed: list[tuple[Owned, Callable[[str], None]]] = [
+            *((each, cloud.compute.delete_instance) for each in cloud.compute.list_instances()),
+            *((each, self._delete_volume) for each in cloud.volumes.list_volumes()),
+            *((each, cloud.volumes.delete_snapshot) for each in cloud.volumes.list_snapshots()),
+            *((each, cloud.networks.delete_port) for each in cloud.networks.list_ports()),
+            *((each, cloud.networks.delete_network) for each in cloud.networks.list_networks()),
+        ]
+        with self._backend.database.read() as connection:
+            known = audit.known_owners(connection)
+        operation.check()
+        for thing, delete in listed:
+            kind = thing.owner.partition("/")[0]
+            if kind in audit.OWNERS and thing.owner not in known:
+                log.warning("reconcile.orphan", thing=type(thing).__name__, owner=thing.owner)
+                delete(thing.id)
+
+    def _delete_volume(self, volume_id: str) -> None:
+        volume = self._backend.cloud.volumes.get_volume(volume_id)
+        if volume is not None and volume.instance_id is not None:
+            self._backend.cloud.compute.detach_volume(volume.instance_id, volume_id)
+        self._backend.cloud.volumes.delete_volume(volume_id)
+
+    def _ask(self, operation: Operation, resources: Iterable[str], reason: str) -> None:
+        with operation.transaction() as connection:
+            for resource in resources:
+                log.info("reconcile.repair", resource=resource, reason=reason)
+                enqueue(connection, resource)

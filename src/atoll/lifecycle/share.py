@@ -1,0 +1,184 @@
+"""A share, from the wish in its row to what clients mount.
+
+The row's status says what is wanted (decision 0002): ``creating`` and ``creating_from_snapshot``
+make it, ``extending`` grows it to ``wanted_size``, ``deleting`` removes it, and a share at rest is
+made true again: volume attached, file system mounted, exported, its access rules applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from atoll.db import access_rules, export_locations, rows
+from atoll.db.messages import Action, Detail, Resource
+from atoll.db.rows import Row
+from atoll.db.tables import share_servers, shares, snapshots
+from atoll.engine.operation import Operation
+from atoll.engine.queue import enqueue
+from atoll.errors import Postponed, ServiceInstanceException
+from atoll.lifecycle import access, share_server
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import sentence, tell
+
+AT_REST = ("available", "extending_error", "snapshot_creating")
+
+GIVEN_UP: Mapping[str, tuple[str, Action, Detail]] = {
+    "creating": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
+    "creating_from_snapshot": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
+    "extending": ("extending_error", Action.EXTEND, Detail.DRIVER_FAILED_EXTEND),
+    "deleting": ("error_deleting", Action.DELETE, Detail.UNKNOWN_ERROR),
+}
+"""Status when an operation is given up: error state, and the message's action and detail."""
+
+
+class ShareHandler:
+    """Makes shares true. One for the whole worker, used from many threads."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def converge(self, operation: Operation) -> None:
+        """Do what the share's row asks for; a share that is gone asks for nothing."""
+        share = self._read(operation.resource_id)
+        if share is None:
+            return
+        verbs: dict[str, Callable[[Operation, Row], None]] = {
+            "creating": self._create,
+            "creating_from_snapshot": self._create,
+            "extending": self._extend,
+            "deleting": self._delete,
+        }
+        verb = verbs.get(share["status"])
+        if verb is not None:
+            verb(operation, share)
+        elif share["status"] in AT_REST:
+            self._ensure(operation, share)
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """Put the share, or its unapplied rules, in error, and tell the user why."""
+        with operation.transaction() as connection:
+            share = rows.get(connection, shares, operation.resource_id)
+            if share is None:
+                return
+            outcome = GIVEN_UP.get(share["status"])
+            if outcome is None:
+                access.give_up(connection, share, operation, error)
+                return
+            status, action, detail = outcome
+            rows.change(connection, shares, share["id"], status=status)
+            text = sentence(error)
+            tell(connection, operation, share, Resource.SHARE, action, text, detail)
+
+    # --- verbs ----------------------------------------------------------------------------
+
+    def _create(self, operation: Operation, share: Row) -> None:
+        server = self._place(operation, share)
+        share["share_server_id"] = server["id"]
+        driver = self._backend.driver(operation)
+        driver.prepare_share(operation, share)  # while the instance still boots
+        if server["status"] == "creating":
+            raise Postponed(
+                "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
+            )
+        if server["status"] != "active":
+            raise ServiceInstanceException(
+                "The share server could not be set up.",
+                hint="The administrator finds the cause in the share server's messages.",
+            )
+        operation.set_lane(server["id"])
+        if share["snapshot_id"]:
+            snapshot = self._snapshot(share["snapshot_id"])
+            update = driver.create_share_from_snapshot(operation, share, snapshot, server)
+            locations = update["export_locations"]
+        else:
+            locations = driver.create_share(operation, share, server)
+        with operation.transaction() as connection:
+            export_locations.replace(connection, share["id"], locations)
+            rows.change(connection, shares, share["id"], status="available", progress="100%")
+            if access.pending(connection, share["id"]):
+                enqueue(connection, operation.resource, request_id=operation.request_id)
+
+    def _place(self, operation: Operation, share: Row) -> Row:
+        """The share's server: the one that it has, one with room, or a new one."""
+        with operation.transaction() as connection:
+            if share["share_server_id"]:
+                server = rows.get(connection, share_servers, share["share_server_id"])
+                if server is not None and server["status"] != "deleting":
+                    return server
+            server = share_server.choose(connection, self._backend.settings, share)
+            rows.change(
+                connection,
+                shares,
+                share["id"],
+                share_server_id=server["id"],
+                host=f"{server['host']}#{self._backend.pool_name}",
+            )
+            return server
+
+    def _extend(self, operation: Operation, share: Row) -> None:
+        server = self._server(share)
+        operation.set_lane(server["id"])
+        size = share["wanted_size"] or share["size"]
+        self._backend.driver(operation).extend_share(operation, share, size, server)
+        with operation.transaction() as connection:
+            rows.change(
+                connection, shares, share["id"], status="available", size=size, wanted_size=None
+            )
+
+    def _delete(self, operation: Operation, share: Row) -> None:
+        server = self._server_or_none(share)
+        driver = self._backend.driver(operation)
+        driver.delete_share(operation, share, server)
+        with operation.transaction() as connection:
+            access_rules.remove_all(connection, share["id"])
+            export_locations.replace(connection, share["id"], [])
+            rows.remove(connection, shares, share["id"])
+            if server is not None:
+                share_server.note_if_idle(connection, server["id"])
+
+    def _ensure(self, operation: Operation, share: Row) -> None:
+        """Repair what is broken, then bring the access rules up to date."""
+        server = self._server(share)
+        if server["status"] == "creating":
+            raise Postponed(
+                "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
+            )
+        operation.set_lane(server["id"])
+        driver = self._backend.driver(operation)
+        if not access.sync(self._backend, operation, driver, share, server):
+            self._repair(operation, driver, share, server)
+
+    def _repair(self, operation: Operation, driver: Any, share: Row, server: Row) -> None:
+        locations = driver.ensure_share(operation, share, server)
+        if locations:
+            with operation.transaction() as connection:
+                export_locations.replace(connection, share["id"], locations)
+
+    # --- reading --------------------------------------------------------------------------
+
+    def _read(self, share_id: str) -> Row | None:
+        with self._backend.database.read() as connection:
+            share = rows.get(connection, shares, share_id)
+            if share is not None:
+                share["access_rules"] = access.applied(connection, share_id)
+            return share
+
+    def _server(self, share: Row) -> Row:
+        server = self._server_or_none(share)
+        if server is None:
+            raise ServiceInstanceException("The share has no share server.")
+        return server
+
+    def _server_or_none(self, share: Row) -> Row | None:
+        if not share["share_server_id"]:
+            return None
+        with self._backend.database.read() as connection:
+            return rows.get(connection, share_servers, share["share_server_id"])
+
+    def _snapshot(self, snapshot_id: str) -> Row:
+        with self._backend.database.read() as connection:
+            snapshot = rows.get(connection, snapshots, snapshot_id)
+        if snapshot is None:
+            raise ServiceInstanceException("The snapshot that the share is made from is gone.")
+        return snapshot

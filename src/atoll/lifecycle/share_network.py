@@ -1,0 +1,118 @@
+"""A share network: where its subnets are in the cloud, and the networks that we make for it.
+
+A subnet that names a network of the cloud is looked up and described. A *managed* one, asked for
+without a name, gets a network of its own, isolated from all others.
+"""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Network, Subnet
+from atoll.db import placement, rows
+from atoll.db.messages import Action, Resource
+from atoll.db.rows import Row
+from atoll.db.tables import share_network_subnets, share_networks, share_servers
+from atoll.engine.operation import Operation
+from atoll.engine.queue import enqueue
+from atoll.errors import CloudNotFound, Postponed
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import sentence, tell
+
+
+def owner_of(subnet_id: str) -> str:
+    """The cloud-side owner of a managed subnet's network."""
+    return f"share_network_subnet/{subnet_id}"
+
+
+class ShareNetworkHandler:
+    """Makes share networks true."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def converge(self, operation: Operation) -> None:
+        """Describe or make every subnet's network; remove what is being deleted."""
+        with self._backend.database.read() as connection:
+            network = rows.get(connection, share_networks, operation.resource_id)
+            if network is None:
+                return
+            subnets = placement.subnets_of(connection, network["id"])
+        leaving = network["status"] == "deleting"
+        for subnet in subnets:
+            if leaving or subnet["deleting"]:
+                self._remove_subnet(operation, subnet)
+            elif subnet["cidr"] is None:
+                self._describe_subnet(operation, subnet)
+        with operation.transaction() as connection:
+            if leaving:
+                rows.remove(connection, share_networks, network["id"])
+            elif network["status"] == "error":
+                rows.change(connection, share_networks, network["id"], status="active")
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """Put the share network in error and tell its project why."""
+        with operation.transaction() as connection:
+            network = rows.get(connection, share_networks, operation.resource_id)
+            if network is None:
+                return
+            rows.change(connection, share_networks, network["id"], status="error")
+            kind = Resource.SHARE_NETWORK_SUBNET
+            tell(connection, operation, network, kind, Action.CREATE, sentence(error))
+
+    def _describe_subnet(self, operation: Operation, subnet: Row) -> None:
+        networks = self._backend.cloud.networks
+        if subnet["managed"]:
+            found: Network | None = networks.create_network(owner_of(subnet["id"]))
+        else:
+            found = networks.get_network(
+                subnet["neutron_net_id"], subnet["neutron_subnet_id"] or ""
+            )
+        if found is None or not found.subnets:
+            raise CloudNotFound(
+                f"The network {subnet['neutron_net_id']} has no subnet "
+                f"{subnet['neutron_subnet_id']}.",
+                hint="Make the share network anew with ids that exist.",
+            )
+        with operation.transaction() as connection:
+            rows.change(
+                connection,
+                share_network_subnets,
+                subnet["id"],
+                **_description(found, _pick(found, subnet["neutron_subnet_id"])),
+            )
+
+    def _remove_subnet(self, operation: Operation, subnet: Row) -> None:
+        """Servers first, then the network that we made, then the row."""
+        with operation.transaction() as connection:
+            servers = rows.where(connection, share_servers, share_network_subnet_id=subnet["id"])
+            for server in servers:
+                rows.change(connection, share_servers, server["id"], status="deleting")
+                enqueue(connection, f"share_server/{server['id']}", request_id=operation.request_id)
+        if servers:
+            raise Postponed(
+                "The share network waits for its share servers to go.",
+                waits_for=f"share_server/{servers[0]['id']}",
+            )
+        if subnet["managed"]:
+            self._backend.remove_network(owner_of(subnet["id"]), subnet["neutron_net_id"])
+        with operation.transaction() as connection:
+            rows.remove(connection, share_network_subnets, subnet["id"])
+
+
+def _pick(network: Network, subnet_id: str | None) -> Subnet:
+    for subnet in network.subnets:
+        if subnet.id == subnet_id:
+            return subnet
+    return network.subnets[0]
+
+
+def _description(network: Network, subnet: Subnet) -> Row:
+    return {
+        "neutron_net_id": network.id,
+        "neutron_subnet_id": subnet.id,
+        "network_type": network.type,
+        "segmentation_id": network.segmentation_id,
+        "cidr": subnet.cidr,
+        "ip_version": subnet.ip_version,
+        "gateway": subnet.gateway,
+        "mtu": network.mtu,
+    }

@@ -1,0 +1,213 @@
+"""A share server: one service instance of one share network subnet.
+
+``creating`` sets it up, ``deleting`` takes it down, and one at rest (``active``) is brought back
+when it has died: rebooted first, then replaced by a new instance behind the same ports.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from atoll.config import Settings
+from atoll.db import placement, rows
+from atoll.db.messages import Action, Detail, Resource
+from atoll.db.rows import Row
+from atoll.db.tables import share_network_subnets, share_servers, shares
+from atoll.engine.operation import Operation
+from atoll.engine.queue import enqueue
+from atoll.errors import (
+    AtollError,
+    Conflict,
+    Postponed,
+    ServiceInstanceException,
+    ServiceInstanceUnavailable,
+)
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import sentence, tell
+
+log = structlog.get_logger(__name__)
+
+
+def choose(connection: Connection, settings: Settings, share: Row) -> Row:
+    """A server with room for the share on its share network, or a new row and its operation."""
+    subnet = _subnet_for(connection, share)
+    placement.lock_subnet(connection, subnet["id"])
+    for server in placement.candidates(connection, subnet["id"], settings.backend_host):
+        if server["share_count"] < settings.driver.max_shares_per_share_server:
+            return server
+    server_id = str(uuid.uuid4())
+    rows.add(
+        connection,
+        share_servers,
+        id=server_id,
+        project_id=share["project_id"],
+        host=settings.backend_host,
+        share_network_subnet_id=subnet["id"],
+        status="creating",
+        is_auto_deletable=True,
+        backend_details={},
+    )
+    enqueue(connection, f"share_server/{server_id}")
+    made = rows.get(connection, share_servers, server_id)
+    assert made is not None
+    return made
+
+
+def _subnet_for(connection: Connection, share: Row) -> Row:
+    subnets = placement.subnets_of(connection, share["share_network_id"] or "")
+    usable = [subnet for subnet in subnets if not subnet["deleting"]]
+    zone = share["availability_zone"]
+    for subnet in usable:
+        if zone and subnet["availability_zone"] == zone:
+            return subnet
+    for subnet in usable:
+        if not subnet["availability_zone"] or not zone:
+            return subnet
+    raise ServiceInstanceException("The share network has no subnet in the share's zone.")
+
+
+def note_if_idle(connection: Connection, server_id: str) -> None:
+    """Start the clock of a server that has lost its last share."""
+    if placement.count_shares(connection, server_id) == 0:
+        rows.change(connection, share_servers, server_id, idle_since=time.time())
+
+
+class ShareServerHandler:
+    """Makes share servers true."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def converge(self, operation: Operation) -> None:
+        """Set up, take down or bring back, as the row's status says."""
+        with self._backend.database.read() as connection:
+            server = rows.get(connection, share_servers, operation.resource_id)
+        if server is None:
+            return
+        if server["status"] == "creating":
+            self._set_up(operation, server)
+        elif server["status"] == "deleting":
+            self._take_down(operation, server)
+        elif server["status"] == "active":
+            self._bring_back(operation, server)
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """Put the server in error; shares that wait for it find it so and say so."""
+        with operation.transaction() as connection:
+            server = rows.get(connection, share_servers, operation.resource_id)
+            if server is None:
+                return
+            if server["status"] == "active":
+                rows.change(connection, share_servers, server["id"], unhealthy_since=time.time())
+                return
+            rows.change(connection, share_servers, server["id"], status="error")
+            if server["project_id"] and server["status"] == "creating":
+                for share in rows.where(connection, shares, share_server_id=server["id"]):
+                    detail = Detail.NO_SHARE_SERVER
+                    text = sentence(error)
+                    tell(connection, operation, share, Resource.SHARE, Action.CREATE, text, detail)
+
+    def _set_up(self, operation: Operation, server: Row) -> None:
+        info = self._network_info(server)
+        details = self._backend.driver(operation).setup_server(info)
+        with operation.transaction() as connection:
+            rows.change(
+                connection,
+                share_servers,
+                server["id"],
+                status="active",
+                identifier=details.get("instance_id"),
+                backend_details=details,
+                idle_since=time.time(),
+                unhealthy_since=None,
+            )
+
+    def _network_info(self, server: Row) -> list[dict[str, Any]]:
+        """What the contract's ``setup_server`` is told, one entry a subnet."""
+        with self._backend.database.read() as connection:
+            subnet = rows.get(connection, share_network_subnets, server["share_network_subnet_id"])
+        if subnet is None:
+            raise ServiceInstanceException("The share network's subnet is gone.")
+        if subnet["cidr"] is None:
+            raise Postponed(
+                "The share server waits for its network.",
+                waits_for=f"share_network/{subnet['share_network_id']}",
+            )
+        return [
+            {
+                "server_id": server["id"],
+                "neutron_net_id": subnet["neutron_net_id"],
+                "neutron_subnet_id": subnet["neutron_subnet_id"],
+                "cidr": subnet["cidr"],
+                "segmentation_id": subnet["segmentation_id"],
+                "network_type": subnet["network_type"],
+                "ip_version": subnet["ip_version"],
+                "security_services": [],
+                "network_allocations": [],
+                "admin_network_allocations": [],
+                "backend_details": server["backend_details"],
+                "subnet_metadata": subnet["metadata"],
+            }
+        ]
+
+    def _take_down(self, operation: Operation, server: Row) -> None:
+        with operation.transaction() as connection:
+            if placement.count_shares(connection, server["id"]):
+                rows.change(connection, share_servers, server["id"], status="active")
+                raise Conflict("The share server still has shares, so it stays.")
+        driver = self._backend.driver(operation)
+        driver.teardown_server({"server_id": server["id"], **server["backend_details"]})
+        with operation.transaction() as connection:
+            rows.remove(connection, share_servers, server["id"])
+
+    def _bring_back(self, operation: Operation, server: Row) -> None:
+        """Let a server that answers be; start, reboot or replace one that doesn't.
+
+        An instance that is gone or broken is replaced at once; one that only keeps silent gets
+        ``replace_dead_after`` seconds, then a reboot, and as long again before it is replaced.
+        """
+        manager = self._backend.driver(operation).service_instance_manager
+        details = {"server_id": server["id"], **server["backend_details"]}
+        if manager.is_alive(details):
+            if server["unhealthy_since"] is not None:
+                self._serve_again(operation, server, details)
+            return
+        patience = self._backend.settings.driver.replace_dead_after
+        silent_for = time.time() - (server["unhealthy_since"] or time.time())
+        instance = self._backend.cloud.compute.get_instance(details["instance_id"])
+        if instance is None or instance.status == "error" or silent_for > 2 * patience:
+            log.warning("share_server.replaced", share_server_id=server["id"])
+            details = dict(manager.replace_service_instance(operation, details))
+            self._serve_again(operation, server, details)
+        elif instance.status == "stopped" or silent_for > patience:
+            log.warning("share_server.rebooted", share_server_id=server["id"])
+            manager.reboot_server(details)
+            self._look_again(operation, server, ServiceInstanceUnavailable("It was rebooted."))
+        else:
+            self._look_again(operation, server, ServiceInstanceUnavailable())
+
+    def _look_again(self, operation: Operation, server: Row, why: AtollError) -> None:
+        """Note since when it has been silent; the retry that follows looks again."""
+        if server["unhealthy_since"] is None:
+            with operation.transaction() as connection:
+                rows.change(connection, share_servers, server["id"], unhealthy_since=time.time())
+        raise why
+
+    def _serve_again(self, operation: Operation, server: Row, details: Row) -> None:
+        """It answers: every share of it is made true again, each by an operation of its own."""
+        with operation.transaction() as connection:
+            rows.change(
+                connection,
+                share_servers,
+                server["id"],
+                unhealthy_since=None,
+                identifier=details["instance_id"],
+                backend_details=details,
+            )
+            for share in rows.where(connection, shares, share_server_id=server["id"]):
+                enqueue(connection, f"share/{share['id']}", lane=server["id"])

@@ -1,0 +1,71 @@
+"""A snapshot: a frozen moment of a share."""
+
+from __future__ import annotations
+
+from atoll.db import rows
+from atoll.db.messages import Action, Resource
+from atoll.db.rows import Row
+from atoll.db.tables import share_servers, shares, snapshots
+from atoll.engine.operation import Operation
+from atoll.errors import ShareBackendException
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import sentence, tell
+
+
+class SnapshotHandler:
+    """Makes snapshots true."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def converge(self, operation: Operation) -> None:
+        """Take the snapshot, or remove it, as its status says."""
+        with self._backend.database.read() as connection:
+            snapshot = rows.get(connection, snapshots, operation.resource_id)
+            if snapshot is None or snapshot["status"] not in ("creating", "deleting"):
+                return
+            share = rows.get(connection, shares, snapshot["share_id"])
+            if share is None:
+                raise ShareBackendException("The snapshot's share is gone.")
+            server = rows.get(connection, share_servers, share["share_server_id"] or "")
+        snapshot["share"] = share
+        if server is not None:
+            operation.set_lane(server["id"])
+        if snapshot["status"] == "creating":
+            self._create(operation, snapshot, server)
+        else:
+            self._delete(operation, snapshot, server)
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """``error`` or ``error_deleting``, and the user is told why."""
+        with operation.transaction() as connection:
+            snapshot = rows.get(connection, snapshots, operation.resource_id)
+            if snapshot is None:
+                return
+            creating = snapshot["status"] == "creating"
+            rows.change(
+                connection,
+                snapshots,
+                snapshot["id"],
+                status="error" if creating else "error_deleting",
+            )
+            action = Action.CREATE if creating else Action.DELETE
+            tell(connection, operation, snapshot, Resource.SNAPSHOT, action, sentence(error))
+
+    def _create(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
+        driver = self._backend.driver(operation)
+        update = driver.create_snapshot(operation, snapshot, server) or {}
+        with operation.transaction() as connection:
+            rows.change(
+                connection,
+                snapshots,
+                snapshot["id"],
+                status="available",
+                progress="100%",
+                provider_location=update.get("provider_location"),
+            )
+
+    def _delete(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
+        self._backend.driver(operation).delete_snapshot(operation, snapshot, server)
+        with operation.transaction() as connection:
+            rows.remove(connection, snapshots, snapshot["id"])
