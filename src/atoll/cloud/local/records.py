@@ -1,0 +1,159 @@
+"""What we know of each thing that we made: one directory a thing, with ``record.json`` in it.
+
+A record is written before what it describes is made, and removed after that is gone, so a crash
+leaves at most a record without a thing: the next run of the same verb finds it by its owner and
+goes on. Several processes share the records; ``flock`` keeps them apart, and the kernel drops a
+dead process's lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from atoll.errors import CloudNotFound, CloudUnavailable
+
+LOCK_SECONDS = 60.0
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Identified(Protocol):
+    """Any record: it has an id, a UUID."""
+
+    @property
+    def id(self) -> str:
+        """The thing's id."""
+
+
+R = TypeVar("R", bound=Identified)
+
+
+@contextmanager
+def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock on a file or directory that exists.
+
+    Raises ``CloudUnavailable`` where another thread or process keeps it (a stopped worker, say).
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _lock(descriptor, path, seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise CloudUnavailable(f"{path.name} is in use by another worker.") from None
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file's content so that a crash or power cut leaves the old or the new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.rename(path)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Records(Generic[R]):
+    """All things of one kind."""
+
+    def __init__(self, directory: Path, kind: type[R]) -> None:
+        self.directory = directory
+        self._decoder = msgspec.json.Decoder(kind)
+        # QEMU runs as another user: it may walk through, not list.
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+
+    def path(self, record_id: str) -> Path:
+        """The thing's own directory."""
+        return self.directory / record_id
+
+    def get(self, record_id: str) -> R | None:
+        """The record, or None where there is none (or the id is no id of ours)."""
+        if not _ID.fullmatch(record_id):
+            return None
+        try:
+            return self._decoder.decode((self.path(record_id) / "record.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def expect(self, record_id: str) -> R:
+        """The record; raises ``CloudNotFound``."""
+        record = self.get(record_id)
+        if record is None:
+            raise CloudNotFound(f"There is no {self.directory.name[:-1]} {record_id}.")
+        return record
+
+    def list(self) -> list[R]:
+        """Every record."""
+        names = sorted(entry.name for entry in os.scandir(self.directory))
+        return [record for name in names if (record := self.get(name)) is not None]
+
+    def find(self, which: Callable[[R], bool]) -> R | None:
+        """The first that matches."""
+        return next((record for record in self.list() if which(record)), None)
+
+    def find_or_create(self, which: Callable[[R], bool], make: Callable[[], R]) -> R:
+        """The one that matches, else a new one; never two, whoever asks at the same time."""
+        with locked(self.directory):
+            found = self.find(which)
+            if found is not None:
+                return found
+            record = make()
+            fresh = self.directory / f".new-{record.id}"
+            fresh.mkdir(mode=0o711)
+            write_file(fresh / "record.json", msgspec.json.encode(record))
+            fresh.rename(self.path(record.id))
+            _sync(self.directory)
+            return record
+
+    def put(self, record: R) -> R:
+        """Write a record that exists down anew."""
+        write_file(self.path(record.id) / "record.json", msgspec.json.encode(record))
+        return record
+
+    def delete(self, record_id: str) -> None:
+        """Remove the thing's directory, its record first."""
+        directory = self.path(record_id)
+        (directory / "record.json").unlink(missing_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, record_id: str) -> Iterator[R]:
+        """Hold the lock of one thing and read it; raises ``CloudNotFound`` where it is gone."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path(self.expect(record_id).id)))
+            except FileNotFoundError:
+                raise CloudNotFound(f"{record_id} was just deleted.") from None
+            yield self.expect(record_id)
