@@ -1,0 +1,185 @@
+"""A user's machine in the simulated cloud: it mounts shares and reads and writes files.
+
+    mount = cloud.client("10.0.0.42").mount("10.0.0.10:/shares/1f3a")
+    mount.write("notes.txt", b"hello")
+
+What can go wrong does so as a kernel shows it: ``PermissionError`` (no rule lets this address in),
+``FileNotFoundError`` (no such export), ``TimeoutError`` (server dead, hung or frozen), and
+``OSError`` with ``EROFS``, ``ENOSPC`` or ``ESTALE``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from atoll.cloud.memory.guest import GIB, is_frozen
+from atoll.cloud.memory.world import Row, World
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A share as a client reaches it at this moment."""
+
+    serial: str
+    fsid: str
+    level: str
+    size_gib: int
+    frozen: bool
+
+
+class MemoryClient:
+    """A machine at one address; ``user`` is who logs in to CIFS shares."""
+
+    def __init__(self, world: World, address: str, user: str = "") -> None:
+        self._world = world
+        self.address = address
+        self.user = user
+
+    def mount(self, location: str) -> Mount:
+        r"""Mount an export location: ``address:/path`` (NFS) or ``\\address\name`` (CIFS)."""
+        export = self.reach(location)
+        return Mount(self, self._world, location, export.fsid)
+
+    def may_mount(self, location: str) -> bool:
+        """Whether ``mount`` would be let in."""
+        try:
+            self.reach(location)
+        except PermissionError:
+            return False
+        return True
+
+    def reach(self, location: str) -> Export:
+        """The export behind a location, if it lets this client in."""
+        protocol, address, place = _parse(location)
+        instance_id = self._server(address)
+        column = "path" if protocol == "NFS" else "name"
+        row = self._world.row(
+            "SELECT serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib"  # noqa: S608
+            " FROM served JOIN volumes ON volumes.id = serial"
+            f" WHERE served.instance_id = ? AND protocol = ? AND {column} = ? AND mounted",
+            instance_id,
+            protocol,
+            place,
+        )
+        if row is None:
+            raise FileNotFoundError(errno.ENOENT, "No such export", location)
+        serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib = row
+        level = self._level(json.loads(rules)) if exported else None
+        if level is None:
+            raise PermissionError(errno.EACCES, f"Access denied to {self.address}", location)
+        return Export(serial, fsid, level, fs_gib, is_frozen(frozen_until, frozen_by))
+
+    def _server(self, address: str) -> str:
+        row = self._world.row(
+            "SELECT i.id FROM ports JOIN instances i ON i.id = instance_id"
+            " WHERE address = ? AND power = 'active' AND NOT hung AND ready_at <= ?",
+            address,
+            time.time(),
+        )
+        if row is None:
+            raise TimeoutError(errno.ETIMEDOUT, "The server does not answer", address)
+        return str(row[0])
+
+    def _level(self, rules: list[list[str]]) -> str | None:
+        """As exports(5): a single address before any network, else the first that matches."""
+        networks = None
+        for to, level in rules:
+            if to in (self.address, self.user):
+                return level
+            if networks is None and _within(self.address, to):
+                if _is_single(to):
+                    return level
+                networks = level
+        return networks
+
+
+class Mount:
+    """A mounted share. Every access asks the server anew, as the kernel does."""
+
+    def __init__(self, client: MemoryClient, world: World, location: str, fsid: str) -> None:
+        self._client = client
+        self._world = world
+        self._location = location
+        self._fsid = fsid
+
+    def write(self, name: str, data: bytes, *, sync: bool = True) -> None:
+        """Write a whole file. Without ``sync`` it stays in the server's page cache, where a power
+        cut loses it and a snapshot of a file system that isn't frozen doesn't see it."""
+        with self._world.change():
+            export = self._reach()
+            if export.level != "rw":
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+            if export.frozen:
+                raise TimeoutError(errno.ETIMEDOUT, "The file system is frozen", name)
+            (used,) = self._world.row(
+                "SELECT coalesce(sum(length(data)), 0) FROM files WHERE disk_id = ? AND name <> ?",
+                export.serial,
+                name,
+            ) or (0,)
+            if used + len(data) > export.size_gib * GIB:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            self._world.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                export.serial,
+                name,
+                data,
+                sync,
+            )
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        row = self._file("data", name)
+        return bytes(row[0])
+
+    def files(self) -> list[str]:
+        """Names of all files."""
+        serial = self._reach().serial
+        rows = self._world.rows("SELECT name FROM files WHERE disk_id = ? ORDER BY name", serial)
+        return [row[0] for row in rows]
+
+    def size_gib(self) -> int:
+        """Size as ``df`` has it."""
+        return self._reach().size_gib
+
+    def _file(self, column: str, name: str) -> Row:
+        row = self._world.row(
+            f"SELECT {column} FROM files WHERE disk_id = ? AND name = ?",  # noqa: S608
+            self._reach().serial,
+            name,
+        )
+        if row is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return row
+
+    def _reach(self) -> Export:
+        export = self._client.reach(self._location)
+        if export.fsid != self._fsid:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self._location)
+        return export
+
+
+def _parse(location: str) -> tuple[str, str, str]:
+    if location.startswith("\\\\"):
+        address, _, name = location[2:].partition("\\")
+        return "CIFS", address, name
+    address, _, path = location.partition(":/")
+    return "NFS", address.strip("[]"), f"/{path}"
+
+
+@lru_cache(maxsize=65536)
+def _within(address: str, to: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(to, strict=False)
+    except ValueError:
+        return False  # a user's name
+
+
+@lru_cache(maxsize=65536)
+def _is_single(to: str) -> bool:
+    return ip_network(to, strict=False).num_addresses == 1

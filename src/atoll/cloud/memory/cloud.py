@@ -1,0 +1,255 @@
+"""The simulated cloud as a whole, with the accidents that one can stage in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.cloud.base import Access, Compute, Finding, Image, Images, Networks, Volumes
+from atoll.cloud.memory import guest
+from atoll.cloud.memory.client import MemoryClient
+from atoll.cloud.memory.compute import MemoryCompute, destroy, lose_power, unplug
+from atoll.cloud.memory.faults import Fault, Faults
+from atoll.cloud.memory.gate import Gate, call, waiting_call
+from atoll.cloud.memory.guest import MemoryGuest
+from atoll.cloud.memory.journal import Journal
+from atoll.cloud.memory.networks import SERVICE_OWNER, MemoryNetworks
+from atoll.cloud.memory.volumes import MemoryVolumes
+from atoll.cloud.memory.world import World
+from atoll.errors import AtollError, CloudNotFound, CloudUnavailable, GuestUnreachable
+
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What is on a volume or a snapshot."""
+
+    signature: str | None
+    """``ext4``, ``xfs`` …; None is blank."""
+    fs_uuid: str | None
+    fs_gib: int | None
+    files: Mapping[str, bytes]
+    """Without what a guest has not flushed yet."""
+
+
+class MemoryImages:
+    """Implements ``Images``: one image that boots at once."""
+
+    room = "images"
+    unanswered: type[AtollError] = CloudUnavailable
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    def subject(self) -> str:
+        """Nothing."""
+        return ""
+
+    @call
+    def service_image(self) -> Image:
+        """The image to boot."""
+        return Image("memory-image", "atoll-service-image", "0" * 64)
+
+
+class MemoryCloud:
+    """A simulated cloud whose world is a file, shared by all processes that name the same path.
+
+    ``path`` None is a world of this process's own, in memory, shared by its threads. ``faults``
+    are set at once. ``latency`` has seconds by call (``{"boot": 30, "attach_volume": 2, "*":
+    0.01}``). A guest that can't be reached is noticed after ``silence`` seconds. The limits count
+    when the world is made; ``set_capacity`` changes them.
+    """
+
+    name = "memory"
+    room = "cloud"
+    unanswered: type[AtollError] = CloudUnavailable
+
+    def __init__(
+        self,
+        deployment: str,
+        *,
+        path: Path | None = None,
+        faults: Iterable[Fault] = (),
+        latency: Mapping[str, float] | None = None,
+        journal: bool = True,
+        silence: float = 0.05,
+        capacity_gib: float = 1_000_000,
+        max_instances: int = 100_000,
+        max_volumes_per_instance: int = 1_000,
+    ) -> None:
+        self._world = World(
+            path,
+            {
+                "volumes_gib": capacity_gib,
+                "instances": max_instances,
+                "volumes_per_instance": max_volumes_per_instance,
+            },
+        )
+        self._deployment = deployment
+        self._silence = silence
+        self.faults = Faults(self._world)
+        self.journal = Journal(self._world, on=journal)
+        self.gate = Gate(self._world, self.faults, self.journal, latency or {})
+        self.compute: Compute = MemoryCompute(self.gate, deployment)
+        self.volumes: Volumes = MemoryVolumes(self.gate, deployment)
+        self.networks: Networks = MemoryNetworks(self.gate, deployment)
+        self.images: Images = MemoryImages(self.gate)
+        for fault in faults:
+            self.faults.add(fault)
+
+    def subject(self) -> str:
+        """Nothing: the arguments say it."""
+        return ""
+
+    @waiting_call
+    def open_guest(self, instance_id: str, access: Access, deadline: float) -> MemoryGuest:
+        """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+        end = time.monotonic() + deadline
+        while self._is_booting(instance_id):
+            if time.monotonic() >= end:
+                raise GuestUnreachable(f"Instance {instance_id} is still booting.")
+            time.sleep(_POLL_SECONDS)
+        return guest.open_guest(self.gate, instance_id, access, min(self._silence, deadline))
+
+    def _is_booting(self, instance_id: str) -> bool:
+        query = "SELECT 1 FROM instances WHERE id = ? AND power = 'active' AND ready_at > ?"
+        return self._world.row(query, instance_id, time.time()) is not None
+
+    def check(self) -> list[Finding]:
+        """What ``atoll doctor`` says about this cloud."""
+        return [
+            Finding(
+                "memory cloud",
+                ok=True,
+                detail="This cloud is a simulation: no share can be mounted for real.",
+            )
+        ]
+
+    def close(self) -> None:
+        """Let go of the world; it goes on in its file."""
+        self._world.close()
+
+    # --- a look from outside ----------------------------------------------------------------
+
+    def client(self, address: str, user: str = "") -> MemoryClient:
+        """A user's machine at this address."""
+        return MemoryClient(self._world, address, user)
+
+    def disk(self, disk_id: str) -> Disk:
+        """What is on a volume or a snapshot. Raises ``CloudNotFound``."""
+        row = self._world.row(
+            "SELECT signature, fs_uuid, fs_gib FROM volumes WHERE id = ?1"
+            " UNION ALL SELECT signature, fs_uuid, fs_gib FROM snapshots WHERE id = ?1",
+            disk_id,
+        )
+        if row is None:
+            raise CloudNotFound(f"There is no volume or snapshot {disk_id}.")
+        files = self._world.rows(
+            "SELECT name, data FROM files WHERE disk_id = ? AND flushed", disk_id
+        )
+        return Disk(row[0], row[1], row[2], dict(files))
+
+    def leaks(self) -> dict[str, list[str]]:
+        """Everything of this deployment that is there, by kind, as ``owner id``; kinds without
+        any are left out. The service network belongs to the deployment itself and is none."""
+        found = {
+            kind: [
+                f"{owner} {thing_id}"
+                for owner, thing_id in self._world.rows(
+                    f"SELECT owner, id FROM {kind}"  # noqa: S608
+                    " WHERE deployment = ? AND owner <> ? ORDER BY owner",
+                    self._deployment,
+                    SERVICE_OWNER,
+                )
+            ]
+            for kind in ("instances", "volumes", "snapshots", "networks", "ports")
+        }
+        found["exports"] = [
+            f"{share_id} {instance_id}"
+            for share_id, instance_id in self._world.rows(
+                "SELECT share_id, instance_id FROM served JOIN instances i ON i.id = instance_id"
+                " WHERE deployment = ?",
+                self._deployment,
+            )
+        ]
+        return {kind: things for kind, things in found.items() if things}
+
+    def accidents(self) -> list[str]:
+        """What a careful driver never lets happen: a mounted volume detached from a running
+        instance, or a running share's volume copied without a freeze."""
+        rows = self._world.rows(
+            "SELECT text FROM accidents WHERE deployment = ? ORDER BY number", self._deployment
+        )
+        return [row[0] for row in rows]
+
+    # --- accidents to stage: neither journal nor faults see them ---------------------------------
+
+    def kill_instance(self, instance_id: str) -> None:
+        """Cut its power: it is ``stopped``, and what it had not flushed is lost."""
+        with self._world.change():
+            lose_power(self.gate, instance_id)
+
+    def fail_instance(self, instance_id: str, fault: str = "No valid host was found.") -> None:
+        """Put it into ``error``, with the cloud's own words."""
+        with self._world.change():
+            lose_power(self.gate, instance_id)
+            self._world.execute(
+                "UPDATE instances SET power = 'error', fault = ? WHERE id = ?", fault, instance_id
+            )
+
+    def hang_instance(self, instance_id: str, *, hung: bool = True) -> None:
+        """It stays ``active`` but answers nobody, until it is rebooted (or ``hung=False``)."""
+        with self._world.change():
+            self._world.execute("UPDATE instances SET hung = ? WHERE id = ?", hung, instance_id)
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete it behind Atoll's back; volumes and ports stay."""
+        with self._world.change():
+            destroy(self.gate, instance_id)
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a volume behind Atoll's back, attached or not."""
+        self.lose_volume_attachment(volume_id)
+        with self._world.change():
+            self._world.execute("DELETE FROM volumes WHERE id = ?", volume_id)
+            self._world.execute("DELETE FROM files WHERE disk_id = ?", volume_id)
+
+    def lose_volume_attachment(self, volume_id: str) -> None:
+        """Pull a volume out of whatever instance has it; its mount is gone with it."""
+        with self._world.change():
+            row = self._world.row("SELECT instance_id FROM volumes WHERE id = ?", volume_id)
+            if row and row[0]:
+                unplug(self.gate, row[0], volume_id)
+
+    def lose_exports(self, instance_id: str) -> None:
+        """Somebody logged in and ended all exports; mounts stay."""
+        with self._world.change():
+            self._world.execute("UPDATE served SET exported = 0 WHERE instance_id = ?", instance_id)
+
+    def write_signature(self, volume_id: str, signature: str = "LVM2_member") -> None:
+        """Put somebody else's data on a volume."""
+        with self._world.change():
+            self._world.execute(
+                "UPDATE volumes SET signature = ? WHERE id = ?", signature, volume_id
+            )
+
+    def set_capacity(
+        self,
+        *,
+        volumes_gib: float | None = None,
+        instances: int | None = None,
+        volumes_per_instance: int | None = None,
+    ) -> None:
+        """Change what fits into the world; None leaves a limit as it is."""
+        limits = {
+            "volumes_gib": volumes_gib,
+            "instances": instances,
+            "volumes_per_instance": volumes_per_instance,
+        }
+        with self._world.change():
+            for name, value in limits.items():
+                if value is not None:
+                    self._world.execute("UPDATE capacity SET value = ? WHERE name = ?", value, name)

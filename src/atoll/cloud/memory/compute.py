@@ -1,0 +1,266 @@
+"""Instances of the simulated cloud: booting, power, and what is plugged in."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+from atoll.cloud.base import Instance, InstanceSpec
+from atoll.cloud.memory.gate import Gate, call, waiting_call
+from atoll.errors import (
+    AtollError,
+    CloudError,
+    CloudNotFound,
+    CloudUnavailable,
+    OutOfCapacity,
+    VolumeInUse,
+)
+
+_POLL_SECONDS = 0.02
+_SELECT = """
+    SELECT id, owner, name, power, fault, ready_at,
+           (SELECT group_concat(id) FROM
+               (SELECT id FROM ports WHERE instance_id = i.id ORDER BY position)),
+           (SELECT group_concat(id) FROM volumes WHERE instance_id = i.id)
+    FROM instances i
+"""
+
+
+class MemoryCompute:
+    """Implements ``Compute``. What happens to an instance happens to what it serves."""
+
+    room = "compute"
+    unanswered: type[AtollError] = CloudUnavailable
+
+    def __init__(self, gate: Gate, deployment: str) -> None:
+        self.gate = gate
+        self._world = gate.world
+        self._deployment = deployment
+
+    def subject(self) -> str:
+        """Nothing: the arguments say it."""
+        return ""
+
+    @call
+    def create_instance(self, spec: InstanceSpec) -> Instance:
+        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        made = self._find("deployment = ? AND owner = ?", self._deployment, spec.owner)
+        if made:
+            return made[0]
+        self._check_room_and_ports(spec)
+        instance_id = str(uuid4())
+        self._world.execute(
+            "INSERT INTO instances (id, deployment, owner, name, user, host_key, power, ready_at,"
+            " boot_id) VALUES (?, ?, ?, ?, ?, ?, 'active', ?, ?)",
+            instance_id,
+            self._deployment,
+            spec.owner,
+            spec.name,
+            spec.identity.user,
+            spec.identity.host_key_public,
+            time.time() + self._boot_seconds,
+            str(uuid4()),
+        )
+        for position, port_id in enumerate(spec.port_ids):
+            self._plug_port(instance_id, port_id, position)
+        return self._the(instance_id)
+
+    def _check_room_and_ports(self, spec: InstanceSpec) -> None:
+        row = self._world.row(
+            "SELECT (SELECT count(*) FROM instances) >= value FROM capacity"
+            " WHERE name = 'instances'"
+        )
+        if row and row[0]:
+            raise OutOfCapacity("The simulated cloud has no room for another instance.")
+        for port_id in spec.port_ids:
+            port = self._world.row("SELECT instance_id FROM ports WHERE id = ?", port_id)
+            if port is None:
+                raise CloudNotFound(f"There is no port {port_id}.")
+            if port[0] is not None:
+                raise CloudError(f"Port {port_id} is used by instance {port[0]}.")
+
+    @waiting_call
+    def wait_for_instance(self, instance_id: str, deadline: float) -> Instance:
+        """Return when it is active; raise ``CloudError`` with the fault if it fails."""
+        end = time.monotonic() + deadline
+        while True:
+            instance = self._the(instance_id)
+            if instance.status == "active":
+                return instance
+            if instance.status != "building":
+                raise CloudError(instance.fault or f"Instance {instance_id} is {instance.status}.")
+            if time.monotonic() >= end:
+                raise CloudUnavailable(f"Instance {instance_id} is still booting.")
+            time.sleep(_POLL_SECONDS)
+
+    @call
+    def get_instance(self, instance_id: str) -> Instance | None:
+        """The instance, or None when it is gone."""
+        found = self._find("id = ?", instance_id)
+        return found[0] if found else None
+
+    @call
+    def list_instances(self) -> list[Instance]:
+        """All instances of this deployment."""
+        return self._find("deployment = ?", self._deployment)
+
+    @call
+    def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
+        """Reset it; also starts a stopped one. Units and files bring its shares back."""
+        if self._the(instance_id).status == "error":
+            raise CloudError(f"Instance {instance_id} is in error.")
+        lose_power(self.gate, instance_id)
+        self._world.execute(
+            "UPDATE instances SET power = 'active', hung = 0, boot_id = ?, ready_at = ?"
+            " WHERE id = ?",
+            str(uuid4()),
+            time.time() + self._boot_seconds,
+            instance_id,
+        )
+        self._world.execute(
+            "UPDATE served SET mounted = EXISTS (SELECT 1 FROM volumes WHERE id = serial"
+            " AND volumes.instance_id = served.instance_id) WHERE instance_id = ?",
+            instance_id,
+        )
+
+    @call
+    def delete_instance(self, instance_id: str) -> None:
+        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        destroy(self.gate, instance_id)
+
+    @call
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Plug a volume in. ``VolumeInUse`` if another instance has it."""
+        self._the(instance_id)
+        row = self._world.row("SELECT instance_id FROM volumes WHERE id = ?", volume_id)
+        if row is None:
+            raise CloudNotFound(f"There is no volume {volume_id}.")
+        if row[0] == instance_id:
+            return
+        if row[0] is not None:
+            raise VolumeInUse(f"Volume {volume_id} is attached to instance {row[0]}.")
+        full = self._world.row(
+            "SELECT (SELECT count(*) FROM volumes WHERE instance_id = ?) >= value"
+            " FROM capacity WHERE name = 'volumes_per_instance'",
+            instance_id,
+        )
+        if full and full[0]:
+            raise OutOfCapacity(f"Instance {instance_id} has no place for another volume.")
+        self._world.execute(
+            "UPDATE volumes SET instance_id = ? WHERE id = ?", instance_id, volume_id
+        )
+
+    @call
+    def detach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Unplug a volume. One that is still mounted loses what wasn't flushed: an accident."""
+        self._note_if_mounted(instance_id, volume_id)
+        unplug(self.gate, instance_id, volume_id)
+
+    @call
+    def attach_port(self, instance_id: str, port_id: str) -> None:
+        """Plug a port into a running instance (warm instances)."""
+        instance = self._the(instance_id)
+        if port_id not in instance.port_ids:
+            self._plug_port(instance_id, port_id, len(instance.port_ids))
+
+    @call
+    def console(self, instance_id: str) -> str:
+        """The last lines of its serial console."""
+        instance = self._the(instance_id)
+        return f"[    0.000000] Simulated instance {instance.name}: {instance.status}\n"
+
+    @property
+    def _boot_seconds(self) -> float:
+        return self.gate.latency.get("boot", 0.0)
+
+    def _note_if_mounted(self, instance_id: str, volume_id: str) -> None:
+        mounted = self._world.row(
+            "SELECT share_id FROM served JOIN instances i ON i.id = instance_id"
+            " WHERE instance_id = ? AND serial = ? AND mounted AND power = 'active' AND NOT hung",
+            instance_id,
+            volume_id,
+        )
+        if mounted:
+            self._world.execute(
+                "INSERT INTO accidents (deployment, text) VALUES (?, ?)",
+                self._deployment,
+                f"Volume {volume_id} was detached while share {mounted[0]} was mounted on it.",
+            )
+
+    def _plug_port(self, instance_id: str, port_id: str, position: int) -> None:
+        taken = self._world.execute(
+            "UPDATE ports SET instance_id = ?, position = ? WHERE id = ? AND instance_id IS NULL",
+            instance_id,
+            position,
+            port_id,
+        )
+        if not taken:
+            raise CloudError(f"Port {port_id} is absent or used by another instance.")
+
+    def _the(self, instance_id: str) -> Instance:
+        found = self._find("id = ?", instance_id)
+        if not found:
+            raise CloudNotFound(f"There is no instance {instance_id}.")
+        return found[0]
+
+    def _find(self, where: str, *values: str) -> list[Instance]:
+        now = time.time()
+        return [
+            Instance(
+                instance_id,
+                owner,
+                name,
+                "building" if power == "active" and ready_at > now else power,
+                fault,
+                tuple(ports.split(",")) if ports else (),
+                tuple(volumes.split(",")) if volumes else (),
+            )
+            for instance_id, owner, name, power, fault, ready_at, ports, volumes in (
+                self._world.rows(f"{_SELECT} WHERE {where}", *values)
+            )
+        ]
+
+
+def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
+    """Take a volume from an instance, whatever that is doing with it. Within a change."""
+    gate.world.execute(
+        "UPDATE served SET mounted = 0, frozen_until = NULL WHERE instance_id = ? AND serial = ?",
+        instance_id,
+        volume_id,
+    )
+    gate.world.execute("DELETE FROM files WHERE disk_id = ? AND NOT flushed", volume_id)
+    gate.world.execute(
+        "UPDATE volumes SET instance_id = NULL WHERE id = ? AND instance_id = ?",
+        volume_id,
+        instance_id,
+    )
+
+
+def lose_power(gate: Gate, instance_id: str) -> None:
+    """Stop an instance: page cache, freezes and channels are gone. Within a change."""
+    gate.world.execute(
+        "DELETE FROM files WHERE NOT flushed AND disk_id IN"
+        " (SELECT id FROM volumes WHERE instance_id = ?)",
+        instance_id,
+    )
+    gate.world.execute(
+        "UPDATE served SET mounted = 0, frozen_until = NULL WHERE instance_id = ?", instance_id
+    )
+    gate.world.execute(
+        "UPDATE instances SET power = 'stopped', boot_id = ? WHERE id = ?",
+        str(uuid4()),
+        instance_id,
+    )
+
+
+def destroy(gate: Gate, instance_id: str) -> None:
+    """Remove an instance with its root disk; volumes and ports stay. Within a change."""
+    lose_power(gate, instance_id)
+    for statement in (
+        "UPDATE volumes SET instance_id = NULL WHERE instance_id = ?",
+        "UPDATE ports SET instance_id = NULL WHERE instance_id = ?",
+        "DELETE FROM served WHERE instance_id = ?",
+        "DELETE FROM fences WHERE instance_id = ?",
+        "DELETE FROM instances WHERE id = ?",
+    ):
+        gate.world.execute(statement, instance_id)

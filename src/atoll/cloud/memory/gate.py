@@ -1,0 +1,119 @@
+"""The gate that every call to the simulated cloud passes: journal, faults, latency.
+
+``@call`` and ``@waiting_call`` mark the methods of the ports. Where nothing is injected, a call's
+journal line and its effect are one transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from atoll.cloud.memory.faults import Fault, Faults
+from atoll.cloud.memory.journal import Journal
+from atoll.cloud.memory.world import World
+from atoll.errors import AtollError, CloudUnavailable
+
+
+class Gate:
+    """What stands before a world's calls in this process."""
+
+    def __init__(
+        self, world: World, faults: Faults, journal: Journal, latency: Mapping[str, float]
+    ) -> None:
+        self.world = world
+        self.faults = faults
+        self.journal = journal
+        self.latency = latency
+
+    def enter(self, name: str, about: str) -> tuple[Fault, ...]:
+        """Note a call and count it; the faults that hit it. Within a change."""
+        if self.journal.on:
+            self.journal.write(name, about)
+        return self.faults.count(name, about)
+
+    def wait(self, name: str) -> None:
+        """Take as long as the real thing."""
+        if self.latency:
+            seconds = self.latency.get(name.partition(".")[2], self.latency.get("*", 0.0))
+            if seconds:
+                time.sleep(seconds)
+
+
+class Gated(Protocol):
+    """A room whose calls pass the gate."""
+
+    gate: Gate
+    room: str
+    unanswered: type[AtollError] = CloudUnavailable
+    """What a lost answer looks like."""
+
+    def subject(self) -> str:
+        """What all calls of this object are about; an empty string if nothing special."""
+
+
+S = TypeVar("S", bound=Gated)
+P = ParamSpec("P")
+R = TypeVar("R")
+Method = Callable[Concatenate[S, P], R]
+
+
+def call(method: Method[S, P, R]) -> Method[S, P, R]:
+    """A call whose effect is one transaction."""
+
+    @functools.wraps(method)
+    def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate.wait(name)
+        with gate.world.change():
+            faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
+            if not faults:
+                return method(self, *args, **kwargs)
+        gate.faults.before(faults, self.unanswered, _deadline(kwargs))
+        with gate.world.change():
+            result = method(self, *args, **kwargs)
+        gate.faults.after(faults, self.unanswered)
+        return result
+
+    return gated
+
+
+def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
+    """A call that may wait, and so makes its transactions itself."""
+
+    @functools.wraps(method)
+    def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate.wait(name)
+        with gate.world.change():
+            faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
+        gate.faults.before(faults, self.unanswered, _deadline(kwargs))
+        result = method(self, *args, **kwargs)
+        gate.faults.after(faults, self.unanswered)
+        return result
+
+    return gated
+
+
+def _deadline(arguments: Mapping[str, object]) -> float:
+    value = arguments.get("deadline")
+    return float(value) if isinstance(value, (int, float)) else math.inf
+
+
+def _summary(*values: object) -> str:
+    return " ".join(filter(None, map(_text, values)))
+
+
+def _text(value: object) -> str:
+    """A value as the journal shows it: plain ones, and what a specification is about."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return str(value)
+    for name in ("owner", "share_id", "address"):
+        if (text := getattr(value, name, None)) is not None:
+            return str(text)
+    return ""

@@ -1,0 +1,329 @@
+"""The guest agent of a simulated instance: the guest port's real semantics, on the world's rows."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
+
+from atoll.cloud.base import Access
+from atoll.cloud.memory.gate import Gate, call
+from atoll.cloud.memory.world import World
+from atoll.errors import AtollError, DeviceNotBlank, GuestError, GuestUnreachable, StaleFence
+from atoll.guest.base import (
+    AppliedShare,
+    ExportRule,
+    Health,
+    ServedShare,
+    ShareProtocol,
+    ShareUsage,
+    WantedShare,
+    digest,
+)
+
+GIB = 1 << 30
+_USED = "(SELECT coalesce(sum(length(data)), 0) FROM files WHERE disk_id = {})"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Method = Callable[Concatenate["MemoryGuest", P], R]
+
+
+def _patient(method: Method[P, R]) -> Method[P, R]:
+    """Silence is noticed only after a while, as on a network."""
+
+    @functools.wraps(method)
+    def waiting(self: MemoryGuest, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except GuestUnreachable:
+            time.sleep(self.silence)
+            raise
+
+    return waiting
+
+
+class MemoryGuest:
+    """Implements ``Guest``: one channel, which a reboot or the end of its instance cuts."""
+
+    room = "guest"
+    unanswered: type[AtollError] = GuestUnreachable
+
+    def __init__(self, gate: Gate, instance_id: str, boot_id: str, silence: float) -> None:
+        self.gate = gate
+        self.silence = silence
+        self._world = gate.world
+        self._instance_id = instance_id
+        self._boot_id = boot_id
+        self._channel = f"{os.getpid()}/{uuid4()}"
+
+    def subject(self) -> str:
+        """The instance."""
+        return self._instance_id
+
+    @_patient
+    @call
+    def apply_share(
+        self,
+        wanted: WantedShare,
+        *,
+        fence: int,
+        deadline: float = 60,
+    ) -> AppliedShare:
+        """Format if allowed, mount, grow to the volume's size, export."""
+        self._reach()
+        self._pass_fence(wanted.share_id, fence)
+        formatted, size_gib = self._prepare_disk(wanted)
+        rejected = self._export(wanted)
+        row = self._world.row(f"SELECT {_USED.format('?')}", wanted.serial)
+        return AppliedShare(size_gib * GIB, row[0] if row else 0, formatted, rejected)
+
+    @_patient
+    @call
+    def remove_share(
+        self,
+        share_id: str,
+        path: str,
+        *,
+        fence: int,
+        deadline: float = 60,
+    ) -> None:
+        """Unexport, thaw, flush, unmount, forget. Absent is fine."""
+        self._reach()
+        self._pass_fence(share_id, fence)
+        self._flush(share_id)
+        self._world.execute(
+            "DELETE FROM served WHERE instance_id = ? AND share_id = ?",
+            self._instance_id,
+            share_id,
+        )
+
+    @_patient
+    @call
+    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+        """Flush and freeze; thawed by itself after ``seconds`` or when this channel ends."""
+        self._reach()
+        self._flush(share_id)
+        frozen = self._world.execute(
+            "UPDATE served SET frozen_until = ?, frozen_by = ?"
+            " WHERE instance_id = ? AND share_id = ? AND mounted",
+            time.time() + seconds,
+            self._channel,
+            self._instance_id,
+            share_id,
+        )
+        if not frozen:
+            raise GuestError(f"Share {share_id} is not mounted.")
+
+    @_patient
+    @call
+    def thaw_share(self, share_id: str, path: str) -> None:
+        """Undo ``freeze_share``. Not frozen is fine. Raises if the freeze had already ended."""
+        self._reach()
+        row = self._world.row(
+            "SELECT frozen_until FROM served WHERE instance_id = ? AND share_id = ?",
+            self._instance_id,
+            share_id,
+        )
+        self._world.execute(
+            "UPDATE served SET frozen_until = NULL WHERE instance_id = ? AND share_id = ?",
+            self._instance_id,
+            share_id,
+        )
+        if row and row[0] is not None and row[0] < time.time():
+            raise GuestError(f"The freeze of share {share_id} had ended by itself.")
+
+    @_patient
+    @call
+    def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
+        """Sizes of all shares."""
+        self._reach()
+        rows = self._world.rows(
+            f"SELECT share_id, fs_gib, {_USED.format('serial')}"  # noqa: S608
+            " FROM served JOIN volumes ON volumes.id = serial"
+            " WHERE served.instance_id = ? AND mounted",
+            self._instance_id,
+        )
+        return tuple(ShareUsage(share_id, gib * GIB, used) for share_id, gib, used in rows)
+
+    @_patient
+    @call
+    def health(self, *, deadline: float = 10) -> Health:
+        """What the instance really serves."""
+        ready_at = self._reach()
+        rows = self._world.rows(
+            "SELECT share_id, mounted, mounted AND exported, fence, rules_digest"
+            " FROM served JOIN fences USING (instance_id, share_id) WHERE instance_id = ?",
+            self._instance_id,
+        )
+        shares = tuple(
+            ServedShare(share_id, bool(mounted), bool(exported), fence, rules_digest)
+            for share_id, mounted, exported, fence, rules_digest in rows
+        )
+        uptime = max(0.0, time.time() - ready_at)
+        return Health(self._boot_id, nfs_running=True, smb_running=True, uptime_seconds=uptime,
+                      shares=shares)  # fmt: skip
+
+    def close(self) -> None:
+        """End the channel; what it froze thaws."""
+        with self._world.change():
+            self._world.execute(
+                "UPDATE served SET frozen_until = NULL WHERE instance_id = ? AND frozen_by = ?",
+                self._instance_id,
+                self._channel,
+            )
+
+    def _reach(self) -> float:
+        """When this boot was finished; raises when nobody answers."""
+        row = self._world.row(
+            "SELECT boot_id, hung, ready_at FROM instances WHERE id = ? AND power = 'active'",
+            self._instance_id,
+        )
+        if row is None or row[1] or row[2] > time.time():
+            raise GuestUnreachable(f"Instance {self._instance_id} does not answer.")
+        if row[0] != self._boot_id:
+            raise GuestUnreachable(f"The channel to instance {self._instance_id} was cut.")
+        return float(row[2])
+
+    def _pass_fence(self, share_id: str, fence: int) -> None:
+        passed = self._world.execute(
+            "INSERT INTO fences VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET fence = excluded.fence"
+            " WHERE excluded.fence >= fences.fence",
+            self._instance_id,
+            share_id,
+            fence,
+        )
+        if not passed:
+            raise StaleFence(f"A newer operation than {fence} has acted on share {share_id}.")
+
+    def _prepare_disk(self, wanted: WantedShare) -> tuple[bool, int]:
+        """Whether the volume was formatted, and the file system's size in GiB."""
+        row = self._world.row(
+            "SELECT size_gib, signature, fs_uuid, fs_gib FROM volumes"
+            " WHERE id = ? AND instance_id = ?",
+            wanted.serial,
+            self._instance_id,
+        )
+        if row is None:
+            raise GuestError(f"The instance has no device with serial {wanted.serial}.")
+        size_gib, signature, fs_uuid, fs_gib = row
+        blank = signature is None
+        if blank and not wanted.may_format:
+            raise DeviceNotBlank(f"Volume {wanted.serial} has no file system, and may get none.")
+        if not blank and signature != wanted.file_system:
+            raise DeviceNotBlank(f"Volume {wanted.serial} carries {signature}.")
+        state = self._world.row(
+            "SELECT mounted, frozen_until, frozen_by FROM served"
+            " WHERE instance_id = ? AND share_id = ?",
+            self._instance_id,
+            wanted.share_id,
+        )
+        if state and fs_gib != size_gib and is_frozen(state[1], state[2]):
+            raise GuestError(f"Share {wanted.share_id} is frozen, so it can't grow.")
+        if not (state and state[0]):
+            fs_uuid = wanted.fsid  # a clone carries its parent's until it is mounted first
+        self._world.execute(
+            "UPDATE volumes SET signature = ?, fs_uuid = ?, fs_gib = ? WHERE id = ?",
+            wanted.file_system,
+            fs_uuid,
+            size_gib,
+            wanted.serial,
+        )
+        return blank, size_gib
+
+    def _export(self, wanted: WantedShare) -> dict[str, str]:
+        """Mount and export; the rules that were refused, with the reason."""
+        rejected = refused(wanted.rules or (), wanted.protocol)
+        rules = [rule for rule in wanted.rules or () if rule.to not in rejected]
+        self._world.execute(
+            "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, 0, 1, NULL, NULL)"
+            " ON CONFLICT DO UPDATE SET serial = excluded.serial, path = excluded.path,"
+            " protocol = excluded.protocol, fsid = excluded.fsid, name = excluded.name,"
+            " mounted = 1",
+            self._instance_id,
+            wanted.share_id,
+            wanted.serial,
+            wanted.path,
+            wanted.protocol,
+            wanted.fsid,
+            wanted.name or wanted.path.rpartition("/")[2],
+            wanted.squash,
+            digest((), wanted.squash),
+        )
+        if wanted.rules is not None:
+            self._world.execute(
+                "UPDATE served SET rules = ?, rules_digest = ?, squash = ?, exported = ?"
+                " WHERE instance_id = ? AND share_id = ?",
+                json.dumps([[rule.to, rule.level] for rule in rules]),
+                digest(rules, wanted.squash),
+                wanted.squash,
+                wanted.exported,
+                self._instance_id,
+                wanted.share_id,
+            )
+        return rejected
+
+    def _flush(self, share_id: str) -> None:
+        self._world.execute(
+            "UPDATE files SET flushed = 1 WHERE NOT flushed AND disk_id IN"
+            " (SELECT serial FROM served WHERE instance_id = ? AND share_id = ? AND mounted)",
+            self._instance_id,
+            share_id,
+        )
+
+
+def open_guest(gate: Gate, instance_id: str, access: Access, silence: float) -> MemoryGuest:
+    """A channel to an instance that answers at this address, with this host key."""
+    row = _login(gate.world, instance_id, access)
+    if row is None:
+        time.sleep(silence)
+        raise GuestUnreachable(f"Instance {instance_id} does not answer at {access.address}.")
+    boot_id, user, host_key = row
+    if host_key != access.host_key_public:
+        raise GuestUnreachable(f"Instance {instance_id} shows another host key than it was given.")
+    if user != access.user:
+        raise GuestUnreachable(f"Instance {instance_id} lets no {access.user!r} in.")
+    return MemoryGuest(gate, instance_id, boot_id, silence)
+
+
+def _login(world: World, instance_id: str, access: Access) -> tuple[str, str, str] | None:
+    row: tuple[str, str, str] | None = world.row(
+        "SELECT boot_id, user, host_key FROM instances"
+        " WHERE id = ? AND power = 'active' AND NOT hung AND ready_at <= ?"
+        " AND EXISTS (SELECT 1 FROM ports WHERE instance_id = instances.id AND address = ?)",
+        instance_id,
+        time.time(),
+        access.address,
+    )
+    return row
+
+
+def is_frozen(until: float | None, channel: str | None) -> bool:
+    """Whether a freeze still holds: not after its time, nor when its channel's process is dead."""
+    if until is None or channel is None or until < time.time():
+        return False
+    try:
+        os.kill(int(channel.partition("/")[0]), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def refused(rules: Sequence[ExportRule], protocol: ShareProtocol) -> dict[str, str]:
+    """Rules that the simulated server software does not take, with its words."""
+    reasons: dict[str, str] = {}
+    for rule in rules:
+        if rule.type == "user":
+            if protocol == "NFS":
+                reasons[rule.to] = "An NFS export knows no users."
+            continue
+        try:
+            ip_network(rule.to, strict=False)
+        except ValueError as error:
+            reasons[rule.to] = str(error)
+    return reasons

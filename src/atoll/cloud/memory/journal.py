@@ -1,0 +1,88 @@
+"""The journal of calls: what was asked of the simulated cloud and its guests, by whom and when.
+
+Tests count calls with it, and enumerate the points where a worker may be killed:
+
+    start = cloud.journal.mark()
+    ...                                     # a create, undisturbed
+    points = cloud.journal.calls(since=start)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from atoll.cloud.memory.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was begun, even if its process was killed before the effect."""
+
+    number: int
+    name: str
+    """Room and verb, e.g. ``volumes.create_volume``."""
+    about: str
+    """Owner, ids and plain arguments; no secrets."""
+    pid: int
+    time: float
+    """Wall clock, seconds."""
+
+
+class Journal:
+    """The calls made on a world, by all processes that have their journal on."""
+
+    def __init__(self, world: World, *, on: bool = True) -> None:
+        self._world = world
+        self.on = on
+
+    def write(self, name: str, about: str) -> None:
+        """Note a call. Within a change."""
+        self._world.execute(
+            "INSERT INTO journal (name, about, pid, time) VALUES (?, ?, ?, ?)",
+            name,
+            about,
+            os.getpid(),
+            time.time(),
+        )
+
+    def mark(self) -> int:
+        """The number of the last call, for ``since``."""
+        row = self._world.row("SELECT max(number) FROM journal")
+        return (row and row[0]) or 0
+
+    def calls(self, name: str = "*", *, about: str = "", since: int = 0) -> list[Call]:
+        """Calls in their order; ``name`` may be a pattern, long (``guest.*``) or short."""
+        rows = self._world.rows(
+            "SELECT number, name, about, pid, time FROM journal"
+            " WHERE number > ? AND instr(about, ?) ORDER BY number",
+            since,
+            about,
+        )
+        return [
+            Call(*row)
+            for row in rows
+            if fnmatchcase(row[1], name) or fnmatchcase(row[1].partition(".")[2], name)
+        ]
+
+    def count(self, name: str = "*", *, about: str = "", since: int = 0) -> int:
+        """How many calls there were."""
+        return len(self.calls(name, about=about, since=since))
+
+    def counts(self, *, since: int = 0) -> Counter[str]:
+        """Calls per name."""
+        return Counter(
+            dict(
+                self._world.rows(
+                    "SELECT name, count(*) FROM journal WHERE number > ? GROUP BY name", since
+                )
+            )
+        )
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        with self._world.change():
+            self._world.execute("DELETE FROM journal")

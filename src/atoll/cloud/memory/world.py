@@ -1,0 +1,205 @@
+"""The world of the simulated cloud: one SQLite file that outlives every process that uses it.
+
+The file is what a data centre is to a real cloud: kill -9 of a worker leaves it as it is, and the
+API, several workers and a test look at the same one. A call is one short transaction; SQLite's
+``synchronous=OFF`` is right here, because the world must survive the death of a process and not
+that of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from atoll.errors import AtollError, CloudUnavailable
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE instances (
+    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL,
+    user TEXT NOT NULL, host_key TEXT NOT NULL,
+    power TEXT NOT NULL,            -- active, stopped or error
+    fault TEXT NOT NULL DEFAULT '',
+    ready_at REAL NOT NULL,         -- wall clock: when this boot is, or was, finished
+    boot_id TEXT NOT NULL,
+    hung INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (deployment, owner)) WITHOUT ROWID;
+
+-- A disk is what a volume or a snapshot holds, so that a snapshot or a clone is a copy of rows.
+CREATE TABLE volumes (
+    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL,
+    size_gib INTEGER NOT NULL, instance_id TEXT,
+    signature TEXT, fs_uuid TEXT, fs_gib INTEGER,
+    UNIQUE (deployment, owner)) WITHOUT ROWID;
+CREATE INDEX volumes_by_instance ON volumes (instance_id);
+
+CREATE TABLE snapshots (
+    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL,
+    volume_id TEXT NOT NULL, size_gib INTEGER NOT NULL,
+    signature TEXT, fs_uuid TEXT, fs_gib INTEGER,
+    UNIQUE (deployment, owner)) WITHOUT ROWID;
+
+CREATE TABLE files (
+    disk_id TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,
+    flushed INTEGER NOT NULL,       -- 0: still in the guest's page cache
+    PRIMARY KEY (disk_id, name)) WITHOUT ROWID;
+
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, number INTEGER NOT NULL,
+    cidr TEXT NOT NULL, subnet_id TEXT NOT NULL, gateway TEXT NOT NULL,
+    UNIQUE (deployment, owner)) WITHOUT ROWID;
+
+CREATE TABLE ports (
+    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, network_id TEXT NOT NULL,
+    number INTEGER NOT NULL,        -- of the address within the network
+    mac TEXT NOT NULL, address TEXT NOT NULL,
+    instance_id TEXT, position INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network_id, number), UNIQUE (deployment, owner, network_id)) WITHOUT ROWID;
+CREATE INDEX ports_by_instance ON ports (instance_id);
+CREATE INDEX ports_by_address ON ports (address);
+
+-- What the root disk of a simulated instance holds; it goes when the instance goes.
+CREATE TABLE served (
+    instance_id TEXT NOT NULL, share_id TEXT NOT NULL, serial TEXT NOT NULL, path TEXT NOT NULL,
+    protocol TEXT NOT NULL, fsid TEXT NOT NULL, name TEXT NOT NULL, squash TEXT NOT NULL,
+    rules TEXT NOT NULL, rules_digest TEXT NOT NULL, exported INTEGER NOT NULL,
+    mounted INTEGER NOT NULL,
+    frozen_until REAL, frozen_by TEXT,
+    PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
+CREATE TABLE fences (
+    instance_id TEXT NOT NULL, share_id TEXT NOT NULL, fence INTEGER NOT NULL,
+    PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
+
+CREATE TABLE faults (
+    number INTEGER PRIMARY KEY, call TEXT NOT NULL, about TEXT NOT NULL, action TEXT NOT NULL,
+    nth INTEGER NOT NULL, times INTEGER, after INTEGER NOT NULL,
+    error TEXT NOT NULL, message TEXT NOT NULL, seconds REAL NOT NULL, seen INTEGER NOT NULL);
+CREATE TABLE journal (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL, about TEXT NOT NULL, pid INTEGER NOT NULL,
+    time REAL NOT NULL);
+CREATE TABLE accidents (number INTEGER PRIMARY KEY, deployment TEXT NOT NULL, text TEXT NOT NULL);
+
+-- Kept as a counter, so that a create needn't add up ten thousand volumes.
+CREATE TRIGGER volume_made AFTER INSERT ON volumes BEGIN
+    UPDATE capacity SET value = value + new.size_gib WHERE name = 'allocated_gib'; END;
+CREATE TRIGGER volume_grown AFTER UPDATE OF size_gib ON volumes BEGIN
+    UPDATE capacity SET value = value + new.size_gib - old.size_gib WHERE name = 'allocated_gib';
+    END;
+CREATE TRIGGER volume_gone AFTER DELETE ON volumes BEGIN
+    UPDATE capacity SET value = value - old.size_gib WHERE name = 'allocated_gib'; END;
+"""
+
+Row = tuple[Any, ...]
+
+
+class World:
+    """A connection to one world. All threads of a process share it, one transaction at a time."""
+
+    def __init__(self, path: Path | None, capacity: Mapping[str, float]) -> None:
+        self._path = path
+        self._pid = -1
+        self._depth = 0
+        self._open()
+        with self.change():
+            self._make(capacity)
+
+    def _open(self) -> None:
+        """Connect; again after a fork, since neither lock nor connection may cross one."""
+        self._pid = os.getpid()
+        self._depth = 0
+        self.lock = threading.RLock()
+        name = ":memory:" if self._path is None else str(self._path)
+        self._db = sqlite3.connect(
+            name, timeout=60, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        self._db.execute("PRAGMA synchronous = OFF")
+        mode = self._db.execute("PRAGMA journal_mode").fetchone()[0]
+        if self._path is not None and mode != "wal":
+            self._db.execute("PRAGMA journal_mode = WAL")
+
+    def _make(self, capacity: Mapping[str, float]) -> None:
+        if self.row("PRAGMA user_version") == (SCHEMA_VERSION,):
+            return
+        for statement in _statements(SCHEMA):
+            self._db.execute(statement)
+        self._db.executemany(
+            "INSERT INTO capacity VALUES (?, ?)", [*capacity.items(), ("allocated_gib", 0)]
+        )
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One transaction; inside another one it is part of that.
+
+        An ``AtollError`` commits: what a call did before it failed stays done, as in a real cloud.
+        """
+        if os.getpid() != self._pid:
+            self._open()
+        with self.lock:
+            if self._depth:
+                yield
+                return
+            self._begin()
+            self._depth = 1
+            try:
+                yield
+            except AtollError:
+                self._db.execute("COMMIT")
+                raise
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            else:
+                self._db.execute("COMMIT")
+            finally:
+                self._depth = 0
+
+    def _begin(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise CloudUnavailable(f"The simulated cloud's file is busy: {error}.") from error
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement within ``change``; the number of rows it changed."""
+        return self._db.execute(sql, values).rowcount
+
+    def row(self, sql: str, *values: object) -> Row | None:
+        """The first row that a query finds."""
+        with self._reading():
+            row: Row | None = self._db.execute(sql, values).fetchone()
+            return row
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """All rows that a query finds."""
+        with self._reading():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        if os.getpid() != self._pid:
+            self._open()
+        with self.lock:
+            yield
+
+    def close(self) -> None:
+        """Let go of the file; the world stays (one in memory is gone)."""
+        with self.lock:
+            self._db.close()
+
+
+def _statements(script: str) -> Iterator[str]:
+    # executescript() would commit first, and so let two processes make the schema at once.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
