@@ -2,8 +2,13 @@
 
     AtollError
     ├── ConfigurationError            the operator's settings are wrong
+    ├── ImageBuildFailed              the service image could not be built
     ├── Invalid                       the caller's wish is malformed or impossible      (400)
-    │   └── QuotaExceeded             more than the project may have                    (413)
+    │   ├── QuotaExceeded             more than the project may have                    (413)
+    │   ├── BodyTooLarge              the request body is larger than is read           (413)
+    │   ├── Unprocessable             the request body is empty or has no envelope      (422)
+    │   └── NotAcceptable             a microversion that we don't have                 (406)
+    ├── Unauthenticated               no token, or not a valid one                      (401)
     ├── NotFound                      no such thing, or not the caller's                (404)
     ├── Conflict                      not in the thing's present state                  (409)
     ├── Forbidden                     policy says no                                    (403)
@@ -57,6 +62,12 @@ class ConfigurationError(AtollError):
     hint = "Run 'atoll doctor' to see every finding."
 
 
+class ImageBuildFailed(AtollError):
+    """The service image could not be built."""
+
+    hint = "Nothing is left behind; check the network and the apt sources, then try again."
+
+
 # --- what a caller of the API meets -----------------------------------------------------------
 
 
@@ -68,6 +79,22 @@ class QuotaExceeded(Invalid):
     """The project's quota does not allow this."""
 
     hint = "Delete something, or ask the administrator for a larger quota."
+
+
+class BodyTooLarge(Invalid):
+    """The request body is too large."""
+
+
+class Unprocessable(Invalid):
+    """The request body is missing or is not what this request needs."""
+
+
+class NotAcceptable(Invalid):
+    """The API does not have this microversion."""
+
+
+class Unauthenticated(AtollError):
+    """The request you have made requires authentication."""
 
 
 class NotFound(AtollError):

@@ -1,0 +1,197 @@
+"""Builds the service image, or finds the one that an earlier build with the same inputs left.
+
+    cache_dir/atoll-service-<suite>-<key>.qcow2    the image
+    cache_dir/atoll-service-<suite>-<key>.json     what is known of it; written last
+    cache_dir/build-*                              a build that is running (or was killed)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from atoll.image import disk
+from atoll.image.bootstrap import as_owner, bootstrap
+from atoll.image.commands import Runner, check_requirements
+from atoll.image.initrd import build_initrd
+from atoll.image.recipe import Recipe, make_recipe
+
+Progress = Callable[[str, float | None], None]
+"""Told (phase, fraction of the whole build from 0 to 1, or None where it can't be known)."""
+
+# Room left in the root file system for what an instance writes.
+_FREE_MIB = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """A finished service image."""
+
+    path: Path
+    checksum: str
+    """SHA-256 of the file, in hexadecimal."""
+    key: str
+    """Hash of the inputs that it was built from."""
+    suite: str
+    size_bytes: int
+    """Of the file; the disk that it describes is ``virtual_size_bytes`` large."""
+    virtual_size_bytes: int
+    root_bytes: int
+    """Size of the files in it."""
+    package_count: int
+    build_seconds: float
+    cached: bool = False
+    """True when nothing had to be built."""
+
+
+def _no_progress(_phase: str, _fraction: float | None) -> None:
+    return
+
+
+def build_image(
+    cache_dir: Path,
+    *,
+    progress: Progress = _no_progress,
+    suite: str | None = None,
+    sources: Sequence[str] | None = None,
+    force: bool = False,
+) -> BuiltImage:
+    """Build the service image, or return the cached one; one to two minutes, or milliseconds.
+
+    ``suite`` is the host's when None, ``sources`` (one-line apt sources) the machine's own.
+    ``force`` builds anew, for packages' security updates: they are no part of the cache's key.
+    Raises ``ConfigurationError`` (programs or sources missing) and ``ImageBuildFailed``.
+    """
+    recipe = make_recipe(suite, sources)
+    cache_dir = cache_dir.absolute()
+    if not force and (found := find_image(cache_dir, recipe)):
+        progress("cached", 1.0)
+        return found
+    check_requirements()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    progress("waiting for another build", None)
+    with _locked(cache_dir):
+        # Somebody else may have built it while we waited.
+        if not force and (found := find_image(cache_dir, recipe)):
+            progress("cached", 1.0)
+            return found
+        for left_behind in cache_dir.glob("build-*"):
+            shutil.rmtree(left_behind, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix="build-", dir=cache_dir))
+        try:
+            # mmdebstrap's user namespace must be able to enter it
+            work.chmod(0o755)
+            return _publish(_build(recipe, work, progress), cache_dir, recipe)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def find_image(cache_dir: Path, recipe: Recipe | None = None) -> BuiltImage | None:
+    """The finished image of a recipe (this machine's own when None), if there is one."""
+    recipe = recipe or make_recipe()
+    path = _path(cache_dir, recipe)
+    try:
+        known = json.loads(path.with_suffix(".json").read_text())
+        if path.stat().st_size != known["size_bytes"]:
+            return None
+        return BuiltImage(**{**known, "path": path, "cached": True})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _path(cache_dir: Path, recipe: Recipe) -> Path:
+    return cache_dir.absolute() / f"atoll-service-{recipe.suite}-{recipe.key}.qcow2"
+
+
+@contextmanager
+def _locked(cache_dir: Path) -> Iterator[None]:
+    with (cache_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
+    started = time.monotonic()
+    run = Runner(work / "build.log", work)
+
+    progress("installing packages", 0.0)
+    rootfs, package_count = bootstrap(
+        recipe, work, run, lambda part: progress("installing packages", 0.75 * part)
+    )
+    progress("initrd", 0.78)
+    kernel = next((rootfs / "boot").glob("vmlinuz-*"))
+    vmlinuz = kernel.rename(work / "vmlinuz")
+    build_initrd(rootfs, kernel.name.removeprefix("vmlinuz-"), work / "initrd")
+    for leftover in (rootfs / "boot").iterdir():
+        leftover.unlink()
+
+    progress("root file system", 0.8)
+    root_bytes = _tree_bytes(rootfs)
+    size_mib = root_bytes // disk.MIB + _FREE_MIB
+    disk.make_root(
+        rootfs,
+        work / "root.ext4",
+        uuid=recipe.root_uuid,
+        size_mib=size_mib,
+        run=lambda argv: run([*as_owner(work), *argv]),
+    )
+    progress("boot loader", 0.86)
+    disk.make_boot(
+        vmlinuz, work / "initrd", work / "boot.fat", root_uuid=recipe.root_uuid, run=run
+    )
+    raw = work / "disk.raw"
+    disk.assemble(
+        work / "boot.fat", work / "root.ext4", raw, disk_id=f"0x{recipe.key[:8]}", run=run
+    )
+    progress("compressing", 0.88)
+    image = work / "image.qcow2"
+    disk.compress(raw, image, run=run)
+    progress("checksum", 0.97)
+    with image.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return BuiltImage(
+        path=image,
+        checksum=checksum,
+        key=recipe.key,
+        suite=recipe.suite,
+        size_bytes=image.stat().st_size,
+        virtual_size_bytes=raw.stat().st_size,
+        root_bytes=root_bytes,
+        package_count=package_count,
+        build_seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:
+    """Move the image to its place; whoever has the old file open keeps it."""
+    path = _path(cache_dir, recipe)
+    facts = path.with_suffix(".json")
+    known = {key: value for key, value in asdict(built).items() if key not in ("path", "cached")}
+    written = built.path.with_suffix(".json")
+    written.write_text(json.dumps(known, indent=2) + "\n")
+    # The facts say that the image is whole: gone first, back last.
+    facts.unlink(missing_ok=True)
+    built.path.chmod(0o644)
+    built.path.rename(path)
+    written.rename(facts)
+    return BuiltImage(path=path, **known)
+
+
+def _tree_bytes(tree: Path) -> int:
+    """Bytes that a tree takes in a file system of 4 KiB blocks."""
+    total = 0
+    for folder, names, files in os.walk(tree):
+        total += 4096 * (1 + len(names))
+        for name in files:
+            total += -(-os.lstat(os.path.join(folder, name)).st_size // 4096) * 4096  # noqa: PTH118
+    return total

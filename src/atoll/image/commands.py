@@ -1,0 +1,127 @@
+"""Runs the programs that build an image: output to a log, an error with the log's end.
+
+Also knows which programs are needed and which apt packages bring them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from atoll.errors import ConfigurationError, ImageBuildFailed
+from atoll.image.recipe import EPOCH, FILES
+
+# program: apt package (Debian and Ubuntu)
+_PROGRAMS = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "mkfs.fat": "dosfstools",
+    "mcopy": "mtools",
+    "syslinux": "syslinux",
+    "sfdisk": "fdisk",
+    "qemu-img": "qemu-utils",
+    "tar": "tar",
+    "zstd": "zstd",
+    "xorriso": "xorriso",
+}
+_WITHOUT_ROOT = {"fakeroot": "fakeroot", "newuidmap": "uidmap"}
+# System programs that an ordinary user's PATH may lack.
+_SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+_LAST_LINES = 15
+
+
+def list_requirements() -> list[str]:
+    """Apt packages that building an image needs on this machine."""
+    packages = {*_needed_programs().values(), "syslinux-common"}
+    return sorted(packages)
+
+
+def check_requirements() -> None:
+    """Raise ``ConfigurationError`` that names all missing programs at once."""
+    programs = _needed_programs()
+    missing = [name for name in programs if shutil.which(name, path=_search_path()) is None]
+    if missing:
+        packages = sorted({programs[name] for name in missing})
+        raise ConfigurationError(
+            f"Building the service image needs {', '.join(missing)}.",
+            hint=f"Run: apt-get install --no-install-recommends {' '.join(packages)}",
+        )
+
+
+def _needed_programs() -> dict[str, str]:
+    return _PROGRAMS if os.geteuid() == 0 else {**_PROGRAMS, **_WITHOUT_ROOT}
+
+
+def _search_path() -> str:
+    return f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
+
+
+class Runner:
+    """Runs programs with an environment that makes their output reproducible."""
+
+    def __init__(self, log: Path, temporary: Path) -> None:
+        self._log = log
+        # What decides about bytes is set here and nowhere else.
+        self._environ = {
+            "PATH": _search_path(),
+            "HOME": os.environ.get("HOME", "/"),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "TMPDIR": str(temporary),
+            "SOURCE_DATE_EPOCH": str(EPOCH),
+            "E2FSPROGS_FAKE_TIME": str(EPOCH),
+            "MKE2FS_CONFIG": str(FILES / "boot/mke2fs.conf"),
+            "MTOOLS_SKIP_CHECK": "1",
+            "DEBIAN_FRONTEND": "noninteractive",
+            # The initrd is ours: Debian's is never made
+            "INITRD": "No",
+        }
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run a program to its end; each line that it writes is logged and shown to ``on_line``.
+
+        Raises ``ImageBuildFailed`` with the log's last lines when it fails.
+        """
+        with (
+            self._log.open("a") as log,
+            subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environ,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            assert process.stdin
+            assert process.stdout
+            try:
+                process.stdin.write(stdin)
+                process.stdin.close()
+                for line in process.stdout:
+                    log.write(line)
+                    if on_line:
+                        on_line(line)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode != 0:
+            raise ImageBuildFailed(
+                f"Building the service image failed: {argv[0]} ended with {process.returncode}.\n"
+                + self._last_lines()
+            )
+
+    def _last_lines(self) -> str:
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line]
+        return "\n".join(f"    {line}" for line in lines[-_LAST_LINES:]) + "\n"
