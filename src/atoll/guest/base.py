@@ -10,11 +10,11 @@ the highest it has seen for each share and refuses older ones (``StaleFence``).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
+
+from atoll.guest.agent import rules_digest
 
 AccessLevel = Literal["rw", "ro"]
 Squash = Literal["root_squash", "no_root_squash", "all_squash"]
@@ -104,9 +104,8 @@ class Health:
 
 
 def digest(rules: Iterable[ExportRule], squash: Squash) -> str:
-    """What is exported, in short: the same for the same rules in any order."""
-    lines = sorted([rule.type, rule.to, rule.level] for rule in rules)
-    return hashlib.sha256(json.dumps([squash, lines]).encode()).hexdigest()
+    """What is exported, in short: the same for the same rules in any order and spelling."""
+    return rules_digest((asdict(rule) for rule in rules), squash)
 
 
 class Guest(Protocol):
@@ -116,18 +115,14 @@ class Guest(Protocol):
     ``StaleFence`` for an out-dated operation and ``GuestError`` when the agent failed.
     """
 
-    def apply_share(
-        self, wanted: WantedShare, *, fence: int, deadline: float = 60
-    ) -> AppliedShare:
+    def apply_share(self, wanted: WantedShare, *, fence: int, deadline: float = 60) -> AppliedShare:
         """Find the device, format it if allowed, mount, grow to the device's size, export.
 
         Adds rules before it removes any; a client that stays allowed is never cut.
         Raises ``DeviceNotBlank`` where formatting would be needed but isn't safe.
         """
 
-    def remove_share(
-        self, share_id: str, path: str, *, fence: int, deadline: float = 60
-    ) -> None:
+    def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
         """Unexport, drop clients' state, unmount, forget. Absent is fine."""
 
     def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:

@@ -70,7 +70,7 @@ class MemoryClient:
         if row is None:
             raise FileNotFoundError(errno.ENOENT, "No such export", location)
         serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib = row
-        level = self._level(json.loads(rules)) if exported else None
+        level = self._level(protocol, json.loads(rules)) if exported else None
         if level is None:
             raise PermissionError(errno.EACCES, f"Access denied to {self.address}", location)
         return Export(serial, fsid, level, fs_gib, is_frozen(frozen_until, frozen_by))
@@ -86,17 +86,22 @@ class MemoryClient:
             raise TimeoutError(errno.ETIMEDOUT, "The server does not answer", address)
         return str(row[0])
 
-    def _level(self, rules: list[list[str]]) -> str | None:
+    def _level(self, protocol: str, rules: list[list[str]]) -> str | None:
+        hosts = [(to, level) for kind, to, level in rules if kind == "ip"]
+        if protocol == "NFS":
+            return self._nfs_level(hosts)
+        users = {to: level for kind, to, level in rules if kind == "user"}
+        if hosts and not any(_within(self.address, to) for to, _ in hosts):
+            return None
+        if users:
+            return users.get(self.user)
+        return "rw" if hosts else None
+
+    def _nfs_level(self, hosts: list[tuple[str, str]]) -> str | None:
         """As exports(5): a single address before any network, else the first that matches."""
-        networks = None
-        for to, level in rules:
-            if to in (self.address, self.user):
-                return level
-            if networks is None and _within(self.address, to):
-                if _is_single(to):
-                    return level
-                networks = level
-        return networks
+        matching = [(to, level) for to, level in hosts if _within(self.address, to)]
+        single = [level for to, level in matching if "/" not in to]
+        return next(iter(single or [level for _, level in matching]), None)
 
 
 class Mount:
@@ -174,12 +179,4 @@ def _parse(location: str) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=65536)
 def _within(address: str, to: str) -> bool:
-    try:
-        return ip_address(address) in ip_network(to, strict=False)
-    except ValueError:
-        return False  # a user's name
-
-
-@lru_cache(maxsize=65536)
-def _is_single(to: str) -> bool:
-    return ip_network(to, strict=False).num_addresses == 1
+    return ip_address(address) in ip_network(to)

@@ -141,8 +141,9 @@ class MemoryCloud:
     def disk(self, disk_id: str) -> Disk:
         """What is on a volume or a snapshot. Raises ``CloudNotFound``."""
         row = self._world.row(
-            "SELECT signature, fs_uuid, fs_gib FROM volumes WHERE id = ?1"
-            " UNION ALL SELECT signature, fs_uuid, fs_gib FROM snapshots WHERE id = ?1",
+            "SELECT signature, fs_uuid, fs_gib FROM volumes WHERE id = ?"
+            " UNION ALL SELECT signature, fs_uuid, fs_gib FROM snapshots WHERE id = ?",
+            disk_id,
             disk_id,
         )
         if row is None:

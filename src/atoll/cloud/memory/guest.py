@@ -6,24 +6,23 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from ipaddress import ip_network
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Concatenate, ParamSpec, TypeVar, get_args
 from uuid import uuid4
 
 from atoll.cloud.base import Access
 from atoll.cloud.memory.gate import Gate, call
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, DeviceNotBlank, GuestError, GuestUnreachable, StaleFence
+from atoll.guest.agent import rules_digest, servable
 from atoll.guest.base import (
     AppliedShare,
-    ExportRule,
+    FileSystem,
     Health,
     ServedShare,
-    ShareProtocol,
     ShareUsage,
     WantedShare,
-    digest,
 )
 
 GIB = 1 << 30
@@ -212,11 +211,6 @@ class MemoryGuest:
         if row is None:
             raise GuestError(f"The instance has no device with serial {wanted.serial}.")
         size_gib, signature, fs_uuid, fs_gib = row
-        blank = signature is None
-        if blank and not wanted.may_format:
-            raise DeviceNotBlank(f"Volume {wanted.serial} has no file system, and may get none.")
-        if not blank and signature != wanted.file_system:
-            raise DeviceNotBlank(f"Volume {wanted.serial} carries {signature}.")
         state = self._world.row(
             "SELECT mounted, frozen_until, frozen_by FROM served"
             " WHERE instance_id = ? AND share_id = ?",
@@ -226,20 +220,21 @@ class MemoryGuest:
         if state and fs_gib != size_gib and is_frozen(state[1], state[2]):
             raise GuestError(f"Share {wanted.share_id} is frozen, so it can't grow.")
         if not (state and state[0]):
-            fs_uuid = wanted.fsid  # a clone carries its parent's until it is mounted first
+            _check_disk(wanted, signature, fs_uuid)
         self._world.execute(
             "UPDATE volumes SET signature = ?, fs_uuid = ?, fs_gib = ? WHERE id = ?",
-            wanted.file_system,
-            fs_uuid,
+            signature or wanted.file_system,
+            wanted.fsid,
             size_gib,
             wanted.serial,
         )
-        return blank, size_gib
+        return signature is None, size_gib
 
     def _export(self, wanted: WantedShare) -> dict[str, str]:
         """Mount and export; the rules that were refused, with the reason."""
-        rejected = refused(wanted.rules or (), wanted.protocol)
-        rules = [rule for rule in wanted.rules or () if rule.to not in rejected]
+        accepted, rejected = servable(map(asdict, wanted.rules or ()), wanted.protocol)
+        exported = accepted if wanted.exported else {}
+        rules = [(kind, to, level) for (kind, to), level in exported.items()]
         self._world.execute(
             "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, 0, 1, NULL, NULL)"
             " ON CONFLICT DO UPDATE SET serial = excluded.serial, path = excluded.path,"
@@ -253,14 +248,14 @@ class MemoryGuest:
             wanted.fsid,
             wanted.name or wanted.path.rpartition("/")[2],
             wanted.squash,
-            digest((), wanted.squash),
+            _digest((), wanted.squash),
         )
         if wanted.rules is not None:
             self._world.execute(
                 "UPDATE served SET rules = ?, rules_digest = ?, squash = ?, exported = ?"
                 " WHERE instance_id = ? AND share_id = ?",
-                json.dumps([[rule.to, rule.level] for rule in rules]),
-                digest(rules, wanted.squash),
+                json.dumps(rules),
+                _digest(rules, wanted.squash),
                 wanted.squash,
                 wanted.exported,
                 self._instance_id,
@@ -314,16 +309,18 @@ def is_frozen(until: float | None, channel: str | None) -> bool:
     return True
 
 
-def refused(rules: Sequence[ExportRule], protocol: ShareProtocol) -> dict[str, str]:
-    """Rules that the simulated server software does not take, with its words."""
-    reasons: dict[str, str] = {}
-    for rule in rules:
-        if rule.type == "user":
-            if protocol == "NFS":
-                reasons[rule.to] = "An NFS export knows no users."
-            continue
-        try:
-            ip_network(rule.to, strict=False)
-        except ValueError as error:
-            reasons[rule.to] = str(error)
-    return reasons
+def _check_disk(wanted: WantedShare, signature: str | None, fs_uuid: str | None) -> None:
+    """Refuse to format what may hold data. A clone carries its parent's UUID until it is mounted;
+    a volume that may be formatted carries ours, or nothing."""
+    if signature is None and not wanted.may_format:
+        raise DeviceNotBlank(f"Volume {wanted.serial} has no file system, and may get none.")
+    if signature not in (None, *get_args(FileSystem)):
+        raise DeviceNotBlank(f"Volume {wanted.serial} carries {signature}.")
+    if signature is not None and fs_uuid != wanted.fsid and wanted.may_format:
+        raise DeviceNotBlank(f"Volume {wanted.serial} carries another file system.")
+
+
+def _digest(rules: Iterable[tuple[str, str, str]], squash: str) -> str:
+    return rules_digest(
+        ({"type": kind, "to": to, "level": level} for kind, to, level in rules), squash
+    )

@@ -124,7 +124,7 @@ class MemoryNetworks:
     def _free_address(self, network_id: str, cidr: str) -> tuple[int, str]:
         subnet = ip_network(cidr)
         end = subnet.num_addresses - 1
-        first = min(_FIRST_ADDRESS, end // 2)
+        first = min(_FIRST_ADDRESS, max(2, end // 2))
         (number,) = self._world.row(
             "SELECT coalesce(max(number) + 1, ?) FROM ports WHERE network_id = ?",
             first,
@@ -139,10 +139,11 @@ class MemoryNetworks:
     def _gap(self, network_id: str, first: int) -> int:
         """The lowest number that an earlier port gave back."""
         (number,) = self._world.row(
-            "SELECT n FROM (SELECT ?1 AS n UNION ALL"
-            " SELECT number + 1 FROM ports WHERE network_id = ?2)"
-            " WHERE NOT EXISTS (SELECT 1 FROM ports WHERE network_id = ?2 AND number = n) LIMIT 1",
+            "SELECT n FROM (SELECT ? AS n UNION ALL"
+            " SELECT number + 1 FROM ports WHERE network_id = ?)"
+            " WHERE NOT EXISTS (SELECT 1 FROM ports WHERE network_id = ? AND number = n) LIMIT 1",
             first,
+            network_id,
             network_id,
         ) or (0,)
         return int(number)
