@@ -26,9 +26,14 @@
     │   ├── ServiceInstanceUnavailable  it exists but does not serve
     │   ├── InvalidShareAccess        an access rule that this protocol can't have
     │   ├── InvalidShareAccessLevel   a level that this protocol can't have
-    │   └── ShareShrinkingPossibleDataLoss
+    │   ├── ShareShrinkingPossibleDataLoss
+    │   ├── VolumeLost                the share's volume is gone
+    │   ├── SnapshotInconsistent      the freeze did not hold: try again
+    │   └── NotSupported              the driver can't do this at all
     └── OperationError
         ├── LeaseLost                 another worker has taken this operation over
+        ├── LaneFull                  not a failure: enough runs on this share server already
+        ├── WorkerStopping            not a failure: leave off, another worker goes on
         └── Postponed                 not a failure: wait for another resource first
 
 A class's docstring is its message when none is given; ``hint`` says what to do about it.
@@ -189,6 +194,22 @@ class ShareShrinkingPossibleDataLoss(ShareBackendException):
     """The share holds more than the new size."""
 
 
+class VolumeLost(ShareBackendException):
+    """The share's volume does not exist any more, and its data with it."""
+
+    hint = "Delete the share; if the cloud can bring the volume back, do that first."
+
+
+class SnapshotInconsistent(ShareBackendException):
+    """The share's file system was written to while its volume was copied."""
+
+    retryable = True
+
+
+class NotSupported(ShareBackendException, NotImplementedError):
+    """This back end can't do this."""
+
+
 # --- operations -------------------------------------------------------------------------------
 
 
@@ -198,6 +219,14 @@ class OperationError(AtollError):
 
 class LeaseLost(OperationError):
     """Another worker has taken this operation over."""
+
+
+class LaneFull(OperationError):
+    """Enough operations keep this share server busy already."""
+
+
+class WorkerStopping(OperationError):
+    """The worker stops; the operation goes on elsewhere or later."""
 
 
 class Postponed(OperationError):

@@ -1,0 +1,101 @@
+"""The WSGI application: ``create_app(settings, database)``.
+
+From the outside in: ``Edge`` (request id, metrics, clean paths), an authentication filter,
+Falcon with the routes of the resource modules.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Final
+
+import falcon
+import msgspec
+
+from atoll.api import (
+    faults,
+    shares,
+    versions,
+)
+from atoll.api.auth.none import NoAuth
+from atoll.api.auth.token import TokenAuth
+from atoll.api.call import Rooms
+from atoll.api.edge import Application, Edge, Metrics
+from atoll.api.health import Healthcheck, MetricsPage
+from atoll.api.policy import Policy
+from atoll.api.routing import mount
+from atoll.config import Settings
+from atoll.db.database import Database
+
+RESOURCES: Final[tuple[ModuleType, ...]] = (shares,)
+"""Modules with ``routes`` (and ``RULES``, where they have policy rules of their own)."""
+
+
+class _Negotiation:
+    """Falcon middleware: the microversion, and the route's name for the metrics."""
+
+    def process_request(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Read the version before anything else can fail, so that every answer echoes it."""
+        environ = request.env
+        if environ["PATH_INFO"].startswith("/v2"):
+            number = versions.requested(environ.get("HTTP_X_OPENSTACK_MANILA_API_VERSION"))
+            environ["atoll.version_number"] = number
+            environ["atoll.version"] = versions.text(number)
+
+    def process_resource(
+        self,
+        request: falcon.Request,
+        response: falcon.Response,
+        resource: object,
+        params: dict[str, Any],
+    ) -> None:
+        """The route is known now."""
+        request.env["atoll.route"] = request.uri_template
+
+
+class _Versions:
+    """``GET /`` (300: choose one) and ``GET /v2/``."""
+
+    def __init__(self, rooms: Rooms, status: int) -> None:
+        self._public_url = rooms.settings.api.public_url.rstrip("/")
+        self._status = status
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """The versions, with the highest microversion."""
+        response.status = self._status
+        response.content_type = falcon.MEDIA_JSON
+        document = versions.document(self._public_url or request.prefix)
+        response.data = msgspec.json.encode(document)
+
+
+class _V2:
+    """``GET /v2`` leads to ``/v2/``."""
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Redirect."""
+        response.status = 302
+        response.location = f"{request.prefix}/v2/"
+
+
+def create_app(settings: Settings, database: Database) -> Application:
+    """Everything wired together; any WSGI server can serve it."""
+    policies: dict[str, str] = {}
+    for module in RESOURCES:
+        policies.update(getattr(module, "RULES", {}))
+    rooms = Rooms(settings, database, Policy(policies, settings.api.policy_file))
+    metrics = Metrics()
+    app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[_Negotiation()])
+    app.req_options.strip_url_path_trailing_slash = False
+    app.req_options.auto_parse_qs_csv = False
+    app.req_options.keep_blank_qs_values = True
+    for kind, handler in faults.HANDLERS:
+        app.add_error_handler(kind, handler)
+    app.add_route("/", _Versions(rooms, 300))
+    app.add_route("/v2", _V2())
+    app.add_route("/v2/", _Versions(rooms, 200))
+    app.add_route("/healthcheck", Healthcheck(rooms))
+    app.add_route("/metrics", MetricsPage(metrics))
+    collections = mount(app, rooms, [module.routes for module in RESOURCES])
+    inner: Application = app
+    auth = NoAuth(inner) if settings.api.auth_strategy == "none" else TokenAuth(inner, database)
+    return Edge(auth, metrics, collections)

@@ -1,0 +1,82 @@
+"""Request bodies: JSON into msgspec Structs, or an error that names the field.
+
+An empty body, or one without its envelope (``{"share": {…}}``), is 422 as in the field; what is
+no JSON, or has a wrong type or value in it, is 400.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, TypeVar
+
+import falcon
+import msgspec
+
+from atoll.errors import BodyTooLarge, Invalid, Unprocessable
+
+T = TypeVar("T")
+
+LARGEST: Final = 2**31 - 1
+
+Name = Annotated[str, msgspec.Meta(max_length=255)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+"""GiB."""
+
+_decoder = msgspec.json.Decoder()
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_AT = re.compile(r" - at `\$?\.?(.*)`$")
+_NAMES = {"int": "an integer", "str": "a string", "bool": "a boolean", "object": "an object"}
+
+
+def read(request: falcon.Request, largest: int) -> Any:
+    """The decoded body. Raises ``BodyTooLarge``, ``Unprocessable`` (empty) or ``Invalid``."""
+    if (request.content_length or 0) > largest:
+        raise BodyTooLarge(f"The request body is larger than {largest} bytes.")
+    raw = request.bounded_stream.read(largest + 1)
+    if len(raw) > largest:
+        raise BodyTooLarge(f"The request body is larger than {largest} bytes.")
+    if not raw.strip():
+        raise Unprocessable("The request needs a body, and has none.")
+    if _ESCAPED_NUL.search(raw):
+        raise Invalid("A text in the request body contains a NUL character.")
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Invalid(f"Malformed request body: {error}.") from None
+
+
+def unwrap(body: Any, envelope: str) -> dict[str, Any]:
+    """The object inside ``{envelope: …}``. Raises ``Unprocessable``."""
+    inside = body.get(envelope) if isinstance(body, dict) else None
+    if not isinstance(inside, dict):
+        raise Unprocessable(f"The request body must be an object with an object '{envelope}'.")
+    return inside
+
+
+def convert(data: Any, kind: type[T], where: str = "") -> T:
+    """Validate. Texts that spell numbers or booleans pass for them, as in the field.
+
+    ``where`` stands before the field's name in the sentence of the ``Invalid`` that is raised.
+    """
+    try:
+        return msgspec.convert(data, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid(sentence(str(error), where)) from None
+
+
+def sentence(message: str, where: str = "") -> str:
+    """msgspec's words as a sentence that starts with the field.
+
+    >>> sentence("Expected `int`, got `str` - at `$.size`")
+    "Invalid input for field 'size': expected an integer, got a string."
+    """
+    match = _AT.search(message)
+    field = match[1] if match else ""
+    said = _AT.sub("", message)
+    for name, words in _NAMES.items():
+        said = said.replace(f"`{name}`", words)
+    said = said.replace("`", "'").replace("null", "nothing")
+    said = said[:1].lower() + said[1:]
+    named = ".".join(part for part in (where, field) if part)
+    return f"Invalid input for field '{named}': {said}." if named else f"Invalid input: {said}."

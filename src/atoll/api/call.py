@@ -1,0 +1,119 @@
+"""What a handler is given: who asks, at which microversion, and the rooms behind the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import falcon
+
+from atoll.api.paging import Page
+from atoll.api.policy import IS_ADMIN, Identity, Policy
+from atoll.api.views import Shape, View
+from atoll.config import Settings
+from atoll.db.database import Database
+from atoll.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What all requests share."""
+
+    settings: Settings
+    database: Database
+    policy: Policy
+
+
+class Call:
+    """One request, as a handler sees it."""
+
+    def __init__(
+        self, rooms: Rooms, request: falcon.Request, identity: Identity, version: int
+    ) -> None:
+        self.rooms = rooms
+        self.request = request
+        self.identity = identity
+        self.version = version
+        self.rule: str | None = None
+        """The policy rule that the route declared."""
+
+    @property
+    def database(self) -> Database:
+        """Where the rows are."""
+        return self.rooms.database
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator chose."""
+        return self.rooms.settings
+
+    @property
+    def project_id(self) -> str:
+        """The caller's project."""
+        return self.identity.project_id
+
+    @property
+    def user_id(self) -> str:
+        """The caller."""
+        return self.identity.user_id
+
+    @cached_property
+    def request_id(self) -> str:
+        """``req-…``, as logs, operations and the response's header have it."""
+        return str(self.request.env.get("atoll.request_id", ""))
+
+    @cached_property
+    def is_admin(self) -> bool:
+        """Whether the caller may see and change everybody's things."""
+        return self.may(IS_ADMIN)
+
+    @cached_property
+    def base_url(self) -> str:
+        """The endpoint as the client knows it, without a slash at the end."""
+        return self.settings.api.public_url.rstrip("/") or str(self.request.prefix)
+
+    @property
+    def own_project(self) -> str | None:
+        """For queries: the project that they are limited to; None for administrators."""
+        return None if self.is_admin else self.project_id
+
+    def may(self, rule: str, target: Mapping[str, Any] | None = None) -> bool:
+        """Whether policy allows this, on a row or in the caller's own project."""
+        return self.rooms.policy.allows(rule, self.identity, target)
+
+    def enforce(self, target: Mapping[str, Any] | None = None, rule: str | None = None) -> None:
+        """Raise ``Forbidden`` unless policy allows the route's rule (or another) on this row.
+
+        The route's rule was already checked for the caller's own project; call this when the row
+        is at hand, so that rules which look at the owner hold.
+        """
+        name = rule or self.rule
+        if name is not None:
+            self.rooms.policy.enforce(name, self.identity, target)
+
+    def visible(self, row: Mapping[str, Any] | None, what: str, row_id: str) -> Mapping[str, Any]:
+        """The row, if it is the caller's project's (or the caller is an administrator).
+
+        Raises ``NotFound`` otherwise: whether another project has such an id is not told.
+        """
+        if row is None or not (self.is_admin or row["project_id"] == self.project_id):
+            raise NotFound(f"{what} {row_id[:64]} could not be found.")
+        self.enforce(row)
+        return row
+
+    def shape(self, view: View) -> Shape:
+        """The view at this request's version, with what only administrators see if they ask."""
+        return view.at(self.version, self.is_admin)
+
+    def page(self, sortable: Iterable[str], **more: Any) -> Page:
+        """``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir`` of the query string."""
+        return Page.of(self.request.params, sortable, self.settings.api.osapi_max_limit, **more)
+
+    def links(self, path: str) -> list[dict[str, str]]:
+        """``links`` of a resource; ``path`` like ``shares/<id>``."""
+        return [
+            {"rel": "self", "href": f"{self.base_url}/v2/{path}"},
+            {"rel": "bookmark", "href": f"{self.base_url}/{path}"},
+        ]

@@ -1,0 +1,110 @@
+"""Extra specs of share types: which are known, what they may be, and which a project may see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from atoll.errors import Invalid
+
+REQUIRED = ("driver_handles_share_servers",)
+BOOLEAN = (
+    *REQUIRED,
+    "snapshot_support",
+    "create_share_from_snapshot_support",
+    "revert_to_snapshot_support",
+    "mount_snapshot_support",
+)
+SIZES = (
+    "provisioning:min_share_size",
+    "provisioning:max_share_size",
+    "provisioning:max_share_extend_size",
+)
+VISIBLE = (
+    *BOOLEAN,
+    *SIZES,
+    "replication_type",
+    "availability_zones",
+    "provisioning:mount_point_prefix",
+)
+"""What every project may see of a share type; the rest is the administrator's business."""
+
+_TRUE = ("1", "t", "true", "on", "y", "yes")
+_FALSE = ("0", "f", "false", "off", "n", "no")
+_IS = re.compile(r"<is>\s*(true|false)", re.IGNORECASE)
+_KEY = re.compile(r"[\w.:-]{1,255}")
+_LONGEST = 255
+
+
+def checked(specs: Mapping[Any, Any], *, complete: bool) -> dict[str, str]:
+    """Specs as they are stored: text by key. ``complete``: also those that a type needs are there.
+
+    Raises ``Invalid`` that names the first spec that can't be.
+    """
+    if complete:
+        for key in REQUIRED:
+            if key not in specs:
+                raise Invalid(
+                    f"A share type needs the extra spec {key}.",
+                    hint="Set it to true: shares get share servers of their own.",
+                )
+    return {_checked_key(key): _checked_value(key, value) for key, value in specs.items()}
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise Invalid(
+            f"Invalid extra spec name {str(key)[:64]!r}: letters, digits, underscores, periods, "
+            "colons and hyphens, at most 255 of them."
+        )
+    return key
+
+
+def _checked_value(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or "\0" in value:
+        raise Invalid(f"Invalid extra spec {key}: it must be text of 1 to 255 characters.")
+    if key in BOOLEAN and boolean(value) is None:
+        raise Invalid(f"Invalid extra spec {key}: {value!r} is neither true nor false.")
+    if key in SIZES and not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise Invalid(f"Invalid extra spec {key}: {value!r} is not a positive number of GiB.")
+    if key == "replication_type":
+        raise Invalid("Invalid extra spec replication_type: Atoll does not replicate shares.")
+    if key == "availability_zones":
+        zones = [zone.strip() for zone in value.split(",")]
+        if not all(zones):
+            raise Invalid(f"Invalid extra spec {key}: {value!r} is no list of zones (a,b,…).")
+        return ",".join(zones)
+    return value
+
+
+def boolean(value: Any) -> bool | None:
+    """What the text of a boolean spec says, also in the form ``<is> True``; None if neither."""
+    text = str(value).strip().lower()
+    form = _IS.fullmatch(text)
+    if form:
+        text = form.group(1)
+    if text in _TRUE:
+        return True
+    return False if text in _FALSE else None
+
+
+def required(specs: Mapping[str, str]) -> dict[str, str]:
+    """Those of the specs that every type must have."""
+    return {key: specs[key] for key in REQUIRED if key in specs}
+
+
+def visible(specs: Mapping[str, str]) -> dict[str, str]:
+    """Those of the specs that any project may see."""
+    return {key: value for key, value in specs.items() if key in VISIBLE}
+
+
+def match(specs: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether the specs have all that are wanted; booleans in any spelling."""
+    return all(key in specs and _same(specs[key], value) for key, value in wanted.items())
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or (boolean(one) is not None and boolean(one) == boolean(other))

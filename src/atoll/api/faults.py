@@ -1,0 +1,123 @@
+"""Errors as the field shows them: ``{"itemNotFound": {"code": 404, "message": "…"}}``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import falcon
+import msgspec
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from atoll import errors
+
+log = structlog.get_logger(__name__)
+
+_NAMES: Final = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+
+_CODES: Final[tuple[tuple[type[errors.AtollError], int], ...]] = (
+    (errors.Unauthenticated, 401),
+    (errors.QuotaExceeded, 413),
+    (errors.BodyTooLarge, 413),
+    (errors.Unprocessable, 422),
+    (errors.NotAcceptable, 406),
+    (errors.Invalid, 400),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Forbidden, 403),
+)
+"""The first that fits counts, so the special ones stand before the general ones."""
+
+UNKNOWN: Final = (
+    "The server has either erred or is incapable of performing the requested operation."
+)
+
+
+def body(code: int, message: str) -> bytes:
+    """The fault's JSON."""
+    return msgspec.json.encode({_NAMES.get(code, "computeFault"): _fault(code, message)})
+
+
+def _fault(code: int, message: str) -> dict[str, Any]:
+    fault: dict[str, Any] = {"code": code, "message": message}
+    if code in (413, 429):
+        fault["retryAfter"] = "0"
+    return fault
+
+
+def code_of(error: errors.AtollError) -> int:
+    """The HTTP status that an error is answered with; 500 for those no caller should meet."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 500)
+
+
+def fill(response: falcon.Response, code: int, message: str) -> None:
+    """Make a response this fault."""
+    response.status = code
+    response.content_type = falcon.MEDIA_JSON
+    response.data = body(code, message)
+    if code in (413, 429):
+        response.set_header("Retry-After", "0")
+
+
+def on_atoll_error(
+    request: falcon.Request, response: falcon.Response, error: errors.AtollError, params: object
+) -> None:
+    """Our own errors carry their sentence; one that no caller should meet is a 500."""
+    code = code_of(error)
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        on_unknown(request, response, error, params)
+    else:
+        fill(response, code, str(error))
+
+
+def on_http_error(
+    request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, params: object
+) -> None:
+    """Falcon's own: no such route, no such method, malformed request line."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = "The resource could not be found."
+    else:
+        message = error.description or error.title or "The request was refused."
+    for name, value in dict(error.headers or {}).items():
+        response.set_header(name, value)
+    fill(response, error.status_code, message)
+
+
+def on_database(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: object
+) -> None:
+    """The database does not answer: say so, and that it may pass."""
+    log.error("database unavailable", error=str(error.__cause__ or error))
+    fill(response, 503, "The database does not answer at the moment. Try again shortly.")
+    response.set_header("Retry-After", "5")
+
+
+def on_unknown(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: object
+) -> None:
+    """A defect of ours: the log has it all, the caller gets the request id to quote."""
+    log.exception("unhandled error", method=request.method, path=request.path, exc_info=error)
+    request_id = request.env.get("atoll.request_id", "")
+    fill(response, 500, f"{UNKNOWN} Request id: {request_id}.")
+
+
+HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (
+    (Exception, on_unknown),
+    (OperationalError, on_database),
+    (InterfaceError, on_database),
+    (falcon.HTTPError, on_http_error),
+    (errors.AtollError, on_atoll_error),
+)

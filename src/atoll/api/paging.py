@@ -1,0 +1,109 @@
+"""Pages of lists: ``limit``, ``offset``, ``marker``, sorting, and the link to the next page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from atoll.errors import Invalid
+
+Params = Mapping[str, Any]
+
+_LARGEST_OFFSET: Final = 2**31 - 1
+_TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
+_FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
+
+
+def one(params: Params, name: str) -> str | None:
+    """A parameter's value; of one that was given several times, the last."""
+    value = params.get(name)
+    if isinstance(value, list):
+        value = value[-1]
+    if value is not None and "\0" in value:
+        raise Invalid(f"The parameter {name} contains a NUL character.")
+    return value
+
+
+def boolean(params: Params, name: str, default: bool = False) -> bool:
+    """A parameter that says yes or no, in any of the field's spellings. Raises ``Invalid``."""
+    value = one(params, name)
+    if value is None:
+        return default
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise Invalid(f"The parameter {name} must be true or false, not {value[:40]!r}.")
+
+
+def integer(params: Params, name: str, default: int, largest: int) -> int:
+    """A parameter that is a whole number from 0. Raises ``Invalid``."""
+    value = one(params, name)
+    if value is None or value == "":
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) <= 10) or int(value) > largest:
+        raise Invalid(
+            f"The parameter {name} must be an integer from 0 to {largest}, not {value[:40]!r}."
+        )
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for, in which order."""
+
+    limit: int
+    offset: int = 0
+    marker: str | None = None
+    sort_key: str = "created_at"
+    descending: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        params: Params,
+        sortable: Iterable[str],
+        largest: int,
+        *,
+        sort_key: str = "created_at",
+        descending: bool = True,
+    ) -> Page:
+        """From a query string; ``largest`` is what a page holds at most. Raises ``Invalid``."""
+        limit = integer(params, "limit", 0, _LARGEST_OFFSET)
+        key = one(params, "sort_key") or sort_key
+        if key not in (keys := tuple(sortable)):
+            raise Invalid(f"Lists can be sorted by {', '.join(keys)}, not by {key[:40]!r}.")
+        direction = (one(params, "sort_dir") or ("desc" if descending else "asc")).lower()
+        if direction not in ("asc", "desc"):
+            raise Invalid(f"sort_dir must be asc or desc, not {direction[:40]!r}.")
+        return cls(
+            limit=min(limit, largest) or largest,
+            offset=integer(params, "offset", 0, _LARGEST_OFFSET),
+            marker=one(params, "marker") or None,
+            sort_key=key,
+            descending=direction == "desc",
+        )
+
+
+def link(url: str, params: Params, marker: str) -> list[dict[str, str]]:
+    """``<collection>_links`` with the next page, which starts behind ``marker``."""
+    kept = {name: value for name, value in params.items() if name not in ("marker", "offset")}
+    query = urlencode({**kept, "marker": marker}, doseq=True)
+    return [{"rel": "next", "href": f"{url}?{query}"}]
+
+
+def cut(
+    rows: Sequence[Mapping[str, Any]], page: Page, key: Callable[[Mapping[str, Any]], Any]
+) -> tuple[Sequence[Mapping[str, Any]], bool]:
+    """A page of a short list that is all in memory, and whether there is more behind it."""
+    ordered = sorted(rows, key=key, reverse=page.descending)
+    start = page.offset
+    if page.marker is not None:
+        ids = [row["id"] for row in ordered]
+        if page.marker not in ids:
+            raise Invalid(f"The marker {page.marker[:64]} could not be found.")
+        start += ids.index(page.marker) + 1
+    end = start + page.limit
+    return ordered[start:end], len(ordered) > end

@@ -1,0 +1,67 @@
+"""Which projects may use a private share type."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from atoll.api.call import Call
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.db import share_types
+from atoll.db.rows import Row
+from atoll.errors import Conflict, NotFound
+
+RULES = rules(
+    admin=(
+        "share_type:list_project_access",
+        "share_type:add_project_access",
+        "share_type:remove_project_access",
+    )
+)
+routes = Routes()
+
+_PATH = "/types/{type_id}"
+
+
+class Access(msgspec.Struct):
+    """The project that gets or loses access."""
+
+    project: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+@routes.get(f"{_PATH}/os-share-type-access", policy="share_type:list_project_access", until="2.6")
+@routes.get(f"{_PATH}/share_type_access", policy="share_type:list_project_access", since="2.7")
+def index(call: Call, type_id: str) -> Body:
+    """The projects that a private type is open to."""
+    with call.database.read() as connection:
+        if share_types.get(connection, type_id)["is_public"]:
+            raise NotFound("Access list not available for public share types.")
+        projects = share_types.projects_with_access(connection, type_id)
+    return {
+        "share_type_access": [
+            {"share_type_id": type_id, "project_id": project} for project in projects
+        ]
+    }
+
+
+@routes.action(_PATH, "addProjectAccess", policy="share_type:add_project_access", since="2.0")
+def add(call: Call, type_id: str, body: Access) -> None:
+    """Open a private type to a project."""
+    with call.database.begin() as connection:
+        _must_be_private(share_types.get(connection, type_id, for_update=True))
+        share_types.add_access(connection, type_id, body.project)
+
+
+@routes.action(_PATH, "removeProjectAccess", policy="share_type:remove_project_access", since="2.0")
+def remove(call: Call, type_id: str, body: Access) -> None:
+    """Close a private type to a project; its shares stay as they are."""
+    with call.database.begin() as connection:
+        _must_be_private(share_types.get(connection, type_id, for_update=True))
+        share_types.remove_access(connection, type_id, body.project)
+
+
+def _must_be_private(row: Row) -> None:
+    if row["is_public"]:
+        raise Conflict("Type access modification is not applicable to a public share type.")

@@ -1,0 +1,93 @@
+"""One page of a list: filters, order, marker, count; the same for every resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, false, func, or_, select
+
+from atoll.errors import Invalid
+
+
+class Wanted(Protocol):
+    """Which page is wanted (the API's ``Page`` is one)."""
+
+    @property
+    def limit(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def marker(self) -> str | None: ...  # noqa: D102
+    @property
+    def sort_key(self) -> str: ...  # noqa: D102
+    @property
+    def descending(self) -> bool: ...  # noqa: D102
+
+
+def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Columns have these values."""
+    return [table.c[name] == value for name, value in values.items()]
+
+
+def like(table: Table, parts: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """Text columns contain these parts."""
+    return [table.c[name].contains(part, autoescape=True) for name, part in parts.items()]
+
+
+def has_metadata(table: Table, wanted: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """The JSON column ``metadata`` has these keys with these values."""
+    return [
+        # A double quote can't be written in a JSON path of SQLite.
+        false() if '"' in key else table.c.metadata[key].as_string() == value
+        for key, value in wanted.items()
+    ]
+
+
+def find(
+    connection: Connection,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    page: Wanted,
+) -> tuple[list[Mapping[str, Any]], bool]:
+    """The page's rows, and whether there are more behind it.
+
+    Raises ``Invalid`` when there is no row (that fits) with the marker's id.
+    """
+    statement: Select[Any] = select(table).where(*conditions)
+    # NULLs sort differently on the two databases, and can't be compared with a marker.
+    column = table.c[page.sort_key]
+    key = func.coalesce(column, "") if column.nullable else column
+    if page.marker is not None:
+        statement = statement.where(_behind(connection, table, conditions, key, page))
+    order = (key.desc(), table.c.id.desc()) if page.descending else (key, table.c.id)
+    statement = statement.order_by(*order).limit(page.limit + 1)
+    if page.offset:
+        statement = statement.offset(page.offset)
+    result = connection.execute(statement)
+    names = tuple(result.keys())
+    found: list[Mapping[str, Any]] = [dict(zip(names, row, strict=True)) for row in result]
+    return found[: page.limit], len(found) > page.limit
+
+
+def _behind(
+    connection: Connection,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    key: ColumnElement[Any],
+    page: Wanted,
+) -> ColumnElement[bool]:
+    marked = select(key).where(table.c.id == page.marker, *conditions)
+    found = connection.execute(marked).first()
+    if found is None:
+        raise Invalid(f"The marker {str(page.marker)[:64]} could not be found.")
+    same = and_(
+        key == found[0], table.c.id < page.marker if page.descending else table.c.id > page.marker
+    )
+    return or_(key < found[0] if page.descending else key > found[0], same)
+
+
+def count(connection: Connection, table: Table, conditions: Sequence[ColumnElement[bool]]) -> int:
+    """How many rows fit, on all pages."""
+    statement = select(func.count()).select_from(table).where(*conditions)
+    return connection.execute(statement).scalar_one()

@@ -1,0 +1,115 @@
+"""The API on a fresh SQLite database, and clients that speak to it in process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from falcon.testing import Result, TestClient
+
+from atoll.api.app import create_app
+from atoll.config import Settings
+from atoll.db import projects, rows, share_types, tokens
+from atoll.db.database import Database
+from atoll.db.tables import metadata, services
+
+HEADER = "X-OpenStack-Manila-API-Version"
+
+
+@dataclass
+class Client:
+    """One token's holder."""
+
+    http: TestClient
+    token: str
+    project_id: str
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, version: str = "2.65", **options: Any
+    ) -> Result:
+        headers = {"X-Auth-Token": self.token, HEADER: version, **options.pop("headers", {})}
+        if body is not None:
+            options["json"] = body
+        return self.http.simulate_request(method, f"/v2{path}", headers=headers, **options)
+
+    def get(self, path: str, version: str = "2.65", **options: Any) -> Any:
+        result = self("GET", path, version=version, **options)
+        assert result.status_code == 200, result.text
+        return result.json
+
+
+@dataclass
+class World:
+    """A database, the application on it, and who uses it."""
+
+    database: Database
+    settings: Settings
+    http: TestClient
+
+    def client(self, project: str, *roles: str) -> Client:
+        with self.database.begin() as connection:
+            token = tokens.create(connection, f"of {project}", project, f"{project}-user", roles)
+        return Client(self.http, token, project)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = Database(settings.database_url)
+    metadata.create_all(opened.engine)
+    with opened.begin() as connection:
+        for name in ("blue", "red", "ops"):
+            projects.create(connection, name, project_id=name)
+        share_types.create(
+            connection,
+            "default",
+            {
+                "driver_handles_share_servers": "True",
+                "snapshot_support": "True",
+                "create_share_from_snapshot_support": "True",
+            },
+        )
+        rows.add(
+            connection,
+            services,
+            binary="atoll-worker",
+            host="here@memory",
+            zone="nova",
+            disabled=False,
+            pools=[],
+            heartbeat=opened.now(connection),
+        )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(settings: Settings, database: Database) -> World:
+    return World(database, settings, TestClient(create_app(settings, database)))
+
+
+@pytest.fixture
+def member(world: World) -> Client:
+    return world.client("blue", "member")
+
+
+@pytest.fixture
+def stranger(world: World) -> Client:
+    return world.client("red", "member")
+
+
+@pytest.fixture
+def reader(world: World) -> Client:
+    return world.client("blue", "reader")
+
+
+@pytest.fixture
+def admin(world: World) -> Client:
+    return world.client("ops", "admin")
