@@ -105,6 +105,7 @@ class Local(Section):
     """Empty: the machine's libvirt daemon, or one of our own where none runs."""
     service_image: Path | None = None
     """Empty: what ``atoll image build`` made."""
+    image_cache: Path = Path("/var/cache/atoll/images")
     service_network_cidr: str = "10.254.0.0/24"
     share_network_pool: str = "10.88.0.0/16"
     share_network_prefix: Annotated[int, Field(ge=8, le=30)] = 24

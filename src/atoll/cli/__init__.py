@@ -1,0 +1,1 @@
+"""The ``atoll`` command, for operators. ``main.py`` lists its commands."""

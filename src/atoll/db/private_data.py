@@ -39,9 +39,3 @@ def forget(connection: Connection, resource: str, key: str | None = None) -> Non
     if key is not None:
         statement = statement.where(data.c.key == key)
     connection.execute(statement)
-
-
-def everything(connection: Connection, key: str) -> dict[str, str]:
-    """One key of all resources, e.g. every ``volume_id``: for the reconcile pass."""
-    statement = select(data.c.resource, data.c.value).where(data.c.key == key)
-    return {resource: value for resource, value in connection.execute(statement)}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from atoll.cloud.base import Instance, Network, Port, Volume, VolumeSnapshot
-from atoll.db import audit, rows
+from atoll.db import audit, messages, rows
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares
 from atoll.driver.generic import GenericShareDriver
@@ -33,29 +33,26 @@ Owned = Instance | Volume | VolumeSnapshot | Port | Network
 Probe = tuple[Row, Health | AtollError, dict[str, ShareUsage]]
 
 
-class ReconcileHandler:
+class Reconciliation:
     """One pass over everything."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def converge(self, operation: Operation) -> None:
+    def run(self, operation: Operation) -> None:
         """Look at all, ask for repairs. Each part stands alone: one that fails stops no other."""
         parts: tuple[Callable[[Operation], None], ...] = (
             self._wake_stragglers,
             self._check_servers,
             self._remove_idle_servers,
             self._remove_orphans,
+            self._prune,
         )
         for part in parts:
             try:
                 part(operation)
             except (CloudError, ShareBackendException, GuestError) as error:
                 log.warning("reconcile.part_failed", part=part.__name__, error=str(error))
-
-    def give_up(self, operation: Operation, error: Exception) -> None:
-        """Nothing to mark: the next pass comes anyway."""
-        log.error("reconcile.failed", error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
 
@@ -152,6 +149,10 @@ class ReconcileHandler:
         if volume is not None and volume.instance_id is not None:
             self._backend.cloud.compute.detach_volume(volume.instance_id, volume_id)
         self._backend.cloud.volumes.delete_volume(volume_id)
+
+    def _prune(self, operation: Operation) -> None:
+        with operation.transaction() as connection:
+            messages.prune(connection)
 
     def _ask(self, operation: Operation, resources: Iterable[str], reason: str) -> None:
         with operation.transaction() as connection:

@@ -1,0 +1,113 @@
+"""First start: everything that a newcomer would otherwise have to make by hand.
+
+Each step looks before it makes, so that it runs at every start and a crash between two leaves
+nothing half-made.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from atoll.config import Settings
+from atoll.db import projects, share_networks, share_types, tokens
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
+from atoll.db.tables import deployment
+from atoll.engine.queue import enqueue
+from atoll.errors import NotFound
+
+PROJECT = "default"
+SHARE_NETWORK = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A deployment that is ready to serve."""
+
+    deployment_id: str
+    token_file: Path
+
+
+def prepare(settings: Settings, database: Database) -> Prepared:
+    """Bring the schema up to date and make what a first user needs."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    upgrade(database)
+    token_file = settings.state_dir / "admin.token"
+    with database.begin() as connection:
+        deployment_id = _deployment_id(connection)
+        if settings.api.auth_strategy == "token":
+            project = _project(connection)
+            _share_network(connection, project)
+            _first_token(connection, project, token_file)
+        _share_type(connection, settings.driver.default_share_type)
+    return Prepared(deployment_id, token_file)
+
+
+def deployment_id(database: Database) -> str:
+    """The tag of everything that this deployment makes in the cloud."""
+    with database.begin() as connection:
+        return _deployment_id(connection)
+
+
+def _deployment_id(connection: Connection) -> str:
+    known = connection.execute(
+        select(deployment.c.value).where(deployment.c.key == "id")
+    ).scalar_one_or_none()
+    if known is None:
+        known = uuid.uuid4().hex[:8]
+        connection.execute(insert(deployment).values(key="id", value=known))
+    return known
+
+
+def _project(connection: Connection) -> str:
+    found = projects.every(connection, name=PROJECT)
+    project = found[0] if found else projects.create(connection, PROJECT)
+    return str(project["id"])
+
+
+def _first_token(connection: Connection, project_id: str, file: Path) -> None:
+    """Make the first token and write it 0600; the row commits only after the file is there."""
+    if tokens.every(connection):
+        return
+    token = tokens.create(
+        connection, "first", project_id, user_id=uuid.uuid4().hex, roles=("admin", "member")
+    )
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as written:
+        written.write(token + "\n")
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def _share_type(connection: Connection, name: str) -> None:
+    try:
+        share_types.find(connection, name)
+    except NotFound:
+        share_types.create(
+            connection,
+            name=name,
+            description="Shares served by a service instance on your share network",
+            is_public=True,
+            extra_specs={
+                "driver_handles_share_servers": "True",
+                "snapshot_support": "True",
+                "create_share_from_snapshot_support": "True",
+            },
+        )
+
+
+def _share_network(connection: Connection, project_id: str) -> None:
+    known = connection.execute(
+        select(deployment.c.value).where(deployment.c.key == "first_share_network")
+    ).scalar_one_or_none()
+    if known is not None:
+        return  # made once; a user who deletes it does not get it back
+    network_id = share_networks.create(connection, project_id, None, name=SHARE_NETWORK)
+    share_networks.add_subnet(connection, network_id)
+    connection.execute(insert(deployment).values(key="first_share_network", value=network_id))
+    enqueue(connection, f"share_network/{network_id}")

@@ -1,0 +1,50 @@
+"""Opens the cloud that the settings name; its libraries are imported only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atoll.cloud.base import Cloud
+from atoll.config import Settings
+
+
+def service_image(settings: Settings) -> Path | None:
+    """The service image of this machine: the configured one, or what was built last."""
+    from atoll.image import find_image
+
+    if settings.local.service_image is not None:
+        return settings.local.service_image
+    built = find_image(settings.local.image_cache)
+    return built.path if built is not None else None
+
+
+def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
+    """The cloud, bound to this deployment. Raises ``ConfigurationError`` where it can't work."""
+    if settings.cloud == "memory":
+        from atoll.cloud.memory import MemoryCloud
+
+        return MemoryCloud(
+            deployment_id,
+            path=settings.state_dir / "memory-cloud.sqlite",
+            capacity_gib=settings.memory.capacity_gib,
+            boot_seconds=settings.memory.boot_seconds,
+        )
+    from atoll.cloud.local import LocalCloud, LocalSettings
+
+    local = settings.local
+    return LocalCloud(
+        deployment_id,
+        LocalSettings(
+            state_dir=settings.state_dir,
+            libvirt_uri=local.libvirt_uri,
+            image=service_image(settings),
+            service_network_cidr=local.service_network_cidr,
+            share_network_pool=local.share_network_pool,
+            share_network_prefix=local.share_network_prefix,
+            acceleration=local.acceleration,
+            vcpus=local.vcpus,
+            memory_mib=local.memory_mib,
+            reserved_gib=local.reserved_gib,
+            max_over_subscription_ratio=local.max_over_subscription_ratio,
+        ),
+    )

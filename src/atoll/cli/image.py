@@ -1,0 +1,39 @@
+"""``atoll image``: the service image of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from atoll.config import Settings
+
+if TYPE_CHECKING:
+    from atoll.image import BuiltImage
+
+
+def ensure_image(settings: Settings, console: Console) -> None:
+    """Build the service image unless one is configured or cached."""
+    if settings.local.service_image is None:
+        build(settings, console)
+
+
+def build(settings: Settings, console: Console) -> BuiltImage:
+    """Build the image, or find it in the cache, showing how far it is."""
+    from atoll.image import build_image, find_image
+
+    cached = find_image(settings.local.image_cache)
+    if cached is not None:
+        return cached
+    with Progress(
+        TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn(), console=console
+    ) as display:
+        task = display.add_task("Building the service image", total=1.0)
+
+        def show(phase: str, fraction: float | None) -> None:
+            display.update(task, description=phase, completed=fraction)
+            if not console.is_terminal:
+                console.print(f"image: {phase}")
+
+        return build_image(settings.local.image_cache, progress=show)

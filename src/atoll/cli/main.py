@@ -1,0 +1,253 @@
+"""The commands. Each imports what it needs when it runs, so that none pays for another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atoll import __version__
+from atoll.config import Settings, load
+from atoll.errors import AtollError
+
+app = typer.Typer(
+    help="Self-service NFS and SMB shares.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+image_app = typer.Typer(help="The image that service instances boot.", no_args_is_help=True)
+token_app = typer.Typer(help="Bearer tokens (auth_strategy = token).", no_args_is_help=True)
+project_app = typer.Typer(help="Projects (auth_strategy = token).", no_args_is_help=True)
+operation_app = typer.Typer(help="Long-running work.", no_args_is_help=True)
+app.add_typer(image_app, name="image")
+app.add_typer(token_app, name="token")
+app.add_typer(project_app, name="project")
+app.add_typer(operation_app, name="operation")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+console = Console()
+
+
+class State:
+    """What the options before the command say."""
+
+    config_file: Path | None = None
+
+
+def settings() -> Settings:
+    """The settings of this call."""
+    return load(State.config_file)
+
+
+def show(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    """Print rows as a table, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+        return
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in found:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+    console.print(table)
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file.", envvar="ATOLL_CONFIG", show_default=False),
+    ] = None,
+) -> None:
+    """Self-service NFS and SMB shares."""
+    State.config_file = config
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+@app.command()
+def serve() -> None:
+    """Run Atoll on this machine: API and worker, everything else made when missing."""
+    from atoll.cli.serve import serve as run
+
+    run(settings(), State.config_file, console)
+
+
+@app.command()
+def api() -> None:
+    """Run the API alone (see also 'worker')."""
+    from atoll.cli.api import run
+
+    run(settings())
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker alone; any number may run on a PostgreSQL database."""
+    from atoll import log
+    from atoll.cli.worker import run
+
+    chosen = settings()
+    log.configure(chosen.log.level, chosen.log.format)
+    run(chosen)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Find what is wrong, or will be, and say what to do about it."""
+    from atoll.cli.doctor import examine
+
+    findings = examine(settings())
+    if as_json:
+        typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/]" if finding.ok else "[red]FAIL[/]"
+            console.print(f"{mark} {finding.check}: {finding.detail}", highlight=False)
+            if not finding.ok and finding.todo:
+                console.print(f"     → {finding.todo}", highlight=False)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database's schema up to date (API and worker also do so at start)."""
+    from atoll.db.database import Database
+    from atoll.db.migrations import upgrade as run
+
+    run(Database(settings().database_url))
+    typer.echo("The schema is up to date.")
+
+
+@app.command()
+def purge(
+    yes: Annotated[bool, typer.Option("--yes", help="Really: ALL shares and their data.")] = False,
+) -> None:
+    """Remove everything that this deployment has made in its cloud, data included."""
+    if not yes:
+        raise AtollError(
+            "This destroys every share of this deployment.", hint="Say --yes if you mean it."
+        )
+    from atoll.cli.purge import purge as run
+
+    for line in run(settings()):
+        typer.echo(line)
+
+
+@image_app.command("build")
+def image_build(as_json: AsJson = False) -> None:
+    """Build the service image, or find it in the cache."""
+    from atoll.cli.image import build
+
+    built = build(settings(), Console(stderr=True) if as_json else console)
+    facts = {"path": str(built.path), "checksum": built.checksum}
+    show([facts], ("path", "checksum"), as_json)
+
+
+@project_app.command("create")
+def project_create(name: str, as_json: AsJson = False) -> None:
+    """Make a project."""
+    from atoll.db import projects
+    from atoll.db.database import Database
+
+    with Database(settings().database_url).begin() as connection:
+        row = projects.create(connection, name)
+    show([row], ("id", "name"), as_json)
+
+
+@project_app.command("list")
+def project_list(as_json: AsJson = False) -> None:
+    """List the projects."""
+    from atoll.db import projects
+    from atoll.db.database import Database
+
+    with Database(settings().database_url).read() as connection:
+        show(projects.every(connection), ("id", "name"), as_json)
+
+
+@token_app.command("create")
+def token_create(
+    project: str,
+    name: Annotated[str, typer.Option(help="To find it again.")] = "token",
+    role: Annotated[list[str] | None, typer.Option(help="admin, member or reader.")] = None,
+) -> None:
+    """Make a token for a project (name or id) and print it: it is shown only now."""
+    from atoll.db import projects, tokens
+    from atoll.db.database import Database
+
+    with Database(settings().database_url).begin() as connection:
+        owner = projects.find(connection, project)["id"]
+        typer.echo(tokens.create(connection, name, owner, user_id=name, roles=role or ["member"]))
+
+
+@token_app.command("list")
+def token_list(as_json: AsJson = False) -> None:
+    """List the tokens; of each only the hash is known."""
+    from atoll.db import tokens
+    from atoll.db.database import Database
+
+    with Database(settings().database_url).read() as connection:
+        found = tokens.every(connection)
+    for row in found:
+        row["hash"] = row["hash"][:12]
+    show(found, ("hash", "name", "project_id", "roles", "created_at"), as_json)
+
+
+@token_app.command("revoke")
+def token_revoke(name_or_hash: str) -> None:
+    """Revoke a token by its name or the beginning of its hash."""
+    from atoll.db import tokens
+    from atoll.db.database import Database
+
+    with Database(settings().database_url).begin() as connection:
+        gone = tokens.revoke(connection, name_or_hash)
+    typer.echo(f"Revoked {gone}.")
+
+
+@operation_app.command("list")
+def operation_list(
+    failed: Annotated[bool, typer.Option("--failed", help="Those given up.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the operations that wait or run, or those that were given up."""
+    from atoll.db import rows, tables
+    from atoll.db.database import Database
+
+    states = ("failed",) if failed else ("queued", "running")
+    with Database(settings().database_url).read() as connection:
+        found = rows.where(connection, tables.operations, status=states)
+    columns = ("resource", "status", "attempts", "owner", "waits_for", "created_at", "error")
+    show(found, columns, as_json)
+
+
+@operation_app.command("retry")
+def operation_retry(resource: str) -> None:
+    """Have a resource made true again now, e.g. 'share/<id>'."""
+    from atoll.db.database import Database
+    from atoll.engine.queue import enqueue
+
+    with Database(settings().database_url).begin() as connection:
+        enqueue(connection, resource)
+    typer.echo(f"{resource} is looked at next.")
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence and what to do, not a traceback."""
+    try:
+        app()
+    except AtollError as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

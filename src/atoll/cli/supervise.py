@@ -1,0 +1,105 @@
+"""Keeps the API and the worker running as two children of one small process.
+
+``atoll serve`` becomes this program (exec) once all is prepared. It imports the standard library
+only: it should cost no memory, and has nothing to fail with. Run it as
+``python -m atoll.cli.supervise READY_TEXT_FILE HEALTH_URL -- ATOLL_COMMAND...``.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+ROLES = ("api", "worker")
+GRACE = 20.0
+"""Seconds that a child gets to end by itself."""
+LONGEST_PAUSE = 30.0
+
+
+class Child:
+    """One of the two processes, started again when it ends unasked."""
+
+    def __init__(self, role: str, command: list[str]) -> None:
+        self._command = [*command, role]
+        self._pause = 0.5
+        self._start_at = 0.0
+        self.role = role
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def tend(self) -> None:
+        """Start it if it does not run; ever more patiently if it keeps dying young."""
+        now = time.monotonic()
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return
+            print(
+                f"atoll: the {self.role} ended with status {code}, starting it again",
+                file=sys.stderr,
+                flush=True,
+            )
+            lived = now - self._started
+            self._pause = 0.5 if lived > 60 else min(self._pause * 2, LONGEST_PAUSE)
+            self._start_at = now + self._pause
+            self.process = None
+        if now >= self._start_at:
+            self._started = now
+            self.process = subprocess.Popen(self._command)
+
+    def end(self, deadline: float) -> None:
+        """Ask it to stop, and make it stop at ``deadline``."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        try:
+            self.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def serves(health_url: str) -> bool:
+    """Whether the API answers and finds a worker alive."""
+    try:
+        with urllib.request.urlopen(health_url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def main() -> int:
+    """Run both children until a signal comes."""
+    ready_file, health_url, *command = sys.argv[1:]
+    children = [Child(role, command) for role in ROLES]
+    stopping = False
+
+    def stop(*_: int | FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    announced = False
+    while not stopping:
+        for child in children:
+            child.tend()
+        if not announced and serves(health_url):
+            announced = True
+            print(Path(ready_file).read_text(), flush=True)
+        time.sleep(0.2)
+    for child in children:
+        if child.process is not None:
+            child.process.terminate()
+    deadline = time.monotonic() + GRACE
+    for child in children:
+        child.end(deadline)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

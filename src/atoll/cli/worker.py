@@ -1,0 +1,58 @@
+"""The worker process: claims operations and makes them true, until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+import structlog
+
+from atoll.cli import bootstrap
+from atoll.cli.clouds import open_cloud
+from atoll.config import Settings
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
+from atoll.engine.worker import Worker
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.handlers import handlers
+from atoll.lifecycle.heartbeat import Heartbeat
+from atoll.lifecycle.storage import Seal
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; what is unfinished then is taken over by any live worker."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    upgrade(database)
+    cloud = open_cloud(settings, bootstrap.deployment_id(database))
+    seal = Seal.from_file(settings.state_dir / "secret.key")
+    backend = Backend(settings, database, cloud, seal)
+    worker = Worker(
+        database,
+        handlers(backend),
+        name=f"{settings.host}:{os.getpid()}",
+        threads=settings.worker.threads,
+        lease=settings.worker.lease,
+    )
+
+    def stop(number: int, _: FrameType | None) -> None:
+        log.info("worker.stopping", signal=signal.Signals(number).name)
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if settings.worker.metrics_port:
+        from prometheus_client import start_http_server
+
+        start_http_server(settings.worker.metrics_port, "127.0.0.1")
+    heartbeat = Heartbeat(backend)
+    heartbeat.start()
+    log.info("worker.started", cloud=settings.cloud, threads=settings.worker.threads)
+    try:
+        worker.run()
+    finally:
+        heartbeat.stop()
+        backend.close()
