@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
 
-from atoll.guest.agent import rules_digest
+from atoll.guest.agent import rules as agent_rules
 
 AccessLevel = Literal["rw", "ro"]
 Squash = Literal["root_squash", "no_root_squash", "all_squash"]
@@ -105,7 +105,7 @@ class Health:
 
 def digest(rules: Iterable[ExportRule], squash: Squash) -> str:
     """What is exported, in short: the same for the same rules in any order and spelling."""
-    return rules_digest((asdict(rule) for rule in rules), squash)
+    return agent_rules.digest((asdict(rule) for rule in rules), squash)
 
 
 class Guest(Protocol):

@@ -1,0 +1,76 @@
+"""Block devices, known by their serial only: names such as sdb change at every boot."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from pathlib import Path
+
+from .system import ROOT, SYS, AgentError, Deadline, read, tell
+
+PATIENCE = 30.0
+"""Seconds to wait for a disk that has just been plugged in."""
+
+
+def serial_of(name: str) -> str:
+    """The serial of a whole disk as the kernel has it, e.g. of ``sda``; empty when it has none."""
+    disk = SYS / "block" / name
+    try:
+        return (disk / "device/vpd_pg80").read_bytes()[4:].decode("ascii", "replace").strip("\0 ")
+    except OSError:
+        return (read(disk / "serial") or read(disk / "device/serial")).strip()
+
+
+def matches(found: str, serial: str, name: str) -> bool:
+    """Whether a disk's serial is the wanted one; virtio-blk has room for 20 characters only."""
+    return found == serial or (name.startswith("vd") and found == serial[:20])
+
+
+def disks(serial: str) -> list[str]:
+    """Kernel names of the disks with this serial."""
+    try:
+        names = sorted(path.name for path in (SYS / "block").iterdir())
+    except OSError:
+        names = []
+    found = [name for name in names if matches(serial_of(name), serial, name)]
+    if found:
+        return found
+    by_id = (ROOT / "dev/disk/by-id").glob(f"*{glob.escape(serial)}")
+    return sorted({path.resolve().name for path in by_id})
+
+
+def find(serial: str, deadline: Deadline) -> str:
+    """The path of the one disk with this serial, e.g. ``/dev/sda``, waiting for a hot-plug."""
+    start = time.monotonic()
+    give_up = min(deadline.end - 1, start + PATIENCE)
+    rescan_at = start + 2
+    while True:
+        found = disks(serial)
+        if len(found) > 1:
+            raise AgentError("device_missing", f"Several disks have the serial {serial}: {found}.")
+        if found:
+            # Re-reads size and serial: a reused slot would show the former disk's until then.
+            tell(SYS / "block" / found[0] / "device/rescan", "1")
+            if disks(serial) == found:
+                return f"/dev/{found[0]}"
+        now = time.monotonic()
+        if now >= give_up:
+            raise AgentError("device_missing", f"No disk here has the serial {serial}.")
+        if now >= rescan_at:  # the announcement may have been lost
+            for host in (SYS / "class/scsi_host").glob("*/scan"):
+                tell(host, "- - -")
+            rescan_at = now + 5
+        time.sleep(0.05)
+
+
+def size(device: str) -> int:
+    """The size of a device in bytes."""
+    with Path(device).open("rb") as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def numbers(device: str) -> str:
+    """A device's ``major:minor``."""
+    number = Path(device).stat().st_rdev
+    return f"{os.major(number)}:{os.minor(number)}"

@@ -1,0 +1,168 @@
+"""File systems: made only where nothing is, given their own UUID, mended, grown.
+
+Data is never destroyed. A file system is made only on a device without any signature, with the
+share's own UUID and the label ``ATOLL-NEW``. The label goes once the new file system has been
+mounted and set up, and that is on disk before the share is first exported. So one that carries both
+marks has never held anything, whatever cut its making short, and may be made anew; any other is
+left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from . import devices
+from .system import ANY_STATUS, RUN, AgentError, Deadline, run
+
+KINDS = ("ext4", "xfs")
+MARKER = "ATOLL-NEW"
+NOBODY = 65534
+FS_IOC_SETFSLABEL = 0x41009432
+XFS_IOC_FSGEOMETRY_V1 = 0x80705864
+SLACK = 16 * 1024 * 1024
+"""Bytes at a device's end that a file system may be unable to use."""
+
+
+def probe(device: str, deadline: Deadline) -> dict[str, str]:
+    """What the device carries (TYPE, UUID, LABEL, PTTYPE …); empty when it carries nothing."""
+    status, words = run(["blkid", "-p", "-o", "export", device], deadline, ok=(0, 2, 8))
+    if status == 8:
+        raise AgentError("device_not_blank", f"{device} carries several signatures.")
+    return dict(line.split("=", 1) for line in words.splitlines() if "=" in line and status == 0)
+
+
+def plan(found: dict[str, str], fsid: str, may_format: bool) -> str:
+    """What to do with a device that carries ``found``: make, remake, use or adopt it."""
+    if not found:
+        if may_format:
+            return "make"
+        raise AgentError("device_not_blank", "The volume holds no file system.")
+    kind = found.get("TYPE", "")
+    if kind not in KINDS:
+        what = kind or found.get("PTTYPE") or "an unknown signature"
+        raise AgentError("device_not_blank", f"The volume carries {what}.")
+    ours = found.get("UUID", "").lower() == fsid
+    if found.get("LABEL") == MARKER:
+        if ours and may_format:
+            return "remake"
+        raise AgentError("device_not_blank", "The volume's file system was never finished.")
+    if ours:
+        return "use"
+    if may_format:
+        raise AgentError("device_not_blank", f"The volume already carries {kind}.")
+    return "adopt"
+
+
+def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, lock: int) -> None:
+    """Make a file system, marked as not finished yet; ``again`` over one with both marks."""
+    if not again:  # blkid also says "nothing" when it could not read
+        _, words = run(["wipefs", "--no-act", "--parsable", device], deadline)
+        if any(not line.startswith("#") for line in words.splitlines()):
+            raise AgentError("device_not_blank", f"{device} carries a signature: {words}")
+    # Nothing is discarded: a new volume is thin already, and on others it takes long.
+    if kind == "ext4":
+        # metadata_csum_seed lets a clone get its own UUID without rewriting every checksum.
+        argv = ["mkfs.ext4", "-q", "-m", "0", "-U", fsid, "-L", MARKER, "-O", "metadata_csum_seed"]
+        argv += ["-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"]
+        argv += ["-F"] if again else []
+    else:
+        argv = ["mkfs.xfs", "-q", "-K", "-m", f"uuid={fsid}", "-L", MARKER]
+        argv += ["-f"] if again else []
+    run([*argv, device], deadline, keep=lock)
+
+
+def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -> None:
+    """Make a new root directory useful, and take the mark off; on disk when this returns.
+
+    Everybody may create in it, and the sticky bit keeps them from each other's files, as in /tmp.
+    Where a client's root arrives as nobody, nobody owns the directory, so that this root can still
+    set the owner and mode that its users need.
+    """
+    owner = 0 if squash == "no_root_squash" else NOBODY
+    root = Path(path)
+    with contextlib.suppress(OSError):
+        (root / "lost+found").rmdir()
+    os.chown(root, owner, owner)
+    root.chmod(0o1777)
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.ioctl(handle, FS_IOC_SETFSLABEL, bytes(256))
+        except OSError:  # ext4 before Linux 5.17
+            if kind != "ext4":
+                raise
+            run(["e2label", device, ""], deadline)
+        if ctypes.CDLL(None).syncfs(handle) != 0:
+            raise AgentError("failed", f"{path} can't be synced.")
+    finally:
+        os.close(handle)
+
+
+def mend(device: str, deadline: Deadline, lock: int) -> None:
+    """Replay an ext4 journal, and correct what is safe to correct without asking."""
+    status, words = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
+    if status not in (0, 1):
+        raise AgentError("damaged", f"The file system needs e2fsck by hand: {words[-1000:]}")
+
+
+def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, lock: int) -> None:
+    """Give a clone its own UUID. Its journal is replayed first: it may be a crash-time copy."""
+    if kind == "xfs":
+        place = replay_place(share_id)
+        place.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", "xfs", "-o", "nouuid,nodev,nosuid", device, str(place)], deadline)
+        run(["umount", str(place)], deadline)
+        run(["xfs_admin", "-U", fsid, device], deadline, keep=lock)
+        return
+    status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
+    if status not in (0, 1):  # a copy may be mended by force: its original is still there
+        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock)
+    set_uuid = ["tune2fs", "-U", fsid, device]
+    status, _ = run(set_uuid, deadline, ok=(0, 1), keep=lock)
+    if status:  # without metadata_csum_seed it asks for a full check first
+        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock)
+        run(set_uuid, deadline, keep=lock)
+
+
+def replay_place(share_id: str) -> Path:
+    """Where an XFS clone is mounted for a moment to replay its log."""
+    return RUN / "replay" / share_id
+
+
+def made_size(kind: str, device: str, path: str) -> int:
+    """The bytes that a mounted file system has been made or grown to."""
+    if kind == "xfs":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            geometry = fcntl.ioctl(handle, XFS_IOC_FSGEOMETRY_V1, bytes(112))
+        finally:
+            os.close(handle)
+        (block_size,) = struct.unpack_from("=I", geometry, 0)
+        (blocks,) = struct.unpack_from("=Q", geometry, 32)
+        return int(block_size * blocks)
+    with Path(device).open("rb") as file:
+        file.seek(1024)
+        superblock = file.read(1024)
+    low, log_size, high = (
+        struct.unpack_from("<I", superblock, offset)[0] for offset in (0x4, 0x18, 0x150)
+    )
+    return int((high << 32 | low) * (1024 << log_size))
+
+
+def grow(kind: str, device: str, path: str, deadline: Deadline, lock: int) -> None:
+    """Grow a mounted file system to its device's size."""
+    if devices.size(device) - made_size(kind, device, path) < SLACK:
+        return
+    argv = ["xfs_growfs", path] if kind == "xfs" else ["resize2fs", device]
+    run(argv, deadline, keep=lock)
+
+
+def space(path: str) -> tuple[int, int]:
+    """Size and used bytes of a mounted file system, as ``df`` has them."""
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize

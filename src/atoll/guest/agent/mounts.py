@@ -1,0 +1,140 @@
+"""Mounts: made now by ``mount``, and at every boot by a systemd unit that needs no agent.
+
+Units are only written, never started or reloaded: systemd reads a unit that it meets for the first
+time, and a ``systemctl`` call costs more than all the rest of a verb.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from pathlib import Path
+
+from . import freezing
+from .system import NFSD, ROOT, AgentError, Deadline, link, read, remove, run, tell, write
+
+UNITS = ROOT / "etc/systemd/system"
+GENERATORS = ROOT / "etc/systemd/system-generators"
+TARGET = "atoll-shares.target"
+TARGET_TEXT = """\
+[Unit]
+Description=Shares of this service instance
+Before=nfs-server.service smbd.service
+
+[Install]
+WantedBy=multi-user.target
+"""
+MOUNT_TEXT = """\
+[Unit]
+Description=Share {share_id}
+Before={target}
+
+[Mount]
+What={disk}
+Where={path}
+Type={kind}
+Options={options}
+
+[Install]
+WantedBy={target}
+"""
+DEVICE_TEXT = "[Unit]\nJobRunningTimeoutSec=30s\n"
+OPTIONS = {
+    "ext4": "noatime,nodev,nosuid,errors=remount-ro",
+    "xfs": "noatime,nodev,nosuid",
+}
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """``{mount point: (major:minor, file system)}``; the topmost where mounts are stacked."""
+    found = {}
+    for line in read(Path("/proc/self/mountinfo")).splitlines():
+        fields = line.split(" ")
+        found[unescape(fields[4])] = (fields[2], fields[fields.index("-") + 1])
+    return found
+
+
+def unescape(text: str) -> str:
+    r"""Undo the kernel's and the NFS server's ``\040`` way of writing a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def unit_name(path: str, suffix: str) -> str:
+    """The systemd unit of a path, as ``systemd-escape --path`` has it."""
+    text = "-".join(
+        "".join(
+            chr(byte) if re.match(r"[A-Za-z0-9:_.]", chr(byte)) else f"\\x{byte:02x}"
+            for byte in part.encode()
+        )
+        for part in path.strip("/").split("/")
+    )
+    return (f"\\x2e{text[1:]}" if text.startswith(".") else text) + suffix
+
+
+def keep(kind: str, share_id: str, path: str, fsid: str) -> None:
+    """Have it mounted at every boot, before the servers start but never in their way."""
+    write(UNITS / TARGET, TARGET_TEXT)
+    link(UNITS / "multi-user.target.wants" / TARGET, f"../{TARGET}")
+    # This generator makes the NFS server require every mount: one lost volume would stop them all.
+    link(GENERATORS / "nfs-server-generator", "/dev/null")
+    disk, unit = f"/dev/disk/by-uuid/{fsid}", unit_name(path, ".mount")
+    values = {"share_id": share_id, "target": TARGET, "disk": disk, "path": path, "kind": kind}
+    write(UNITS / unit, MOUNT_TEXT.format(options=OPTIONS[kind], **values))
+    write(UNITS / unit_name(disk, ".device.d") / "timeout.conf", DEVICE_TEXT)
+    link(UNITS / f"{TARGET}.wants" / unit, f"../{unit}")
+
+
+def forget(path: str, fsid: str) -> None:
+    """Undo ``keep``."""
+    unit = unit_name(path, ".mount")
+    remove(UNITS / f"{TARGET}.wants" / unit)
+    remove(UNITS / unit)
+    folder = UNITS / unit_name(f"/dev/disk/by-uuid/{fsid}", ".device.d")
+    with contextlib.suppress(OSError):
+        (folder / "timeout.conf").unlink()
+        folder.rmdir()
+
+
+def mount(kind: str, device: str, path: str, deadline: Deadline) -> None:
+    """Mount a share on its directory, which must hold nothing."""
+    place = Path(path)
+    place.mkdir(parents=True, exist_ok=True)
+    if any(place.iterdir()):
+        raise AgentError("failed", f"{path} is not empty, so nothing is mounted over it.")
+    run(["mount", "-t", kind, "-o", OPTIONS[kind], device, path], deadline)
+
+
+def unmount(path: str, deadline: Deadline) -> bool:
+    """Unmount a share that is no longer exported; True if it could only be detached lazily."""
+    expired = False
+    patience = min(deadline.end - 2, time.monotonic() + 8)
+    while path in table():
+        freezing.thaw(path)
+        tell(NFSD / "unlock_filesystem", path)
+        status, _ = run(["umount", path], deadline, ok=(0, 1, 32))
+        if status == 0:
+            continue  # there may be another below it
+        if not expired:
+            expire_clients(path)
+            expired = True
+        elif time.monotonic() > patience:
+            run(["umount", "--lazy", path], deadline)
+            return True
+        else:
+            time.sleep(0.2)
+    return False
+
+
+def expire_clients(path: str) -> None:
+    """Drop the NFSv4 clients that hold files of ``path`` open.
+
+    Only for kernels before 6.9, whose ``unlock_filesystem`` leaves NFSv4 state alone. Such a client
+    opens again what it uses of other shares, but loses its locks there.
+    """
+    number = Path(path).stat().st_dev
+    mark = f'superblock: "{os.major(number):02x}:{os.minor(number):02x}:'
+    for states in NFSD.glob("clients/*/states"):
+        if mark in read(states):
+            tell(states.with_name("ctl"), "expire\n")

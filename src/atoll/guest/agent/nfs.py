@@ -1,0 +1,116 @@
+"""NFS exports: one file a share, one ``exportfs -r`` for everything that has changed meanwhile.
+
+The NFS server's own table (etab) is the truth about who is let in: every change is checked against
+it, and so is whether there is anything to change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+
+from .mounts import unescape
+from .rules import Rules, canonical
+from .system import ANY_STATUS, ROOT, AgentError, Deadline, locked, read, remove, run, write
+
+EXPORTS = ROOT / "etc/exports.d"
+ETAB = ROOT / "var/lib/nfs/etab"
+SQUASH = {
+    "root_squash": "root_squash,no_all_squash",
+    "no_root_squash": "no_root_squash,no_all_squash",
+    "all_squash": "root_squash,all_squash",
+}
+
+
+def table() -> Iterator[tuple[str, str, set[str]]]:
+    """Who the NFS server lets in: path, client, options."""
+    for line in read(ETAB).splitlines():
+        match = re.fullmatch(r"(\S+)\s+([^\s(]+)\((.*)\)", line)
+        if match:
+            client = match.group(2)
+            with contextlib.suppress(ValueError):
+                client = canonical(client)
+            yield unescape(match.group(1)), client, set(match.group(3).split(","))
+
+
+def squash_of(options: set[str]) -> str:
+    """The squash mode of an entry of the table."""
+    return next((name for name, text in SQUASH.items() if set(text.split(",")) <= options), "")
+
+
+def differences(path: str, fsid: str, squash: str, rules: Rules) -> tuple[set[str], set[str]]:
+    """Clients that the table lacks or has otherwise, and clients that it should not have."""
+    served = {client: options for where, client, options in table() if where == path}
+    lacking = set()
+    for (_, to), level in rules.items():
+        wanted = {level, f"fsid={fsid}", *SQUASH[squash].split(",")}
+        if not wanted <= served.get(to, set()):
+            lacking.add(to)
+    return lacking, set(served) - {to for _, to in rules}
+
+
+def export(
+    share_id: str, path: str, fsid: str, squash: str, rules: Rules, deadline: Deadline
+) -> dict[str, str]:
+    """Let in whom ``rules`` name and nobody else, in one step; ``{client: why not}``.
+
+    A client that stays allowed notices nothing. One that doesn't is refused from its next request
+    on, whatever it has mounted or opened.
+    """
+    # ``mountpoint``: a share whose volume is lost must not show the empty directory below it.
+    common = f"sync,no_subtree_check,{SQUASH[squash]},sec=sys,fsid={fsid},mountpoint"
+    text = "".join(f'"{path}" {to}({level},{common})\n' for (_, to), level in rules.items())
+    file = EXPORTS / f"{share_id}.exports"
+    if read(file) == text and differences(path, fsid, squash, rules) == (set(), set()):
+        return {}
+    if text:
+        write(file, text)
+    else:
+        remove(file)
+    words = RUNNER.run(deadline)
+    lacking, extra = differences(path, fsid, squash, rules)
+    if extra:
+        raise AgentError("failed", f"exportfs still lets in {sorted(extra)[:5]}: {words[-500:]}")
+    lines = words.splitlines()
+    return {
+        to: next((line for line in lines if to in line), words[-500:] or "exportfs refused it.")
+        for to in lacking
+    }
+
+
+class ExportRunner:
+    """Runs ``exportfs -r``; requests that come while it runs share the next run."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._asked = 0
+        self._done = 0
+        self._running = False
+        self._words = ""
+
+    def run(self, deadline: Deadline) -> str:
+        """What a run printed that began after this call."""
+        with self._turn:
+            self._asked += 1
+            ticket = self._asked
+            while self._done < ticket:
+                if self._running:
+                    self._turn.wait(deadline.left())
+                    continue
+                upto, self._running = self._asked, True
+                self._turn.release()
+                try:
+                    # The exit status speaks of all shares' lines; the table is asked about ours.
+                    with locked("exportfs", deadline):
+                        _, words = run(["exportfs", "-r"], deadline, ok=ANY_STATUS)
+                finally:
+                    self._turn.acquire()
+                    self._running = False
+                    self._turn.notify_all()
+                self._done, self._words = upto, words
+            return self._words
+
+
+RUNNER = ExportRunner()

@@ -1,0 +1,122 @@
+"""CIFS shares: a section in Samba's registry for each, changed by one ``net conf import``."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from .rules import Rules
+from .system import ANY_STATUS, ROOT, RUN, Deadline, locked, read, remove, run, write
+
+REGISTRY = ROOT / "var/lib/samba/registry.tdb"
+SMBD_PID = ROOT / "run/samba/smbd.pid"
+RESERVED = ("global", "homes", "printers", "print$", "ipc$")
+Section = dict[str, str]
+"""``{parameter: value}`` of one share."""
+
+
+def section(path: str, rules: Rules) -> Section:
+    """What lets in whom ``rules`` name and nobody else."""
+    hosts = [to for kind, to in rules if kind == "ip"]
+    users = {to: level for (kind, to), level in rules.items() if kind == "user"}
+    wanted = {
+        "path": path,
+        "browseable": "yes",
+        "read only": "yes" if users else "no",
+        "guest ok": "no" if users else "yes",
+        "hosts deny": "ALL",
+    }
+    if rules:
+        wanted["hosts allow"] = " ".join(hosts) or "ALL"
+    if users:
+        wanted["valid users"] = " ".join(f'"{name}"' for name in users)
+        writers = [f'"{name}"' for name, level in users.items() if level == "rw"]
+        if writers:
+            wanted["write list"] = " ".join(writers)
+    return wanted
+
+
+def rules_of(found: Section) -> list[dict[str, str]]:
+    """The rules behind a section: ``section`` read backwards."""
+    users = re.findall(r'"([^"]+)"', found.get("valid users", ""))
+    writers = re.findall(r'"([^"]+)"', found.get("write list", ""))
+    hosts = [host for host in found.get("hosts allow", "").split() if host != "ALL"]
+    return [{"type": "ip", "to": host, "level": "rw"} for host in hosts] + [
+        {"type": "user", "to": user, "level": "rw" if user in writers else "ro"} for user in users
+    ]
+
+
+def parse(text: str) -> dict[str, Section]:
+    """``net conf list`` as ``{share name in lower case: section}``."""
+    sections: dict[str, Section] = {}
+    current: Section = {}
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            current = sections.setdefault(line[1:-1].lower(), {})
+        elif "=" in line:
+            key, value = line.split("=", 1)
+            current[key.strip()] = value.strip()
+    return sections
+
+
+class Registry:
+    """Samba's registry, asked only when its file has changed: ``net`` is slow to start."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._sections: dict[str, Section] = {}
+
+    def sections(self, deadline: Deadline) -> dict[str, Section]:
+        """All sections, by share name in lower case."""
+        with self._lock:
+            try:
+                found = REGISTRY.stat()
+                stamp = (found.st_mtime_ns, found.st_size)
+            except OSError:
+                stamp = None
+            if stamp is None or stamp != self._stamp:
+                _, words = run(["net", "conf", "list"], deadline)
+                self._sections, self._stamp = parse(words), stamp
+            return self._sections
+
+
+REGISTRY_READER = Registry()
+
+
+def export(share_id: str, name: str, path: str, rules: Rules, deadline: Deadline) -> None:
+    """Let in whom ``rules`` name and nobody else; sessions of those who lost access end."""
+    wanted = section(path, rules)
+    before = REGISTRY_READER.sections(deadline).get(name.lower())
+    if before == wanted:
+        return
+    file = RUN / f"{share_id}.smb.conf"
+    lines = "".join(f"\t{key} = {value}\n" for key, value in wanted.items())
+    with locked("samba", deadline):
+        write(file, f"[{name}]\n{lines}")
+        run(["net", "conf", "import", str(file), name], deadline)
+        remove(file)
+    if before is not None:
+        tell_smbd(deadline, "reload-config")
+        tell_smbd(deadline, "close-denied-share", name)
+
+
+def unexport(name: str, deadline: Deadline) -> None:
+    """Take a share away, with its sessions. Absent is fine."""
+    if name.lower() not in REGISTRY_READER.sections(deadline):
+        return
+    with locked("samba", deadline):
+        run(["net", "conf", "delshare", name], deadline)
+    tell_smbd(deadline, "reload-config")
+    tell_smbd(deadline, "close-share", name)
+
+
+def tell_smbd(deadline: Deadline, *message: str) -> None:
+    """Send a message to every smbd; none running is fine."""
+    run(["smbcontrol", "smbd", *message], deadline, ok=ANY_STATUS)
+
+
+def running() -> bool:
+    """Whether the SMB server runs."""
+    pid = read(SMBD_PID).strip()
+    return pid.isdigit() and read(ROOT / "proc" / pid / "comm").strip() == "smbd"

@@ -1,0 +1,85 @@
+"""The line protocol: reads requests from stdin and answers them on stdout, in any order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from . import freezing
+from .shares import VERBS, boot_id
+from .system import AgentError, Deadline
+
+PROTOCOL = 1
+MAX_LINE = 8 * 1024 * 1024
+SLOW = ("apply_share", "remove_share")
+
+
+class Server:
+    """One channel's requests and answers."""
+
+    def __init__(self) -> None:
+        self._output = threading.Lock()
+        # Few at once: after a reboot everything is applied at the same time on a small machine.
+        self._slow = ThreadPoolExecutor(max_workers=6)
+        self._quick = ThreadPoolExecutor(max_workers=4)
+
+    def serve(self) -> None:
+        """Answer until the other side is gone; what has begun is still finished."""
+        self._say({"hello": {"protocol": PROTOCOL, "boot_id": boot_id()}})
+        while line := sys.stdin.buffer.readline(MAX_LINE):
+            if not line.endswith(b"\n") and len(line) >= MAX_LINE:
+                self._refuse(None, "invalid", "The request is too large.")
+                break
+            self._accept(line)
+
+    def _accept(self, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            number, verb = int(request["id"]), str(request["verb"])
+            deadline = Deadline(float(request.get("deadline") or 60))
+            args, fence = dict(request.get("args") or {}), int(request.get("fence") or 0)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._refuse(None, "invalid", "This is not a request.")
+            return
+        if verb not in VERBS:
+            self._refuse(number, "unknown_verb", f"There is no verb {verb[:40]!r}.")
+            return
+        pool = self._slow if verb in SLOW else self._quick
+        pool.submit(self._answer, number, verb, args, fence, deadline)
+
+    def _answer(
+        self, number: int, verb: str, args: dict[str, Any], fence: int, deadline: Deadline
+    ) -> None:
+        try:
+            deadline.left()  # it may have waited for its turn too long
+            self._say({"id": number, "result": VERBS[verb](args, fence, deadline)})
+        except AgentError as error:
+            self._refuse(number, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a request
+            self._refuse(number, "failed", f"{type(error).__name__}: {error}")
+
+    def _refuse(self, number: int | None, code: str, message: str) -> None:
+        self._say({"id": number, "error": {"code": code, "message": message}})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with self._output, contextlib.suppress(OSError, ValueError):  # nobody may listen any more
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Serve this channel; no freeze outlasts it."""
+    os.umask(0o022)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        Server().serve()
+    finally:
+        freezing.release_all()

@@ -1,0 +1,299 @@
+"""The verbs: what is asked of an instance about its shares. Each may be run again at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from . import devices, filesystems, freezing, mounts, nfs, rules, samba
+from .system import NFSD, ROOT, AgentError, Deadline, locked, read, remove, run, write
+
+RECORDS = ROOT / "var/lib/atoll/shares"
+SHARE_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,16}"
+WANTED = {
+    "share_id": SHARE_ID,
+    "path": PATH,
+    "serial": r"[A-Za-z0-9._-]{1,64}",
+    "fsid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    "file_system": "|".join(filesystems.KINDS),
+    "protocol": "NFS|CIFS",
+    "squash": "|".join(nfs.SQUASH),
+    "name": r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}|",
+}
+RULE = dict.fromkeys(("type", "to", "level"), r"[^\x00-\x1f]{1,255}")
+Json = dict[str, Any]
+
+
+def apply_share(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Serve a share exactly as wanted; rules None leaves the exports as they are."""
+    check(args, WANTED)
+    for rule in args.get("rules") or ():
+        check(rule, RULE)
+    share_id, path = args["share_id"], args["path"]
+    steps = Steps()
+    with locked(f"share-{share_id}", deadline) as lock:
+        record = pass_fence(share_id, fence)
+        steps.did("lock")
+        made = bring_up(args, deadline, lock, steps)
+        record.update({key: args[key] for key in ("path", "fsid", "protocol", "name")})
+        rejected: dict[str, str] = {}
+        if args.get("rules") is not None:
+            record.update(squash=args["squash"], exported=bool(args["exported"]))
+        save_record(share_id, record)
+        if args.get("rules") is not None:
+            rejected = export(args, deadline)
+            steps.did("export")
+        size, used = filesystems.space(path)
+    return {
+        "size_bytes": size,
+        "used_bytes": used,
+        "formatted": made,
+        "rejected_rules": rejected,
+        "steps": steps.seconds,
+    }
+
+
+def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
+    """Find the device, format it if that is allowed and safe, mount it, grow it. True if made."""
+    share_id, path, fsid = args["share_id"], args["path"], args["fsid"].lower()
+    device = devices.find(args["serial"], deadline)
+    steps.did("device")
+    mounted, number = mounts.table(), devices.numbers(device)
+    replay = str(filesystems.replay_place(share_id))
+    if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was cut short
+        run(["umount", replay], deadline)
+    made = False
+    if path in mounted:
+        kind = mounted[path][1]
+        if mounted[path][0] != number:
+            raise AgentError("failed", f"Another device is mounted on {path}.")
+    else:
+        kind, made = prepare(args, device, deadline, lock, steps)
+        mounts.mount(kind, device, path, deadline)
+        steps.did("mount")
+        if made:
+            filesystems.finish(kind, device, path, args["squash"], deadline)
+            steps.did("finish")
+    mounts.keep(kind, share_id, path, fsid)
+    steps.did("unit")
+    filesystems.grow(kind, device, path, deadline, lock)
+    steps.did("grow")
+    return made
+
+
+def prepare(
+    args: Json, device: str, deadline: Deadline, lock: int, steps: Steps
+) -> tuple[str, bool]:
+    """Make the device's file system fit to be mounted: its kind, and whether it is a new one."""
+    fsid = args["fsid"].lower()
+    found = filesystems.probe(device, deadline)
+    action = filesystems.plan(found, fsid, bool(args.get("may_format")))
+    steps.did("probe")
+    if action in ("make", "remake"):
+        kind = args["file_system"]
+        filesystems.make(kind, device, fsid, action == "remake", deadline, lock)
+    else:
+        kind = found["TYPE"]
+        if action == "adopt":
+            filesystems.adopt(kind, device, args["share_id"], fsid, deadline, lock)
+        elif kind == "ext4":
+            filesystems.mend(device, deadline, lock)
+    steps.did(action)
+    return kind, action in ("make", "remake")
+
+
+def export(args: Json, deadline: Deadline) -> dict[str, str]:
+    """Let in exactly whom the rules name; ``{rule's to: why not}``."""
+    share_id, path = args["share_id"], args["path"]
+    accepted, rejected = rules.servable(args["rules"], args["protocol"])
+    served = accepted if args["exported"] else {}
+    if args["protocol"] == "CIFS":
+        samba.export(share_id, cifs_name(args), path, served, deadline)
+        return rejected
+    refused = nfs.export(share_id, path, args["fsid"].lower(), args["squash"], served, deadline)
+    for rule in args["rules"]:
+        if rule["to"] not in rejected and rules.canonical(rule["to"]) in refused:
+            rejected[rule["to"]] = refused[rules.canonical(rule["to"])]
+    return rejected
+
+
+def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Stop serving a share and let go of its device; only its fence is remembered."""
+    check(args, {"share_id": SHARE_ID, "path": PATH})
+    share_id = args["share_id"]
+    with locked(f"share-{share_id}", deadline):
+        record = pass_fence(share_id, fence)
+        path: str = record.get("path") or args["path"]
+        if record.get("protocol") == "CIFS":
+            samba.unexport(cifs_name(record), deadline)
+        else:
+            nfs.export(share_id, path, "", "root_squash", {}, deadline)
+        freezing.release(path)
+        mounts.forget(path, record.get("fsid", ""))
+        lazy = mounts.unmount(path, deadline)
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+        remove(freezing.note(share_id))
+        save_record(share_id, {"fence": record["fence"]})
+    return {"lazy": lazy}
+
+
+def freeze_share(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Freeze a share's file system for at most ``seconds``."""
+    check(args, {"share_id": SHARE_ID, "path": PATH})
+    if args["path"] not in mounts.table():
+        raise AgentError("failed", f"{args['path']} is not mounted.")
+    seconds = min(max(float(args["seconds"]), 0.1), 300.0)
+    with locked(f"freeze-{args['share_id']}", deadline):
+        freezing.freeze(args["share_id"], args["path"], seconds, deadline)
+    return {}
+
+
+def thaw_share(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Undo ``freeze_share``, also another agent's; an error if it had ended before."""
+    check(args, {"share_id": SHARE_ID, "path": PATH})
+    path, note = args["path"], freezing.note(args["share_id"])
+    with locked(f"freeze-{args['share_id']}", deadline):
+        expected = note.exists()
+        thawed = path in mounts.table() and freezing.thaw(path)
+        freezing.release(path)
+        remove(note)
+    if expected and not thawed:
+        raise AgentError("freeze_lost", f"{path} had been thawed before.")
+    return {}
+
+
+def usage(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Sizes of all mounted shares."""
+    mounted = mounts.table()
+    shares = []
+    for share_id, record in records().items():
+        if record["path"] in mounted:
+            size, used = filesystems.space(record["path"])
+            shares.append({"share_id": share_id, "size_bytes": size, "used_bytes": used})
+    return {"shares": shares}
+
+
+def health(args: Json, fence: int, deadline: Deadline) -> Json:
+    """How the instance is and what it serves, by the servers' own tables."""
+    known, mounted = records(), mounts.table()
+    clients: dict[str, list[tuple[str, set[str]]]] = {}
+    for where, client, options in nfs.table():
+        clients.setdefault(where, []).append((client, options))
+    sections: dict[str, samba.Section] = {}
+    if any(record["protocol"] == "CIFS" for record in known.values()):
+        sections = samba.REGISTRY_READER.sections(deadline)
+    shares = []
+    for share_id, record in known.items():
+        squash = record.get("squash", "root_squash")
+        if record["protocol"] == "CIFS":
+            section = sections.get(cifs_name(record).lower())
+            present, served = section is not None, samba.rules_of(section or {})
+        else:
+            entries = clients.get(record["path"], [])
+            present = bool(entries) == (nfs.EXPORTS / f"{share_id}.exports").exists()
+            squash = nfs.squash_of(entries[0][1]) if entries else squash
+            served = [
+                {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
+                for client, options in entries
+            ]
+        is_mounted = record["path"] in mounted
+        shares.append(
+            {
+                "share_id": share_id,
+                "mounted": is_mounted,
+                "exported": bool(record.get("exported")) and present and is_mounted,
+                "fence": record["fence"],
+                "rules_digest": rules.digest(served, squash),
+            }
+        )
+    return {
+        "boot_id": boot_id(),
+        "nfs_running": read(NFSD / "threads").strip() not in ("", "0"),
+        "smb_running": samba.running(),
+        "uptime_seconds": float(read(Path("/proc/uptime"), "0").split()[0]),
+        "shares": shares,
+    }
+
+
+VERBS = {
+    "apply_share": apply_share,
+    "remove_share": remove_share,
+    "freeze_share": freeze_share,
+    "thaw_share": thaw_share,
+    "usage": usage,
+    "health": health,
+}
+
+
+# --- what the verbs share ---------------------------------------------------------------------
+
+
+class Steps:
+    """How long each step took, for the answer."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def did(self, step: str) -> None:
+        """A step has ended."""
+        now = time.monotonic()
+        self.seconds[step] = round(now - self._last, 4)
+        self._last = now
+
+
+def check(args: Json, patterns: dict[str, str]) -> None:
+    """Refuse malformed arguments before anything is touched."""
+    for key, pattern in patterns.items():
+        value = args.get(key)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise AgentError("invalid", f"{key} is malformed: {str(value)[:100]!r}")
+    if args.get("name", "").lower() in samba.RESERVED:
+        raise AgentError("invalid", f"{args['name']!r} can't be a share's name.")
+
+
+def cifs_name(share: Json) -> str:
+    """The name that CIFS clients use."""
+    return str(share["name"] or Path(share["path"]).name)
+
+
+def boot_id() -> str:
+    """Which boot of the instance this is."""
+    return read(Path("/proc/sys/kernel/random/boot_id")).strip()
+
+
+def load_record(share_id: str) -> Json:
+    """What was last asked for this share; empty when never heard of."""
+    try:
+        record = json.loads(read(RECORDS / f"{share_id}.json", "{}"))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def save_record(share_id: str, record: Json) -> None:
+    """Note what is asked for."""
+    write(RECORDS / f"{share_id}.json", json.dumps(record, sort_keys=True))
+
+
+def records() -> dict[str, Json]:
+    """Every share that is served here; of removed ones only the fence is left."""
+    found = {path.stem: load_record(path.stem) for path in sorted(RECORDS.glob("*.json"))}
+    return {share_id: record for share_id, record in found.items() if "path" in record}
+
+
+def pass_fence(share_id: str, fence: int) -> Json:
+    """Refuse an operation older than one seen, else note its fence. Returns the record."""
+    record = load_record(share_id)
+    if fence < record.get("fence", 0):
+        raise AgentError("stale_fence", f"Operation {record['fence']} has been here since.")
+    if fence > record.get("fence", -1):
+        record["fence"] = fence
+        save_record(share_id, record)
+    return record

@@ -1,0 +1,153 @@
+"""Files, locks and programs of the service instance, for all other modules of the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(os.environ.get("ATOLL_AGENT_ROOT", "/"))
+"""Where the system's folders are: only tests set it."""
+RUN = ROOT / "run/atoll"
+SYS = ROOT / "sys"
+NFSD = ROOT / "proc/fs/nfsd"
+
+ENVIRONMENT = {
+    "LC_ALL": "C",
+    "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin",
+}
+ANY_STATUS = tuple(range(-64, 256))
+
+
+class AgentError(Exception):
+    """An answer other than a result: a code that programs know and words for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Deadline:
+    """The moment up to which the asker waits."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left; raises when there are none."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise AgentError("deadline", "Not finished in time.")
+        return left
+
+
+def read(path: Path, default: str = "") -> str:
+    """A small file's text, or ``default`` when it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return default
+
+
+def tell(path: Path, text: str) -> None:
+    """Write to one of the kernel's control files; absent or refused is fine."""
+    with contextlib.suppress(OSError):
+        path.write_text(text)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old or the new one; unchanged is left alone."""
+    if read(path, "\0") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file; absent is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        sync_folder(path.parent)
+
+
+def link(path: Path, target: str) -> None:
+    """Make a symbolic link; one that is already there is left alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.symlink_to(target)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a deletion in ``folder`` outlast a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(name: str, deadline: Deadline) -> Iterator[int]:
+    """Hold a lock that all agents of this instance, and programs given it by ``run``, respect."""
+    RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(RUN / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() >= deadline.end:
+                raise AgentError("deadline", f"{name} is still being worked on.")
+            time.sleep(0.02)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def run(
+    argv: list[str], deadline: Deadline, *, ok: tuple[int, ...] = (0,), keep: int | None = None
+) -> tuple[int, str]:
+    """Run a program; its exit status and what it printed. Raises on a status not in ``ok``.
+
+    ``keep`` is the share's lock, for a program that writes to the device: it inherits the lock and
+    is never killed half-way. It may outlive the deadline and even the agent, and nobody else
+    touches the device until it has ended.
+    """
+    with tempfile.TemporaryFile() as output:  # not a pipe: the program may outlive its reader
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=ENVIRONMENT,
+                pass_fds=() if keep is None else (keep,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise AgentError("failed", f"{argv[0]}: {error.strerror}") from None
+        try:
+            status = process.wait(deadline.left())
+        except subprocess.TimeoutExpired:
+            if keep is None:
+                process.kill()
+                process.wait()
+            raise AgentError("deadline", f"{argv[0]} did not finish in time.") from None
+        output.seek(0)
+        words = output.read(4 * 1024 * 1024).decode("utf-8", "replace").strip()
+    if status not in ok:
+        raise AgentError("failed", f"{' '.join(argv)}: exit status {status}: {words[-1000:]}")
+    return status, words
