@@ -1,0 +1,60 @@
+"""From access rules to exports: which rules can be applied, which can't and why.
+
+One bad rule is that rule's error and nobody else's. Rules that name the same client in two ways
+(``10.0.0.1`` and ``10.0.0.1/32``) are one export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from atoll import addresses
+from atoll.driver.exports import ShareHelper
+from atoll.driver.resources import AccessRule, RuleUpdate
+from atoll.errors import Invalid, InvalidShareAccess, InvalidShareAccessLevel
+from atoll.guest.base import ExportRule
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A share's access rules, judged."""
+
+    exports: tuple[ExportRule, ...]
+    """What to export, most specific first: the order in which an NFS server tries them."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Rule id → why it can't be applied."""
+    clients: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Client as exported → ids of the rules that name it."""
+
+    def updates(self, rejected: Mapping[str, str]) -> dict[str, RuleUpdate]:
+        """Rule id → error, for refused rules and those whose client the server rejected."""
+        reasons = dict(self.refused)
+        for client, reason in rejected.items():
+            reasons |= dict.fromkeys(self.clients.get(client, ()), reason)
+        return {rule_id: RuleUpdate(state="error", reason=why) for rule_id, why in reasons.items()}
+
+
+def judge(helper: ShareHelper, rules: Iterable[AccessRule]) -> Verdict:
+    """Which of the rules can be exported, and how.
+
+    Where two rules give one client different levels, the first in the list stands.
+    """
+    chosen: dict[str, ExportRule] = {}
+    clients: dict[str, tuple[str, ...]] = {}
+    refused: dict[str, str] = {}
+    for rule in rules:
+        try:
+            export = helper.export_rule(
+                rule["access_type"], rule["access_to"], rule["access_level"]
+            )
+        except (Invalid, InvalidShareAccess, InvalidShareAccessLevel) as error:
+            refused[rule["id"]] = str(error)
+            continue
+        first = chosen.setdefault(export.to, export)
+        if first.level == export.level:
+            clients[export.to] = (*clients.get(export.to, ()), rule["id"])
+        else:
+            refused[rule["id"]] = f"Another rule already gives {export.to} the level {first.level}."
+    exports = sorted(chosen.values(), key=lambda export: addresses.specificity(export.to))
+    return Verdict(tuple(exports), refused, clients)

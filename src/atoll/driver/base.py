@@ -1,0 +1,207 @@
+"""``ShareDriver``: what a share service may ask of any driver, and the answers that are the same.
+
+Names, signatures and meanings are the contract's. What callers pass is described in
+``resources.py``; ``context`` is any object, and carries the operation's fence where there is one.
+A driver that can't do something raises ``NotSupported``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from atoll.driver.resources import (
+    AccessRule,
+    ExportLocation,
+    NetworkInfo,
+    RuleUpdate,
+    ServerDetails,
+    Share,
+    ShareServer,
+    Snapshot,
+)
+from atoll.errors import NotSupported
+
+
+class ShareDriver:
+    """A back end for shares."""
+
+    driver_handles_share_servers = True
+
+    # --- setting up -------------------------------------------------------------------------
+
+    def do_setup(self, context: object) -> None:
+        """Prepare when the service starts."""
+
+    def check_for_setup_error(self) -> None:
+        """Raise when prerequisites aren't met."""
+
+    def get_share_stats(self, refresh: bool = False) -> dict[str, Any]:
+        """Capacity and capabilities; always fresh."""
+        return self._update_share_stats()
+
+    def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def get_backend_info(self, context: object) -> dict[str, Any]:
+        """Whatever, when it changes, means that every share must be ensured anew."""
+        raise NotImplementedError
+
+    # --- share servers ----------------------------------------------------------------------
+
+    def get_network_allocations_number(self) -> int:
+        """Network interfaces that the caller must allocate: none, the driver makes its ports."""
+        return 0
+
+    def get_admin_network_allocations_number(self) -> int:
+        """The same for an admin network."""
+        return 0
+
+    def setup_server(
+        self, network_info: NetworkInfo | Sequence[NetworkInfo], metadata: Any = None
+    ) -> dict[str, str]:
+        """Make a share server; returns its details, to be stored."""
+        return self._setup_server(network_info, metadata)
+
+    def _setup_server(
+        self, network_info: NetworkInfo | Sequence[NetworkInfo], metadata: Any = None
+    ) -> dict[str, str]:
+        raise NotImplementedError
+
+    def teardown_server(self, server_details: ServerDetails, security_services: Any = None) -> None:
+        """Remove a share server. Absent is fine."""
+        self._teardown_server(server_details, security_services)
+
+    def _teardown_server(
+        self, server_details: ServerDetails, security_services: Any = None
+    ) -> None:
+        raise NotImplementedError
+
+    def choose_share_server_compatible_with_share(
+        self,
+        context: object,
+        share_servers: Sequence[ShareServer],
+        share: Share,
+        snapshot: Snapshot | None = None,
+        share_group: Any = None,
+    ) -> ShareServer | None:
+        """The server that a new share goes to; None asks for a new one."""
+        return share_servers[0] if share_servers else None
+
+    # --- shares -----------------------------------------------------------------------------
+
+    def create_share(
+        self, context: object, share: Share, share_server: ShareServer | None = None
+    ) -> list[ExportLocation]:
+        """Make a share; returns its export locations."""
+        raise NotImplementedError
+
+    def create_share_from_snapshot(
+        self,
+        context: object,
+        share: Share,
+        snapshot: Snapshot,
+        share_server: ShareServer | None = None,
+        parent_share: Share | None = None,
+    ) -> dict[str, Any]:
+        """Make a share with a snapshot's content; returns ``status`` and ``export_locations``."""
+        raise NotImplementedError
+
+    def delete_share(
+        self, context: object, share: Share, share_server: ShareServer | None = None
+    ) -> None:
+        """Remove a share and its data. Absent is fine."""
+        raise NotImplementedError
+
+    def ensure_share(
+        self, context: object, share: Share, share_server: ShareServer | None = None
+    ) -> list[ExportLocation] | None:
+        """Make sure that a share is exported; returns its export locations as they are now."""
+        raise NotImplementedError
+
+    def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
+        """``ensure_share`` of many; one that fails is in the answer, and stops no other."""
+        raise NotImplementedError
+
+    def extend_share(
+        self,
+        context: object,
+        share: Share,
+        new_size: int,
+        share_server: ShareServer | None = None,
+    ) -> None:
+        """Grow a share to ``new_size`` GiB."""
+        raise NotImplementedError
+
+    def shrink_share(
+        self,
+        context: object,
+        share: Share,
+        new_size: int,
+        share_server: ShareServer | None = None,
+    ) -> None:
+        """Shrink a share to ``new_size`` GiB, or raise ``ShareShrinkingPossibleDataLoss``."""
+        _refuse("shrink a share", "Make a smaller share and copy the data.")
+
+    def update_access(
+        self,
+        context: object,
+        share: Share,
+        access_rules: Sequence[AccessRule],
+        add_rules: Sequence[AccessRule],
+        delete_rules: Sequence[AccessRule],
+        update_rules: Sequence[AccessRule] = (),
+        share_server: ShareServer | None = None,
+    ) -> dict[str, RuleUpdate] | None:
+        """Let in exactly whom ``access_rules`` name; returns what became of single rules."""
+        raise NotImplementedError
+
+    def update_share_usage_size(
+        self, context: object, shares: Iterable[Share]
+    ) -> list[dict[str, Any]]:
+        """How much of each share is used."""
+        raise NotImplementedError
+
+    # --- snapshots --------------------------------------------------------------------------
+
+    def create_snapshot(
+        self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
+    ) -> dict[str, Any]:
+        """Copy a share as it is now; returns what to store with the snapshot."""
+        raise NotImplementedError
+
+    def delete_snapshot(
+        self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
+    ) -> None:
+        """Remove a snapshot. Absent is fine."""
+        raise NotImplementedError
+
+    def revert_to_snapshot(self, context: object, snapshot: Snapshot, *args: Any) -> None:
+        """Put a share back to a snapshot's content."""
+        _refuse("revert a share to a snapshot", "Create a share from the snapshot.")
+
+    # --- adoption ---------------------------------------------------------------------------
+
+    def manage_existing(self, share: Share, driver_options: Mapping[str, Any]) -> dict[str, Any]:
+        """Take over a share that exists; returns its size."""
+        _refuse("manage an existing share")
+
+    def unmanage(self, share: Share) -> None:
+        """Let go of a share without touching it."""
+        _refuse("unmanage a share")
+
+    def manage_existing_snapshot(
+        self,
+        snapshot: Snapshot,
+        driver_options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Take over a snapshot that exists; returns its size."""
+        _refuse("manage an existing snapshot")
+
+    def unmanage_snapshot(self, snapshot: Snapshot) -> None:
+        """Let go of a snapshot without touching it."""
+        _refuse("unmanage a snapshot")
+
+
+def _refuse(what: str, hint: str = "") -> NoReturn:
+    raise NotSupported(f"This back end can't {what}.", hint=hint)

@@ -1,0 +1,84 @@
+"""What callers hand to the driver: mappings, so that database rows and Manila's models both fit.
+
+Keys that the driver reads (others are ignored):
+
+* share: ``id``, ``size`` (GiB), ``share_proto`` (NFS or CIFS); optional ``options`` (``squash``,
+  ``file_system``), ``access_rules`` (the whole set that should be served; absent means: leave
+  exports as they are), ``availability_zone``, ``share_server``
+* snapshot: ``id``, ``share_id``; optional ``provider_location``
+* share server: ``id``, ``backend_details``; optional ``status``, ``share_count``
+* access rule: ``id``, ``access_type``, ``access_to``, ``access_level``
+* network info: ``server_id``, ``neutron_net_id``, ``neutron_subnet_id``; optional
+  ``availability_zone``
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypedDict, cast
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+Share: TypeAlias = Mapping[str, Any]
+Snapshot: TypeAlias = Mapping[str, Any]
+ShareServer: TypeAlias = Mapping[str, Any]
+AccessRule: TypeAlias = Mapping[str, Any]
+NetworkInfo: TypeAlias = Mapping[str, Any]
+ServerDetails: TypeAlias = Mapping[str, Any]
+"""What ``set_up_service_instance`` returned, as the caller has stored it: text, no secrets."""
+
+
+class ExportLocation(TypedDict):
+    """Where clients find a share."""
+
+    path: str
+    is_admin_only: bool
+    metadata: dict[str, Any]
+
+
+class RuleUpdate(TypedDict):
+    """What became of an access rule."""
+
+    state: str
+    reason: str
+    """A sentence for the user."""
+
+
+def share_key(share_id: str) -> str:
+    """Owner of a share's volume, and name of what the driver remembers of the share."""
+    return f"share/{share_id}"
+
+
+def snapshot_key(snapshot_id: str) -> str:
+    """The same of a snapshot."""
+    return f"snapshot/{snapshot_id}"
+
+
+def server_key(server_id: str) -> str:
+    """The same of a share server: its instance, ports, identity."""
+    return f"share_server/{server_id}"
+
+
+def file_system_id(share_id: str) -> str:
+    """UUID of a share's file system and its NFS file handles; the share's own where it is one."""
+    try:
+        return str(UUID(share_id))
+    except ValueError:
+        return str(uuid5(NAMESPACE_URL, share_key(share_id)))
+
+
+def fence_of(context: object) -> int:
+    """The fence of the operation behind a call.
+
+    A caller without fences (Manila's context has none) gets the time in microseconds, so that of
+    two calls the later one wins.
+    """
+    fence = getattr(context, "fence", None)
+    return cast(int, fence) if fence is not None else time.time_ns() // 1000
+
+
+def option(share: Share, key: str) -> str | None:
+    """One of the share's options, or None where it has no such choice made."""
+    options = share.get("options") or {}
+    value = options.get(key)
+    return str(value) if value else None

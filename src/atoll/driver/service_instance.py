@@ -1,0 +1,297 @@
+"""Service instances: made, found, reached, rebooted, replaced, removed.
+
+A service instance is cattle: its root disk holds nothing that matters. What makes it *this* share
+server's instance is its ports (addresses) and its keys; both are in private storage and outlive it,
+so ``replace_service_instance`` puts a new instance where a dead one was.
+
+What it returns as details is text without secrets: ``server_id``, ``instance_id``, ``username``,
+``ip`` (in the service network), ``public_address`` and ``public_addresses`` (comma-separated; where
+clients mount from), ``service_port_id``, ``public_port_id``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from atoll.cloud.base import Cloud, Instance, InstanceSpec
+from atoll.config import Driver as DriverOptions
+from atoll.driver.identity import InstanceKeys
+from atoll.driver.network import BaseNetworkhelper, DirectNetworkHelper, InstancePorts
+from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
+from atoll.driver.storage import PrivateStorage
+from atoll.errors import (
+    AtollError,
+    CloudError,
+    CloudUnavailable,
+    GuestError,
+    GuestUnreachable,
+    ServiceInstanceException,
+    ServiceInstanceUnavailable,
+)
+from atoll.guest.base import Guest, Health
+
+log = structlog.get_logger(__name__)
+
+INSTANCE_ID = "instance_id"
+ANSWER_SECONDS = 10.0
+"""How long an instance that should be up may take to answer: bad news must be quick."""
+
+
+class GuestPool(Protocol):
+    """Open channels, one an instance, with a circuit breaker: see ``guest/pool.py``."""
+
+    def get(self, key: str, connect: Callable[[float], Guest], deadline: float) -> Guest:
+        """The open channel, or what ``connect(seconds)`` opens."""
+
+    def drop(self, key: str) -> None:
+        """Close the channel and forget what is known about the instance."""
+
+
+class ServiceInstanceManager:
+    """Makes and mends service instances. Keeps no state; make one for each operation."""
+
+    def __init__(
+        self,
+        driver_config: DriverOptions | None = None,
+        *,
+        cloud: Cloud,
+        storage: PrivateStorage,
+        pool: GuestPool,
+        vcpus: int = 1,
+        memory_mib: int = 512,
+    ) -> None:
+        self.cloud = cloud
+        self.storage = storage
+        self._options = driver_config or DriverOptions()
+        self._pool = pool
+        self._vcpus = vcpus
+        self._memory_mib = memory_mib
+
+    # --- the contract -----------------------------------------------------------------------
+
+    @property
+    def network_helper(self) -> BaseNetworkhelper:
+        """How instances are connected."""
+        return DirectNetworkHelper(self)
+
+    def get_config_option(self, key: str) -> object:
+        """Value of a configuration option. Raises ``AttributeError`` for an unknown one."""
+        return getattr(self._options, key)
+
+    def get_common_server(self) -> ServerDetails:
+        """The one instance of a back end without share servers: not offered."""
+        raise ServiceInstanceException(
+            "This back end always handles share servers; there is no common one.",
+            hint="Use a share type with driver_handles_share_servers=True.",
+        )
+
+    def set_up_service_instance(
+        self,
+        context: object,
+        network_info: NetworkInfo,
+    ) -> dict[str, str]:
+        """Find or make the share server's instance; return its details when it answers.
+
+        Without ``neutron_net_id`` it is a warm instance, in the service network only; called again
+        with one, the instance is plugged into that network.
+
+        Raises ``ServiceInstanceException`` (the instance is then gone, so that the next try has a
+        fresh one) or ``CloudUnavailable``.
+        """
+        ports = self.network_helper.setup_network(network_info)
+        instance = self._provide_instance(network_info, ports)
+        details = self._details(network_info["server_id"], instance, ports)
+        self._await_boot(details)
+        for port_id in ports.ids:
+            if port_id not in instance.port_ids:
+                self.cloud.compute.attach_port(instance.id, port_id)
+        return details
+
+    def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
+        """True when the instance answers; else ``ServiceInstanceUnavailable``, within seconds.
+
+        An open channel is proof enough: whoever uses it learns soon if it isn't.
+        """
+        try:
+            self.guest(server)
+        except GuestError as error:
+            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
+        return True
+
+    def delete_service_instance(self, context: object, server_details: ServerDetails) -> None:
+        """Remove the instance, its ports and what is remembered of it. Absent is fine.
+
+        ``server_id`` is enough: whatever was made for it is found by its owner.
+        """
+        owner = server_key(server_details["server_id"])
+        self._pool.drop(owner)
+        for instance in self.cloud.compute.list_instances():
+            if instance.owner == owner:
+                self.cloud.compute.delete_instance(instance.id)
+        self.network_helper.teardown_network(server_details)
+        self.storage.delete(owner)
+
+    def reboot_server(self, server: ServerDetails, soft_reboot: bool = False) -> None:
+        """Reset the instance, or press its power button; also starts a stopped one."""
+        self._pool.drop(server_key(server["server_id"]))
+        self.cloud.compute.reboot_instance(server[INSTANCE_ID], soft=soft_reboot)
+
+    def wait_for_instance_to_be_active(self, instance_id: str, timeout: float) -> Instance:
+        """Return when it is active; raises ``ServiceInstanceException`` if it fails."""
+        try:
+            return self.cloud.compute.wait_for_instance(instance_id, timeout)
+        except CloudUnavailable:
+            raise
+        except CloudError as error:
+            raise ServiceInstanceException(
+                f"The service instance {instance_id} did not become active: {error}"
+            ) from error
+
+    # --- beyond the contract ----------------------------------------------------------------
+
+    def replace_service_instance(self, context: object, server: ServerDetails) -> dict[str, str]:
+        """Put a new instance in a dead one's place: same ports, so same addresses.
+
+        ``server`` holds the details of the dead one; the returned ones are to be stored. Its
+        shares come back by ``ensure_share`` of each. The dead instance is destroyed before the new
+        one is made, so a volume is never in two.
+        """
+        server_id = server["server_id"]
+        owner = server_key(server_id)
+        self._pool.drop(owner)
+        # An interrupted replacement has written another id: then only the rest is left to do.
+        if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
+            self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
+            self.cloud.compute.delete_instance(server[INSTANCE_ID])
+        # The stored ports stand for the networks.
+        return self.set_up_service_instance(context, {"server_id": server_id})
+
+    def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
+        """The channel to the instance's agent, opened where there is none.
+
+        Raises ``GuestUnreachable``; at once while the instance is known not to answer.
+        """
+        owner = server_key(server["server_id"])
+
+        def connect(seconds: float) -> Guest:
+            access = InstanceKeys(self.storage, owner).access(server["username"], server["ip"])
+            return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
+
+        return self._pool.get(owner, connect, deadline)
+
+    def health(self, server: ServerDetails) -> Health:
+        """What the instance really serves, one round trip. Raises ``GuestUnreachable``."""
+        return self.guest(server).health(deadline=ANSWER_SECONDS)
+
+    def is_alive(self, server: ServerDetails) -> bool:
+        """Whether the instance's agent answers."""
+        try:
+            self.health(server)
+        except GuestError:
+            return False
+        return True
+
+    def instance_is_off(self, server: ServerDetails) -> bool:
+        """Whether there is nothing to talk to: the instance is gone, stopped or broken."""
+        instance_id = server.get(INSTANCE_ID)
+        instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
+        return instance is None or instance.status in ("stopped", "error")
+
+    # --- steps of set-up --------------------------------------------------------------------
+
+    def _provide_instance(self, network_info: NetworkInfo, ports: InstancePorts) -> Instance:
+        owner = server_key(network_info["server_id"])
+        instance = self._known_instance(owner)
+        if instance is not None and instance.status == "error":
+            self.cloud.compute.delete_instance(instance.id)
+            instance = None
+        if instance is None:
+            instance = self._create_instance(network_info, owner, ports)
+        elif instance.status == "stopped":
+            self._pool.drop(owner)
+            self.cloud.compute.reboot_instance(instance.id)
+        return instance
+
+    def _known_instance(self, owner: str) -> Instance | None:
+        instance_id = self.storage.get(owner, INSTANCE_ID)
+        return self.cloud.compute.get_instance(instance_id) if instance_id else None
+
+    def _create_instance(
+        self, network_info: NetworkInfo, owner: str, ports: InstancePorts
+    ) -> Instance:
+        name = self._options.service_instance_name_template % network_info["server_id"]
+        keys = InstanceKeys(self.storage, owner)
+        spec = InstanceSpec(
+            owner=owner,
+            name=name,
+            image_id=self.cloud.images.service_image().id,
+            port_ids=ports.ids,
+            identity=keys.identity(self._options.service_instance_user, name),
+            vcpus=self._vcpus,
+            memory_mib=self._memory_mib,
+            availability_zone=network_info.get("availability_zone") or "",
+        )
+        self._pool.drop(owner)  # what was known of an earlier instance doesn't hold for this one
+        instance = self.cloud.compute.create_instance(spec)
+        self.storage.update(owner, {INSTANCE_ID: instance.id})
+        log.info("service_instance_created", instance=instance.id, share_server=owner)
+        return instance
+
+    def _details(self, server_id: str, instance: Instance, ports: InstancePorts) -> dict[str, str]:
+        public = ports.public_addresses
+        return {
+            "server_id": server_id,
+            INSTANCE_ID: instance.id,
+            "username": self._options.service_instance_user,
+            "ip": ports.service.addresses[0],
+            "public_address": public[0] if public else "",
+            "public_addresses": ",".join(public),
+            "service_port_id": ports.service.id,
+            "public_port_id": ports.public.id if ports.public else "",
+        }
+
+    def _await_boot(self, details: ServerDetails) -> None:
+        """Wait until the agent answers; remove an instance that can't be brought to that."""
+        owner = server_key(details["server_id"])
+        instance_id = details[INSTANCE_ID]
+        limit = self._options.max_time_to_build_instance
+        try:
+            self.wait_for_instance_to_be_active(instance_id, limit)
+            self.guest(details, limit).health(deadline=ANSWER_SECONDS)
+        except (ServiceInstanceException, GuestUnreachable) as error:
+            log.warning(
+                "service_instance_failed",
+                instance=instance_id,
+                share_server=owner,
+                error=str(error),
+                console=self._console(instance_id),
+            )
+            self.storage.update(owner, {INSTANCE_ID: instance_id})  # stops a stale worker
+            self._pool.drop(owner)
+            self.cloud.compute.delete_instance(instance_id)
+            raise ServiceInstanceException(
+                f"The service instance did not come up within {limit:g} seconds: {error}"
+            ) from error
+        InstanceKeys(self.storage, owner).settle()
+
+    def _console(self, instance_id: str) -> str:
+        try:
+            return self.cloud.compute.console(instance_id)
+        except AtollError as error:
+            return f"(no console: {error})"
+
+    def _diagnosis(self, server: ServerDetails) -> str:
+        instance_id = server.get(INSTANCE_ID, "")
+        try:
+            instance = self.cloud.compute.get_instance(instance_id)
+        except CloudError as error:
+            return f"The service instance {instance_id} does not answer, nor the cloud: {error}"
+        if instance is None:
+            return f"The service instance {instance_id} is gone."
+        if instance.status != "active":
+            fault = f" ({instance.fault})" if instance.fault else ""
+            return f"The service instance {instance_id} is {instance.status}{fault}."
+        return f"The service instance {instance_id} is active, but does not answer."

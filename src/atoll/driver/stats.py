@@ -1,0 +1,65 @@
+"""What the back end tells the scheduler: true capacity, and capabilities that are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from atoll import __version__
+from atoll.cloud.base import Pool
+from atoll.config import Driver as DriverOptions
+
+CAPABILITIES: dict[str, Any] = {
+    "driver_handles_share_servers": True,
+    "snapshot_support": True,
+    "create_share_from_snapshot_support": True,
+    "revert_to_snapshot_support": False,
+    "mount_snapshot_support": False,
+    "mount_point_name_support": False,
+    "replication_type": None,
+    "ipv4_support": True,
+    "ipv6_support": True,
+    "share_server_multiple_subnet_support": False,
+    "security_service_update_support": False,
+    "network_allocation_update_support": False,
+    "encryption_support": None,
+    "qos": False,
+    "dedupe": False,
+    "compression": False,
+}
+"""As the scheduler spells them; false until a test shows otherwise."""
+
+
+def share_stats(
+    options: DriverOptions, pools: Iterable[Pool], max_over_subscription_ratio: float
+) -> dict[str, Any]:
+    """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
+    protocols = options.enabled_share_protocols
+    reported = [_pool(pool, max_over_subscription_ratio) for pool in pools]
+    return CAPABILITIES | {
+        "share_backend_name": options.share_backend_name,
+        "vendor_name": "Atoll",
+        "driver_version": __version__,
+        "storage_protocol": "_".join(sorted(protocols, reverse=True)),
+        "total_capacity_gb": sum(pool["total_capacity_gb"] for pool in reported),
+        "free_capacity_gb": sum(pool["free_capacity_gb"] for pool in reported),
+        "pools": reported,
+        "max_shares_per_share_server": options.max_shares_per_share_server,
+        "max_share_server_size": -1,
+        "share_group_stats": {"consistent_snapshot_support": None},
+    }
+
+
+def _pool(pool: Pool, max_over_subscription_ratio: float) -> dict[str, Any]:
+    return CAPABILITIES | {
+        "pool_name": pool.name,
+        "total_capacity_gb": pool.total_gib,
+        "free_capacity_gb": pool.free_gib,
+        "allocated_capacity_gb": pool.allocated_gib,
+        "provisioned_capacity_gb": pool.allocated_gib,
+        "reserved_percentage": 0,
+        "reserved_snapshot_percentage": 0,
+        "reserved_share_extend_percentage": 0,
+        "max_over_subscription_ratio": max_over_subscription_ratio if pool.thin else 1.0,
+        "thin_provisioning": pool.thin,
+    }

@@ -1,0 +1,126 @@
+"""The block volumes behind shares, and their snapshots: made, found, removed.
+
+A volume is found by the id that was written down, or, where a worker died before it could write,
+by its owner.
+"""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Cloud, Volume, VolumeSnapshot
+from atoll.config import Driver as DriverOptions
+from atoll.driver.resources import Share, option, share_key, snapshot_key
+from atoll.driver.storage import PrivateStorage
+from atoll.errors import ShareBackendException, VolumeLost
+
+VOLUME_ID = "volume_id"
+SNAPSHOT_ID = "snapshot_id"
+FILE_SYSTEM = "file_system"
+
+
+class ShareVolumes:
+    """Volumes and snapshots of one cloud, with what is remembered of them."""
+
+    def __init__(self, cloud: Cloud, storage: PrivateStorage, options: DriverOptions) -> None:
+        self._volumes = cloud.volumes
+        self._compute = cloud.compute
+        self._storage = storage
+        self._options = options
+
+    # --- volumes ----------------------------------------------------------------------------
+
+    def provide(self, share: Share, snapshot_id: str | None = None) -> Volume:
+        """The share's volume, made if it isn't there: blank, or with a snapshot's content."""
+        volume = self.find(share["id"])
+        if volume is not None and volume.size_gib >= share["size"]:
+            return volume
+        key = share_key(share["id"])
+        if volume is None:
+            source = self._source(snapshot_id) if snapshot_id else None
+            volume = self._volumes.create_volume(
+                key,
+                share["size"],
+                snapshot_id=source,
+                availability_zone=share.get("availability_zone") or "",
+            )
+        file_system = self._file_system(share, snapshot_id)
+        self._storage.update(key, {VOLUME_ID: volume.id, FILE_SYSTEM: file_system})
+        # A clone may be asked for that is larger than what it is made from.
+        if volume.size_gib < share["size"]:
+            self._volumes.extend_volume(volume.id, share["size"])
+        return volume
+
+    def find(self, share_id: str) -> Volume | None:
+        """The share's volume, if there is one."""
+        key = share_key(share_id)
+        volume_id = self._storage.get(key, VOLUME_ID)
+        return self._volumes.get_volume(volume_id) if volume_id else None
+
+    def of(self, share_id: str) -> Volume:
+        """The share's volume. Raises ``VolumeLost`` when there is none."""
+        volume = self.find(share_id)
+        if volume is None:
+            raise VolumeLost(f"The volume of share {share_id} does not exist any more.")
+        return volume
+
+    def volume_id(self, share_id: str) -> str:
+        """The id of the share's volume, without asking the cloud. Raises ``VolumeLost``."""
+        volume_id = self._storage.get(share_key(share_id), VOLUME_ID)
+        if volume_id is None:
+            raise VolumeLost(f"Share {share_id} never had a volume.")
+        return volume_id
+
+    def file_system(self, share_id: str) -> str:
+        """What the share's volume is formatted with; a clone has its parent's."""
+        stored = self._storage.get(share_key(share_id), FILE_SYSTEM)
+        return stored or self._options.share_volume_fstype
+
+    def remove(self, share_id: str) -> None:
+        """Unplug and destroy the share's volume, and forget it."""
+        key = share_key(share_id)
+        volume = self.find(share_id) or self._volumes.find_volume(key)
+        if volume is not None:
+            self._storage.update(key, {VOLUME_ID: volume.id})  # stops a stale worker
+            if volume.instance_id is not None:
+                self._compute.detach_volume(volume.instance_id, volume.id)
+            self._volumes.delete_volume(volume.id)
+        self._storage.delete(key)
+
+    def _file_system(self, share: Share, snapshot_id: str | None) -> str:
+        if snapshot_id:
+            parents = self._storage.get(snapshot_key(snapshot_id), FILE_SYSTEM)
+            if parents:
+                return parents
+        return option(share, FILE_SYSTEM) or self._options.share_volume_fstype
+
+    def _source(self, snapshot_id: str) -> str:
+        snapshot = self.find_snapshot(snapshot_id)
+        if snapshot is None:
+            raise ShareBackendException(f"The snapshot {snapshot_id} does not exist any more.")
+        return snapshot.id
+
+    # --- snapshots --------------------------------------------------------------------------
+
+    def take_snapshot(self, snapshot_id: str, volume: Volume, share_id: str) -> VolumeSnapshot:
+        """Copy the volume as it is now, or find the copy that was made."""
+        key = snapshot_key(snapshot_id)
+        snapshot = self._volumes.create_snapshot(key, volume.id)
+        file_system = self.file_system(share_id)
+        self._storage.update(key, {SNAPSHOT_ID: snapshot.id, FILE_SYSTEM: file_system})
+        return snapshot
+
+    def find_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
+        """The snapshot, if there is one."""
+        key = snapshot_key(snapshot_id)
+        stored = self._storage.get(key, SNAPSHOT_ID)
+        if stored:
+            return self._volumes.get_snapshot(stored)
+        return self._volumes.find_snapshot(key)
+
+    def remove_snapshot(self, snapshot_id: str) -> None:
+        """Destroy the snapshot and forget it. Absent is fine."""
+        key = snapshot_key(snapshot_id)
+        snapshot = self.find_snapshot(snapshot_id) or self._volumes.find_snapshot(key)
+        if snapshot is not None:
+            self._storage.update(key, {SNAPSHOT_ID: snapshot.id})  # stops a stale worker
+            self._volumes.delete_snapshot(snapshot.id)
+        self._storage.delete(key)
