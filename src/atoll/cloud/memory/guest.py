@@ -15,7 +15,8 @@ from atoll.cloud.base import Access
 from atoll.cloud.memory.gate import Gate, call
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, DeviceNotBlank, GuestError, GuestUnreachable, StaleFence
-from atoll.guest.agent import rules_digest, servable
+from atoll.guest.agent.rules import digest as rules_digest
+from atoll.guest.agent.rules import servable
 from atoll.guest.base import (
     AppliedShare,
     FileSystem,
