@@ -92,7 +92,7 @@ def _taken(where: str, error: OSError) -> Finding:
     import urllib.request
 
     try:
-        urllib.request.urlopen(f"http://{where}/healthcheck", timeout=3).close()  # noqa: S310
+        urllib.request.urlopen(f"http://{where}/healthcheck", timeout=3).close()
     except urllib.error.HTTPError as answer:
         return Finding(
             "API port", False, f"Atoll on {where} is not healthy ({answer.code})", "See its log."

@@ -1,0 +1,88 @@
+"""``python -m demo``: run the story on the embedded cloud and show that nothing is left."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from atoll.cli.image import build
+from atoll.config import load
+from demo.client import ClientVm, CommandFailed
+from demo.leaks import Before
+from demo.service import Service
+from demo.steps import CheckFailed, Steps, check
+from demo.story import Story, connect
+
+FOR_REAL = """
+To run it for real:  uv run atoll serve
+It keeps its state in /var/lib/atoll, and prints the lines that make your first share.
+"""
+
+
+def main() -> int:
+    """The demo; 0 when every check held."""
+    console = Console()
+    steps = Steps(console)
+    # Not below /tmp, which may be in memory: this holds the disks.
+    state = Path(tempfile.mkdtemp(prefix="atoll-demo-", dir="/var/tmp"))
+    before = Before()
+    settings = load(state_dir=state)
+    service = Service(state / "service")
+    story: Story | None = None
+    try:
+        with steps.step("service image") as step:
+            image = build(settings, console)
+            step.detail = f"{image.path.stat().st_size / 2**20:.0f} MiB"
+        with steps.step("service up") as step:
+            service.start()
+            step.detail = service.url
+
+        def boot_client(bridge: str) -> ClientVm:
+            client = ClientVm(state, image.path, bridge)
+            client.start()
+            return client
+
+        story = Story(connect(service.endpoint, service.token), steps, boot_client)
+        story.run()
+        with steps.step("nothing is left") as step:
+            step.detail = _nothing_left(service, before)
+    except (CheckFailed, CommandFailed, RuntimeError) as error:
+        console.print(f"\n[red]The demo failed:[/] {error}", highlight=False)
+        console.print(f"The log is {service.log}; the state stays in {state}.", highlight=False)
+        _clean_up(service, story)
+        return 1
+    except KeyboardInterrupt:
+        _clean_up(service, story)
+        shutil.rmtree(state, ignore_errors=True)
+        return 130
+    shutil.rmtree(state)
+    console.print(steps.table())
+    console.print(FOR_REAL, highlight=False)
+    return 0
+
+
+def _nothing_left(service: Service, before: Before) -> str:
+    """Stop the service, and look at the whole machine."""
+    service.stop()
+    left = service.run("purge", "--yes").splitlines()
+    # The service network, made once for the whole deployment, is all that purge may still find.
+    made = [line for line in left if "service_network" not in line]
+    check(not made, f"left in the cloud: {'; '.join(made)}")
+    leaks = before.leaks(service.state)
+    check(not leaks, f"left on the machine: {'; '.join(leaks)}")
+    return "no VM, disk, network, process or file"
+
+
+def _clean_up(service: Service, story: Story | None) -> None:
+    if story is not None and story.client is not None:
+        story.client.stop()
+    service.stop()
+    service.run("purge", "--yes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
