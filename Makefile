@@ -1,0 +1,23 @@
+# Everything sets itself up; running it again uses what is there.
+.PHONY: demo test test-fast check docs bench setup
+
+demo: setup  ## the main job end to end on this machine, with real virtual machines
+	scripts/run python -m demo
+
+test: setup  ## all tests, those that boot virtual machines included
+	scripts/test all
+
+test-fast: setup  ## linters, types and the tests that need no virtual machine
+	scripts/test fast
+
+check: setup  ## linters and types alone
+	scripts/test check
+
+bench: setup  ## the numbers in docs/reference/numbers.md
+	scripts/run python -m bench
+
+docs: setup  ## the documentation, in docs/_build
+	scripts/run sphinx-build -W -q docs docs/_build
+
+setup:
+	scripts/setup
