@@ -1,0 +1,68 @@
+"""The clouds that keep the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atoll.cloud.base import Cloud
+from atoll.cloud.memory import MemoryCloud
+
+from .site import Site, running_site
+
+
+@pytest.fixture(scope="module", params=["memory", pytest.param("local", marks=[pytest.mark.vm])])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cloud")
+
+
+def make(kind: str, place: Path, deployment: str) -> Cloud:
+    if kind == "memory":
+        return MemoryCloud(deployment, path=place / "world.sqlite")
+    raise NotImplementedError(kind)
+
+
+@pytest.fixture(scope="module")
+def cloud(kind: str, place: Path) -> Iterator[Cloud]:
+    """A cloud that is empty at first and must be empty in the end."""
+    made = make(kind, place, "contract")
+    yield made
+    left = [
+        *made.compute.list_instances(),
+        *made.volumes.list_volumes(),
+        *made.volumes.list_snapshots(),
+        *made.networks.list_ports(),
+    ]
+    made.networks.delete_network(made.networks.service_network().id)
+    made.close()
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def other(kind: str, place: Path) -> Iterator[Cloud]:
+    """Another deployment on the same cloud."""
+    made = make(kind, place, "other")
+    yield made
+    made.networks.delete_network(made.networks.service_network().id)
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def site(cloud: Cloud) -> Iterator[Site]:
+    with running_site(cloud) as running:
+        yield running
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryCloud]:
+    """A simulated cloud in memory."""
+    made = MemoryCloud("test", silence=0.001)
+    yield made
+    made.close()
