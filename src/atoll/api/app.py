@@ -13,7 +13,22 @@ import falcon
 import msgspec
 
 from atoll.api import (
+    availability_zones,
+    extensions,
     faults,
+    limits,
+    messages,
+    pools,
+    projects,
+    quota_class_sets,
+    quota_sets,
+    security_services,
+    services,
+    share_network_subnets,
+    share_networks,
+    share_servers,
+    share_type_access,
+    share_types,
     shares,
     versions,
 )
@@ -27,7 +42,24 @@ from atoll.api.routing import mount
 from atoll.config import Settings
 from atoll.db.database import Database
 
-RESOURCES: Final[tuple[ModuleType, ...]] = (shares,)
+RESOURCES: Final[tuple[ModuleType, ...]] = (
+    availability_zones,
+    extensions,
+    limits,
+    messages,
+    pools,
+    projects,
+    quota_class_sets,
+    quota_sets,
+    security_services,
+    services,
+    share_network_subnets,
+    share_networks,
+    share_servers,
+    share_type_access,
+    share_types,
+    shares,
+)
 """Modules with ``routes`` (and ``RULES``, where they have policy rules of their own)."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from atoll.api import bodies, extra_specs, paging
 from atoll.api.call import Call
+from atoll.api.filters import mapping
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.versions import minor
@@ -111,19 +111,13 @@ def index(call: Call) -> Body:
 
 
 def _wanted_specs(call: Call) -> Mapping[str, str]:
-    """The filter ``extra_specs``, which clients write as a Python dictionary."""
+    """The filter ``extra_specs``."""
     text = paging.one(call.request.params, "extra_specs")
     if not text:
         return {}
     if call.version < _SPEC_FILTER_SINCE:
         raise Invalid("The filter 'extra_specs' needs API version 2.43 or later.")
-    try:
-        wanted = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        wanted = None
-    if not isinstance(wanted, dict):
-        raise Invalid("The filter 'extra_specs' must look like {'name': 'value'}.")
-    return {str(key): str(value) for key, value in wanted.items()}
+    return mapping(call.request.params, "extra_specs")
 
 
 @routes.get("/types/default", policy="share_type:default")

@@ -1,0 +1,92 @@
+"""Pools, where shares' volumes come from, with true capacity: ``/scheduler-stats/pools``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from atoll.api import extra_specs, paging
+from atoll.api.call import Call
+from atoll.api.filters import Filters, filter_by, mapping
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.views import View, field
+from atoll.db import services, share_types
+from atoll.db.rows import Row
+from atoll.errors import Invalid, NotFound
+
+RULES = rules(admin=("scheduler_stats:pools:index", "scheduler_stats:pools:detail"))
+routes = Routes()
+
+_BRIEF = (field("name"), field("host"), field("backend"), field("pool"))
+BRIEF = View(*_BRIEF)
+DETAIL = View(*_BRIEF, field("capabilities"))
+FILTERS = Filters(filter_by("host"), filter_by("backend"), filter_by("pool"))
+_COMPARED = (
+    "driver_handles_share_servers",
+    "snapshot_support",
+    "create_share_from_snapshot_support",
+)
+_LONGEST_PATTERN = 255
+
+
+@routes.get("/scheduler-stats/pools", policy="scheduler_stats:pools:index")
+def index(call: Call) -> Body:
+    """The pools of the services that are up and in use."""
+    return {"pools": call.shape(BRIEF).many(_find(call))}
+
+
+@routes.get("/scheduler-stats/pools/detail", policy="scheduler_stats:pools:detail")
+def detail(call: Call) -> Body:
+    """The same with their capabilities."""
+    return {"pools": call.shape(DETAIL).many(_find(call))}
+
+
+def _find(call: Call) -> list[Row]:
+    params = call.request.params
+    patterns = {name: _pattern(name, value) for name, value in FILTERS.equal(call).items()}
+    wanted = {name: str(value) for name, value in mapping(params, "capabilities").items()}
+    with call.database.read() as connection:
+        wanted |= _of_share_type(call, connection, paging.one(params, "share_type"))
+        rows = services.every(connection, call.database.now(connection))
+    return [
+        pool
+        for row in rows
+        if row["state"] == "up" and not row["disabled"]
+        for pool in map(_shown, row["pools"])
+        if all(pattern.search(pool[name]) for name, pattern in patterns.items())
+        and extra_specs.match(_as_text(pool["capabilities"]), wanted)
+    ]
+
+
+def _shown(pool: Mapping[str, Any]) -> Row:
+    """A pool's name is ``<controller>@<back end>#<pool>``."""
+    service, _, name = pool["name"].partition("#")
+    host, _, backend = service.partition("@")
+    return {**pool, "host": host, "backend": backend, "pool": name}
+
+
+def _as_text(capabilities: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in capabilities.items()}
+
+
+def _pattern(name: str, text: str | None) -> re.Pattern[str]:
+    """The filters ``host``, ``backend`` and ``pool`` are regular expressions in the field."""
+    try:
+        return re.compile((text or "")[:_LONGEST_PATTERN])
+    except (re.error, OverflowError):
+        raise Invalid(f"The parameter {name} is no regular expression.") from None
+
+
+def _of_share_type(call: Call, connection: Connection, name_or_id: str | None) -> dict[str, str]:
+    """The capabilities that a share type asks for (from 2.23)."""
+    if name_or_id is None:
+        return {}
+    try:
+        specs = share_types.find(connection, name_or_id)["extra_specs"]
+    except NotFound as error:
+        raise Invalid(str(error)) from None
+    return {name: value for name, value in specs.items() if name in _COMPARED}

@@ -1,0 +1,71 @@
+"""Services, the processes of this deployment: ``/services``, for administrators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from atoll.api.call import Call
+from atoll.api.filters import Filters, filter_by
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.views import View, field
+from atoll.db import services
+
+RULES = rules(admin=("service:index", "service:update"))
+routes = Routes()
+
+VIEW = View(
+    field("id"),
+    field("binary"),
+    field("host"),
+    field("zone"),
+    field("status"),
+    field("state"),
+    field("updated_at"),
+)
+FILTERS = Filters(*(filter_by(name) for name in ("host", "binary", "zone", "state", "status")))
+
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class Which(msgspec.Struct):
+    """A service is known by its program and its host."""
+
+    host: _Text
+    binary: _Text
+
+
+@routes.get("/os-services", policy="service:index", until="2.6")
+@routes.get("/services", policy="service:index", since="2.7")
+def index(call: Call) -> Body:
+    """All services, up or down by their heartbeats."""
+    wanted = FILTERS.equal(call)
+    with call.database.read() as connection:
+        rows = services.every(connection, call.database.now(connection))
+    for row in rows:
+        row["status"] = "disabled" if row["disabled"] else "enabled"
+    rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return {"services": call.shape(VIEW).many(rows)}
+
+
+@routes.put("/os-services/enable", policy="service:update", until="2.6")
+@routes.put("/services/enable", policy="service:update", since="2.7")
+def enable(call: Call, body: Which) -> Body:
+    """Let a service take new shares again."""
+    return _set(call, body, disabled=False)
+
+
+@routes.put("/os-services/disable", policy="service:update", until="2.6")
+@routes.put("/services/disable", policy="service:update", since="2.7")
+def disable(call: Call, body: Which) -> Body:
+    """Give a service no new shares; those that it has go on."""
+    return _set(call, body, disabled=True)
+
+
+def _set(call: Call, which: Which, *, disabled: bool) -> Body:
+    with call.database.begin() as connection:
+        services.set_disabled(connection, which.binary, which.host, disabled=disabled)
+    status = "disabled" if disabled else "enabled"
+    return {"host": which.host, "binary": which.binary, "disabled": disabled, "status": status}

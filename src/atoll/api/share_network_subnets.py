@@ -1,0 +1,107 @@
+"""Subnets of share networks: ``/share-networks/{id}/subnets``, one for each availability zone."""
+
+from __future__ import annotations
+
+import msgspec
+
+from atoll.api import bodies
+from atoll.api.availability_zones import check_zone
+from atoll.api.call import Call
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.share_network_view import SUBNET
+from atoll.api.share_networks import NetworkId, check_neutron_ids, converge, visible
+from atoll.db import database, share_networks
+from atoll.db.rows import Row
+from atoll.errors import Conflict, NotFound
+
+RULES = rules(
+    reader=("share_network_subnet:index", "share_network_subnet:show"),
+    member=("share_network_subnet:create", "share_network_subnet:delete"),
+)
+routes = Routes()
+
+_PATH = "/share-networks/{network_id}/subnets"
+
+
+class CreateSubnet(msgspec.Struct):
+    """The two Neutron ids are given together, or Atoll makes the network itself."""
+
+    neutron_net_id: NetworkId | None = None
+    neutron_subnet_id: NetworkId | None = None
+    availability_zone: bodies.Name | None = None
+
+
+def _of(network: Row, subnet_id: str) -> Row:
+    """One subnet of a network. Raises ``NotFound``."""
+    for subnet in network["subnets"]:
+        if subnet["id"] == subnet_id:
+            return dict(subnet)
+    raise NotFound(f"Share network subnet {subnet_id[:64]} could not be found.")
+
+
+@routes.get(_PATH, policy="share_network_subnet:index", since="2.51")
+def index(call: Call, network_id: str) -> Body:
+    """A share network's subnets."""
+    with call.database.read() as connection:
+        network = visible(call, connection, network_id)
+    return {"share_network_subnets": call.shape(SUBNET).many(network["subnets"], network)}
+
+
+@routes.get(f"{_PATH}/{{subnet_id}}", policy="share_network_subnet:show", since="2.51")
+def show(call: Call, network_id: str, subnet_id: str) -> Body:
+    """One subnet."""
+    with call.database.read() as connection:
+        network = visible(call, connection, network_id)
+    return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
+
+
+@routes.post(
+    _PATH,
+    policy="share_network_subnet:create",
+    envelope="share-network-subnet",
+    since="2.51",
+)
+def create(call: Call, network_id: str, body: CreateSubnet) -> Body:
+    """Reach a share network in another zone."""
+    check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
+    with call.database.begin() as connection:
+        network = visible(call, connection, network_id)
+        check_zone(call, connection, body.availability_zone)
+        database.project_lock(connection, network["project_id"])
+        network = visible(call, connection, network_id)
+        zones = [subnet["availability_zone"] for subnet in network["subnets"]]
+        if body.availability_zone in zones:
+            raise Conflict(
+                f"Share network {network_id} has a subnet "
+                f"{_where(body.availability_zone)} already; it can have one."
+            )
+        subnet_id = share_networks.add_subnet(
+            connection,
+            network_id,
+            neutron_net_id=body.neutron_net_id,
+            neutron_subnet_id=body.neutron_subnet_id,
+            availability_zone=body.availability_zone,
+        )
+        converge(call, connection, network_id)
+        network = share_networks.get(connection, network_id)
+    return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
+
+
+def _where(zone: str | None) -> str:
+    return f"in availability zone {zone}" if zone else "for all availability zones"
+
+
+@routes.delete(f"{_PATH}/{{subnet_id}}", policy="share_network_subnet:delete", since="2.51")
+def delete(call: Call, network_id: str, subnet_id: str) -> None:
+    """Take a subnet away, with its share servers; not while shares are on it."""
+    with call.database.begin() as connection:
+        network = visible(call, connection, network_id)
+        _of(network, subnet_id)
+        database.project_lock(connection, network["project_id"])
+        if share_networks.count_shares(connection, network_id, subnet_id):
+            raise Conflict(
+                f"Cannot delete share network subnet {subnet_id}, it has one or more shares."
+            )
+        share_networks.mark_subnet_deleting(connection, subnet_id)
+        converge(call, connection, network_id)

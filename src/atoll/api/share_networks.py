@@ -1,0 +1,284 @@
+"""Share networks: ``/share-networks``. ``share_network_subnets.py`` has their subnets' paths.
+
+A share network made without Neutron ids is *managed*: Atoll makes its network, and the operation
+that it asks for fills in what it has become (network id, range, gateway, MTU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from sqlalchemy import Connection
+
+from atoll.api import bodies, paging
+from atoll.api.availability_zones import check_zone
+from atoll.api.call import Call
+from atoll.api.filters import Filters, filter_by
+from atoll.api.paging import Params
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.share_network_view import DETAIL, SUMMARY
+from atoll.api.versions import minor
+from atoll.api.views import View
+from atoll.db import database, quotas, share_networks
+from atoll.db.rows import Row
+from atoll.engine.queue import enqueue
+from atoll.errors import Conflict, Forbidden, Invalid
+
+RULES = rules(
+    reader=("share_network:index", "share_network:detail", "share_network:show"),
+    member=(
+        "share_network:create",
+        "share_network:update",
+        "share_network:delete",
+        "share_network:add_security_service",
+        "share_network:remove_security_service",
+    ),
+    admin=("share_network:get_all_share_networks", "share_network:reset_status"),
+)
+routes = Routes()
+
+_PATH = "/share-networks/{network_id}"
+_SINCE_SUBNETS = minor("2.51")
+_STATUSES = ("active", "error", "network_change")
+
+NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+
+
+class CreateNetwork(msgspec.Struct):
+    """The two Neutron ids are given together, or Atoll makes the network itself."""
+
+    name: bodies.Name | None = None
+    description: bodies.Name | None = None
+    neutron_net_id: NetworkId | None = None
+    neutron_subnet_id: NetworkId | None = None
+    nova_net_id: str | None = None
+    availability_zone: bodies.Name | None = None
+
+
+class UpdateNetwork(msgspec.Struct):
+    """What is left out stays as it is."""
+
+    name: bodies.Name | UnsetType | None = UNSET
+    description: bodies.Name | UnsetType | None = UNSET
+    neutron_net_id: NetworkId | None = None
+    neutron_subnet_id: NetworkId | None = None
+    nova_net_id: str | None = None
+
+
+class Anything(msgspec.Struct):
+    """A body that is not looked into."""
+
+
+class Status(msgspec.Struct):
+    """The state that an administrator puts a row into."""
+
+    status: str
+
+
+def _integer(params: Params, name: str) -> int:
+    return paging.integer(params, name, 0, bodies.LARGEST)
+
+
+def _day(params: Params, name: str) -> str:
+    text = paging.one(params, name) or ""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").isoformat(timespec="microseconds")
+    except ValueError:
+        raise Invalid(
+            f"The parameter {name} must look like 2026-11-22, not {text[:40]!r}."
+        ) from None
+
+
+FILTERS = Filters(
+    *(filter_by(name) for name in ("name", "description", "status")),
+    *(filter_by(name) for name in ("neutron_net_id", "neutron_subnet_id", "network_type", "cidr")),
+    *(filter_by(name, read=_integer) for name in ("segmentation_id", "ip_version")),
+    *(filter_by(name, read=_day) for name in ("created_since", "created_before")),
+    filter_by("name~", since="2.36"),
+    filter_by("description~", since="2.36"),
+)
+
+
+@routes.get("/share-networks", policy="share_network:index")
+def index(call: Call) -> Body:
+    """The caller's share networks, in brief."""
+    return _list(call, SUMMARY, "/v2/share-networks")
+
+
+@routes.get("/share-networks/detail", policy="share_network:detail")
+def detail(call: Call) -> Body:
+    """The caller's share networks."""
+    return _list(call, DETAIL, "/v2/share-networks/detail")
+
+
+def _list(call: Call, view: View, path: str) -> Body:
+    params = call.request.params
+    if "security_service_id" in params:
+        return {"share_networks": []}  # no share network has one
+    page = call.page(share_networks.SORTABLE, descending=False)
+    equal, like = FILTERS.equal(call), FILTERS.like(call)
+    with call.database.read() as connection:
+        found, more = share_networks.find(connection, _whose(call), equal, like, page)
+    answer: dict[str, Any] = {"share_networks": call.shape(view).many(found)}
+    if more:
+        answer["share_networks_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
+    return answer
+
+
+def _whose(call: Call) -> str | None:
+    """The project whose networks are listed; None for all. Raises ``Forbidden``."""
+    params = call.request.params
+    project = paging.one(params, "project_id")
+    everybody = paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects")
+    if everybody or project not in (None, call.project_id):
+        call.enforce(rule="share_network:get_all_share_networks")
+        return project
+    return call.project_id
+
+
+def visible(call: Call, connection: Connection, network_id: str) -> Row:
+    """A share network with its subnets that the caller may act on. Raises ``NotFound``."""
+    row = share_networks.get(connection, network_id, call.own_project)
+    call.enforce(row)
+    return row
+
+
+def _shown(call: Call, connection: Connection, network_id: str) -> Body:
+    row = share_networks.get(connection, network_id)
+    return {"share_network": call.shape(DETAIL).one(row)}
+
+
+@routes.get(_PATH, policy="share_network:show")
+def show(call: Call, network_id: str) -> Body:
+    """One share network."""
+    with call.database.read() as connection:
+        return {"share_network": call.shape(DETAIL).one(visible(call, connection, network_id))}
+
+
+@routes.post("/share-networks", policy="share_network:create", envelope="share_network")
+def create(call: Call, body: CreateNetwork) -> Body:
+    """Make a share network with one subnet."""
+    check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
+    _no_nova_network(body.nova_net_id)
+    zone = body.availability_zone if call.version >= _SINCE_SUBNETS else None
+    limits = call.settings.quota.model_dump()
+    with call.database.begin() as connection:
+        check_zone(call, connection, zone)
+        quotas.reserve(
+            connection, call.project_id, call.user_id, None, share_networks=1, defaults=limits
+        )
+        network_id = share_networks.create(
+            connection, call.project_id, call.user_id, name=body.name, description=body.description
+        )
+        share_networks.add_subnet(
+            connection,
+            network_id,
+            neutron_net_id=body.neutron_net_id,
+            neutron_subnet_id=body.neutron_subnet_id,
+            availability_zone=zone,
+        )
+        converge(call, connection, network_id)
+        return _shown(call, connection, network_id)
+
+
+def converge(call: Call, connection: Connection, network_id: str) -> None:
+    """Have the worker make the network what its rows say, once this transaction commits."""
+    enqueue(connection, f"share_network/{network_id}", request_id=call.request_id)
+
+
+def check_neutron_ids(network: str | None, subnet: str | None) -> None:
+    """Raises ``Invalid`` when only one of the two is given."""
+    if (network is None) != (subnet is None):
+        raise Invalid(
+            "neutron_net_id and neutron_subnet_id are given together, or not at all.",
+            hint="Without them Atoll makes a network for the share network itself.",
+        )
+
+
+def _no_nova_network(nova_net_id: str | None) -> None:
+    if nova_net_id is not None:
+        raise Invalid("nova_net_id can't be used: there is no Nova networking any more.")
+
+
+@routes.put(_PATH, policy="share_network:update", envelope="share_network")
+def update(call: Call, network_id: str, body: UpdateNetwork) -> Body:
+    """Change name and description; the Neutron network only while nothing is on it."""
+    check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
+    _no_nova_network(body.nova_net_id)
+    new: dict[str, Any] = {"name": body.name, "description": body.description}
+    new = {key: value for key, value in new.items() if value is not UNSET}
+    with call.database.begin() as connection:
+        row = visible(call, connection, network_id)
+        share_networks.change(connection, network_id, **new)
+        if body.neutron_net_id is not None:
+            subnet = _changeable_subnet(connection, row)
+            share_networks.change_subnet(
+                connection,
+                subnet["id"],
+                neutron_net_id=body.neutron_net_id,
+                neutron_subnet_id=body.neutron_subnet_id,
+                **dict.fromkeys(_FILLED_BY_WORKER),
+            )
+            converge(call, connection, network_id)
+        return _shown(call, connection, network_id)
+
+
+_FILLED_BY_WORKER = ("network_type", "segmentation_id", "cidr", "ip_version", "gateway", "mtu")
+
+
+def _changeable_subnet(connection: Connection, network: Mapping[str, Any]) -> Row:
+    """The one subnet whose network may be replaced. Raises ``Forbidden`` or ``Conflict``."""
+    if share_networks.has_servers(connection, network["id"]):
+        raise Forbidden(
+            f"Share network {network['id']} is used by share servers: only its name and "
+            "description can be changed."
+        )
+    subnets: list[Row] = network["subnets"]
+    if len(subnets) != 1 or subnets[0]["managed"]:
+        raise Conflict(
+            f"Share network {network['id']} does not have exactly one subnet on a network of "
+            "your own, so its network can't be replaced. Make another share network."
+        )
+    return subnets[0]
+
+
+@routes.delete(_PATH, policy="share_network:delete")
+def delete(call: Call, network_id: str) -> None:
+    """Take a share network away, with its share servers; not while shares are on it."""
+    with call.database.begin() as connection:
+        row = visible(call, connection, network_id)
+        # Shares are created under this lock, so none can appear between the count and the mark.
+        database.project_lock(connection, row["project_id"])
+        count = share_networks.count_shares(connection, network_id)
+        if count:
+            raise Conflict(f"Can not delete share network {network_id}, it has {count} share(s).")
+        share_networks.mark_deleting(connection, network_id)
+        converge(call, connection, network_id)
+
+
+@routes.action(_PATH, "reset_status", policy="share_network:reset_status", since="2.63")
+def reset_status(call: Call, network_id: str, body: Status) -> None:
+    """Put the row into another state; nothing else happens."""
+    if body.status not in _STATUSES:
+        raise Invalid(f"The status must be one of {', '.join(_STATUSES)}.")
+    with call.database.begin() as connection:
+        visible(call, connection, network_id)
+        share_networks.change(connection, network_id, status=body.status)
+
+
+@routes.action(
+    _PATH, "add_security_service", policy="share_network:add_security_service", since="2.0"
+)
+@routes.action(
+    _PATH, "remove_security_service", policy="share_network:remove_security_service", since="2.0"
+)
+def security_service(call: Call, network_id: str, body: Anything) -> None:
+    """Clients of share networks may ask for these; there are none."""
+    with call.database.read() as connection:
+        visible(call, connection, network_id)
+    raise Invalid("Atoll has no security services: shares are protected by their access rules.")

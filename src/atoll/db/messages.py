@@ -1,0 +1,152 @@
+"""User messages: why something that a user asked for did not come true, and what to do.
+
+``action`` and ``detail`` are the field's ids, so that every client understands them; the sentence
+is ours and names the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, delete
+
+from atoll.db import pages, rows
+from atoll.db.database import utcnow_text
+from atoll.db.rows import Row
+from atoll.db.tables import messages
+from atoll.errors import NotFound
+
+KEPT_FOR = timedelta(days=30)
+
+SORTABLE = (
+    "id",
+    "project_id",
+    "request_id",
+    "resource_type",
+    "resource_id",
+    "action_id",
+    "detail_id",
+    "message_level",
+    "created_at",
+    "expires_at",
+)
+
+
+class Resource(StrEnum):
+    """What a message is about."""
+
+    SHARE = "SHARE"
+    SNAPSHOT = "SHARE_SNAPSHOT"
+    SHARE_NETWORK_SUBNET = "SHARE_NETWORK_SUBNET"
+
+
+class Action(StrEnum):
+    """What was being done."""
+
+    ALLOCATE_HOST = "001"
+    CREATE = "002"
+    DELETE_ACCESS_RULES = "003"
+    UPDATE = "005"
+    REVERT_TO_SNAPSHOT = "006"
+    DELETE = "007"
+    EXTEND = "008"
+    SHRINK = "009"
+    UPDATE_ACCESS_RULES = "010"
+
+
+class Detail(StrEnum):
+    """The kind of cause."""
+
+    UNKNOWN_ERROR = "001"
+    NO_VALID_HOST = "002"
+    NO_SHARE_SERVER = "004"
+    FILTER_CAPACITY = "009"
+    DRIVER_FAILED_EXTEND = "015"
+    DRIVER_FAILED_CREATING_FROM_SNAP = "017"
+    DRIVER_REFUSED_SHRINK = "018"
+    DRIVER_FAILED_SHRINK = "019"
+    FORBIDDEN_CLIENT_ACCESS = "020"
+    UNSUPPORTED_CLIENT_ACCESS = "021"
+    SUBNET_FULL = "033"
+
+
+def create(
+    connection: Connection,
+    project_id: str,
+    resource_type: Resource,
+    resource_id: str | None,
+    action: Action,
+    detail: Detail,
+    user_message: str,
+    request_id: str | None = None,
+) -> str:
+    """Tell a project that something went wrong; the message's id."""
+    message_id = str(uuid4())
+    rows.add(
+        connection,
+        messages,
+        id=message_id,
+        project_id=project_id,
+        request_id=request_id,
+        resource_type=resource_type.value,
+        resource_id=resource_id,
+        action_id=action.value,
+        detail_id=detail.value,
+        message_level="ERROR",
+        user_message=user_message,
+        expires_at=text_of(datetime.now(UTC) + KEPT_FOR),
+    )
+    return message_id
+
+
+def text_of(moment: datetime) -> str:
+    """As the other times in the database: UTC without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def get(connection: Connection, message_id: str, project_id: str | None = None) -> Row:
+    """A message; only this project's, if given. Raises ``NotFound``."""
+    found = rows.get(connection, messages, message_id)
+    if found is None or (project_id is not None and found["project_id"] != project_id):
+        raise NotFound(f"Message {message_id} could not be found.")
+    return found
+
+
+def find(
+    connection: Connection,
+    project_id: str | None,
+    equal: Mapping[str, Any],
+    page: pages.Wanted,
+) -> tuple[list[Row], bool]:
+    """A page of the messages that have not expired, and whether there are more behind it.
+
+    ``equal`` is by column; also ``created_since`` and ``created_before`` (ISO 8601, UTC).
+    """
+    conditions = [messages.c.expires_at > utcnow_text()]
+    if project_id is not None:
+        conditions.append(messages.c.project_id == project_id)
+    for name, value in equal.items():
+        if name == "created_since":
+            conditions.append(messages.c.created_at >= value)
+        elif name == "created_before":
+            conditions.append(messages.c.created_at <= value)
+        else:
+            conditions.append(messages.c[name] == value)
+    found, more = pages.find(connection, messages, conditions, page)
+    return [dict(row) for row in found], more
+
+
+def remove(connection: Connection, message_id: str) -> None:
+    """Delete a message; absent is fine."""
+    rows.remove(connection, messages, message_id)
+
+
+def prune(connection: Connection) -> int:
+    """Delete what has expired; how many."""
+    return connection.execute(
+        delete(messages).where(messages.c.expires_at <= utcnow_text())
+    ).rowcount

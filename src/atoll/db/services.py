@@ -1,0 +1,69 @@
+"""The processes: their heartbeats, whether they may be given work, and the pools that they see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from atoll.db import rows
+from atoll.db.database import utcnow_text
+from atoll.db.rows import Row
+from atoll.db.tables import services
+from atoll.errors import NotFound
+
+DOWN_AFTER = 60.0
+"""A service whose last heartbeat is older than this many seconds is shown as down."""
+
+
+def every(connection: Connection, now: float) -> list[Row]:
+    """All services with ``state`` (up or down) at ``now``, seconds by the database's clock."""
+    statement = select(services).order_by(services.c.binary, services.c.host)
+    return [
+        {**row, "state": "up" if now - row["heartbeat"] <= DOWN_AFTER else "down"}
+        for row in connection.execute(statement).mappings()
+    ]
+
+
+def heartbeat(
+    connection: Connection,
+    binary: str,
+    host: str,
+    now: float,
+    *,
+    zone: str,
+    pools: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Say that a process lives at ``now`` (seconds, the database's clock), and what pools it sees.
+
+    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it.
+    """
+    news = {"zone": zone, "pools": [dict(pool) for pool in pools], "heartbeat": now}
+    known = (services.c.binary == binary, services.c.host == host)
+    seen = update(services).where(*known).values(updated_at=utcnow_text(), **news)
+    if connection.execute(seen).rowcount:
+        return
+    rows.add(connection, services, binary=binary, host=host, disabled=False, **news)
+
+
+def set_disabled(
+    connection: Connection, binary: str, host: str, *, disabled: bool, reason: str | None = None
+) -> None:
+    """Take a service out of use, or back. Raises ``NotFound``."""
+    changed = connection.execute(
+        update(services)
+        .where(services.c.binary == binary, services.c.host == host)
+        .values(disabled=disabled, disabled_reason=reason, updated_at=utcnow_text())
+    )
+    if not changed.rowcount:
+        raise NotFound(f"There is no service {binary} on host {host}.")
+
+
+def zones(connection: Connection) -> list[Row]:
+    """Availability zones: ``name`` and the times of the zone's first and newest service."""
+    found: dict[str, dict[str, Any]] = {}
+    statement = select(services.c.zone, services.c.created_at).order_by(services.c.created_at)
+    for zone, created_at in connection.execute(statement):
+        found.setdefault(zone, {"name": zone, "created_at": created_at, "updated_at": None})
+    return list(found.values())

@@ -1,0 +1,190 @@
+"""Share networks and their subnets. Those that are going away (``deleting``) can't be seen here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
+
+from atoll.db import pages, rows
+from atoll.db.database import utcnow_text
+from atoll.db.rows import Row
+from atoll.db.tables import share_network_subnets as subnets
+from atoll.db.tables import share_networks as networks
+from atoll.db.tables import share_servers, shares
+from atoll.errors import NotFound
+
+SORTABLE = ("id", "name", "created_at", "updated_at", "project_id", "status")
+OF_SUBNETS = (
+    "neutron_net_id",
+    "neutron_subnet_id",
+    "network_type",
+    "segmentation_id",
+    "cidr",
+    "ip_version",
+)
+"""Columns that belong to subnets, not to the networks themselves."""
+
+
+def get(connection: Connection, network_id: str, project_id: str | None = None) -> Row:
+    """A share network with its ``subnets``; only this project's, if given. Raises ``NotFound``."""
+    statement = select(networks).where(networks.c.id == network_id, networks.c.status != "deleting")
+    if project_id is not None:
+        statement = statement.where(networks.c.project_id == project_id)
+    found = connection.execute(statement).mappings().first()
+    if found is None:
+        raise NotFound(f"Share network {network_id} could not be found.")
+    return _with_subnets(connection, [dict(found)])[0]
+
+
+def find(
+    connection: Connection,
+    project_id: str | None,
+    equal: Mapping[str, Any],
+    like: Mapping[str, str],
+    page: pages.Wanted,
+) -> tuple[list[Row], bool]:
+    """A page of a project's share networks, or of everybody's, and whether there are more.
+
+    ``equal`` and ``like`` (contains) are by column, of networks or of any of their subnets; also
+    equal ``created_since`` and ``created_before`` (ISO 8601).
+    """
+    conditions = [networks.c.status != "deleting", *pages.like(networks, like)]
+    if project_id is not None:
+        conditions.append(networks.c.project_id == project_id)
+    conditions += [_condition(name, value) for name, value in equal.items()]
+    found, more = pages.find(connection, networks, conditions, page)
+    return _with_subnets(connection, found), more
+
+
+def _condition(name: str, value: Any) -> ColumnElement[bool]:
+    same: ColumnElement[bool]
+    if name == "created_since":
+        same = networks.c.created_at >= value
+    elif name == "created_before":
+        same = networks.c.created_at <= value
+    elif name in OF_SUBNETS:
+        same = exists().where(
+            subnets.c.share_network_id == networks.c.id,
+            subnets.c.deleting.is_(False),
+            subnets.c[name] == value,
+        )
+    else:
+        same = networks.c[name] == value
+    return same
+
+
+def _with_subnets(connection: Connection, found: Sequence[Mapping[str, Any]]) -> list[Row]:
+    by_id: dict[str, Row] = {row["id"]: {**row, "subnets": []} for row in found}
+    statement = (
+        select(subnets)
+        .where(subnets.c.share_network_id.in_(list(by_id)), subnets.c.deleting.is_(False))
+        .order_by(subnets.c.created_at, subnets.c.id)
+    )
+    for subnet in connection.execute(statement).mappings() if by_id else ():
+        by_id[subnet["share_network_id"]]["subnets"].append(dict(subnet))
+    return list(by_id.values())
+
+
+def create(
+    connection: Connection,
+    project_id: str,
+    user_id: str | None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+) -> str:
+    """Add a share network without subnets; its id."""
+    network_id = str(uuid4())
+    rows.add(
+        connection,
+        networks,
+        id=network_id,
+        project_id=project_id,
+        user_id=user_id,
+        name=name,
+        description=description,
+        status="active",
+    )
+    return network_id
+
+
+def add_subnet(
+    connection: Connection,
+    network_id: str,
+    *,
+    neutron_net_id: str | None = None,
+    neutron_subnet_id: str | None = None,
+    availability_zone: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> str:
+    """Add a subnet; its id. Without a ``neutron_net_id`` it is ``managed``: we make its network."""
+    subnet_id = str(uuid4())
+    rows.add(
+        connection,
+        subnets,
+        id=subnet_id,
+        share_network_id=network_id,
+        neutron_net_id=neutron_net_id,
+        neutron_subnet_id=neutron_subnet_id,
+        availability_zone=availability_zone,
+        managed=neutron_net_id is None,
+        deleting=False,
+        metadata=dict(metadata or {}),
+    )
+    return subnet_id
+
+
+def change(connection: Connection, network_id: str, **values: Any) -> None:
+    """Change name, description or status."""
+    rows.change(connection, networks, network_id, **values)
+
+
+def change_subnet(connection: Connection, subnet_id: str, **values: Any) -> None:
+    """Change a subnet's columns."""
+    rows.change(connection, subnets, subnet_id, **values)
+
+
+def count_shares(connection: Connection, network_id: str, subnet_id: str | None = None) -> int:
+    """Shares on a network; or those that are, or may yet come to be, on one of its subnets."""
+    statement = (
+        select(func.count())
+        .select_from(shares)
+        .outerjoin(share_servers, share_servers.c.id == shares.c.share_server_id)
+        .where(shares.c.share_network_id == network_id)
+    )
+    if subnet_id is not None:
+        statement = statement.where(
+            or_(
+                share_servers.c.share_network_subnet_id == subnet_id,
+                shares.c.share_server_id.is_(None),
+            )
+        )
+    return connection.execute(statement).scalar_one()
+
+
+def has_servers(connection: Connection, network_id: str) -> bool:
+    """Whether any share server stands on one of its subnets."""
+    statement = (
+        select(share_servers.c.id)
+        .join(subnets, subnets.c.id == share_servers.c.share_network_subnet_id)
+        .where(subnets.c.share_network_id == network_id)
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def mark_deleting(connection: Connection, network_id: str) -> None:
+    """Want a network and its subnets away; both are hidden from now on."""
+    rows.change(connection, networks, network_id, status="deleting")
+    connection.execute(
+        update(subnets)
+        .where(subnets.c.share_network_id == network_id)
+        .values(deleting=True, updated_at=utcnow_text())
+    )
+
+
+def mark_subnet_deleting(connection: Connection, subnet_id: str) -> None:
+    """Want one subnet away; it is hidden from now on."""
+    rows.change(connection, subnets, subnet_id, deleting=True)

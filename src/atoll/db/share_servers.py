@@ -1,0 +1,70 @@
+"""Share servers as the administrator sees them. Placement of shares is in ``placement.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Select, or_, select
+
+from atoll.db import rows
+from atoll.db.rows import Row
+from atoll.db.tables import share_network_subnets as subnets
+from atoll.db.tables import share_networks, share_servers
+from atoll.errors import NotFound
+
+STATUSES = (
+    "active",
+    "error",
+    "deleting",
+    "creating",
+    "manage_error",
+    "manage_starting",
+    "unmanage_error",
+    "unmanage_starting",
+    "inactive",
+    "server_migrating",
+    "server_migrating_to",
+    "network_change",
+)
+
+
+def _statement() -> Select[Any]:
+    return (
+        select(
+            share_servers,
+            subnets.c.share_network_id.label("share_network_id"),
+            share_networks.c.name.label("share_network_name"),
+        )
+        .outerjoin(subnets, subnets.c.id == share_servers.c.share_network_subnet_id)
+        .outerjoin(share_networks, share_networks.c.id == subnets.c.share_network_id)
+    )
+
+
+def get(connection: Connection, server_id: str) -> Row:
+    """A share server with ``share_network_id`` and ``share_network_name``. Raises ``NotFound``."""
+    statement = _statement().where(share_servers.c.id == server_id)
+    found = connection.execute(statement).mappings().first()
+    if found is None:
+        raise NotFound(f"Share server {server_id} could not be found.")
+    return dict(found)
+
+
+def find(connection: Connection, equal: Mapping[str, str]) -> list[Row]:
+    """Share servers whose columns have these values.
+
+    ``share_network`` stands for a share network's id or name.
+    """
+    statement = _statement()
+    for name, value in equal.items():
+        if name == "share_network":
+            same = or_(share_networks.c.id == value, share_networks.c.name == value)
+        else:
+            same = share_servers.c[name] == value
+        statement = statement.where(same)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def change(connection: Connection, server_id: str, **values: Any) -> None:
+    """Change a server's columns."""
+    rows.change(connection, share_servers, server_id, **values)

@@ -1,0 +1,158 @@
+"""Share types: what the administrator offers, and to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from atoll.db import quotas, rows
+from atoll.db.rows import Row
+from atoll.db.tables import share_type_access, share_types, shares
+from atoll.errors import Conflict, Invalid, NotFound
+
+
+def get(
+    connection: Connection,
+    type_id: str,
+    project_id: str | None = None,
+    *,
+    for_update: bool = False,
+) -> Row:
+    """A share type by its id; with ``project_id`` only if that project may use it.
+
+    ``for_update`` keeps others from changing it until this transaction ends. Raises ``NotFound``.
+    """
+    statement = select(share_types).where(share_types.c.id == type_id)
+    if project_id is not None:
+        statement = statement.where(_usable_by(project_id))
+    if for_update:
+        statement = statement.with_for_update()
+    found = connection.execute(statement).mappings().first()
+    if found is None:
+        raise NotFound(f"Share type {type_id[:255]} could not be found.")
+    return dict(found)
+
+
+def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> Row:
+    """The share type of this id, else of this name; for a project as with ``get``."""
+    try:
+        return get(connection, name_or_id, project_id)
+    except NotFound:
+        named = select(share_types.c.id).where(share_types.c.name == name_or_id)
+        type_id = connection.execute(named).scalar_one_or_none()
+        if type_id is None:
+            raise
+        return get(connection, type_id, project_id)
+
+
+def every(
+    connection: Connection, project_id: str | None = None, is_public: bool | None = None
+) -> list[Row]:
+    """Share types by age: those that a project may use, or all; public ones, private ones or both.
+
+    A project's private types count as usable by it, whatever ``is_public`` says.
+    """
+    statement = select(share_types).order_by(share_types.c.created_at, share_types.c.id)
+    if project_id is not None:
+        statement = statement.where(_usable_by(project_id))
+    elif is_public is not None:
+        statement = statement.where(share_types.c.is_public == is_public)
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _usable_by(project_id: str) -> Any:
+    granted = exists().where(
+        share_type_access.c.share_type_id == share_types.c.id,
+        share_type_access.c.project_id == project_id,
+    )
+    return or_(share_types.c.is_public.is_(True), granted)
+
+
+def create(
+    connection: Connection,
+    name: str,
+    extra_specs: dict[str, str],
+    *,
+    description: str | None = None,
+    is_public: bool = True,
+) -> Row:
+    """Add a share type. Raises ``Conflict`` when the name is taken."""
+    row_id = str(uuid4())
+    taken = select(share_types.c.id).where(share_types.c.name == name)
+    if connection.execute(taken).first() is not None:
+        raise Conflict(f"A share type with the name {name} exists already.")
+    try:
+        with connection.begin_nested():
+            rows.add(
+                connection,
+                share_types,
+                id=row_id,
+                name=name,
+                description=description,
+                is_public=is_public,
+                extra_specs=extra_specs,
+            )
+    except IntegrityError:
+        raise Conflict(f"A share type with the name {name} exists already.") from None
+    return find(connection, row_id)
+
+
+def change(connection: Connection, type_id: str, **values: Any) -> Row:
+    """Change name, description, is_public or extra_specs. ``Conflict`` when the name is taken."""
+    name = values.get("name")
+    if name is not None:
+        taken = select(share_types.c.id).where(share_types.c.name == name)
+        if connection.execute(taken.where(share_types.c.id != type_id)).first() is not None:
+            raise Conflict(f"A share type with the name {name} exists already.")
+    rows.change(connection, share_types, type_id, **values)
+    return find(connection, type_id)
+
+
+def remove(connection: Connection, type_id: str) -> None:
+    """Delete a type with its access list and quotas. Raises ``Invalid`` while shares use it."""
+    in_use = Invalid(
+        f"Share type {type_id} is still in use.", hint="Delete the shares of this type first."
+    )
+    users = select(func.count()).where(shares.c.share_type_id == type_id)
+    if connection.execute(users).scalar_one():
+        raise in_use
+    connection.execute(
+        delete(share_type_access).where(share_type_access.c.share_type_id == type_id)
+    )
+    quotas.forget_share_type(connection, type_id)
+    try:
+        rows.remove(connection, share_types, type_id)
+    except IntegrityError:  # a share of this type came in between
+        raise in_use from None
+
+
+def projects_with_access(connection: Connection, type_id: str) -> list[str]:
+    """Projects that a private type was opened to."""
+    statement = select(share_type_access.c.project_id).where(
+        share_type_access.c.share_type_id == type_id
+    )
+    return list(connection.execute(statement.order_by(share_type_access.c.project_id)).scalars())
+
+
+def add_access(connection: Connection, type_id: str, project_id: str) -> None:
+    """Open a private type to a project. ``Conflict`` when it is already."""
+    if project_id in projects_with_access(connection, type_id):
+        raise Conflict(f"Project {project_id} has access to share type {type_id} already.")
+    connection.execute(
+        insert(share_type_access).values(share_type_id=type_id, project_id=project_id)
+    )
+
+
+def remove_access(connection: Connection, type_id: str, project_id: str) -> None:
+    """Close a private type to a project. ``NotFound`` when it was not open."""
+    gone = connection.execute(
+        delete(share_type_access).where(
+            share_type_access.c.share_type_id == type_id,
+            share_type_access.c.project_id == project_id,
+        )
+    )
+    if not gone.rowcount:
+        raise NotFound(f"Project {project_id} has no access to share type {type_id}.")
