@@ -19,6 +19,8 @@
     │   └── VolumeInUse               still attached somewhere
     ├── GuestError                    the guest agent refused or failed
     │   ├── GuestUnreachable          no channel, or no answer in time: try again
+    │   ├── GuestBusy                 it answers, but was not finished in time: try again
+    │   ├── FreezeLost                a freeze ended before it was undone
     │   ├── StaleFence                a newer operation has been here: stop
     │   └── DeviceNotBlank            mkfs refused: the device carries a signature
     ├── ShareBackendException         the driver could not do it (the contract's name)
@@ -154,6 +156,18 @@ class GuestUnreachable(GuestError):
     """The service instance does not answer."""
 
     hint = "It is replaced by itself when it stays away; 'atoll doctor' shows why."
+    retryable = True
+
+
+class GuestBusy(GuestError):
+    """The guest agent did not finish in time."""
+
+    retryable = True
+
+
+class FreezeLost(GuestError):
+    """The file system had been thawed before it was meant to be."""
+
     retryable = True
 
 

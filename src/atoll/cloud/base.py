@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from atoll.guest.base import Access as Access
 from atoll.guest.base import Guest
 
 InstanceStatus = Literal["building", "active", "stopped", "error"]
@@ -36,16 +37,6 @@ class Identity:
     """Private host key, OpenSSH format; made by us so that it can be pinned."""
     host_key_public: str
     hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to log in to a service instance: needed for every channel to it."""
-
-    user: str
-    address: str
-    private_key: str = field(repr=False)
-    host_key_public: str
 
 
 @dataclass(frozen=True, slots=True)

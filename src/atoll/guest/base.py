@@ -23,6 +23,16 @@ ShareProtocol = Literal["NFS", "CIFS"]
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How to log in to a service instance: needed for every channel to it."""
+
+    user: str
+    address: str
+    private_key: str = field(repr=False)
+    host_key_public: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRule:
     """One client that may mount: ``to`` is an IP address, a CIDR or (CIFS) a user name."""
 
@@ -69,6 +79,8 @@ class AppliedShare:
     formatted: bool
     rejected_rules: dict[str, str] = field(default_factory=dict)
     """``rule.to`` of rules that the server software refused, with its words."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds that each step took in the instance, for logs and benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)

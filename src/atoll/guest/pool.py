@@ -1,0 +1,182 @@
+"""Open channels, one a service instance, and quick refusals for instances that don't answer.
+
+An attempt to connect runs in a thread of its own: it is patient, as a slow instance needs, while
+its callers may be not. After a failed attempt the instance is left alone for a while, longer each
+time; whoever asks meanwhile is told at once, so a hung instance delays nobody else.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar, runtime_checkable
+
+from atoll.errors import AtollError, GuestUnreachable
+from atoll.guest.base import AppliedShare, Guest, Health, ShareUsage, WantedShare
+
+PATIENCE = 45.0
+"""Seconds that an attempt gets at least, however little its caller has."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class _Mortal(Protocol):
+    """A guest that knows when its channel has ended."""
+
+    @property
+    def alive(self) -> bool: ...
+
+
+class _Attempt:
+    """One connecting, which several callers may wait for."""
+
+    def __init__(self) -> None:
+        self.settled = threading.Event()
+        self.guest: Guest | None = None
+        self.error: AtollError | None = None
+
+
+class _Entry:
+    """What is known of one instance."""
+
+    def __init__(self) -> None:
+        self.guest: Guest | None = None
+        self.attempt: _Attempt | None = None
+        self.failures = 0
+        self.retry_at = 0.0
+        self.reason = ""
+
+
+class GuestPool:
+    """Channels by key (the instance's, or whatever stands for it). Safe for many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+
+    def get(self, key: str, connect: Callable[[float], Guest], deadline: float) -> Guest:
+        """The open channel, or what ``connect(seconds)`` opens within ``deadline`` seconds.
+
+        Raises ``GuestUnreachable``: at once when the last attempt failed a moment ago.
+        """
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            if entry.guest is not None:
+                if not isinstance(entry.guest, _Mortal) or entry.guest.alive:
+                    return _Watched(self, key, entry.guest)
+                entry.guest = None
+            attempt = entry.attempt
+            if entry.failures and (attempt is not None or self._clock() < entry.retry_at):
+                raise GuestUnreachable(entry.reason)
+            if attempt is None:
+                attempt = entry.attempt = _Attempt()
+                seconds = max(deadline, PATIENCE)
+                threading.Thread(
+                    target=self._connect,
+                    args=(key, entry, attempt, connect, seconds),
+                    name="guest-connect",
+                    daemon=True,
+                ).start()
+        if not attempt.settled.wait(deadline):
+            raise GuestUnreachable(f"The service instance has not answered in {deadline:g} s.")
+        if attempt.guest is None:
+            assert attempt.error is not None
+            raise attempt.error
+        return _Watched(self, key, attempt.guest)
+
+    def drop(self, key: str) -> None:
+        """Close the channel and forget what is known about the instance."""
+        with self._lock:
+            entry = self._entries.pop(key, None)
+        if entry is not None and entry.guest is not None:
+            entry.guest.close()
+
+    def close(self) -> None:
+        """Close all channels."""
+        for key in list(self._entries):
+            self.drop(key)
+
+    def lost(self, key: str, guest: Guest) -> None:
+        """A call on ``guest`` found its instance silent: the next caller gets a new channel."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.guest is not guest:
+                return
+            entry.guest = None
+        guest.close()
+
+    def _connect(
+        self,
+        key: str,
+        entry: _Entry,
+        attempt: _Attempt,
+        connect: Callable[[float], Guest],
+        seconds: float,
+    ) -> None:
+        guest: Guest | None = None
+        error: AtollError | None = None
+        try:
+            guest = connect(seconds)
+        except AtollError as caught:
+            error = caught
+        except Exception as caught:  # noqa: BLE001 - the outermost frame of a thread
+            error = GuestUnreachable(f"No channel: {type(caught).__name__}: {caught}")
+        with self._lock:
+            entry.attempt = None
+            dropped = self._entries.get(key) is not entry
+            if guest is not None and not dropped:
+                entry.guest, entry.failures = guest, 0
+            elif error is not None:
+                entry.failures += 1
+                entry.reason = str(error)
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (entry.failures - 1))
+                entry.retry_at = self._clock() + pause * random.uniform(0.75, 1.25)
+        if guest is not None and dropped:
+            guest.close()
+            guest, error = None, GuestUnreachable("The service instance is being replaced.")
+        attempt.guest, attempt.error = guest, error
+        attempt.settled.set()
+
+
+class _Watched:
+    """Implements ``Guest``: tells the pool when the instance behind it has fallen silent."""
+
+    def __init__(self, pool: GuestPool, key: str, guest: Guest) -> None:
+        self._pool = pool
+        self._key = key
+        self._guest = guest
+
+    def _watch(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except GuestUnreachable:
+            self._pool.lost(self._key, self._guest)
+            raise
+
+    def apply_share(self, wanted: WantedShare, *, fence: int, deadline: float = 60) -> AppliedShare:
+        return self._watch(lambda: self._guest.apply_share(wanted, fence=fence, deadline=deadline))
+
+    def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
+        self._watch(
+            lambda: self._guest.remove_share(share_id, path, fence=fence, deadline=deadline)
+        )
+
+    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+        self._watch(lambda: self._guest.freeze_share(share_id, path, seconds=seconds))
+
+    def thaw_share(self, share_id: str, path: str) -> None:
+        self._watch(lambda: self._guest.thaw_share(share_id, path))
+
+    def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
+        return self._watch(lambda: self._guest.usage(deadline=deadline))
+
+    def health(self, *, deadline: float = 10) -> Health:
+        return self._watch(lambda: self._guest.health(deadline=deadline))
+
+    def close(self) -> None:
+        self._pool.lost(self._key, self._guest)

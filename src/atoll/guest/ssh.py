@@ -1,0 +1,171 @@
+"""The OpenSSH client, started so that it trusts one key, shows one key and asks nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from atoll.errors import GuestUnreachable
+from atoll.guest.base import Access
+from atoll.guest.payload import BOOTSTRAP
+
+ALIAS = "service-instance"
+"""Name under which the pinned host key is known, so that addresses may be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshOptions:
+    """How service instances are reached from here."""
+
+    runtime_dir: Path
+    """Private directory (0700) for keys while a channel opens; never on shared storage."""
+    port: int = 22
+    proxy_jump: str = ""
+    """``[user@]host[:port]`` of a jump host, as for ``ssh -J``."""
+    extra: tuple[str, ...] = ()
+    """More ``ssh -o`` settings, each ``Name=value``."""
+    program: tuple[str, ...] = ("ssh",)
+    """The ssh client and what comes before its arguments."""
+
+
+class SshProcess:
+    """A remote Python that waits for its program on stdin."""
+
+    def __init__(self, access: Access, options: SshOptions) -> None:
+        self._files = _KeyFiles(access, options.runtime_dir)
+        self._errors: IO[bytes] = _unnamed_file(options.runtime_dir)
+        try:
+            self.process = subprocess.Popen(
+                _command(access, options, self._files),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,  # a Ctrl-C at the terminal is not for it
+                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"},
+            )
+        except OSError as error:
+            self._files.remove()
+            self._errors.close()
+            raise GuestUnreachable(f"ssh can't be started: {error.strerror}") from error
+
+    def logged_in(self) -> None:
+        """The keys have been used: nothing on disk needs them any more."""
+        self._files.remove()
+
+    def words(self) -> str:
+        """The end of what ssh and the remote side complained of."""
+        with contextlib.suppress(OSError, ValueError):
+            size = os.fstat(self._errors.fileno()).st_size
+            return os.pread(self._errors.fileno(), 2000, max(0, size - 2000)).decode(
+                "utf-8", "replace"
+            )
+        return ""
+
+    def end(self, patience: float) -> None:
+        """Close stdin, so that the agent finishes what it began; kill ssh after ``patience``."""
+        self._files.remove()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def forget(self) -> None:
+        """Let go of what is left once nobody reads any more."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._errors.close()
+
+
+class _KeyFiles:
+    """The private key and the pinned host key, on disk only while ssh logs in."""
+
+    def __init__(self, access: Access, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stem = secrets.token_hex(8)
+        self.key = folder / f"{stem}.key"
+        self.known_hosts = folder / f"{stem}.hosts"
+        _write_private(self.key, access.private_key.rstrip("\n") + "\n")
+        _write_private(self.known_hosts, f"{ALIAS} {access.host_key_public.strip()}\n")
+
+    def remove(self) -> None:
+        self.key.unlink(missing_ok=True)
+        self.known_hosts.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _unnamed_file(folder: Path) -> IO[bytes]:
+    return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), "w+b")
+
+
+def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]:
+    settings = [
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+        f"IdentityFile={files.key}",
+        "IdentityAgent=none",
+        "PreferredAuthentications=publickey",
+        "PasswordAuthentication=no",
+        f"UserKnownHostsFile={files.known_hosts}",
+        "GlobalKnownHostsFile=/dev/null",
+        f"HostKeyAlias={ALIAS}",
+        "StrictHostKeyChecking=yes",
+        "UpdateHostKeys=no",
+        "CheckHostIP=no",
+        "ClearAllForwardings=yes",
+        "ForwardAgent=no",
+        "ControlMaster=no",
+        "ControlPath=none",
+        # A short time-out on a slow instance never gets anywhere: one patient attempt.
+        "ConnectTimeout=60",
+        "ConnectionAttempts=1",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=4",
+        "LogLevel=ERROR",
+        *options.extra,
+    ]
+    if options.proxy_jump:
+        settings.append(f"ProxyJump={options.proxy_jump}")
+    python = f"python3 -I -S -u -c '{BOOTSTRAP}'"
+    return [
+        *options.program,
+        *("-F", "none", "-T", "-e", "none", "-p", str(options.port)),
+        *(argument for setting in settings for argument in ("-o", setting)),
+        *("-l", access.user, "--", access.address),
+        python if access.user == "root" else f"sudo -n {python}",
+    ]
+
+
+def await_banner(address: str, port: int, deadline: float) -> None:
+    """Return when an SSH server greets at ``address``; cheap to wait with while it boots.
+
+    Raises ``GuestUnreachable`` after ``deadline`` seconds.
+    """
+    end = time.monotonic() + deadline
+    words = "no answer"
+    while (left := end - time.monotonic()) > 0:
+        try:
+            with socket.create_connection((address, port), timeout=min(left, 30)) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+            words = "connected, but no SSH server greets"
+        except OSError as error:
+            words = str(error)
+        time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+    raise GuestUnreachable(f"No SSH server answers at {address} port {port}: {words}.")
