@@ -50,6 +50,13 @@ class Site:
     instance: Instance
 
     @property
+    def spec(self) -> InstanceSpec:
+        """What the instance was made from."""
+        ports = (self.service_port.id, self.share_port.id)
+        image = self.cloud.images.service_image()
+        return InstanceSpec(self.instance.owner, self.instance.name, image.id, ports, self.identity)
+
+    @property
     def access(self) -> Access:
         return Access(
             self.identity.user,
@@ -68,26 +75,17 @@ class Site:
 
     def replacement(self) -> Site:
         """A new instance on the same ports, once the old one is gone."""
-        ports = (self.service_port.id, self.share_port.id)
-        image = self.cloud.images.service_image()
-        spec = InstanceSpec(self.instance.owner, "next", image.id, ports, self.identity)
-        return replace(self, instance=self.cloud.compute.create_instance(spec))
+        return replace(self, instance=self.cloud.compute.create_instance(self.spec))
 
     def location(self, wanted: WantedShare) -> str:
         return f"{self.share_port.addresses[0]}:{wanted.path}"
-
-
-def identity(public_key: str) -> tuple[Identity, str]:
-    """An identity that ``public_key`` may log in to."""
-    host_private, host_public = key_pair()
-    return Identity("atoll", public_key, host_private, host_public, "contract"), host_public
 
 
 @contextmanager
 def running_site(cloud: Cloud) -> Iterator[Site]:
     """One booted service instance; everything is taken away in the end."""
     private, public = key_pair()
-    who, _ = identity(public)
+    who = Identity("atoll", public, *key_pair(), "contract")
     network = cloud.networks.create_network(owner("share_network"))
     server = owner("share_server")
     service_port = cloud.networks.create_port(server, cloud.networks.service_network().id)

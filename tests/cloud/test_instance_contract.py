@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from atoll.cloud.base import InstanceSpec
 from atoll.errors import (
     CloudError,
     CloudNotFound,
@@ -20,7 +19,7 @@ from atoll.errors import (
 )
 from atoll.guest.base import ExportRule, Guest, ServedShare, digest
 
-from .site import BOOT_SECONDS, Site, identity, nfs, owner, rules
+from .site import BOOT_SECONDS, Site, nfs, owner, rules
 
 GIB = 1 << 30
 
@@ -69,11 +68,7 @@ def test_an_instance_is_active_after_its_boot(site: Site) -> None:
 
 
 def test_the_same_owner_gets_the_same_instance(site: Site) -> None:
-    who, _ = identity(site.identity.authorized_key)
-    image = site.cloud.images.service_image()
-    ports = (site.service_port.id, site.share_port.id)
-    spec = InstanceSpec(site.instance.owner, "contract", image.id, ports, who)
-    assert site.cloud.compute.create_instance(spec).id == site.instance.id
+    assert site.cloud.compute.create_instance(site.spec).id == site.instance.id
 
 
 def test_absent_instances_and_volumes(site: Site) -> None:
@@ -114,8 +109,7 @@ def test_an_instance_may_go_but_its_volumes_and_ports_stay(site: Site) -> None:
     """A second instance is made and deleted while it boots; the first one then has its volume."""
     cloud, server = site.cloud, owner("share_server")
     port = cloud.networks.create_port(server, cloud.networks.service_network().id)
-    who, _ = identity(site.identity.authorized_key)
-    spec = InstanceSpec(server, "second", cloud.images.service_image().id, (port.id,), who)
+    spec = replace(site.spec, owner=server, name="second", port_ids=(port.id,))
     second = cloud.compute.create_instance(spec)
     try:
         volume = cloud.volumes.create_volume(owner(), 1)

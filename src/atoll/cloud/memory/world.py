@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,31 +99,55 @@ CREATE TRIGGER volume_gone AFTER DELETE ON volumes BEGIN
 
 Row = tuple[Any, ...]
 
+_BUSY_SECONDS = 60
+_FORK_LOCK = threading.Lock()
+
 
 class World:
     """A connection to one world. All threads of a process share it, one transaction at a time."""
 
     def __init__(self, path: Path | None, capacity: Mapping[str, float]) -> None:
         self._path = path
-        self._pid = -1
-        self._depth = 0
+        self._inherited: list[sqlite3.Connection] = []
         self._open()
         with self.change():
             self._make(capacity)
 
     def _open(self) -> None:
-        """Connect; again after a fork, since neither lock nor connection may cross one."""
         self._pid = os.getpid()
         self._depth = 0
         self.lock = threading.RLock()
         name = ":memory:" if self._path is None else str(self._path)
         self._db = sqlite3.connect(
-            name, timeout=60, isolation_level=None, check_same_thread=False, cached_statements=256
+            name,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
         self._db.execute("PRAGMA synchronous = OFF")
-        mode = self._db.execute("PRAGMA journal_mode").fetchone()[0]
-        if self._path is not None and mode != "wal":
-            self._db.execute("PRAGMA journal_mode = WAL")
+        if self._path is not None:
+            self._use_wal()
+
+    def _use_wal(self) -> None:
+        # SQLite's own time-out does not cover this switch when several processes open a new file.
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _reopen_after_fork(self) -> None:
+        """Neither lock nor connection may cross a fork; closing it here would harm the parent."""
+        with _FORK_LOCK:
+            if os.getpid() != self._pid:
+                self._inherited.append(self._db)
+                self._open()
 
     def _make(self, capacity: Mapping[str, float]) -> None:
         if self.row("PRAGMA user_version") == (SCHEMA_VERSION,):
@@ -141,7 +166,7 @@ class World:
         An ``AtollError`` commits: what a call did before it failed stays done, as in a real cloud.
         """
         if os.getpid() != self._pid:
-            self._open()
+            self._reopen_after_fork()
         with self.lock:
             if self._depth:
                 yield
@@ -185,7 +210,7 @@ class World:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         if os.getpid() != self._pid:
-            self._open()
+            self._reopen_after_fork()
         with self.lock:
             yield
 
