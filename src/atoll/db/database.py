@@ -12,11 +12,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -33,7 +32,9 @@ from atoll.errors import ConfigurationError
 BUSY_TIMEOUT = 15.0
 """Seconds that a SQLite writer waits for another process's write transaction."""
 
-_AFTER_COMMIT = "atoll.after_commit"
+_after_commit: weakref.WeakKeyDictionary[Connection, list[Callable[[], None]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class database_clock(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
@@ -45,7 +46,8 @@ class database_clock(FunctionElement[float]):  # noqa: N801 - reads as the SQL f
 
 @compiles(database_clock, "postgresql")
 def _clock_postgresql(element: database_clock, compiler: SQLCompiler, **_: Any) -> str:
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+    # not clock_timestamp(): that is volatile, so no index would be used to compare with it
+    return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
 
 
 @compiles(database_clock, "sqlite")
@@ -64,9 +66,12 @@ def utcnow_text() -> str:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a database error may go away without anybody's help (away, locked, deadlock)."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    if isinstance(error, DBAPIError):
+        # sqlite3 calls even a misspelt column "operational"
+        is_mistake = getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR"
+        transient = isinstance(error, OperationalError | InterfaceError) and not is_mistake
+        return transient or error.connection_invalidated
+    return isinstance(error, PoolTimeoutError)
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
@@ -74,7 +79,7 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
 
     Asking again for an equal call changes nothing. The call must be quick and must not raise.
     """
-    calls: list[Callable[[], None]] = connection.info.setdefault(_AFTER_COMMIT, [])
+    calls = _after_commit.setdefault(connection, [])
     if call not in calls:
         calls.append(call)
 
@@ -86,46 +91,6 @@ def project_lock(connection: Connection, project_id: str) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_PROJECT_LOCK, {"project": project_id})
-
-
-class _Write:
-    """A write transaction: commits at the end of the block, rolls back if it raised."""
-
-    __slots__ = ("_connection", "_database")
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Connection:
-        self._database._writer_enters()
-        try:
-            self._connection = connection = self._database._writer.connect()
-            connection.begin()
-        except BaseException:
-            self._database._writer_leaves()
-            if self._connection is not None:
-                self._connection.close()
-            raise
-        return connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        connection = self._connection
-        assert connection is not None
-        calls: list[Callable[[], None]] = []
-        try:
-            if kind is None:
-                connection.commit()
-                calls = connection.info.get(_AFTER_COMMIT, calls)
-        finally:
-            with suppress(DBAPIError):  # a lost connection has no info any more
-                connection.info.pop(_AFTER_COMMIT, None)
-            connection.close()
-            self._database._writer_leaves()
-        for call in calls:
-            call()
 
 
 class Database:
@@ -152,7 +117,7 @@ class Database:
             json_deserializer=msgspec.json.decode,
         )
         self._reader, self._writer = self.engine.execution_options(), self.engine
-        self._write_lock: threading.Lock | None = None
+        self._write_lock = threading.Lock()
         self._write_owner: int | None = None
         if self.is_sqlite:
             self._set_up_sqlite()
@@ -160,11 +125,17 @@ class Database:
             self._reader = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-        _forget_after_fork(self)
+        # A connection must not be used on both sides of a fork; the child opens its own.
+        forget = weakref.WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (call := forget()) and call())
 
-    def begin(self) -> _Write:
-        """Open a write transaction: ``with database.begin() as connection``."""
-        return _Write(self)
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a write transaction; commits at the end of the block, rolls back if it raised."""
+        with self._turn(), self._writer.begin() as connection:
+            yield connection
+        for call in _after_commit.pop(connection, ()):
+            call()
 
     def read(self) -> Connection:
         """Open a reading transaction, which sees one snapshot: ``with database.read() as …``."""
@@ -181,8 +152,10 @@ class Database:
         self.engine.dispose()
 
     def _set_up_sqlite(self) -> None:
-        self._reader, self._writer = self.engine.execution_options(), self.engine.execution_options()
-        self._write_lock = threading.Lock()
+        self._reader, self._writer = (
+            self.engine.execution_options(),
+            self.engine.execution_options(),
+        )
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
@@ -205,26 +178,25 @@ class Database:
             except connection.dialect.loaded_dbapi.OperationalError as error:
                 raise OperationalError("BEGIN IMMEDIATE", {}, error) from error
 
-    def _writer_enters(self) -> None:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
         # SQLite's own waiting is a sleep that grows to 100 ms and serves nobody in turn: threads
         # of one process queue up here instead, and only processes meet in SQLite.
-        if self._write_lock is None:
+        if not self.is_sqlite:
+            yield
             return
-        me = threading.get_ident()
-        if self._write_owner == me:
+        if self._write_owner == threading.get_ident():
             raise RuntimeError("this thread has a write transaction open already")
-        self._write_lock.acquire()
-        self._write_owner = me
-
-    def _writer_leaves(self) -> None:
-        if self._write_lock is not None:
-            self._write_owner = None
-            self._write_lock.release()
+        with self._write_lock:
+            self._write_owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._write_owner = None
 
     def _forget(self) -> None:
         self.engine.dispose(close=False)
-        if self._write_lock is not None:
-            self._write_lock, self._write_owner = threading.Lock(), None
+        self._write_lock, self._write_owner = threading.Lock(), None
 
 
 def _raw(connection: Connection) -> Any:
@@ -242,14 +214,3 @@ def _make_private_file(url: URL) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives its -wal and -shm files the mode of the database file
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def _forget_after_fork(database: Database) -> None:
-    # A connection must not be used on both sides of a fork; the child opens its own.
-    reference = weakref.ref(database)
-
-    def child() -> None:
-        if (mine := reference()) is not None:
-            mine._forget()
-
-    os.register_at_fork(after_in_child=child)

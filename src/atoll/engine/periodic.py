@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+import structlog
+
+from atoll.db import operations
+from atoll.db.database import Database
 from atoll.engine.operation import Operation
+
+log = structlog.get_logger()
+
+KEEP_DONE = timedelta(days=2)
+KEEP_FAILED = timedelta(days=60)
+"""For how long finished operations can be looked at."""
+
+_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -13,9 +26,39 @@ class Periodic:
     """A handler whose one resource, ``<name>/all``, converges every ``interval`` seconds.
 
     Give it to the worker as ``handlers={"reconcile": Periodic("reconcile", 60.0, pass_over)}``.
-    ``function`` should be done well within a minute or call ``operation.check()`` on its way.
+    ``function`` may take its time, but should call ``operation.check()`` on its way. If it
+    fails, that is logged, and it is run again at the next turn.
     """
 
     name: str
     interval: float
     function: Callable[[Operation], None]
+
+    @property
+    def resource(self) -> str:
+        """The one resource."""
+        return f"{self.name}/all"
+
+    def converge(self, operation: Operation) -> None:
+        """Run the function; what comes after is planned even if it fails."""
+        operation.repeat_after(self.interval)
+        self.function(operation)
+
+    def give_up(self, operation: Operation, error: Exception) -> None:
+        """Log it; there is no row to write."""
+        log.error("periodic.failed", name=self.name, error=str(error))
+
+
+def pruning(database: Database, interval: float = 3600.0) -> Periodic:
+    """Make the periodic work that deletes old finished operations, in small transactions."""
+
+    def prune(operation: Operation) -> None:
+        for status, keep in (("done", KEEP_DONE), ("failed", KEEP_FAILED)):
+            before = (datetime.now(UTC) - keep).replace(tzinfo=None).isoformat()
+            deleted = _BATCH
+            while deleted == _BATCH:
+                operation.check()
+                with database.begin() as connection:
+                    deleted = operations.prune(connection, status, before, _BATCH)
+
+    return Periodic("operations", interval, prune)

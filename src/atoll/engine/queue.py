@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from atoll.db import operations
+from atoll.engine import doorbell
+
 
 def enqueue(
     connection: Connection,
@@ -21,4 +24,5 @@ def enqueue(
     ``delay`` is in seconds. Of at most ``lane_width`` operations with the same ``lane`` (a share
     server's id) a worker runs at once. ``request_id`` names the user's request in the log.
     """
-    raise NotImplementedError
+    operations.put(connection, resource, lane=lane, request_id=request_id, delay=delay)
+    doorbell.ring(connection)

@@ -1,17 +1,54 @@
-"""The worker: claims operations, runs their handlers in threads, writes how they ended."""
+"""The worker: claims operations, runs their handlers in threads, writes how they ended.
+
+One thread (``run``) does all the queue's writing: a round settles what has ended and claims what
+is due in a single transaction, so under load many operations share one commit. If the database
+is away, ended operations are kept, and their leases renewed, until they can be written.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 
-from atoll.db.database import Database
-from atoll.engine.operation import Handler
+import structlog
+from sqlalchemy import Connection
+
+from atoll.db import operations
+from atoll.db.database import Database, is_transient
+from atoll.db.operations import Claimed, Ending
+from atoll.engine import doorbell, metrics, outcome
+from atoll.engine.doorbell import Doorbell
+from atoll.engine.leases import Leases
+from atoll.engine.operation import Handler, Operation
+from atoll.engine.outcome import Outcome
+from atoll.engine.periodic import Periodic, pruning
+from atoll.engine.retry import Retry
+
+log = structlog.get_logger()
+
+_DATABASE_AWAY = 1.0
+"""Seconds to wait when the database does not answer."""
+
+_LOCKED = 0.01
+"""Seconds to wait when somebody is changing a row that is to be settled."""
+
+_IDLE_WAIT, _IDLE_WAIT_LONGEST = 0.025, 5.0
+"""Seconds to wait for a resource that nobody works on: twice the first, then doubled."""
 
 
 class Worker:
     """Runs operations until told to stop.
 
-    ``handlers`` by resource type; ``name`` unique among live workers; ``threads`` operations at
+    ``handlers`` by resource type; ``name`` unique among live workers (a stable one lets the next
+    process of that name go on at once with what the last one left); ``threads`` operations at
     once, of one lane at most ``lane_width``; ``lease`` seconds without a sign of life until
     another worker takes over; ``poll`` seconds between looks when nobody rings.
     """
@@ -26,13 +63,228 @@ class Worker:
         lease: float = 30.0,
         lane_width: int = 4,
         poll: float = 1.0,
+        retry: Retry | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.stopping = False
+        self._database = database
+        self._handlers = {"operations": pruning(database), **handlers}
+        self._threads = threads
+        self._lane_width = lane_width
+        self._poll = poll
+        self._retry = retry or Retry()
+        self._leases = Leases(database, self.name, lease)
+        self._lock = threading.Lock()
+        self._running: dict[int, str] = {}  # fence: the lane that it is counted in
+        self._ended: list[Outcome] = []
+        self._idle_waits: dict[str, int] = {}
+        self._give_up_at = float("inf")
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    # --- from outside -------------------------------------------------------------------------
 
     def run(self) -> None:
         """Work until ``stop`` is called (from a signal handler or another thread)."""
-        raise NotImplementedError
+        self._leases.start()
+        prepared = False
+        pause = 0.0
+        with closing(doorbell.listen(self._database)) as bell:
+            while not self._is_over():
+                rung = self._wait(bell, pause)
+                try:
+                    prepared = prepared or self._prepare()
+                    pause = self._round(look=rung or pause == 0.0)
+                except Exception as error:
+                    self._leases.distrust()
+                    pause = _DATABASE_AWAY
+                    log.warning(
+                        "worker.database_away" if is_transient(error) else "worker.failed",
+                        error=str(error),
+                        exc_info=None if is_transient(error) else error,
+                    )
+        self._leases.stop()
 
     def stop(self, grace: float = 10.0) -> None:
-        """Claim nothing more; ``run`` returns when all ended, or after ``grace`` seconds."""
-        raise NotImplementedError
+        """Claim nothing more; ``run`` returns when all ended, or after ``grace`` seconds.
+
+        What has not ended by then is taken over by whoever is next.
+        """
+        self._give_up_at = time.monotonic() + grace
+        self.stopping = True
+        self._wake()
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        if not self.stopping:
+            return False
+        with self._lock:
+            is_idle = not self._running and not self._ended
+        return is_idle or time.monotonic() >= self._give_up_at
+
+    def _wait(self, bell: Doorbell, pause: float) -> bool:
+        """Sleep until somebody rings, an operation ends, or ``pause`` is over; True if rung."""
+        poller = select.poll()
+        poller.register(self._alarm, select.POLLIN)
+        door = bell.fileno()
+        if door >= 0:
+            poller.register(door, select.POLLIN)
+        if self.stopping:
+            pause = min(pause, 0.05)
+        awake = {descriptor for descriptor, _ in poller.poll(max(0.0, pause) * 1000)}
+        if self._alarm in awake:
+            os.eventfd_read(self._alarm)
+        if door in awake:
+            bell.answer()
+        return door in awake
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._alarm, 1)
+
+    def _prepare(self) -> bool:
+        with self._database.begin() as connection:
+            left = operations.release(connection, self.name)
+            for key, handler in self._handlers.items():
+                if isinstance(handler, Periodic):
+                    assert key == handler.name, f"{handler.name} is registered as {key}"
+                    operations.put_if_absent(connection, handler.resource)
+        if left:
+            log.info("worker.goes_on", operations=left)
+        return True
+
+    def _round(self, *, look: bool) -> float:
+        """Settle what has ended, claim what is due; returns the seconds until the next round."""
+        with self._lock:
+            ended, self._ended = self._ended, []
+            free = 0 if self.stopping else self._threads - len(self._running)
+            lanes = Counter(lane for lane in self._running.values() if lane)
+        room = {lane: self._lane_width - count for lane, count in lanes.items()}
+        if not ended:
+            if not free:
+                return self._poll
+            if not look and (pause := self._peek(room)) > 0:
+                return pause
+        try:
+            until = time.monotonic() + self._leases.lease
+            with self._database.begin() as connection:
+                locked = self._settle(connection, ended)
+                claimed, more = self._claim(connection, free, room) if free else ([], False)
+                idle = len(claimed) < free and not more
+                due_in = operations.next_due(connection) if idle else None
+        except BaseException:
+            with self._lock:
+                self._ended = ended + self._ended
+            raise
+        self._settled(ended, locked)
+        for one in claimed:
+            self._start(Operation(one, self._database, self, until))
+        if locked:
+            return _LOCKED
+        return 0.0 if more else self._pause(due_in)
+
+    def _peek(self, room: dict[str, int]) -> float:
+        """Seconds until there is something to claim; takes no write lock."""
+        with self._database.read() as connection:
+            if operations.any_due(
+                connection,
+                full_lanes=[lane for lane, count in room.items() if count <= 0],
+                mine=self._leases.ids(),
+                take_over=self._leases.may_take_over,
+            ):
+                return 0.0
+            return self._pause(operations.next_due(connection))
+
+    def _pause(self, due_in: float | None) -> float:
+        # a millisecond more than that, so as not to wake just before it
+        return self._poll if due_in is None else min(self._poll, max(due_in, 0.0) + 0.001)
+
+    def _claim(
+        self, connection: Connection, free: int, room: dict[str, int]
+    ) -> tuple[list[Claimed], bool]:
+        return operations.claim(
+            connection,
+            owner=self.name,
+            lease=self._leases.lease,
+            free=free,
+            lane_room=room,
+            lane_width=self._lane_width,
+            mine=self._leases.ids(),
+            take_over=self._leases.may_take_over,
+        )
+
+    # --- endings ------------------------------------------------------------------------------
+
+    def _settle(self, connection: Connection, ended: list[Outcome]) -> set[int]:
+        """Write the endings; returns the fences of those that have to wait for the next round."""
+        if not ended:
+            return set()
+        waiting = [one for one in ended if one.ending.waits_for]
+        endings = [one.ending for one in ended if not one.ending.waits_for]
+        locked = operations.settle(connection, endings)
+        # only now: what they wait for may have ended in this very round
+        locked += operations.settle(connection, [self._wait_for(connection, o) for o in waiting])
+        if operations.is_awaited(connection, [one.operation.resource for one in ended]):
+            doorbell.ring_for_waiting(connection)
+        return {ending.fence for ending in locked}
+
+    def _wait_for(self, connection: Connection, postponed: Outcome) -> Ending:
+        """Wake it when the other resource is settled; if it is already, try soon, then less soon.
+
+        (It may have been settled after the handler had looked; or the handler waits for what
+        nobody works on, and must not spin.)
+        """
+        ending = postponed.ending
+        assert ending.waits_for is not None
+        resource = postponed.operation.resource
+        if operations.is_busy(connection, ending.waits_for):
+            self._idle_waits.pop(resource, None)
+            return ending
+        count = self._idle_waits[resource] = self._idle_waits.get(resource, 0) + 1
+        return replace(ending, delay=min(_IDLE_WAIT_LONGEST, _IDLE_WAIT * 2.0 ** min(count, 16)))
+
+    def _settled(self, ended: list[Outcome], locked: set[int]) -> None:
+        for one in ended:
+            if one.operation.fence in locked:
+                with self._lock:
+                    self._ended.append(one)
+                continue
+            self._leases.remove(one.operation)
+            if not one.ending.waits_for:
+                self._idle_waits.pop(one.operation.resource, None)
+            metrics.OPERATIONS.labels(one.operation.resource_type, one.name).inc()
+
+    # --- running ------------------------------------------------------------------------------
+
+    def _start(self, operation: Operation) -> None:
+        self._leases.add(operation)
+        with self._lock:
+            self._running[operation.fence] = operation.lane
+        # A thread each: 0.1 ms, a fresh logging context, and (being a daemon) one that hangs on
+        # a dead instance can't keep the process from ending.
+        name = f"operation {operation.resource}"
+        threading.Thread(target=self._work, args=(operation,), name=name, daemon=True).start()
+
+    def _work(self, operation: Operation) -> None:
+        structlog.contextvars.bind_contextvars(
+            operation_id=operation.id,
+            resource=operation.resource,
+            request_id=operation.request_id,
+        )
+        begun = time.monotonic()
+        if operation.taken_over:
+            log.info("operation.taken_over", attempt=operation.attempt)
+        handler = self._handlers.get(operation.resource_type)
+        result = outcome.run(handler, operation, self._retry)
+        metrics.DURATION.labels(operation.resource_type).observe(time.monotonic() - begun)
+        with self._lock:
+            self._running.pop(operation.fence)
+            self._ended.append(result)
+        self._wake()
+
+    def change_lane(self, operation: Operation, lane: str) -> bool:
+        """Count a running operation in that lane, if it has room (see Operation.set_lane)."""
+        with self._lock:
+            if lane and list(self._running.values()).count(lane) >= self._lane_width:
+                return False
+            self._running[operation.fence] = lane
+            return True

@@ -1,0 +1,504 @@
+"""The queue's SQL: one row an operation, in the states queued, running, done and failed.
+
+``engine`` decides what to do; here is how each step is one race-free statement. On PostgreSQL
+the locks are chosen so that nobody waits for the queue: a claim skips what anybody has locked, a
+handler's transaction holds its row FOR KEY SHARE (which keeps a take-over out and lets a request
+mark the row ``again``), and who locks several rows at once skips those that are taken.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    Select,
+    String,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from atoll.db.database import database_clock, utcnow_text
+from atoll.db.tables import fences, operations
+
+CHANNEL = "atoll_operations"
+"""PostgreSQL's NOTIFY channel of the doorbell."""
+
+WAIT_LIMIT = 300.0
+"""Seconds after which a postponed operation looks for itself, whatever it waits for."""
+
+# Literals, not parameters: the planner must see that the partial indexes apply.
+_QUEUED = literal_column("'queued'", String)
+_RUNNING = literal_column("'running'", String)
+_ACTIVE = text("status IN ('queued', 'running')")
+
+_RELEASED = 0.0
+"""``lease_until`` of what is known to have no holder any more."""
+
+_o = operations.c
+_clock = database_clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that has become ours."""
+
+    id: str
+    resource: str
+    lane: str
+    fence: int
+    attempts: int
+    request_id: str | None
+    created_at: str
+    taken_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a running row ends: finished (``status``), or back in the queue (``requeue``).
+
+    A row that was asked for ``again`` in the meantime goes back to the queue in any case.
+    """
+
+    id: str
+    fence: int
+    lane: str
+    status: str = "done"
+    requeue: bool = False
+    delay: float = 0.0
+    """Seconds until due, with ``requeue``."""
+    fresh: bool = True
+    """Whether tries and age count from zero, if it goes back to the queue."""
+    failed_tries: int = 0
+    waits_for: str | None = None
+    error: str | None = None
+
+
+# --- enqueue ----------------------------------------------------------------------------------
+
+
+def _sooner(one: Any, other: Any) -> Any:
+    return case((one < other, one), else_=other)
+
+
+def _enqueue(insert: Any) -> Any:
+    statement = insert(operations).values(
+        id=bindparam("new_id"),
+        resource=bindparam("new_resource"),
+        lane=bindparam("new_lane"),
+        status=_QUEUED,
+        again=false(),
+        attempts=0,
+        fence=0,
+        not_before=_clock + bindparam("delay", type_=Float),
+        request_id=bindparam("new_request_id"),
+        created_at=bindparam("now_text"),
+    )
+    new = statement.excluded
+    running = operations.c.status == _RUNNING
+    # somebody asks (not the background): whatever failed so far does not count against it
+    asked = and_(not_(running), new.request_id.is_not(None))
+    return statement.on_conflict_do_update(
+        index_elements=[_o.resource],
+        index_where=_ACTIVE,
+        set_={
+            "lane": case((new.lane != "", new.lane), else_=_o.lane),
+            "again": or_(_o.again, running),
+            # while running, not_before is the time at which to run again
+            "not_before": case(
+                (and_(running, not_(_o.again)), new.not_before),
+                else_=_sooner(_o.not_before, new.not_before),
+            ),
+            "waits_for": case((bindparam("delay", type_=Float) <= 0, null()), else_=_o.waits_for),
+            "attempts": case((asked, 0), else_=_o.attempts),
+            "created_at": case((asked, new.created_at), else_=_o.created_at),
+            "request_id": case(
+                (running, func.coalesce(new.request_id, _o.request_id)),
+                else_=func.coalesce(_o.request_id, new.request_id),
+            ),
+        },
+    )
+
+
+_ENQUEUE = {
+    "sqlite": _enqueue(sqlite.insert),
+    # the notification is part of the transaction: sent if and when that commits
+    "postgresql": _enqueue(postgresql.insert).returning(
+        func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))
+    ),
+}
+
+
+def put(
+    connection: Connection, resource: str, *, lane: str, request_id: str | None, delay: float
+) -> None:
+    """Queue ``resource``, or have its active operation be sooner, or run again."""
+    connection.execute(
+        _ENQUEUE[connection.dialect.name],
+        {
+            "new_id": str(uuid.uuid4()),
+            "new_resource": resource,
+            "new_lane": lane,
+            "new_request_id": request_id,
+            "delay": delay,
+            "now_text": utcnow_text(),
+        },
+    )
+
+
+def put_if_absent(connection: Connection, resource: str) -> None:
+    """Queue ``resource`` unless it has an active operation; leave that one alone."""
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
+    connection.execute(
+        insert(operations)
+        .values(
+            id=str(uuid.uuid4()),
+            resource=resource,
+            lane="",
+            status="queued",
+            again=False,
+            attempts=0,
+            fence=0,
+            not_before=_clock,
+            created_at=utcnow_text(),
+        )
+        .on_conflict_do_nothing(index_elements=[_o.resource], index_where=_ACTIVE)
+    )
+
+
+# --- claim ------------------------------------------------------------------------------------
+
+
+def _busy(resource: Any) -> Any:
+    """Whether ``resource`` has an operation that is worth waiting for.
+
+    One that is only planned for later (a periodic check) and has not failed is not.
+    """
+    other = operations.alias("other")
+    return exists().where(
+        other.c.resource == resource,
+        text("other.status IN ('queued', 'running')"),
+        or_(
+            other.c.status == _RUNNING,
+            other.c.attempts > 0,
+            other.c.waits_for.is_not(None),
+            other.c.not_before <= _clock,
+        ),
+    )
+
+
+_CANDIDATES: Select[Any] = (
+    select(_o.id, _o.resource, _o.lane, _o.status, _o.attempts, _o.request_id, _o.created_at)
+    .where(
+        _ACTIVE,
+        _o.lane.not_in(bindparam("full_lanes", expanding=True)),
+        or_(
+            and_(
+                _o.status == _QUEUED,
+                _o.not_before <= _clock,
+                or_(
+                    _o.waits_for.is_(None),
+                    not_(_busy(_o.waits_for)),
+                    _o.not_before <= _clock - WAIT_LIMIT,
+                ),
+            ),
+            and_(
+                _o.status == _RUNNING,
+                _o.lease_until < _clock,
+                or_(bindparam("take_over", type_=Boolean), _o.lease_until == _RELEASED),
+                _o.id.not_in(bindparam("mine", expanding=True)),
+            ),
+        ),
+    )
+    .order_by(_o.not_before)
+    .limit(bindparam("limit", type_=Integer))
+)
+_CANDIDATES_LOCKED = _CANDIDATES.with_for_update(skip_locked=True, of=operations)
+
+# Never behind the clock, so that fences grow even when an old backup was restored, or a power
+# cut took the last commits: the guest agents remember the highest that they have seen.
+_clock_ms = func.cast(_clock * 1000, fences.c.last.type)
+_TAKE_FENCES = (
+    update(fences)
+    .values(
+        last=case((fences.c.last > _clock_ms, fences.c.last), else_=_clock_ms)
+        + bindparam("count", type_=Integer)
+    )
+    .returning(fences.c.last)
+)
+
+_CLAIM = (
+    update(operations)
+    .where(_o.id == bindparam("claimed_id"))
+    .values(
+        status=_RUNNING,
+        fence=bindparam("new_fence"),
+        owner=bindparam("new_owner"),
+        lease_until=_clock + bindparam("lease", type_=Float),
+        attempts=bindparam("new_attempts"),
+        waits_for=null(),
+        # what was asked for before this moment is served by this run
+        again=and_(_o.again, _o.not_before > _clock),
+    )
+)
+
+
+def claim(
+    connection: Connection,
+    *,
+    owner: str,
+    lease: float,
+    free: int,
+    lane_room: dict[str, int],
+    lane_width: int,
+    mine: Iterable[str],
+    take_over: bool,
+) -> tuple[list[Claimed], bool]:
+    """Take up to ``free`` due operations, oldest due first; also say whether to look once more.
+
+    ``lane_room`` tells how many more of a lane may run here (others: ``lane_width``).
+    With ``take_over`` running ones whose lease has ended are due too, but for those in ``mine``.
+    """
+    limit = 2 * free + 8
+    candidates = connection.execute(
+        _CANDIDATES if connection.dialect.name == "sqlite" else _CANDIDATES_LOCKED,
+        {
+            "full_lanes": [lane for lane, room in lane_room.items() if room <= 0],
+            "take_over": take_over,
+            "mine": list(mine),
+            "limit": limit,
+        },
+    ).all()
+    room = dict(lane_room)
+    chosen: list[Row[Any]] = []
+    for row in candidates:
+        if len(chosen) < free and (not row.lane or room.get(row.lane, lane_width) > 0):
+            room[row.lane] = room.get(row.lane, lane_width) - 1
+            chosen.append(row)
+    if not chosen:
+        return [], False
+    fence = connection.execute(_TAKE_FENCES, {"count": len(chosen)}).scalar_one() - len(chosen)
+    claimed = [
+        Claimed(
+            id=row.id,
+            resource=row.resource,
+            lane=row.lane,
+            fence=(fence := fence + 1),
+            attempts=row.attempts + (row.status == "running"),  # dying with it is a failed try
+            request_id=row.request_id,
+            created_at=row.created_at,
+            taken_over=row.status == "running",
+        )
+        for row in chosen
+    ]
+    connection.execute(
+        _CLAIM,
+        [
+            {
+                "claimed_id": one.id,
+                "new_fence": one.fence,
+                "new_owner": owner,
+                "lease": lease,
+                "new_attempts": one.attempts,
+            }
+            for one in claimed
+        ],
+    )
+    return claimed, len(chosen) < free and len(candidates) == limit
+
+
+_ANY_DUE = select(exists(_CANDIDATES.with_only_columns(_o.id).order_by(None).limit(None)))
+
+
+def any_due(
+    connection: Connection, *, full_lanes: list[str], mine: list[str], take_over: bool
+) -> bool:
+    """Whether ``claim`` would find something."""
+    return bool(
+        connection.execute(
+            _ANY_DUE, {"full_lanes": full_lanes, "take_over": take_over, "mine": mine}
+        ).scalar_one()
+    )
+
+
+_NEXT_DUE = select(func.min(_o.not_before) - _clock).where(
+    _ACTIVE, _o.status == _QUEUED, _o.not_before > _clock
+)
+
+
+def next_due(connection: Connection) -> float | None:
+    """Seconds until the next queued operation is due, of those that are not due yet."""
+    value: float | None = connection.execute(_NEXT_DUE).scalar_one()
+    return value
+
+
+# --- what the holder does ---------------------------------------------------------------------
+
+_HOLD = (
+    select(_o.id)
+    .where(_o.id == bindparam("id"), _o.fence == bindparam("fence"), _o.status == _RUNNING)
+    .with_for_update(read=True, key_share=True)
+)
+
+
+def hold(connection: Connection, operation_id: str, fence: int) -> bool:
+    """Keep others from taking this operation over until the transaction ends; False if one has."""
+    row = connection.execute(_HOLD, {"id": operation_id, "fence": fence}).first()
+    return row is not None
+
+
+_MINE = _o.id.in_(bindparam("ids", expanding=True))
+_FREE_TO_LOCK = select(_o.id).where(_MINE).with_for_update(key_share=True, skip_locked=True)
+_RENEW = (
+    update(operations)
+    .where(
+        _o.id.in_(_FREE_TO_LOCK.scalar_subquery()),
+        _o.status == _RUNNING,
+        _o.owner == bindparam("renewing_owner"),
+    )
+    .values(lease_until=_clock + bindparam("lease", type_=Float))
+)
+_HELD = select(_o.id, _o.fence).where(_MINE, _o.status == _RUNNING)
+
+
+def renew(connection: Connection, owner: str, ids: Sequence[str], lease: float) -> dict[str, int]:
+    """Prolong the leases of these operations, also ended ones that nobody has taken over.
+
+    Returns the fence by id of those that run at all; where it is not ours, we were overtaken.
+    """
+    connection.execute(_RENEW, {"ids": ids, "renewing_owner": owner, "lease": lease})
+    return {row.id: row.fence for row in connection.execute(_HELD, {"ids": ids})}
+
+
+_back = or_(_o.again, bindparam("requeue", type_=Boolean))
+_due = _clock + bindparam("delay", type_=Float)
+_SETTLE = (
+    update(operations)
+    .where(
+        _o.id == bindparam("ended_id"),
+        _o.fence == bindparam("ended_fence"),
+        _o.status == _RUNNING,
+    )
+    .values(
+        status=case((_back, _QUEUED), else_=bindparam("final", type_=String)),
+        not_before=case(
+            (
+                and_(_o.again, bindparam("requeue", type_=Boolean)),
+                _sooner(_o.not_before, _due),
+            ),
+            (bindparam("requeue", type_=Boolean), _due),
+            else_=_o.not_before,
+        ),
+        attempts=case(
+            (bindparam("fresh", type_=Boolean), 0),
+            else_=_o.attempts + bindparam("failed_tries", type_=Integer),
+        ),
+        waits_for=case((_o.again, null()), else_=bindparam("new_waits_for", type_=String)),
+        created_at=case(
+            (and_(_back, bindparam("fresh", type_=Boolean)), bindparam("now_text", type_=String)),
+            else_=_o.created_at,
+        ),
+        finished_at=case((_back, null()), else_=bindparam("now_text", type_=String)),
+        error=bindparam("new_error", type_=Text),
+        lane=bindparam("new_lane", type_=String),
+        again=false(),
+        owner=null(),
+        lease_until=null(),
+    )
+)
+
+
+def settle(connection: Connection, endings: Sequence[Ending]) -> list[Ending]:
+    """Write how operations ended; overtaken ones are left alone.
+
+    Returns those that have to be tried once more, because somebody has locked their rows: to
+    wait for one while holding others could be a deadlock.
+    """
+    later: list[Ending] = []
+    if connection.dialect.name == "postgresql":
+        ids = {ending.id for ending in endings}
+        free = set(connection.execute(_FREE_TO_LOCK, {"ids": list(ids)}).scalars())
+        later = [ending for ending in endings if ending.id not in free]
+        endings = [ending for ending in endings if ending.id in free]
+    if endings:
+        now_text = utcnow_text()
+        connection.execute(_SETTLE, [_settle_parameters(one, now_text) for one in endings])
+    return later
+
+
+def _settle_parameters(ending: Ending, now_text: str) -> dict[str, Any]:
+    values = asdict(ending)
+    return {
+        "ended_id": values["id"],
+        "ended_fence": values["fence"],
+        "final": values["status"],
+        "new_lane": values["lane"],
+        "new_waits_for": values["waits_for"],
+        "new_error": values["error"],
+        "requeue": values["requeue"],
+        "delay": values["delay"],
+        "fresh": values["fresh"],
+        "failed_tries": values["failed_tries"],
+        "now_text": now_text,
+    }
+
+
+_AWAITED = select(exists().where(_ACTIVE, _o.waits_for.in_(bindparam("resources", expanding=True))))
+
+
+def is_awaited(connection: Connection, resources: list[str]) -> bool:
+    """Whether a queued operation waits for one of ``resources``."""
+    return bool(connection.execute(_AWAITED, {"resources": resources}).scalar_one())
+
+
+_IS_BUSY = select(_busy(bindparam("waited_for", type_=String)))
+
+
+def is_busy(connection: Connection, resource: str) -> bool:
+    """Whether ``resource`` has an operation that others would wait for."""
+    return bool(connection.execute(_IS_BUSY, {"waited_for": resource}).scalar_one())
+
+
+# --- housekeeping -----------------------------------------------------------------------------
+
+
+def release(connection: Connection, owner: str) -> int:
+    """End the leases of a dead worker, by its name; returns how many it had."""
+    return connection.execute(
+        update(operations)
+        .where(_ACTIVE, _o.status == _RUNNING, _o.owner == owner)
+        .values(lease_until=_RELEASED)
+    ).rowcount
+
+
+def prune(connection: Connection, status: str, before: str, limit: int) -> int:
+    """Delete up to ``limit`` rows that ended so before that time; returns how many."""
+    old = select(_o.id).where(_o.status == status, _o.finished_at < before).limit(limit)
+    return connection.execute(delete(operations).where(_o.id.in_(old.scalar_subquery()))).rowcount
+
+
+def depth(connection: Connection) -> dict[str, int]:
+    """How many operations are queued and running."""
+    rows = connection.execute(select(_o.status, func.count()).where(_ACTIVE).group_by(_o.status))
+    return {"queued": 0, "running": 0} | {row[0]: row[1] for row in rows}

@@ -1,0 +1,170 @@
+"""Wakes idle workers as soon as there is something to do; polling is the net below it.
+
+On SQLite each worker listens on a datagram socket in the directory ``<database file>.doorbell``
+and whoever has committed work rings them all; the directory's mode keeps others out. On
+PostgreSQL it is LISTEN and NOTIFY: the notification is part of the transaction that enqueues.
+A ring carries nothing and may be lost.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from atoll.db.database import Database, after_commit
+from atoll.db.operations import CHANNEL
+
+log = structlog.get_logger()
+
+
+class Doorbell(Protocol):
+    """What a worker listens on."""
+
+    def fileno(self) -> int:
+        """Return what becomes readable when somebody rings; -1 while there is nothing."""
+
+    def answer(self) -> None:
+        """Take in all rings so far."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+def ring(connection: Connection) -> None:
+    """Wake all workers when this transaction commits."""
+    if connection.dialect.name == "sqlite":
+        after_commit(connection, _street(connection.engine.url.database or "").ring)
+    # PostgreSQL: the enqueuing statement has notified already
+
+
+def ring_for_waiting(connection: Connection) -> None:
+    """Wake all workers when this transaction commits, where nothing was enqueued in it."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+    else:
+        ring(connection)
+
+
+def listen(database: Database) -> Doorbell:
+    """Open this worker's doorbell."""
+    if database.is_sqlite:
+        return _SocketDoorbell(_street(database.url.database or ""))
+    return _NotifyDoorbell(database)
+
+
+class _Street:
+    """The directory in which the workers' sockets are."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._sender.setblocking(False)
+
+    @contextmanager
+    def enter(self) -> Iterator[int]:
+        """Open the directory: by ``/proc/self/fd`` no path is too long for a socket."""
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def make(self) -> None:
+        """Make the directory, for this user only."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+
+    def ring(self) -> None:
+        """Ring at every door; remove the sockets that dead workers have left."""
+        with suppress(FileNotFoundError), self.enter() as street:
+            for name in os.listdir(street):  # noqa: PTH208 - of a descriptor
+                try:
+                    self._sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
+                except ConnectionRefusedError:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=street)
+                except OSError:
+                    continue  # its queue is full (so it is awake), or it has just left
+
+
+@lru_cache(maxsize=16)
+def _street(database_file: str) -> _Street:
+    return _Street(Path(f"{database_file}.doorbell").absolute())
+
+
+class _SocketDoorbell:
+    def __init__(self, street: _Street) -> None:
+        self._street = street
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        street.make()
+        with street.enter() as directory:
+            self._socket.bind(f"/proc/self/fd/{directory}/{self._name}")
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def answer(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self._socket.recv(1)
+
+    def close(self) -> None:
+        with suppress(FileNotFoundError), self._street.enter() as directory:
+            os.unlink(self._name, dir_fd=directory)
+        self._socket.close()
+
+
+class _NotifyDoorbell:
+    """A connection of its own that listens; opened again when it breaks."""
+
+    REOPEN = 2.0
+    """Seconds between attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._driver: Any = None
+        self._opened = -self.REOPEN
+
+    def fileno(self) -> int:
+        if self._driver is None and time.monotonic() - self._opened >= self.REOPEN:
+            self._open()
+        return -1 if self._driver is None else int(self._driver.fileno())
+
+    def answer(self) -> None:
+        import psycopg  # only where there is PostgreSQL
+
+        try:
+            for _ in self._driver.notifies(timeout=0):
+                pass
+        except psycopg.Error:
+            self.close()
+
+    def close(self) -> None:
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
+
+    def _open(self) -> None:
+        self._opened = time.monotonic()
+        try:
+            fairy = self._database.engine.raw_connection()
+        except DBAPIError as error:
+            log.warning("doorbell.unavailable", error=str(error))
+            return
+        fairy.detach()
+        self._driver = fairy.driver_connection
+        self._driver.rollback()
+        self._driver.autocommit = True
+        self._driver.execute(f"LISTEN {CHANNEL}")

@@ -1,0 +1,148 @@
+"""Runs a handler once, and says how the operation's row ends.
+
+=====================  ==========================================================================
+``converge`` …         the operation …
+=====================  ==========================================================================
+returns                is done
+raises Postponed       is queued again, until the other resource has no active operation
+raises a retryable     is queued again after a back-off; when the tries or the time are used up,
+error, or the          ``give_up`` follows
+database is away
+raises anything else   is given up: ``give_up`` writes the error state, the operation is failed
+raises LeaseLost       is somebody else's; if it is not after all, it is queued again
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from atoll.db.database import is_transient
+from atoll.db.operations import Ending
+from atoll.engine.operation import Handler, Operation
+from atoll.engine.retry import Retry
+from atoll.errors import (
+    AtollError,
+    LaneFull,
+    LeaseLost,
+    OperationError,
+    Postponed,
+    WorkerStopping,
+)
+
+log = structlog.get_logger()
+
+WRONG_WORKER = 15.0
+"""Seconds after which a resource type without a handler is looked at again (by another worker)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one run of an operation ended."""
+
+    operation: Operation
+    name: str
+    """done, failed, retried, postponed, released: the metrics' label."""
+    ending: Ending
+
+
+def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
+    """Converge, and give up if need be; never raises."""
+    if handler is None:
+        log.error("operation.no_handler")
+        return _requeued(operation, "released", delay=WRONG_WORKER, error="no handler")
+    if operation.taken_over and operation.attempt > retry.tries:
+        return _give_up(handler, operation, retry, OperationError("It has ended several workers."))
+    try:
+        handler.converge(operation)
+    except Exception as error:  # noqa: BLE001 - the operation's outermost frame
+        return _after_error(handler, operation, retry, error)
+    except BaseException as error:  # noqa: BLE001 - a thread that is to end must not lose its row
+        return _after_error(handler, operation, retry, RuntimeError(f"ended by {error!r}"))
+    return _finished(operation, "done")
+
+
+def _after_error(handler: Handler, operation: Operation, retry: Retry, error: Exception) -> Outcome:
+    match error:
+        case Postponed():
+            return _requeued(operation, "postponed", waits_for=error.waits_for, error=_text(error))
+        case LaneFull() | WorkerStopping():
+            return _requeued(operation, "released")
+        case LeaseLost():
+            log.warning("operation.lease_lost")
+            return _requeued(operation, "released")
+        case AtollError():
+            may_retry = error.retryable
+        case _:
+            may_retry = is_transient(error)
+            if not may_retry:
+                log.error("operation.unexpected_error", exc_info=error)
+    if may_retry and not retry.is_over(operation.attempt, _age(operation)):
+        delay = retry.delay(operation.attempt)
+        log.info("operation.retry", attempt=operation.attempt, delay=delay, error=str(error))
+        return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
+    return _give_up(handler, operation, retry, error)
+
+
+def _give_up(handler: Handler, operation: Operation, retry: Retry, error: Exception) -> Outcome:
+    try:
+        handler.give_up(operation, error)
+    except (LeaseLost, WorkerStopping):
+        return _requeued(operation, "released")
+    except BaseException as problem:
+        # The error state is not written: converge and give up once more, later, without end.
+        log.error("operation.give_up_failed", exc_info=problem)
+        delay = retry.delay(operation.attempt)
+        return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
+    log.warning("operation.failed", error=str(error))
+    return _finished(operation, "failed", error=_text(error))
+
+
+def _finished(operation: Operation, status: str, error: str | None = None) -> Outcome:
+    ending = Ending(
+        id=operation.id,
+        fence=operation.fence,
+        lane=operation.lane,
+        status=status,
+        requeue=operation.repeat is not None,
+        delay=operation.repeat or 0.0,
+        error=error,
+    )
+    return Outcome(operation, status, ending)
+
+
+def _requeued(
+    operation: Operation,
+    name: str,
+    *,
+    delay: float = 0.0,
+    failed_tries: int = 0,
+    waits_for: str | None = None,
+    error: str | None = None,
+) -> Outcome:
+    ending = Ending(
+        id=operation.id,
+        fence=operation.fence,
+        lane=operation.lane,
+        requeue=True,
+        delay=delay,
+        fresh=False,
+        failed_tries=failed_tries,
+        waits_for=waits_for,
+        error=error,
+    )
+    return Outcome(operation, name, ending)
+
+
+def _text(error: Exception) -> str:
+    """Return what the row keeps of an error: nothing that a database could refuse."""
+    text = str(error) if isinstance(error, AtollError) else f"{type(error).__name__}: {error}"
+    return text[:2000].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _age(operation: Operation) -> float:
+    asked = datetime.fromisoformat(operation.asked_at).replace(tzinfo=UTC)
+    return (datetime.now(UTC) - asked).total_seconds()
