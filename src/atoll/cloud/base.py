@@ -48,8 +48,9 @@ class InstanceSpec:
     image_id: str
     port_ids: tuple[str, ...]
     identity: Identity
-    vcpus: int = 1
-    memory_mib: int = 512
+    vcpus: int = 0
+    memory_mib: int = 0
+    """0, of both: what the cloud's settings (or its flavor) say."""
     availability_zone: str = ""
 
 

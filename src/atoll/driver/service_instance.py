@@ -12,7 +12,7 @@ clients mount from), ``service_port_id``, ``public_port_id``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeVar
 
 import structlog
 
@@ -32,22 +32,15 @@ from atoll.errors import (
     ServiceInstanceUnavailable,
 )
 from atoll.guest.base import Guest, Health
+from atoll.guest.pool import GuestPool
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 INSTANCE_ID = "instance_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer: bad news must be quick."""
-
-
-class GuestPool(Protocol):
-    """Open channels, one an instance, with a circuit breaker: see ``guest/pool.py``."""
-
-    def get(self, key: str, connect: Callable[[float], Guest], deadline: float) -> Guest:
-        """The open channel, or what ``connect(seconds)`` opens."""
-
-    def drop(self, key: str) -> None:
-        """Close the channel and forget what is known about the instance."""
 
 
 class ServiceInstanceManager:
@@ -60,8 +53,8 @@ class ServiceInstanceManager:
         cloud: Cloud,
         storage: PrivateStorage,
         pool: GuestPool,
-        vcpus: int = 1,
-        memory_mib: int = 512,
+        vcpus: int = 0,
+        memory_mib: int = 0,
     ) -> None:
         self.cloud = cloud
         self.storage = storage
@@ -177,20 +170,38 @@ class ServiceInstanceManager:
         owner = server_key(server["server_id"])
 
         def connect(seconds: float) -> Guest:
-            access = InstanceKeys(self.storage, owner).access(server["username"], server["ip"])
+            try:
+                keys = InstanceKeys(self.storage, owner)
+                access = keys.access(server["username"], server["ip"])
+            except ServiceInstanceException as error:
+                raise GuestUnreachable(f"Nobody can log in to {owner}: {error}") from error
             return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
 
         return self._pool.get(owner, connect, deadline)
 
+    def ask(self, server: ServerDetails, call: Callable[[Guest], T]) -> T:
+        """What ``call`` returns; made once more, over a new channel, where the old one was dead.
+
+        Raises ``ServiceInstanceUnavailable``, with the cause, for an instance that doesn't answer.
+        """
+        try:
+            return call(self.guest(server))
+        except GuestUnreachable:
+            self.ensure_service_instance(None, server)
+        return call(self.guest(server))
+
     def health(self, server: ServerDetails) -> Health:
-        """What the instance really serves, one round trip. Raises ``GuestUnreachable``."""
-        return self.guest(server).health(deadline=ANSWER_SECONDS)
+        """What the instance really serves, one round trip.
+
+        Raises ``ServiceInstanceUnavailable``, within seconds.
+        """
+        return self.ask(server, lambda guest: guest.health(deadline=ANSWER_SECONDS))
 
     def is_alive(self, server: ServerDetails) -> bool:
         """Whether the instance's agent answers."""
         try:
             self.health(server)
-        except GuestError:
+        except (GuestError, ServiceInstanceUnavailable):
             return False
         return True
 

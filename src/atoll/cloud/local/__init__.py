@@ -5,3 +5,8 @@ the ports. Each thing is a directory with its record (``records.py``); volumes' 
 layers (``layers.py``); what libvirt is told is written by ``domain.py`` and said by ``domains.py``.
 ``daemon.py`` finds the machine's libvirt daemon or runs one of our own (decision record 0003).
 """
+
+from atoll.cloud.local.cloud import LocalCloud
+from atoll.cloud.local.settings import LocalSettings
+
+__all__ = ["LocalCloud", "LocalSettings"]

@@ -1,10 +1,10 @@
 """Whether this machine's KVM really runs guests.
 
 A device that opens proves nothing: nested under some hypervisors, ``/dev/kvm`` answers every
-question and then each instruction of the guest is emulated, about half a million a second: a kernel
-never gets through unpacking itself. So a guest of one boot sector is run: through the BIOS, into long
-mode, a hundred million times round a loop, and out by the debug-exit port. Real KVM, and TCG too,
-need a fraction of a second. The answer is kept while kernel, QEMU and boot are the same.
+question, and then each instruction of the guest is emulated, about half a million a second: a
+kernel never gets through unpacking itself. So a guest of one boot sector is run: through the BIOS,
+into long mode, a hundred million times round a loop, and out by the debug-exit port. Real KVM, and
+TCG too, need a fraction of a second. The answer is kept while kernel, QEMU and boot are the same.
 """
 
 from __future__ import annotations

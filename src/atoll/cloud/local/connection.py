@@ -23,6 +23,9 @@ _LATER = {
 }
 _LATER_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
+# Errors come as exceptions; libvirt would also print each to standard error.
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class QemuUser:
@@ -78,7 +81,7 @@ class Connection:
         """Whom QEMU runs as, by the daemon's own word."""
         if self._user is None:
             with translated("libvirt's capabilities"):
-                capabilities = ET.fromstring(self().getCapabilities())
+                capabilities = ET.fromstring(self().getCapabilities())  # noqa: S314
             label = capabilities.findtext("./host/secmodel[model='dac']/baselabel[@type='kvm']", "")
             uid, _, gid = label.replace("+", "").partition(":")
             self._user = QemuUser(int(uid or 0), int(gid or 0))

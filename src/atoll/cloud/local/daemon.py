@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ import libvirt
 from atoll.cloud.local.launch import PLACES
 from atoll.cloud.local.program import run
 from atoll.cloud.local.records import locked, write_file
-from atoll.errors import CloudError, CloudUnavailable, ConfigurationError
+from atoll.errors import CloudUnavailable, ConfigurationError
 
 MACHINE = "qemu:///system"
 OWN = "own"
@@ -192,5 +191,3 @@ def _answers(uri: str) -> bool:
     except libvirt.libvirtError:
         return False
     return True
-
-

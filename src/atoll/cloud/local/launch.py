@@ -1,7 +1,8 @@
 """Starts libvirt's daemons with all their state under one directory; run by ``daemon.py``.
 
-libvirtd as root keeps its state in fixed places. Here it runs in a mount namespace of its own, where
-our directory is mounted over each of those, so it leaves nothing elsewhere and is in nobody's way.
+libvirtd as root keeps its state in fixed places. Here it runs in a mount namespace of its own,
+where our directory is mounted over each of those, so it leaves nothing elsewhere and is in nobody's
+way.
 Usage, inside a new mount namespace: ``python -m atoll.cloud.local.launch DIRECTORY DAEMON``.
 """
 
@@ -30,7 +31,7 @@ def main(directory: Path, daemon: str) -> None:
     config = directory / "etc" / f"{daemon}.conf"
     pid_file = directory / f"{daemon}.pid"
     argv = [daemon, "--daemon", "--config", str(config), "--pid-file", str(pid_file)]
-    os.execvp(daemon, argv)
+    os.execvp(daemon, argv)  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ dead process's lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from atoll.errors import CloudNotFound, CloudUnavailable
+from atoll.errors import CloudNotFound, CloudUnavailable, OutOfCapacity
 
 LOCK_SECONDS = 60.0
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -35,6 +36,11 @@ class Identified(Protocol):
 
 
 R = TypeVar("R", bound=Identified)
+
+
+def is_id(text: str) -> bool:
+    """Whether it has the form of an id of ours; anything else never becomes a path."""
+    return _ID.fullmatch(text) is not None
 
 
 @contextmanager
@@ -67,18 +73,23 @@ def _lock(descriptor: int, path: Path, seconds: float) -> None:
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file's content so that a crash or power cut leaves the old or the new one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fresh.rename(path)
-    _sync(path.parent)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfCapacity(f"The host's disk is full ({path.parent}).") from error
+        raise
+    sync(path.parent)
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file's content, or what a directory lists, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -100,7 +111,7 @@ class Records(Generic[R]):
 
     def get(self, record_id: str) -> R | None:
         """The record, or None where there is none (or the id is no id of ours)."""
-        if not _ID.fullmatch(record_id):
+        if not is_id(record_id):
             return None
         try:
             return self._decoder.decode((self.path(record_id) / "record.json").read_bytes())
@@ -134,7 +145,7 @@ class Records(Generic[R]):
             fresh.mkdir(mode=0o711)
             write_file(fresh / "record.json", msgspec.json.encode(record))
             fresh.rename(self.path(record.id))
-            _sync(self.directory)
+            sync(self.directory)
             return record
 
     def put(self, record: R) -> R:

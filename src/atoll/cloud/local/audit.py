@@ -1,0 +1,60 @@
+"""Everything of one deployment that is on this machine, found by looking at the machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from atoll.cloud.local import firewall
+from atoll.cloud.local.bridge import Bridges
+from atoll.cloud.local.domains import Domains
+
+
+class Audit:
+    """Looks at libvirt, processes, the firewall and the files; trusts no record."""
+
+    def __init__(
+        self, directory: Path, deployment: str, domains: Domains, bridges: Bridges
+    ) -> None:
+        self._directory = directory
+        self._deployment = deployment
+        self._domains = domains
+        self._bridges = bridges
+
+    def lines(self) -> list[str]:
+        """What there is, a line each; empty means that nothing is left."""
+        lines = [f"instance {i} of {owner}" for i, owner in self._domains.tagged().items()]
+        lines += [f"network {name}" for name in self._bridges.tagged()]
+        if firewall.present(self._deployment):
+            lines.append(f"firewall table {firewall.table(self._deployment)}")
+        lines += [f"process {pid}: {words}" for pid, words in self._processes()]
+        lines += [f"file {path}" for path in self._files()]
+        return lines
+
+    def sweep(self) -> None:
+        """Take away what is left once all that is known has been deleted."""
+        for instance_id in self._domains.tagged():
+            self._domains.remove(instance_id)
+        for name in self._bridges.tagged():
+            self._bridges.remove_named(name)
+        firewall.remove(self._deployment)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _processes(self) -> list[tuple[int, str]]:
+        """Programs that have a file of this deployment in their arguments (QEMU, qemu-img)."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except (OSError, UnicodeDecodeError):
+                    continue
+                if f"{self._directory}/" in words:
+                    found.append((int(entry.name), words[:120]))
+        return found
+
+    def _files(self) -> list[Path]:
+        """Files, but for the images, which are a cache."""
+        images = self._directory / "images"
+        paths = sorted(self._directory.rglob("*"))
+        return [path for path in paths if path.is_file() and images not in path.parents]

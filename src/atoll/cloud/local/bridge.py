@@ -1,0 +1,194 @@
+"""Bridges with DHCP, as libvirt networks: their XML, and what is said to libvirt about them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+
+import libvirt
+import msgspec
+
+from atoll.cloud.local.connection import Connection, translated
+from atoll.cloud.local.domain import NAMESPACE, parsed
+from atoll.cloud.local.program import run
+from atoll.cloud.local.records import is_id
+from atoll.errors import CloudNotFound
+
+_LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A fixed address."""
+
+    mac: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """One bridge. Its lower addresses are for ports, the top quarter for anybody who asks."""
+
+    id: str
+    cidr: IPv4Network
+    device: str = ""
+
+    @property
+    def name(self) -> str:
+        """The interface's name; the kernel allows 15 letters."""
+        return self.device or f"atoll-{self.id[:8]}"
+
+    @property
+    def host_address(self) -> str:
+        """The host's own."""
+        return str(self.cidr[1])
+
+    def fixed_addresses(self) -> Iterator[str]:
+        """What ports may have, lowest first."""
+        return (str(self.cidr[n]) for n in range(2, self._first_dynamic))
+
+    @property
+    def dynamic_range(self) -> tuple[str, str]:
+        """First and last address for machines that aren't ours."""
+        return str(self.cidr[self._first_dynamic]), str(self.cidr[-2])
+
+    @property
+    def _first_dynamic(self) -> int:
+        return self.cidr.num_addresses * 3 // 4
+
+
+class Bridges:
+    """libvirt's networks of one deployment."""
+
+    def __init__(self, connection: Connection, deployment: str) -> None:
+        self._connection = connection
+        self._deployment = deployment
+
+    def active(self, bridge: Bridge) -> bool:
+        """Whether it is there and works."""
+        found = self._find(bridge.id)
+        with translated("Looking at a network"):
+            return found is not None and bool(found.isActive())
+
+    def ensure(self, bridge: Bridge, leases: Iterable[Lease]) -> None:
+        """Have it defined and active. One caller at a time."""
+        with translated("Making a network"):
+            found = self._find(bridge.id)
+            if found is None:
+                found = self._connection().networkDefineXML(self._xml(bridge, leases))
+                found.setAutostart(True)
+            if not found.isActive():
+                found.create()
+
+    def foreign(self, network_id: str) -> Bridge | None:
+        """Any network of libvirt's with a bridge and an IPv4 range; None where there is none."""
+        found = self._find(network_id)
+        if found is None:
+            return None
+        with translated("Looking at a network"):
+            root = parsed(found.XMLDesc())
+        device, ip = root.find("bridge"), root.find("ip[@netmask]")
+        if device is None or ip is None:
+            return None
+        cidr = IPv4Network(f"{ip.get('address')}/{ip.get('netmask')}", strict=False)
+        return Bridge(network_id, cidr, device.get("name", ""))
+
+    def leased(self, bridge: Bridge) -> set[str]:
+        """Addresses that are fixed there, whoever fixed them."""
+        found = self._find(bridge.id)
+        if found is None:
+            return set()
+        with translated("Looking at a network"):
+            entries = parsed(found.XMLDesc()).iterfind("./ip/dhcp/host")
+            return {entry.get("ip", "") for entry in entries}
+
+    def remove(self, bridge: Bridge) -> None:
+        """Take it away. Absent is fine."""
+        found = self._find(bridge.id)
+        if found is None:
+            return
+        with translated("Removing a network"):
+            if found.isActive():
+                found.destroy()
+            found.undefine()
+
+    def add_lease(self, bridge: Bridge, lease: Lease) -> None:
+        """Have an address fixed; nobody else's lease is disturbed."""
+        self._update(bridge, lease, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, wanted=True)
+
+    def remove_lease(self, bridge: Bridge, lease: Lease) -> None:
+        """Have it free again."""
+        self._update(bridge, lease, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, wanted=False)
+
+    def tagged(self) -> list[str]:
+        """Names of this deployment's networks, whether we have a record of them or not."""
+        found = []
+        with translated("Listing networks"):
+            for network in self._connection().listAllNetworks():
+                tag = parsed(network.XMLDesc()).find(f"./metadata/{{{NAMESPACE}}}network")
+                if tag is not None and tag.get("deployment") == self._deployment:
+                    found.append(network.name())
+        return found
+
+    def remove_named(self, name: str) -> None:
+        """Take away one that ``tagged`` named."""
+        with translated("Removing a network"):
+            found = self._connection().networkLookupByName(name)
+            if found.isActive():
+                found.destroy()
+            found.undefine()
+
+    @staticmethod
+    def taken() -> list[IPv4Network]:
+        """Ranges that this machine has an address or a route in."""
+        routes = msgspec.json.decode(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
+        found = []
+        for route in routes:
+            if route["dst"] != "default" and route.get("type", "unicast") in ("unicast", "local"):
+                network = ip_network(route["dst"], strict=False)
+                assert isinstance(network, IPv4Network)
+                found.append(network)
+        return found
+
+    def _find(self, network_id: str) -> libvirt.virNetwork | None:
+        if not is_id(network_id):
+            return None
+        try:
+            with translated("Looking for a network"):
+                return self._connection().networkLookupByUUIDString(network_id)
+        except CloudNotFound:
+            return None
+
+    def _update(self, bridge: Bridge, lease: Lease, command: int, *, wanted: bool) -> None:
+        found = self._find(bridge.id)
+        if found is None:
+            return
+        with translated("Fixing an address"):
+            entries = parsed(found.XMLDesc()).iterfind("./ip/dhcp/host")
+            if wanted == any(entry.get("mac") == lease.mac for entry in entries):
+                return
+            section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+            entry = ET.tostring(_host(lease), encoding="unicode")
+            found.update(command, section, -1, entry, _LIVE_AND_CONFIG)
+
+    def _xml(self, bridge: Bridge, leases: Iterable[Lease]) -> str:
+        root = ET.Element("network")
+        ET.SubElement(root, "name").text = bridge.name
+        ET.SubElement(root, "uuid").text = bridge.id
+        tag = ET.SubElement(ET.SubElement(root, "metadata"), f"{{{NAMESPACE}}}network")
+        tag.set("deployment", self._deployment)
+        ET.SubElement(root, "bridge", name=bridge.name, stp="off", delay="0")
+        ET.SubElement(root, "dns", enable="no")
+        mask = str(bridge.cidr.netmask)
+        ip = ET.SubElement(root, "ip", address=bridge.host_address, netmask=mask)
+        dhcp = ET.SubElement(ip, "dhcp")
+        start, end = bridge.dynamic_range
+        ET.SubElement(dhcp, "range", start=start, end=end)
+        dhcp.extend(_host(lease) for lease in leases)
+        return ET.tostring(root, encoding="unicode")
+
+
+def _host(lease: Lease) -> ET.Element:
+    return ET.Element("host", mac=lease.mac, ip=lease.address)

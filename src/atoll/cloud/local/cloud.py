@@ -1,0 +1,97 @@
+"""The cloud ``local`` as a whole: this machine, bound to one deployment."""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Access, Finding
+from atoll.cloud.local import doctor
+from atoll.cloud.local.acceleration import Acceleration, acceleration
+from atoll.cloud.local.audit import Audit
+from atoll.cloud.local.bridge import Bridges
+from atoll.cloud.local.compute import Host, InstanceRecord, LocalCompute
+from atoll.cloud.local.connection import Connection
+from atoll.cloud.local.daemon import Daemon
+from atoll.cloud.local.domains import Domains
+from atoll.cloud.local.images import LocalImages
+from atoll.cloud.local.layers import Layers
+from atoll.cloud.local.networks import AddressPlan, LocalNetworks
+from atoll.cloud.local.records import Records
+from atoll.cloud.local.settings import LocalSettings
+from atoll.cloud.local.volumes import Capacity, LocalVolumes
+from atoll.guest.base import Guest
+from atoll.guest.channel import open_guest
+from atoll.guest.ssh import SshOptions
+
+
+class LocalCloud:
+    """Implements ``Cloud``. Nothing is started before it is needed.
+
+    ``state_dir/local`` holds the daemon that deployments share, and a directory for each of them.
+    """
+
+    name = "local"
+
+    def __init__(self, deployment: str, settings: LocalSettings) -> None:
+        self.deployment = deployment
+        self.settings = settings
+        shared = settings.state_dir.absolute() / "local"
+        self.directory = shared / deployment
+        for directory in (shared, self.directory):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self.connection = Connection(Daemon(shared / "daemon", settings.libvirt_uri))
+        user = self.connection.qemu_user
+        instances = Records(self.directory / "instances", InstanceRecord)
+        domains = Domains(self.connection, deployment, instances.directory)
+        bridges = Bridges(self.connection, deployment)
+        plan = AddressPlan(
+            settings.service_network_cidr,
+            settings.share_network_pool,
+            settings.share_network_prefix,
+        )
+        capacity = Capacity(settings.reserved_gib, settings.max_over_subscription_ratio)
+        layers = Layers(self.directory / "layers", user)
+        self.volumes = LocalVolumes(self.directory, layers, domains, capacity)
+        self.networks = LocalNetworks(self.directory, bridges, deployment, plan)
+        self.images = LocalImages(self.directory / "images", settings.image, user)
+        host = Host(settings.vcpus, settings.memory_mib, deployment, self.acceleration, user)
+        self.compute = LocalCompute(
+            instances, domains, self.volumes, self.networks, self.images, host
+        )
+        self._audit = Audit(self.directory, deployment, domains, bridges)
+
+    def acceleration(self) -> Acceleration:
+        """What instances run with here."""
+        if self.settings.acceleration != "auto":
+            return self.settings.acceleration
+        return acceleration(self.directory.parent / "acceleration.json")
+
+    def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
+        """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+        self.compute.records.expect(instance_id)
+        return open_guest(access, SshOptions(self.directory / "channels"), deadline)
+
+    def check(self) -> list[Finding]:
+        """What ``atoll doctor`` says about this cloud."""
+        return doctor.findings(self.connection, self.images, self.volumes, self.acceleration)
+
+    def leftovers(self) -> list[str]:
+        """A line for everything of this deployment that is on this machine now."""
+        return self._audit.lines()
+
+    def purge(self) -> None:
+        """Take away everything of this deployment, shares' data too. Safe to run again."""
+        for instance in self.compute.list_instances():
+            self.compute.delete_instance(instance.id)
+        for port in self.networks.list_ports():
+            self.networks.delete_port(port.id)
+        for network in self.networks.list_networks():
+            self.networks.delete_network(network.id)
+        self._audit.sweep()
+
+    def stop_daemon(self) -> None:
+        """End our own libvirt daemon, if there is one; for the end of a demo or a test."""
+        self.connection.close()
+        self.connection.daemon.stop()
+
+    def close(self) -> None:
+        """Let go of connections; everything that was made goes on."""
+        self.connection.close()

@@ -1,0 +1,214 @@
+"""Instances as libvirt has them: power, disks, interfaces. Knows files, not volumes' records."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import libvirt
+
+from atoll.cloud.base import InstanceStatus
+from atoll.cloud.local import domain as xml
+from atoll.cloud.local.connection import Connection, translated
+from atoll.cloud.local.records import is_id, locked
+from atoll.errors import CloudNotFound, CloudUnavailable
+
+DETACH_SECONDS = 60.0
+LAST_UNIT = 16383
+NO_ROOM = "The instance is paused until the host's disk has room again."
+_RUNNING = {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED}
+_LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+_CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+class Domains:
+    """libvirt's domains, by instance id (their UUID). Errors are ours."""
+
+    def __init__(self, connection: Connection, deployment: str, instances: Path) -> None:
+        self._connection = connection
+        self._deployment = deployment
+        self._instances = instances
+
+    @contextmanager
+    def held(self, instance_id: str) -> Iterator[None]:
+        """Keep an instance from being started, stopped or replugged by anybody else.
+
+        An empty id, or an instance that is gone, needs no holding.
+        """
+        with ExitStack() as stack:
+            if instance_id:
+                with suppress(FileNotFoundError):
+                    stack.enter_context(locked(self._instances / instance_id))
+            yield
+
+    def find(self, instance_id: str) -> libvirt.virDomain | None:
+        """The domain, or None."""
+        if not is_id(instance_id):
+            return None
+        try:
+            with translated("Looking for an instance"):
+                return self._connection().lookupByUUIDString(instance_id)
+        except CloudNotFound:
+            return None
+
+    def expect(self, instance_id: str) -> libvirt.virDomain:
+        """The domain; raises ``CloudNotFound``."""
+        found = self.find(instance_id)
+        if found is None:
+            raise CloudNotFound(f"There is no instance {instance_id}.")
+        return found
+
+    def tagged(self) -> dict[str, str]:
+        """Owner of each of this deployment's domains, whether we have a record of it or not."""
+        owners = {}
+        with translated("Listing instances"):
+            for domain in self._connection().listAllDomains():
+                tag = xml.read_tag(domain.XMLDesc())
+                if tag is not None and tag[0] == self._deployment:
+                    owners[domain.UUIDString()] = tag[1]
+        return owners
+
+    def status(self, instance_id: str) -> tuple[InstanceStatus, str]:
+        """How it is, and libvirt's words where that is bad."""
+        found = self.find(instance_id)
+        if found is None:
+            return "building", ""
+        with translated("Instance state"):
+            state, reason = found.state()
+        if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+            return "error", NO_ROOM
+        if state in _RUNNING:
+            return "active", ""
+        if state == libvirt.VIR_DOMAIN_CRASHED:
+            return "error", "The instance crashed."
+        return "stopped", ""
+
+    def running(self, instance_id: str) -> bool:
+        """Whether it has a QEMU."""
+        found = self.find(instance_id)
+        with translated("Instance state"):
+            return found is not None and bool(found.isActive())
+
+    def ensure(self, definition: str, instance_id: str) -> None:
+        """Define it unless it is, and start it unless it runs."""
+        with translated("Starting an instance"):
+            found = self.find(instance_id) or self._connection().defineXML(definition)
+            if not found.isActive():
+                found.create()
+
+    def start(self, instance_id: str, paths: dict[str, Path]) -> None:
+        """Start a stopped one with its volumes in these files."""
+        found = self.expect(instance_id)
+        with translated("Starting an instance"):
+            if found.isActive():
+                return
+            stored = found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            self._connection().defineXML(xml.with_disk_paths(stored, paths)).create()
+
+    def reset(self, instance_id: str, *, soft: bool) -> None:
+        """Reset a running one; one that is paused for lack of room goes on first."""
+        found = self.expect(instance_id)
+        with translated("Rebooting an instance"):
+            if found.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                found.resume()
+            if soft:
+                found.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+            else:
+                found.reset()
+
+    def resume(self, instance_id: str) -> None:
+        """Let one go on that was paused for lack of room."""
+        with translated("Resuming an instance"):
+            self.expect(instance_id).resume()
+
+    def remove(self, instance_id: str) -> None:
+        """End its QEMU and forget it. Absent is fine."""
+        found = self.find(instance_id)
+        if found is None:
+            return
+        try:
+            with translated("Deleting an instance"):
+                if found.isActive():
+                    found.destroy()
+                found.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+        except CloudNotFound:
+            return
+
+    def disks(self, instance_id: str) -> dict[str, xml.Disk]:
+        """The volumes that it has now, by id."""
+        found = self.find(instance_id)
+        if found is None:
+            return {}
+        with translated("Instance's disks"):
+            return xml.read_disks(found.XMLDesc())
+
+    def macs(self, instance_id: str) -> set[str]:
+        """The interfaces that it has now."""
+        with translated("Instance's interfaces"):
+            return xml.read_macs(self.expect(instance_id).XMLDesc())
+
+    def plug_nic(self, instance_id: str, nic: xml.Nic) -> None:
+        """Plug an interface in, for good."""
+        found = self.expect(instance_id)
+        with translated("Plugging in a port"):
+            element = ET.tostring(xml.nic_element(nic), encoding="unicode")
+            found.attachDeviceFlags(element, self._both(found))
+
+    def plug_disk(self, instance_id: str, volume_id: str, path: Path, *, direct: bool) -> None:
+        """Plug a volume in, for good, at the lowest free unit."""
+        found = self.expect(instance_id)
+        with translated("Attaching a volume"):
+            taken = self._units(found)
+            unit = next(n for n in range(xml.FIRST_VOLUME_UNIT, LAST_UNIT) if n not in taken)
+            element = xml.disk_element(xml.Disk(volume_id, path, unit, direct))
+            found.attachDeviceFlags(ET.tostring(element, encoding="unicode"), self._both(found))
+
+    def unplug_disk(self, instance_id: str, volume_id: str) -> None:
+        """Unplug a volume; returns when QEMU has let go of it."""
+        found = self.expect(instance_id)
+        with translated("Detaching a volume"):
+            for scope in (libvirt.VIR_DOMAIN_XML_INACTIVE, 0):
+                disk = xml.read_disks(found.XMLDesc(scope)).get(volume_id)
+                active = found.isActive()
+                if disk is None or (scope == 0 and not active):
+                    continue
+                element = ET.tostring(xml.disk_element(disk), encoding="unicode")
+                found.detachDeviceFlags(element, _LIVE if scope == 0 else _CONFIG)
+        end = time.monotonic() + DETACH_SECONDS
+        while volume_id in self.disks(instance_id):
+            if time.monotonic() > end:
+                raise CloudUnavailable(f"Instance {instance_id} does not let go of a volume.")
+            time.sleep(0.02)
+
+    def switch_disk(self, instance_id: str, volume_id: str, fresh: Path) -> None:
+        """Let a running instance's disk go on in a new file on top of the present one."""
+        found = self.expect(instance_id)
+        with translated("Snapshot of a volume"):
+            disk = xml.read_disks(found.XMLDesc())[volume_id]
+            found.snapshotCreateXML(
+                xml.snapshot_xml(disk.target, fresh),
+                libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
+                | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC,
+            )
+
+    def resize_disk(self, instance_id: str, volume_id: str, size: int) -> None:
+        """Grow a running instance's disk to ``size`` bytes."""
+        found = self.expect(instance_id)
+        with translated("Growing a volume"):
+            target = xml.read_disks(found.XMLDesc())[volume_id].target
+            found.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    @staticmethod
+    def _both(found: libvirt.virDomain) -> int:
+        return int(_CONFIG | (_LIVE if found.isActive() else 0))
+
+    @staticmethod
+    def _units(found: libvirt.virDomain) -> set[int]:
+        """Units in use now or at the next start."""
+        scopes = (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        return {d.unit for scope in scopes for d in xml.read_disks(found.XMLDesc(scope)).values()}

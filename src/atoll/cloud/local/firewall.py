@@ -1,0 +1,70 @@
+"""Who may talk to whom: one nftables table for each deployment, always written as a whole.
+
+Instances reach the host for DHCP, ping and answers only; nothing passes from one bridge to another.
+On a share network they reach each other; on the service network the bridge keeps them apart
+(isolated ports), so there is no rule for it. The host may start any conversation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from atoll.cloud.local.program import run
+from atoll.errors import CloudError
+
+
+def table(deployment: str) -> str:
+    """The table's name."""
+    return f"atoll_{re.sub('[^a-z0-9]', '_', deployment.lower())}"
+
+
+def apply(deployment: str, share_bridges: Iterable[str], service_bridges: Iterable[str]) -> None:
+    """Make the rules be these, in one step; packets never meet half of them."""
+    run(["nft", "-f", "-"], stdin=rules(deployment, list(share_bridges), list(service_bridges)))
+
+
+def rules(deployment: str, share_bridges: list[str], service_bridges: list[str]) -> str:
+    """The whole table, in nft's language. Bridges' names are ours, never a user's words."""
+    ours = ", ".join(f'"{bridge}"' for bridge in sorted((*share_bridges, *service_bridges)))
+    # Frames within a bridge come by here only where br_netfilter is on.
+    within = [f'iifname "{b}" oifname "{b}" accept' for b in sorted(share_bridges)]
+    forward = [*within, f"iifname {{ {ours} }} drop", f"oifname {{ {ours} }} drop"] if ours else []
+    incoming = [f"iifname {{ {ours} }} jump from_instances"] if ours else []
+    name = table(deployment)
+    lines = [
+        f"table inet {name}",
+        f"delete table inet {name}",
+        f"table inet {name} {{",
+        "chain from_instances {",
+        "ct state established,related accept",
+        "meta l4proto { icmp, ipv6-icmp } accept",
+        "udp dport { 67, 547 } accept",
+        "drop",
+        "}",
+        "chain input {",
+        "type filter hook input priority filter - 5; policy accept;",
+        *incoming,
+        "}",
+        "chain forward {",
+        "type filter hook forward priority filter - 5; policy accept;",
+        *forward,
+        "}",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def present(deployment: str) -> bool:
+    """Whether the table is there (a reboot of the host takes it away)."""
+    try:
+        run(["nft", "list", "table", "inet", table(deployment)])
+    except CloudError:
+        return False
+    return True
+
+
+def remove(deployment: str) -> None:
+    """Take the table away."""
+    name = table(deployment)
+    run(["nft", "-f", "-"], stdin=f"table inet {name}\ndelete table inet {name}\n")

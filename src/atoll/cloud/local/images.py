@@ -1,0 +1,77 @@
+"""The service image, kept by its checksum: building a new one changes nobody's root disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from atoll.cloud.base import Image
+from atoll.cloud.local.connection import QemuUser
+from atoll.cloud.local.program import run
+from atoll.cloud.local.records import locked
+from atoll.errors import CloudNotFound
+
+
+class LocalImages:
+    """Implements ``Images``. ``source`` is what ``atoll image build`` made."""
+
+    def __init__(self, directory: Path, source: Path | None, user: Callable[[], QemuUser]) -> None:
+        self.directory = directory
+        self.source = source
+        self._user = user
+        self._known: tuple[float, int, str] | None = None
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+
+    def service_image(self) -> Image:
+        """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
+        if self.source is None or not self.source.exists():
+            where = f" at {self.source}" if self.source else ""
+            raise CloudNotFound(
+                f"There is no service image{where}.", hint="Run 'atoll image build' to make it."
+            )
+        state = self.source.stat()
+        if self._known is None or self._known[:2] != (state.st_mtime, state.st_size):
+            self._known = (state.st_mtime, state.st_size, self._import(self.source))
+        checksum = self._known[2]
+        return Image(checksum, self.source.name, checksum)
+
+    def path(self, image_id: str) -> Path:
+        """The file of an image; raises ``CloudNotFound``."""
+        path = self.directory / f"{image_id}.qcow2"
+        if "/" in image_id or not path.exists():
+            raise CloudNotFound(f"There is no image {image_id}.")
+        return path
+
+    def keep_only(self, in_use: set[str]) -> None:
+        """Forget images that no instance stands on, except the present one."""
+        present = self._known[2] if self._known else ""
+        for path in self.directory.glob("*.qcow2"):
+            if path.stem not in in_use and path.stem != present:
+                path.unlink(missing_ok=True)
+
+    def make_root(self, image_id: str, path: Path) -> None:
+        """Make an instance's root disk on top of an image, unless it is there."""
+        if path.exists():
+            return
+        fresh = path.with_name(f".{path.name}")
+        fresh.unlink(missing_ok=True)
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
+        run([*argv, "-b", str(self.path(image_id)), str(fresh)])
+        user = self._user()
+        os.chown(fresh, user.uid, user.gid)
+        fresh.rename(path)
+
+    def _import(self, source: Path) -> str:
+        with locked(self.directory):
+            with source.open("rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            path = self.directory / f"{checksum}.qcow2"
+            if not path.exists():
+                fresh = path.with_suffix(".part")
+                shutil.copyfile(source, fresh)
+                fresh.chmod(0o444)
+                fresh.rename(path)
+            return checksum

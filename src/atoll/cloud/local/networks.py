@@ -1,0 +1,269 @@
+"""Networks: bridges with DHCP, kept by libvirt, and ports that hold a MAC and an address for ever.
+
+Each network is a libvirt network without forwarding: a bridge, the host's address on it, a dnsmasq
+that answers DHCP and nothing else. A port is a fixed entry in its DHCP table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from uuid import NAMESPACE_OID, uuid4, uuid5
+
+from atoll.cloud.base import Network, Port, Subnet
+from atoll.cloud.local import firewall
+from atoll.cloud.local.bridge import Bridge, Bridges, Lease
+from atoll.cloud.local.domain import Nic
+from atoll.cloud.local.records import Records, locked
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+
+SERVICE_OWNER = "service_network"
+SMALLEST = 29
+"""Prefix length of the smallest network."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecord:
+    """A network of ours."""
+
+    id: str
+    owner: str
+    cidr: str
+    device: str = ""
+    """The bridge of a network that isn't ours; ours are named after their id."""
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is the service network."""
+        return self.owner == SERVICE_OWNER
+
+    @property
+    def bridge(self) -> Bridge:
+        """What libvirt makes of it."""
+        return Bridge(self.id, IPv4Network(self.cidr), self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class PortRecord:
+    """A port."""
+
+    id: str
+    owner: str
+    network_id: str
+    mac: str
+    address: str
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """Where address ranges come from."""
+
+    service_cidr: str
+    share_pool: str
+    share_prefix: int
+
+
+class LocalNetworks:
+    """Implements ``Networks``."""
+
+    def __init__(
+        self, directory: Path, bridges: Bridges, deployment: str, plan: AddressPlan
+    ) -> None:
+        self.records = Records(directory / "networks", NetworkRecord)
+        self.port_records = Records(directory / "ports", PortRecord)
+        self._bridges = bridges
+        self._deployment = deployment
+        self._plan = plan
+        # libvirt brings its networks back after a reboot of the host; the rules are up to us.
+        self._rules_written = False
+
+    def service_network(self) -> Network:
+        """The management network between Atoll and its instances; made when missing."""
+        first = IPv4Network(self._plan.service_cidr)
+        # Another deployment on this machine may have the usual range already.
+        after = first.supernet(new_prefix=max(first.prefixlen - 8, 8)).subnets(
+            new_prefix=first.prefixlen
+        )
+        candidates = [first, *(block for block in after if block != first)]
+        return self._find_or_create(SERVICE_OWNER, candidates)
+
+    def create_network(self, owner: str, cidr: str = "") -> Network:
+        """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
+        if not cidr:
+            pool = IPv4Network(self._plan.share_pool)
+            blocks = pool.subnets(new_prefix=max(self._plan.share_prefix, pool.prefixlen))
+            return self._find_or_create(owner, blocks)
+        try:
+            block = IPv4Network(cidr)
+        except ValueError as error:
+            raise CloudError(f"{cidr!r} is no IPv4 network's address range.") from error
+        if block.prefixlen > SMALLEST:
+            raise CloudError(f"{cidr} is too small: at least 8 addresses are needed.")
+        return self._find_or_create(owner, [block])
+
+    def _find_or_create(self, owner: str, candidates: Iterable[IPv4Network]) -> Network:
+        def new() -> NetworkRecord:
+            taken = [*self._bridges.taken(), *(r.bridge.cidr for r in self.records.list())]
+            for block in candidates:
+                if not any(block.overlaps(other) for other in taken):
+                    return NetworkRecord(str(uuid4()), owner, str(block))
+            raise OutOfCapacity("There is no free address range for another network.")
+
+        record = self.records.find_or_create(lambda record: record.owner == owner, new)
+        self.ensure(record)
+        return _network(record)
+
+    def ensure(self, record: NetworkRecord) -> None:
+        """Have the bridge, its DHCP entries and the rules, also after a reboot of the host."""
+        if record.device or (self._rules_written and self._bridges.active(record.bridge)):
+            return
+        with locked(self.records.directory):
+            self._bridges.ensure(record.bridge, self._leases(record.id))
+            self._apply_firewall()
+
+    def _apply_firewall(self) -> None:
+        records = self.records.list()
+        firewall.apply(
+            self._deployment,
+            [r.bridge.name for r in records if not r.is_service],
+            [r.bridge.name for r in records if r.is_service],
+        )
+        self._rules_written = True
+
+    def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
+        """A network by id, also any other of libvirt's; None when absent (or lacks that subnet)."""
+        record = self._record(network_id)
+        if record is None or subnet_id not in ("", _subnet_id(network_id)):
+            return None
+        return _network(record)
+
+    def _record(self, network_id: str) -> NetworkRecord | None:
+        ours = self.records.get(network_id)
+        if ours is not None:
+            return ours
+        theirs = self._bridges.foreign(network_id)
+        if theirs is None:
+            return None
+        return NetworkRecord(network_id, "", str(theirs.cidr), theirs.device)
+
+    def list_networks(self) -> list[Network]:
+        """All networks of this deployment, the service network included."""
+        return [_network(record) for record in self.records.list()]
+
+    def delete_network(self, network_id: str) -> None:
+        """Remove a network of this deployment; one that isn't ours is left alone."""
+        try:
+            with self.records.locked(network_id) as record:
+                if any(port.network_id == network_id for port in self.port_records.list()):
+                    raise CloudError(f"Network {network_id} still has ports.")
+                self._bridges.remove(record.bridge)
+                self.records.delete(network_id)
+        except CloudNotFound:
+            return
+        with locked(self.records.directory):
+            self._apply_firewall()
+
+    def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
+        """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
+        network = self._record(network_id)
+        if network is None or subnet_id not in ("", _subnet_id(network_id)):
+            raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
+        self.ensure(network)
+
+        def new() -> PortRecord:
+            port_id = uuid4()
+            mac = ":".join(("52:54:00", *(f"{octet:02x}" for octet in port_id.bytes[:3])))
+            address = self._free_address(network)
+            return PortRecord(str(port_id), owner, network_id, mac, address)
+
+        record = self.port_records.find_or_create(
+            lambda record: (record.owner, record.network_id) == (owner, network_id), new
+        )
+        self._bridges.add_lease(network.bridge, Lease(record.mac, record.address))
+        return _port(record)
+
+    def get_port(self, port_id: str) -> Port | None:
+        """The port, or None when it is gone."""
+        record = self.port_records.get(port_id)
+        return _port(record) if record else None
+
+    def list_ports(self) -> list[Port]:
+        """All ports of this deployment."""
+        return [_port(record) for record in self.port_records.list()]
+
+    def delete_port(self, port_id: str) -> None:
+        """Give the address back."""
+        record = self.port_records.get(port_id)
+        if record is None:
+            return
+        network = self._record(record.network_id)
+        if network is not None:
+            self._bridges.remove_lease(network.bridge, Lease(record.mac, record.address))
+        self.port_records.delete(port_id)
+
+    def expect_ports(self, port_ids: Iterable[str]) -> None:
+        """Raises ``CloudNotFound`` or, where another instance has one, ``CloudError``."""
+        for port_id in port_ids:
+            self._check_free(self.port_records.expect(port_id), "")
+
+    def plug(self, port_id: str, instance_id: str) -> Nic:
+        """Give a port to an instance; its network is there when this returns."""
+        with self.port_records.locked(port_id) as record:
+            self._check_free(record, instance_id)
+            self.port_records.put(replace(record, instance_id=instance_id))
+        network = self._record(record.network_id)
+        if network is None:
+            raise CloudNotFound(f"There is no network {record.network_id}.")
+        self.ensure(network)
+        return Nic(record.mac, network.bridge.name, isolated=network.is_service)
+
+    def unplug(self, port_id: str, instance_id: str) -> None:
+        """Take a port back; another instance's is left alone."""
+        try:
+            with self.port_records.locked(port_id) as record:
+                if record.instance_id == instance_id:
+                    self.port_records.put(replace(record, instance_id=""))
+        except CloudNotFound:
+            return
+
+    @staticmethod
+    def _check_free(record: PortRecord, instance_id: str) -> None:
+        if record.instance_id not in ("", instance_id):
+            raise CloudError(f"Port {record.id} is used by instance {record.instance_id}.")
+
+    def _leases(self, network_id: str) -> Iterator[Lease]:
+        for port in self.port_records.list():
+            if port.network_id == network_id:
+                yield Lease(port.mac, port.address)
+
+    def _free_address(self, network: NetworkRecord) -> str:
+        taken = {lease.address for lease in self._leases(network.id)}
+        if network.device:  # others have ports there too
+            taken |= self._bridges.leased(network.bridge)
+        for address in network.bridge.fixed_addresses():
+            if address not in taken:
+                return address
+        raise OutOfCapacity(f"Network {network.id} has no address left.")
+
+
+def _subnet_id(network_id: str) -> str:
+    return str(uuid5(NAMESPACE_OID, network_id))
+
+
+def _network(record: NetworkRecord) -> Network:
+    subnet = Subnet(_subnet_id(record.id), record.id, record.cidr)
+    return Network(record.id, record.owner, record.owner, (subnet,), device=record.bridge.name)
+
+
+def _port(record: PortRecord) -> Port:
+    return Port(
+        record.id,
+        record.owner,
+        record.network_id,
+        record.mac,
+        (record.address,),
+        record.instance_id or None,
+    )

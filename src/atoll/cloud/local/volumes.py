@@ -1,0 +1,291 @@
+"""Volumes and their snapshots: records that point at layers (``layers.py``).
+
+The dangerous moment is a snapshot of a volume that is in use: QEMU changes over to a new head, and
+should we die there, nobody may ever write into the old one again. So the new head is in the record
+(``pending``) before QEMU hears of it. Who finds a pending head asks QEMU, if one runs, which of the
+two it writes into; if none runs, the pending one is right either way, for it holds everything that
+was written after the change, or, if there was no change, nothing but its base.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from atoll.cloud.base import Pool, Volume, VolumeSnapshot
+from atoll.cloud.local.domains import Domains
+from atoll.cloud.local.layers import GIB, Layers
+from atoll.cloud.local.records import Records, locked
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, VolumeInUse
+
+POOL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """A volume."""
+
+    id: str
+    owner: str
+    size_gib: int
+    head: str
+    base: str = ""
+    """The snapshot's layer that its first head was made on."""
+    pending: str = ""
+    """The head that it is just changing to."""
+    instance_id: str = ""
+    """Who has claimed it; written before it is attached, cleared after it is detached."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A snapshot; ``layer`` is settled when it is ``ready``."""
+
+    id: str
+    owner: str
+    volume_id: str
+    size_gib: int
+    layer: str
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much may be promised, and how much must stay free on the host's disk (GiB)."""
+
+    reserved_gib: float
+    over_subscription: float
+
+
+class LocalVolumes:
+    """Implements ``Volumes``."""
+
+    def __init__(
+        self, directory: Path, layers: Layers, domains: Domains, capacity: Capacity
+    ) -> None:
+        self.records = Records(directory / "volumes", VolumeRecord)
+        self.snapshot_records = Records(directory / "snapshots", SnapshotRecord)
+        self.layers = layers
+        self._domains = domains
+        self._capacity = capacity
+
+    def create_volume(
+        self,
+        owner: str,
+        size_gib: int,
+        *,
+        snapshot_id: str | None = None,
+        volume_type: str = "",
+        availability_zone: str = "",
+    ) -> Volume:
+        """Make a blank volume, or one with a snapshot's content, at least as large."""
+        base = ""
+        if snapshot_id is not None:
+            snapshot = self.snapshot_records.expect(snapshot_id)
+            base, size_gib = snapshot.layer, max(size_gib, snapshot.size_gib)
+
+        def new() -> VolumeRecord:
+            self._check_room(size_gib)
+            return VolumeRecord(str(uuid4()), owner, size_gib, head=str(uuid4()), base=base)
+
+        found = self.records.find_or_create(lambda record: record.owner == owner, new)
+        with self.records.locked(found.id) as record:
+            if not self.layers.exists(record.head):
+                try:
+                    self.layers.create(record.head, record.size_gib, record.base)
+                except CloudError:
+                    self.records.delete(record.id)
+                    raise
+        return self._volume(found)
+
+    def get_volume(self, volume_id: str) -> Volume | None:
+        """The volume, or None when it is gone."""
+        record = self.records.get(volume_id)
+        return self._volume(record) if record else None
+
+    def find_volume(self, owner: str) -> Volume | None:
+        """What ``create_volume`` made for this owner."""
+        record = self.records.find(lambda record: record.owner == owner)
+        return self._volume(record) if record else None
+
+    def list_volumes(self) -> list[Volume]:
+        """All volumes of this deployment."""
+        records = self.records.list()
+        claimed = {record.instance_id for record in records if record.instance_id}
+        plugged = {instance_id: self._domains.disks(instance_id) for instance_id in claimed}
+        return [
+            Volume(r.id, r.owner, r.size_gib, r.instance_id)
+            if r.id in plugged.get(r.instance_id, {})
+            else Volume(r.id, r.owner, r.size_gib)
+            for r in records
+        ]
+
+    def extend_volume(self, volume_id: str, size_gib: int) -> None:
+        """Grow it, online when attached; a volume that is already that large is left alone."""
+        with self.settled(volume_id) as record:
+            if size_gib <= record.size_gib:
+                return
+            self._check_room(size_gib - record.size_gib)
+            with self._domains.held(record.instance_id):
+                if self.is_live(record):
+                    self._domains.resize_disk(record.instance_id, volume_id, size_gib * GIB)
+                else:
+                    self.layers.resize(record.head, size_gib)
+            self.records.put(replace(record, size_gib=size_gib))
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        try:
+            with self.records.locked(volume_id) as record:
+                if self.is_attached(record):
+                    raise VolumeInUse(f"Volume {volume_id} is attached to {record.instance_id}.")
+                self.records.delete(volume_id)
+        except CloudNotFound:
+            pass
+        self.collect()
+
+    def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
+        """Copy the volume as it is now, attached or not."""
+        made = self._find_snapshot(owner)
+        if made is not None:
+            return _snapshot(made)
+        self._check_room(0)
+        with self.settled(volume_id) as volume:
+            found = self.snapshot_records.find_or_create(
+                lambda record: record.owner == owner,
+                lambda: SnapshotRecord(
+                    str(uuid4()), owner, volume_id, volume.size_gib, volume.head
+                ),
+            )
+            # An earlier try that got no further may have meant an earlier head.
+            record = replace(found, layer=volume.head, size_gib=volume.size_gib)
+            self.snapshot_records.put(record)
+            try:
+                self._change_head(volume)
+            except CloudError:
+                self.snapshot_records.delete(record.id)
+                raise
+            return _snapshot(self.snapshot_records.put(replace(record, ready=True)))
+
+    def _change_head(self, volume: VolumeRecord) -> None:
+        volume = self.records.put(replace(volume, pending=str(uuid4())))
+        self.layers.create(volume.pending, volume.size_gib, volume.head)
+        # A stopped instance takes its volumes' heads from the records when it starts: not now.
+        with self._domains.held(volume.instance_id):
+            if self.is_live(volume):
+                fresh = self.layers.path(volume.pending)
+                self._domains.switch_disk(volume.instance_id, volume.id, fresh)
+            self.records.put(replace(volume, head=volume.pending, pending=""))
+
+    def get_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
+        """The snapshot, or None when it is gone."""
+        record = self.snapshot_records.get(snapshot_id)
+        return _snapshot(record) if record and record.ready else None
+
+    def find_snapshot(self, owner: str) -> VolumeSnapshot | None:
+        """What ``create_snapshot`` made for this owner."""
+        record = self._find_snapshot(owner)
+        return _snapshot(record) if record else None
+
+    def list_snapshots(self) -> list[VolumeSnapshot]:
+        """All volume snapshots of this deployment, those half made included."""
+        return [_snapshot(record) for record in self.snapshot_records.list()]
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Destroy it; volumes made from it stay usable."""
+        if self.snapshot_records.get(snapshot_id) is not None:
+            self.snapshot_records.delete(snapshot_id)
+        self.collect()
+
+    def pools(self) -> list[Pool]:
+        """Capacity as it is."""
+        room = os.statvfs(self.layers.directory)
+        total, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
+        promised = sum(record.size_gib for record in self.records.list())
+        return [Pool(POOL, total / GIB, free / GIB, promised)]
+
+    @contextmanager
+    def settled(self, volume_id: str) -> Iterator[VolumeRecord]:
+        """Hold a volume, its head certain; raises ``CloudNotFound``."""
+        with self.records.locked(volume_id) as record:
+            yield self._settle(record)
+
+    def head_path(self, record: VolumeRecord) -> Path:
+        """The file to plug in where no QEMU has the volume; the rule is told at the top."""
+        made = record.pending and self.layers.exists(record.pending)
+        return self.layers.path(record.pending if made else record.head)
+
+    def claim(self, record: VolumeRecord, instance_id: str) -> VolumeRecord:
+        """Say who is about to have it. Raises ``VolumeInUse`` where another instance has it."""
+        if record.instance_id not in ("", instance_id) and self.is_attached(record):
+            raise VolumeInUse(f"Volume {record.id} is attached to {record.instance_id}.")
+        return self.records.put(replace(record, instance_id=instance_id))
+
+    def release(self, record: VolumeRecord) -> None:
+        """Nobody has it any more."""
+        self.records.put(replace(record, instance_id=""))
+
+    def is_attached(self, record: VolumeRecord) -> bool:
+        """Whether the instance that claimed it has it, running or not."""
+        return bool(record.instance_id) and record.id in self._domains.disks(record.instance_id)
+
+    def is_live(self, record: VolumeRecord) -> bool:
+        """Whether a QEMU has it open."""
+        return self.is_attached(record) and self._domains.running(record.instance_id)
+
+    def claimed_by(self, instance_id: str) -> list[VolumeRecord]:
+        """The volumes that an instance has, or is about to get or to lose."""
+        return [record for record in self.records.list() if record.instance_id == instance_id]
+
+    def collect(self) -> list[str]:
+        """Remove layers that nothing needs any more."""
+        with locked(self.layers.directory):
+            return self.layers.collect(self._reached)
+
+    def _reached(self) -> Iterator[str]:
+        for snapshot in self.snapshot_records.list():
+            yield snapshot.layer
+        for volume in self.records.list():
+            yield from (volume.head, volume.pending, volume.base)
+
+    def _settle(self, record: VolumeRecord) -> VolumeRecord:
+        if not record.pending:
+            return record
+        if self.is_live(record):
+            path = self._domains.disks(record.instance_id)[record.id].path
+        else:
+            path = self.head_path(record)
+        return self.records.put(replace(record, head=self.layers.layer(path), pending=""))
+
+    def _volume(self, record: VolumeRecord) -> Volume:
+        instance_id = record.instance_id if self.is_attached(record) else None
+        return Volume(record.id, record.owner, record.size_gib, instance_id)
+
+    def _find_snapshot(self, owner: str) -> SnapshotRecord | None:
+        return self.snapshot_records.find(lambda record: record.owner == owner and record.ready)
+
+    def has_room(self) -> bool:
+        """Whether the host's disk has more than its reserve left."""
+        return self.pools()[0].free_gib >= self._capacity.reserved_gib
+
+    def _check_room(self, more_gib: float) -> None:
+        (pool,) = self.pools()
+        if pool.free_gib < self._capacity.reserved_gib:
+            raise OutOfCapacity(
+                f"The host's disk has {pool.free_gib:.1f} GiB left, and"
+                f" {self._capacity.reserved_gib:g} GiB stay reserved."
+            )
+        limit = pool.total_gib * self._capacity.over_subscription
+        if pool.allocated_gib + more_gib > limit:
+            raise OutOfCapacity(
+                f"{pool.allocated_gib:.0f} of at most {limit:.0f} GiB are promised to volumes;"
+                f" {more_gib:g} more do not fit."
+            )
+
+
+def _snapshot(record: SnapshotRecord) -> VolumeSnapshot:
+    return VolumeSnapshot(record.id, record.owner, record.volume_id, record.size_gib)
