@@ -1,0 +1,73 @@
+"""Databases for all tests: a fresh one, with the schema, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    programs = postgres.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
+    cluster = postgres.Cluster(programs)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "atoll.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(cluster: postgres.Cluster) -> str:
+    database = Database(cluster.new_database())
+    upgrade(database)
+    database.close()
+    assert database.url.database is not None
+    return database.url.database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def new_database_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Make a database with the schema and return its URL; as often as one likes."""
+
+    def sqlite() -> str:
+        path = tmp_path_factory.mktemp("db") / "atoll.db"
+        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        return f"sqlite:///{path}"
+
+    def postgresql() -> str:
+        cluster: postgres.Cluster = request.getfixturevalue("cluster")
+        return cluster.new_database(request.getfixturevalue("_postgres_template"))
+
+    return sqlite if request.param == "sqlite" else postgresql
+
+
+@pytest.fixture
+def database_url(new_database_url: Callable[[], str]) -> str:
+    """The URL of a fresh database with the schema."""
+    return new_database_url()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database with the schema."""
+    database = Database(database_url)
+    yield database
+    database.close()

@@ -1,0 +1,95 @@
+"""A private PostgreSQL cluster for the tests: own directory, unix socket only, no root."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+_numbers = itertools.count()
+
+
+def programs() -> Path | None:
+    """Where the newest PostgreSQL's server programs are; None if there are none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
+    return found[-1].parent if found else None
+
+
+class Cluster:
+    """A running PostgreSQL."""
+
+    def __init__(self, bin_directory: Path) -> None:
+        self._bin = bin_directory
+        self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        # Not under pytest's tmp_path: another user can't get there, and the path is long.
+        self.directory = Path(tempfile.mkdtemp(prefix="atoll-pg-"))
+        shutil.chown(self.directory, self._user)
+        data = self.directory / "data"
+        subprocess.run(
+            [self._bin / "initdb", "-D", data, "-U", "atoll", "-A", "trust", "-E", "UTF8"],
+            user=self._user,
+            cwd="/",
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        self._server: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.directory),
+            "fsync": "off",
+            "max_connections": "200",
+            "shared_buffers": "32MB",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.directory / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [self._bin / "postgres", "-D", self.directory / "data", *options],
+                user=self._user if os.geteuid() == 0 else None,
+                cwd="/",
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+
+    def stop(self) -> None:
+        """Stop at once, as a failing machine would."""
+        if self._server is not None:
+            self._server.send_signal(3)  # SIGQUIT: immediate shutdown
+            self._server.wait()
+            self._server = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def new_database(self, template: str = "template1") -> str:
+        """Make a database; returns its URL."""
+        name = f"atoll{next(_numbers)}"
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        return f"postgresql+psycopg://atoll@/{name}?host={self.directory}"
+
+    def _conninfo(self, name: str) -> str:
+        return f"host={self.directory} user=atoll dbname={name}"
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self._conninfo("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                assert self._server is not None
+                assert self._server.poll() is None, (self.directory / "log").read_text()
+                assert time.monotonic() < deadline, (self.directory / "log").read_text()
+                time.sleep(0.05)
