@@ -13,6 +13,7 @@ from atoll.errors import (
     CloudError,
     CloudNotFound,
     DeviceNotBlank,
+    FreezeLost,
     GuestError,
     StaleFence,
     VolumeInUse,
@@ -277,7 +278,7 @@ def test_a_freeze_that_ended_by_itself_is_told(site: Site, guest: Guest) -> None
     guest.apply_share(wanted, fence=1)
     guest.freeze_share(wanted.share_id, wanted.path, seconds=0.2)
     time.sleep(0.8)
-    with pytest.raises(GuestError):
+    with pytest.raises(FreezeLost):
         guest.thaw_share(wanted.share_id, wanted.path)
 
 

@@ -166,7 +166,7 @@ def test_latency_is_per_call(tmp_path: Path) -> None:
 
 
 def test_booting_takes_its_time(tmp_path: Path) -> None:
-    cloud = MemoryCloud("test", path=tmp_path / "world", latency={"boot": 0.1}, silence=0.001)
+    cloud = MemoryCloud("test", path=tmp_path / "world", boot_seconds=0.1, silence=0.001)
     start = time.monotonic()
     with running_site(cloud) as site:
         assert time.monotonic() - start >= 0.1

@@ -58,9 +58,9 @@ class MemoryCloud:
     """A simulated cloud whose world is a file, shared by all processes that name the same path.
 
     ``path`` None is a world of this process's own, in memory, shared by its threads. ``faults``
-    are set at once. ``latency`` has seconds by call (``{"boot": 30, "attach_volume": 2, "*":
-    0.01}``). A guest that can't be reached is noticed after ``silence`` seconds. The limits count
-    when the world is made; ``set_capacity`` changes them.
+    are set at once. ``latency`` has seconds by call (``{"attach_volume": 2, "*": 0.01}``). A guest
+    that can't be reached is noticed after ``silence`` seconds. The limits count when the world is
+    made; ``set_capacity`` changes them.
     """
 
     name = "memory"
@@ -74,6 +74,7 @@ class MemoryCloud:
         path: Path | None = None,
         faults: Iterable[Fault] = (),
         latency: Mapping[str, float] | None = None,
+        boot_seconds: float = 0,
         journal: bool = True,
         silence: float = 0.05,
         capacity_gib: float = 1_000_000,
@@ -93,7 +94,7 @@ class MemoryCloud:
         self.faults = Faults(self._world)
         self.journal = Journal(self._world, on=journal)
         self.gate = Gate(self._world, self.faults, self.journal, latency or {})
-        self.compute: Compute = MemoryCompute(self.gate, deployment)
+        self.compute: Compute = MemoryCompute(self.gate, deployment, boot_seconds)
         self.volumes: Volumes = MemoryVolumes(self.gate, deployment)
         self.networks: Networks = MemoryNetworks(self.gate, deployment)
         self.images: Images = MemoryImages(self.gate)

@@ -32,8 +32,9 @@ class MemoryCompute:
     room = "compute"
     unanswered: type[AtollError] = CloudUnavailable
 
-    def __init__(self, gate: Gate, deployment: str) -> None:
+    def __init__(self, gate: Gate, deployment: str, boot_seconds: float) -> None:
         self.gate = gate
+        self._boot_seconds = boot_seconds
         self._world = gate.world
         self._deployment = deployment
 
@@ -168,10 +169,6 @@ class MemoryCompute:
         """The last lines of its serial console."""
         instance = self._the(instance_id)
         return f"[    0.000000] Simulated instance {instance.name}: {instance.status}\n"
-
-    @property
-    def _boot_seconds(self) -> float:
-        return self.gate.latency.get("boot", 0.0)
 
     def _note_if_mounted(self, instance_id: str, volume_id: str) -> None:
         mounted = self._world.row(

@@ -14,7 +14,14 @@ from uuid import uuid4
 from atoll.cloud.base import Access
 from atoll.cloud.memory.gate import Gate, call
 from atoll.cloud.memory.world import World
-from atoll.errors import AtollError, DeviceNotBlank, GuestError, GuestUnreachable, StaleFence
+from atoll.errors import (
+    AtollError,
+    DeviceNotBlank,
+    FreezeLost,
+    GuestError,
+    GuestUnreachable,
+    StaleFence,
+)
 from atoll.guest.agent.rules import digest as rules_digest
 from atoll.guest.agent.rules import servable
 from atoll.guest.base import (
@@ -60,6 +67,8 @@ class MemoryGuest:
         self._world = gate.world
         self._instance_id = instance_id
         self._boot_id = boot_id
+        self.alive = True
+        """False once the channel has ended."""
         self._channel = f"{os.getpid()}/{uuid4()}"
 
     def subject(self) -> str:
@@ -136,7 +145,7 @@ class MemoryGuest:
             share_id,
         )
         if row and row[0] is not None and row[0] < time.time():
-            raise GuestError(f"The freeze of share {share_id} had ended by itself.")
+            raise FreezeLost(f"The freeze of share {share_id} had ended by itself.")
 
     @_patient
     @call
@@ -171,6 +180,7 @@ class MemoryGuest:
 
     def close(self) -> None:
         """End the channel; what it froze thaws."""
+        self.alive = False
         with self._world.change():
             self._world.execute(
                 "UPDATE served SET frozen_until = NULL WHERE instance_id = ? AND frozen_by = ?",
@@ -186,7 +196,8 @@ class MemoryGuest:
         )
         if row is None or row[1] or row[2] > time.time():
             raise GuestUnreachable(f"Instance {self._instance_id} does not answer.")
-        if row[0] != self._boot_id:
+        if row[0] != self._boot_id or not self.alive:
+            self.alive = False
             raise GuestUnreachable(f"The channel to instance {self._instance_id} was cut.")
         return float(row[2])
 
