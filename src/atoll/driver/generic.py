@@ -7,16 +7,14 @@ already costs a look, so a verb that was interrupted is simply run again.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.config import Driver as DriverOptions
-from atoll.driver.access import Verdict, judge
 from atoll.driver.base import ShareDriver
-from atoll.driver.exports import HELPERS, helper_for
+from atoll.driver.ensure import ensure_server, server_details
+from atoll.driver.exports import HELPERS
 from atoll.driver.freeze import frozen
 from atoll.driver.resources import (
     AccessRule,
@@ -28,72 +26,32 @@ from atoll.driver.resources import (
     ShareServer,
     Snapshot,
     fence_of,
-    file_system_id,
-    option,
     snapshot_key,
 )
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.stats import share_stats
 from atoll.driver.storage import PrivateStorage
-from atoll.driver.volumes import SNAPSHOT_ID, ShareVolumes
+from atoll.driver.volumes import FILE_SYSTEM, SNAPSHOT_ID, ShareVolumes
+from atoll.driver.wanted import WantedShares
 from atoll.errors import (
     AtollError,
     ConfigurationError,
-    DeviceNotBlank,
     GuestError,
     GuestUnreachable,
     NotFound,
-    ServiceInstanceException,
     ServiceInstanceUnavailable,
     SnapshotInconsistent,
     StaleFence,
 )
 from atoll.guest.base import (
     AppliedShare,
-    FileSystem,
     Guest,
     Health,
     ShareUsage,
-    Squash,
     WantedShare,
-    digest,
 )
 
 COMPLETE = "complete"
-
-P = ParamSpec("P")
-R = TypeVar("R")
-DriverMethod = Callable[Concatenate["GenericShareDriver", object, P], R]
-
-
-def ensure_server(method: DriverMethod[P, R]) -> DriverMethod[P, R]:
-    """The method runs only if its share server serves; else ``ServiceInstanceUnavailable``.
-
-    Where an open channel says that it does, this costs nothing.
-    """
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def ensured(
-        self: GenericShareDriver, context: object, /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        call = signature.bind(self, context, *args, **kwargs)
-        details = server_details(call.arguments.get("share_server"))
-        self.service_instance_manager.ensure_service_instance(context, details)
-        return method(self, context, *args, **kwargs)
-
-    return ensured
-
-
-def server_details(share_server: ShareServer | None) -> ServerDetails:
-    """What is known of a share server's instance."""
-    details = (share_server or {}).get("backend_details") or {}
-    if not details.get(INSTANCE_ID):
-        raise ServiceInstanceException(
-            "The share has no share server that is set up.",
-            hint="This back end always handles share servers: give the share a share network.",
-        )
-    return cast(ServerDetails, details)
 
 
 class GenericShareDriver(ShareDriver):
@@ -113,6 +71,7 @@ class GenericShareDriver(ShareDriver):
         self._cloud = cloud
         self._storage = storage
         self._volumes = ShareVolumes(cloud, storage, self.configuration)
+        self._wanted = WantedShares(self.configuration)
         self._max_over_subscription_ratio = max_over_subscription_ratio
 
     # --- setting up -------------------------------------------------------------------------
@@ -194,7 +153,7 @@ class GenericShareDriver(ShareDriver):
 
     def prepare_share(self, context: object, share: Share) -> None:
         """Make the share's volume: all that can be done while its instance still boots."""
-        helper_for(share["share_proto"], self.configuration.enabled_share_protocols)
+        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         self._volumes.provide(share, share.get("snapshot_id"))
 
     @ensure_server
@@ -202,10 +161,10 @@ class GenericShareDriver(ShareDriver):
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation]:
         """Volume, file system, mount, export; returns the export locations."""
-        helper_for(share["share_proto"], self.configuration.enabled_share_protocols)
+        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         volume = self._volumes.provide(share)
         self._serve(context, share, volume, share_server, may_format=True)
-        return self._export_locations(share, share_server)
+        return self._locations(share, share_server)
 
     @ensure_server
     def create_share_from_snapshot(
@@ -217,12 +176,12 @@ class GenericShareDriver(ShareDriver):
         parent_share: Share | None = None,
     ) -> dict[str, Any]:
         """The same with the snapshot's content, grown to the share's size."""
-        helper_for(share["share_proto"], self.configuration.enabled_share_protocols)
+        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         volume = self._volumes.provide(share, snapshot["id"])
         self._serve(context, share, volume, share_server)
         return {
             "status": "available",
-            "export_locations": self._export_locations(share, share_server),
+            "export_locations": self._locations(share, share_server),
         }
 
     @ensure_server
@@ -235,7 +194,7 @@ class GenericShareDriver(ShareDriver):
         """
         volume = self._volumes.of(share["id"])
         self._serve(context, share, volume, share_server)
-        return self._export_locations(share, share_server)
+        return self._locations(share, share_server)
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
         """``ensure_share`` of many; one that fails is in the answer, and stops no other.
@@ -260,10 +219,11 @@ class GenericShareDriver(ShareDriver):
         An instance that is off, or gone, has nothing to stop. One that hangs still holds the
         volume: ``ServiceInstanceUnavailable``, to be tried again when it is mended.
         """
+        share_id = share["id"]
         guest = self._guest_unless_off(share_server)
         if guest is not None:
-            guest.remove_share(share["id"], self._path(share["id"]), fence=fence_of(context))
-        self._volumes.remove(share["id"])
+            guest.remove_share(share_id, self._wanted.path(share_id), fence=fence_of(context))
+        self._volumes.remove(share_id)
 
     @ensure_server
     def extend_share(
@@ -295,19 +255,21 @@ class GenericShareDriver(ShareDriver):
         case, and recovery (both lists empty) is no other mode. A rule that the protocol or the
         server software can't have becomes that rule's ``error``; the others are applied.
         """
-        verdict = self._judge(share, access_rules)
-        wanted = self._wanted(share, self._volumes.volume_id(share["id"]), verdict)
+        share_id = share["id"]
+        verdict = self._wanted.verdict(share, access_rules)
+        file_system = self._volumes.file_system(share_id)
+        wish = self._wanted.wish(share, self._volumes.volume_id(share_id), file_system, verdict)
         try:
-            applied = self._apply(context, wanted, share_server)
-        except (GuestUnreachable, StaleFence, DeviceNotBlank):
+            applied = self._apply(context, wish, share_server)
+        except StaleFence:
             raise
         except GuestError:
             # The one good reason to fail is a volume that isn't plugged in any more.
-            volume = self._volumes.of(share["id"])
+            volume = self._volumes.of(share_id)
             if volume.instance_id == server_details(share_server)[INSTANCE_ID]:
                 raise
             self._attach(volume, share_server)
-            applied = self._apply(context, wanted, share_server)
+            applied = self._apply(context, wish, share_server)
         return verdict.updates(applied.rejected_rules) or None
 
     # --- how shares are ---------------------------------------------------------------------
@@ -318,15 +280,7 @@ class GenericShareDriver(ShareDriver):
         ``health`` is one answer of the instance for all of its shares, so that a reconcile pass
         asks each instance once. Needs ``share["access_rules"]``.
         """
-        served = next((one for one in health.shares if one.share_id == share["id"]), None)
-        if served is None or not served.mounted:
-            return "It is not mounted."
-        verdict = self._judge(share, share["access_rules"])
-        if not served.exported and verdict.exports:
-            return "It is not exported."
-        if served.rules_digest != digest(verdict.exports, self._squash(share)):
-            return "Its exports don't match its access rules."
-        return ""
+        return self._wanted.differences(share, health)
 
     def get_share_usage(
         self,
@@ -334,8 +288,10 @@ class GenericShareDriver(ShareDriver):
         share_server: ShareServer,
     ) -> dict[str, ShareUsage]:
         """Share id → size and used bytes, of all shares of a server in one round trip."""
-        guest = self.service_instance_manager.guest(server_details(share_server))
-        return {usage.share_id: usage for usage in guest.usage()}
+        usages = self.service_instance_manager.ask(
+            server_details(share_server), lambda guest: guest.usage()
+        )
+        return {usage.share_id: usage for usage in usages}
 
     def update_share_usage_size(
         self, context: object, shares: Iterable[Share]
@@ -347,7 +303,7 @@ class GenericShareDriver(ShareDriver):
         for server in servers.values():
             try:
                 usages = self.get_share_usage(context, server)
-            except GuestError:
+            except (GuestError, ServiceInstanceUnavailable):
                 continue
             updates += [
                 {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
@@ -378,7 +334,7 @@ class GenericShareDriver(ShareDriver):
             with frozen(
                 self._guest_unless_off(share_server) if volume.instance_id else None,
                 share_id,
-                self._path(share_id),
+                self._wanted.path(share_id),
                 self.configuration.freeze_seconds,
             ):
                 taken = self._volumes.take_snapshot(snapshot["id"], volume, share_id)
@@ -412,7 +368,7 @@ class GenericShareDriver(ShareDriver):
         file_system = self._volumes.file_system(snapshot["share_id"])
         self._storage.update(
             snapshot_key(snapshot["id"]),
-            {SNAPSHOT_ID: found.id, "file_system": file_system, COMPLETE: "yes"},
+            {SNAPSHOT_ID: found.id, FILE_SYSTEM: file_system, COMPLETE: "yes"},
         )
         return {"size": found.size_gib, "provider_location": found.id}
 
@@ -433,10 +389,19 @@ class GenericShareDriver(ShareDriver):
     ) -> AppliedShare:
         """Plug the volume in and let the agent make the rest true."""
         rules = share.get("access_rules")
-        verdict = None if rules is None else self._judge(share, rules)
+        verdict = None if rules is None else self._wanted.verdict(share, rules)
         self._attach(volume, share_server)
-        wanted = self._wanted(share, volume.id, verdict, may_format=may_format)
-        return self._apply(context, wanted, share_server)
+        wish = self._wanted.wish(
+            share,
+            volume.id,
+            self._volumes.file_system(share["id"]),
+            verdict,
+            may_format=may_format,
+        )
+        return self._apply(context, wish, share_server)
+
+    def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
+        return self._wanted.export_locations(share, server_details(share_server))
 
     def _attach(self, volume: Volume, share_server: ShareServer | None) -> None:
         instance_id = server_details(share_server)[INSTANCE_ID]
@@ -444,59 +409,26 @@ class GenericShareDriver(ShareDriver):
             self._cloud.compute.attach_volume(instance_id, volume.id)
 
     def _apply(
-        self, context: object, wanted: WantedShare, share_server: ShareServer | None
+        self, context: object, wish: WantedShare, share_server: ShareServer | None
     ) -> AppliedShare:
-        guest = self.service_instance_manager.guest(server_details(share_server))
-        return guest.apply_share(wanted, fence=fence_of(context))
-
-    def _wanted(
-        self,
-        share: Share,
-        volume_id: str,
-        verdict: Verdict | None,
-        *,
-        may_format: bool = False,
-    ) -> WantedShare:
-        share_id = share["id"]
-        return WantedShare(
-            share_id=share_id,
-            serial=volume_id,
-            file_system=cast(FileSystem, self._volumes.file_system(share_id)),
-            may_format=may_format,
-            path=self._path(share_id),
-            protocol=HELPERS[share["share_proto"].upper()].protocol,
-            fsid=file_system_id(share_id),
-            rules=None if verdict is None else verdict.exports,
-            squash=self._squash(share),
+        return self.service_instance_manager.ask(
+            server_details(share_server),
+            lambda guest: guest.apply_share(wish, fence=fence_of(context)),
         )
 
-    def _judge(self, share: Share, rules: Iterable[AccessRule]) -> Verdict:
-        return judge(HELPERS[share["share_proto"].upper()], rules)
-
-    def _squash(self, share: Share) -> Squash:
-        return cast(Squash, option(share, "squash") or "root_squash")
-
-    def _path(self, share_id: str) -> str:
-        return f"{self.configuration.share_mount_path}/{share_id}"
-
-    def _export_locations(
-        self, share: Share, share_server: ShareServer | None
-    ) -> list[ExportLocation]:
-        details = server_details(share_server)
-        hosts = [host for host in details.get("public_addresses", "").split(",") if host]
-        helper = HELPERS[share["share_proto"].upper()]
-        return helper.export_locations(hosts, self._path(share["id"]))
-
     def _guest_unless_off(self, share_server: ShareServer | None) -> Guest | None:
-        """The agent, or None where there is no running instance to talk to."""
+        """The agent, proved to answer; None where there is no running instance to talk to.
+
+        Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
+        """
         details = (share_server or {}).get("backend_details") or {}
         if not details.get(INSTANCE_ID):
             return None
+        manager = self.service_instance_manager
         try:
-            return self.service_instance_manager.guest(details)
-        except GuestError as error:
-            if self.service_instance_manager.instance_is_off(details):
+            manager.health(details)
+            return manager.guest(details)
+        except (GuestUnreachable, ServiceInstanceUnavailable):
+            if manager.instance_is_off(details):
                 return None
-            raise ServiceInstanceUnavailable(
-                "The service instance runs but does not answer."
-            ) from error
+            raise

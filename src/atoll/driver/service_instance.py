@@ -104,14 +104,8 @@ class ServiceInstanceManager:
         return details
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
-        """True when the instance answers; else ``ServiceInstanceUnavailable``, within seconds.
-
-        An open channel is proof enough: whoever uses it learns soon if it isn't.
-        """
-        try:
-            self.guest(server)
-        except GuestError as error:
-            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
+        """True when the instance answers; else ``ServiceInstanceUnavailable``, within seconds."""
+        self.health(server)
         return True
 
     def delete_service_instance(self, context: object, server_details: ServerDetails) -> None:
@@ -179,6 +173,13 @@ class ServiceInstanceManager:
 
         return self._pool.get(owner, connect, deadline)
 
+    def reach(self, server: ServerDetails) -> Guest:
+        """``guest``, but ``ServiceInstanceUnavailable`` says what is wrong with the instance."""
+        try:
+            return self.guest(server)
+        except GuestUnreachable as error:
+            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
+
     def ask(self, server: ServerDetails, call: Callable[[Guest], T]) -> T:
         """What ``call`` returns; made once more, over a new channel, where the old one was dead.
 
@@ -187,8 +188,11 @@ class ServiceInstanceManager:
         try:
             return call(self.guest(server))
         except GuestUnreachable:
-            self.ensure_service_instance(None, server)
-        return call(self.guest(server))
+            guest = self.reach(server)
+        try:
+            return call(guest)
+        except GuestUnreachable as error:
+            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
 
     def health(self, server: ServerDetails) -> Health:
         """What the instance really serves, one round trip.

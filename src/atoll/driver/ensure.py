@@ -1,0 +1,52 @@
+"""``ensure_server``: a driver method runs only when its share server serves."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from atoll.driver.resources import ServerDetails, ShareServer
+from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.errors import ServiceInstanceException
+
+
+class HasServers(Protocol):
+    """A driver with service instances."""
+
+    service_instance_manager: ServiceInstanceManager
+
+
+D = TypeVar("D", bound=HasServers)
+P = ParamSpec("P")
+R = TypeVar("R")
+Method = Callable[Concatenate[D, object, P], R]
+
+
+def ensure_server(f: Method[D, P, R]) -> Method[D, P, R]:
+    """The method runs only if its ``share_server`` answers; else ``ServiceInstanceUnavailable``.
+
+    An open channel is proof enough and costs nothing: where it is dead, the method's own question
+    to the instance finds that out.
+    """
+    signature = inspect.signature(f)
+
+    @functools.wraps(f)
+    def ensured(self: D, context: object, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = signature.bind(self, context, *args, **kwargs)
+        self.service_instance_manager.reach(server_details(call.arguments.get("share_server")))
+        return f(self, context, *args, **kwargs)
+
+    return ensured
+
+
+def server_details(share_server: ShareServer | None) -> ServerDetails:
+    """What is known of a share server's instance. Raises where there is none."""
+    details = (share_server or {}).get("backend_details") or {}
+    if not details.get(INSTANCE_ID):
+        raise ServiceInstanceException(
+            "The share has no share server that is set up.",
+            hint="This back end always handles share servers: give the share a share network.",
+        )
+    return cast(ServerDetails, details)

@@ -1,0 +1,81 @@
+"""How a share should be served: what the agent is told, what clients are told, what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from atoll.config import Driver as DriverOptions
+from atoll.driver.access import Verdict, judge
+from atoll.driver.exports import ShareHelper, helper_for
+from atoll.driver.resources import (
+    AccessRule,
+    ExportLocation,
+    ServerDetails,
+    Share,
+    file_system_id,
+    option,
+)
+from atoll.guest.base import FileSystem, Health, Squash, WantedShare, digest
+
+
+class WantedShares:
+    """Derives from a share and its rules how it should be served."""
+
+    def __init__(self, options: DriverOptions) -> None:
+        self._options = options
+
+    def helper(self, share: Share) -> ShareHelper:
+        """The share's protocol. Raises ``ShareBackendException`` for one that isn't offered."""
+        return helper_for(share["share_proto"], self._options.enabled_share_protocols)
+
+    def path(self, share_id: str) -> str:
+        """Where a share is mounted in its instance, and what NFS clients mount."""
+        return f"{self._options.share_mount_path}/{share_id}"
+
+    def verdict(self, share: Share, rules: Iterable[AccessRule]) -> Verdict:
+        """Which rules can be applied, and how."""
+        return judge(self.helper(share), rules)
+
+    def wish(
+        self,
+        share: Share,
+        volume_id: str,
+        file_system: str,
+        verdict: Verdict | None,
+        *,
+        may_format: bool = False,
+    ) -> WantedShare:
+        """What the agent is told. Without a verdict exports stay as they are."""
+        return WantedShare(
+            share_id=share["id"],
+            serial=volume_id,
+            file_system=cast(FileSystem, file_system),
+            may_format=may_format,
+            path=self.path(share["id"]),
+            protocol=self.helper(share).protocol,
+            fsid=file_system_id(share["id"]),
+            rules=None if verdict is None else verdict.exports,
+            squash=_squash(share),
+        )
+
+    def export_locations(self, share: Share, details: ServerDetails) -> list[ExportLocation]:
+        """What clients are told: one location for each address of the instance."""
+        hosts = [host for host in details.get("public_addresses", "").split(",") if host]
+        return self.helper(share).export_locations(hosts, self.path(share["id"]))
+
+    def differences(self, share: Share, health: Health) -> str:
+        """What is wrong with how the share is served, for people; empty if nothing is."""
+        served = next((one for one in health.shares if one.share_id == share["id"]), None)
+        if served is None or not served.mounted:
+            return "It is not mounted."
+        exports = self.verdict(share, share["access_rules"]).exports
+        if exports and not served.exported:
+            return "It is not exported."
+        if served.rules_digest != digest(exports, _squash(share)):
+            return "Its exports don't match its access rules."
+        return ""
+
+
+def _squash(share: Share) -> Squash:
+    return cast(Squash, option(share, "squash") or "root_squash")

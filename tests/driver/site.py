@@ -1,0 +1,91 @@
+"""A simulated cloud with a driver on it, and the few things that every test makes there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from atoll.cloud.memory import MemoryClient, MemoryCloud, Mount
+from atoll.config import Driver as Options
+from atoll.driver.generic import GenericShareDriver
+from atoll.driver.service_instance import ServiceInstanceManager
+from atoll.driver.storage import MemoryStorage
+from atoll.guest.pool import GuestPool
+
+Row = dict[str, Any]
+
+
+class Context:
+    """A caller's context: an operation with its fence."""
+
+    def __init__(self, fence: int) -> None:
+        self.fence = fence
+
+
+class Site:
+    def __init__(self, **options: Any) -> None:
+        self.cloud = MemoryCloud("test", silence=0.01)
+        self.storage = MemoryStorage()
+        self.options = Options(**{"max_time_to_build_instance": 2} | options)
+        self.pool = GuestPool()
+        self._fences = itertools.count(1)
+        self.network = self.cloud.networks.create_network("share_network_subnet/n1")
+        self.manager = ServiceInstanceManager(
+            self.options, cloud=self.cloud, storage=self.storage, pool=self.pool
+        )
+        self.driver = GenericShareDriver(
+            cloud=self.cloud,
+            storage=self.storage,
+            service_instance_manager=self.manager,
+            configuration=self.options,
+        )
+
+    def context(self) -> Context:
+        return Context(next(self._fences))
+
+    def network_info(self, server_id: str = "s1") -> Row:
+        return {
+            "server_id": server_id,
+            "neutron_net_id": self.network.id,
+            "neutron_subnet_id": self.network.subnets[0].id,
+        }
+
+    def server(self, server_id: str = "s1") -> Row:
+        details = self.driver.setup_server([self.network_info(server_id)])
+        return {"id": server_id, "status": "active", "backend_details": details}
+
+    def share(self, size: int = 1, rules: Sequence[Row] | None = None, **more: Any) -> Row:
+        row: Row = {"id": str(uuid4()), "size": size, "share_proto": "NFS"}
+        return row | ({} if rules is None else {"access_rules": list(rules)}) | more
+
+    def update_access(self, share: Row, server: Row, *rules: Row) -> dict[str, Any]:
+        updates = self.driver.update_access(
+            self.context(), share, rules, [], [], share_server=server
+        )
+        return dict(updates or {})
+
+    def client(self, address: str) -> MemoryClient:
+        return self.cloud.client(address)
+
+    def mount(self, locations: Sequence[Any], address: str) -> Mount:
+        return self.client(address).mount(locations[0]["path"])
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What is there beside the user's network, and what is remembered of anything."""
+        found = self.cloud.leaks()
+        found.pop("networks", None)
+        if remembered := self.storage.resources():
+            found["remembered"] = remembered
+        return found
+
+
+def rule(to: str, level: str = "rw", access_type: str = "ip") -> Row:
+    """An access rule whose id is what it says."""
+    return {
+        "id": f"{access_type} {to} {level}",
+        "access_type": access_type,
+        "access_to": to,
+        "access_level": level,
+    }
