@@ -13,7 +13,9 @@ import falcon
 import msgspec
 
 from atoll.api import (
+    access_rules,
     availability_zones,
+    export_locations,
     extensions,
     faults,
     limits,
@@ -24,12 +26,16 @@ from atoll.api import (
     quota_sets,
     security_services,
     services,
+    share_actions,
+    share_create,
     share_network_subnets,
     share_networks,
     share_servers,
     share_type_access,
     share_types,
     shares,
+    snapshots,
+    unsupported,
     versions,
 )
 from atoll.api.auth.none import NoAuth
@@ -43,7 +49,9 @@ from atoll.config import Settings
 from atoll.db.database import Database
 
 RESOURCES: Final[tuple[ModuleType, ...]] = (
+    access_rules,
     availability_zones,
+    export_locations,
     extensions,
     limits,
     messages,
@@ -53,12 +61,16 @@ RESOURCES: Final[tuple[ModuleType, ...]] = (
     quota_sets,
     security_services,
     services,
+    share_actions,
+    share_create,
     share_network_subnets,
     share_networks,
     share_servers,
     share_type_access,
     share_types,
     shares,
+    snapshots,
+    unsupported,
 )
 """Modules with ``routes`` (and ``RULES``, where they have policy rules of their own)."""
 

@@ -13,7 +13,8 @@
 
 ``since`` and ``until`` are the microversions between which a route exists; the same method and
 path may be declared once for each range. The type of the ``body`` parameter is what the request's
-body is validated against. What a handler returns is the response's JSON; None is an empty one.
+body is validated against; what the path names is given by position. What a handler returns is
+the response's JSON; None is an empty one.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ class Handler:
         call.rule = self.policy
         call.enforce()
         if self.body is None:
-            return self.function(call, **params)
+            return self.function(call, *params.values())
         inside = bodies.unwrap(raw, self.envelope) if self.envelope else raw
-        return self.function(call, **params, body=bodies.convert(inside, self.body))
+        return self.function(call, *params.values(), body=bodies.convert(inside, self.body))
 
 
 class Routes:

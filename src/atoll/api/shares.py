@@ -1,27 +1,37 @@
-"""Shares: list, show, create, update, delete."""
+"""Shares: list, show, update, delete, and their metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection
 
-from atoll.api import paging
+from atoll.api import bodies, paging
 from atoll.api.call import Call
 from atoll.api.filters import Filters, filter_by, flag, mapping
+from atoll.api.metadata import MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_view import DETAIL, LAST_WITH_LOCATIONS, SUMMARY, Scope
 from atoll.api.views import View
 from atoll.db import export_locations, pages, shares
 from atoll.db.tables import shares as table
+from atoll.engine.queue import enqueue
+from atoll.errors import Forbidden
 
 routes = Routes()
 RULES = rules(
-    reader=("share:get", "share:get_all", "share:list_by_share_server_id"),
-    member=("share:create", "share:update", "share:delete"),
-    admin=("share:create_public_share", "share:set_public_share", "share:list_by_host"),
+    reader=("share:get", "share:get_all", "share:get_share_metadata"),
+    member=(
+        "share:create",
+        "share:update",
+        "share:delete",
+        "share:update_share_metadata",
+        "share:delete_share_metadata",
+    ),
+    admin=("share:create_public_share", "share:set_public_share"),
 )
 
 FILTERS: Final = Filters(
@@ -42,6 +52,29 @@ FILTERS: Final = Filters(
 _SINCE_LOCATION: Final = 35
 _SINCE_COUNT: Final = 42
 
+DELETABLE: Final = ("available", "error", "inactive", "error_deleting", "extending_error")
+
+
+class Update(msgspec.Struct):
+    """What can be changed of a share; the field says ``display_name``, some clients ``name``."""
+
+    display_name: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
+    display_description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
+    name: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
+    description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
+    is_public: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def texts(self) -> dict[str, str | None]:
+        """The new name and description, as far as they were given."""
+        name = self.name if self.display_name is msgspec.UNSET else self.display_name
+        description = (
+            self.description
+            if self.display_description is msgspec.UNSET
+            else self.display_description
+        )
+        found = {"name": name, "description": description}
+        return {key: value for key, value in found.items() if value is not msgspec.UNSET}
+
 
 @routes.get("/shares", policy="share:get_all")
 def index(call: Call) -> Body:
@@ -59,11 +92,59 @@ def detail(call: Call) -> Body:
 def show(call: Call, share_id: str) -> Body:
     """One share; also another project's, if it is public."""
     with call.database.read() as connection:
-        row = shares.get(connection, share_id)
-        if row is None or not row["is_public"]:
-            call.visible(row, "Share", share_id)
-        assert row is not None
+        row = visible(call, connection, share_id)
         return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
+
+
+@routes.put("/shares/{share_id}", policy="share:update", envelope="share")
+def update(call: Call, share_id: str, body: Update) -> Body:
+    """Change name, description or who sees the share."""
+    changes: dict[str, Any] = dict(body.texts())
+    if body.is_public is not msgspec.UNSET:
+        changes["is_public"] = body.is_public
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+        if changes.get("is_public", row["is_public"]) != row["is_public"]:
+            call.enforce(row, "share:set_public_share")
+        if changes:
+            shares.change(connection, share_id, **changes)
+        row = own(call, connection, share_id)
+        return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
+
+
+@routes.delete("/shares/{share_id}", policy="share:delete")
+def delete(call: Call, share_id: str) -> None:
+    """Want the share away."""
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+        if row["status"] not in DELETABLE:
+            raise Forbidden(
+                f"Invalid share: Share status must be one of {', '.join(DELETABLE)}, "
+                f"and is {row['status']}."
+            )
+        want_deleted(call, connection, share_id)
+
+
+def want_deleted(call: Call, connection: Connection, share_id: str) -> None:
+    """Mark the share ``deleting`` and ask for it. ``Forbidden`` while it has snapshots."""
+    count = shares.count_snapshots(connection, share_id)
+    if count:
+        raise Forbidden(f"Invalid share: Share still has {count} dependent snapshots.")
+    shares.change(connection, share_id, status="deleting")
+    enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+
+
+def visible(call: Call, connection: Connection, share_id: str) -> Mapping[str, Any]:
+    """The share, if the caller may see it: their project's, or a public one."""
+    row = shares.get(connection, share_id)
+    if row is not None and row["is_public"]:
+        return row
+    return call.visible(row, "Share", share_id)
+
+
+def own(call: Call, connection: Connection, share_id: str) -> Mapping[str, Any]:
+    """The share, locked for changing it, if it is the caller's project's."""
+    return call.visible(shares.lock(connection, share_id), "Share", share_id)
 
 
 def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, Any]]) -> Scope:
@@ -76,11 +157,24 @@ def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, An
     return Scope(call, shares.types(connection), locations)
 
 
+def _store_metadata(connection: Connection, share_id: str, metadata: Mapping[str, str]) -> None:
+    shares.change(connection, share_id, metadata=metadata)
+
+
+MetadataOf(visible, own, _store_metadata).declare(
+    routes,
+    "/shares/{share_id}",
+    read="share:get_share_metadata",
+    update="share:update_share_metadata",
+    delete="share:delete_share_metadata",
+)
+
+
 def _list(call: Call, view: View, path: str) -> Body:
     params = call.request.params
     page = call.page(shares.SORTABLE)
     conditions = [
-        *shares.in_project(_whose(call), with_public=paging.boolean(params, "is_public")),
+        *shares.in_project(whose(call), with_public=paging.boolean(params, "is_public")),
         *pages.equal(table, FILTERS.equal(call)),
         *pages.like(table, FILTERS.like(call)),
         *pages.has_metadata(table, mapping(params, "metadata")),
@@ -101,11 +195,11 @@ def _list(call: Call, view: View, path: str) -> Body:
     return answer
 
 
-def _whose(call: Call) -> str | None:
-    """The project whose shares are listed; None for all, which only administrators may ask for."""
+def whose(call: Call) -> str | None:
+    """The project whose things are listed; None for all, which only administrators may ask for."""
     params = call.request.params
-    if call.is_admin:
-        if paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects"):
-            return paging.one(params, "project_id")
-        return paging.one(params, "project_id") or call.project_id
-    return call.project_id
+    if not call.is_admin:
+        return call.project_id
+    if paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects"):
+        return paging.one(params, "project_id")
+    return paging.one(params, "project_id") or call.project_id

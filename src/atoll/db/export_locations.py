@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import uuid4
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from atoll.db.database import utcnow_text
 from atoll.db.rows import Row
 from atoll.db.tables import export_locations
 
@@ -40,3 +42,33 @@ def paths(
             if with_admin_only or not admin_only:
                 found.setdefault(share_id, []).append(path)
     return found
+
+
+def replace(connection: Connection, share_id: str, locations: Sequence[Mapping[str, Any]]) -> None:
+    """Make these a share's locations, as the driver gives them.
+
+    One is ``{"path", "is_admin_only", "metadata": {"preferred": bool}}``. A path that stays keeps
+    its id, because clients remember it.
+    """
+    known = {row["path"]: row for row in of_share(connection, share_id, with_admin_only=True)}
+    wanted = {str(location["path"]): location for location in locations}
+    gone = [row["id"] for path, row in known.items() if path not in wanted]
+    if gone:
+        connection.execute(delete(export_locations).where(export_locations.c.id.in_(gone)))
+    for path, location in wanted.items():
+        values = {
+            "preferred": bool(location.get("metadata", {}).get("preferred", False)),
+            "is_admin_only": bool(location["is_admin_only"]),
+        }
+        row = known.get(path)
+        if row is None:
+            key = {"id": str(uuid4()), "share_id": share_id, "path": path}
+            connection.execute(
+                insert(export_locations).values(**key, **values, created_at=utcnow_text())
+            )
+        elif any(row[name] != value for name, value in values.items()):
+            connection.execute(
+                update(export_locations)
+                .where(export_locations.c.id == row["id"])
+                .values(**values, updated_at=utcnow_text())
+            )

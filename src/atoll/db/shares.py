@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select
 
 from atoll.db import pages, rows
 from atoll.db.database import utcnow_text
@@ -57,16 +57,6 @@ def add(connection: Connection, values: Mapping[str, Any]) -> Row:
 def change(connection: Connection, share_id: str, **values: Any) -> None:
     """Update columns, and ``updated_at``."""
     rows.change(connection, shares, share_id, **values)
-
-
-def set_status(connection: Connection, share_id: str, status: str, was: Sequence[str]) -> bool:
-    """Change the status if it is one of ``was``; whether it was."""
-    changed = connection.execute(
-        update(shares)
-        .where(shares.c.id == share_id, shares.c.status.in_(was))
-        .values(status=status, updated_at=utcnow_text())
-    )
-    return changed.rowcount > 0
 
 
 def in_project(project_id: str | None, with_public: bool) -> list[ColumnElement[bool]]:

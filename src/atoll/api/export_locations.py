@@ -1,0 +1,55 @@
+"""Export locations: what clients mount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from atoll.api.call import Call
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.views import View, field
+from atoll.db import export_locations, shares
+from atoll.errors import NotFound
+
+routes = Routes()
+RULES = rules(reader=("share_export_location:index", "share_export_location:show"))
+
+LOCATIONS: Final = "/shares/{share_id}/export_locations"
+
+LISTED = View(
+    field("id"),
+    field("path"),
+    field("preferred", since="2.14"),
+    # A share has one instance, and it goes by the share's id.
+    field("share_instance_id", "share_id", admin=True),
+    field("is_admin_only", admin=True),
+)
+SHOWN = View(*LISTED.fields, field("created_at"), field("updated_at"))
+
+
+@routes.get(LOCATIONS, policy="share_export_location:index", since="2.9")
+def index(call: Call, share_id: str) -> Body:
+    """A share's export locations, the preferred one first."""
+    with call.database.read() as connection:
+        found = _of_share(call, connection, share_id)
+    return {"export_locations": call.shape(LISTED).many(found)}
+
+
+@routes.get(f"{LOCATIONS}/{{location_id}}", policy="share_export_location:show", since="2.9")
+def show(call: Call, share_id: str, location_id: str) -> Body:
+    """One export location."""
+    with call.database.read() as connection:
+        found = _of_share(call, connection, share_id)
+    for location in found:
+        if location["id"] == location_id:
+            return {"export_location": call.shape(SHOWN).one(location)}
+    raise NotFound(f"Export location {location_id[:64]} could not be found.")
+
+
+def _of_share(call: Call, connection: Connection, share_id: str) -> list[Mapping[str, Any]]:
+    call.visible(shares.get(connection, share_id), "Share", share_id)
+    found = export_locations.of_share(connection, share_id, with_admin_only=call.is_admin)
+    return list(found)

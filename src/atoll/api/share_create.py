@@ -1,0 +1,296 @@
+"""Creating a share: from nothing or from a snapshot.
+
+Everything is checked and written in one transaction: type, network, snapshot, zone, quota, the row
+``creating`` and the operation that makes it true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import Connection
+
+from atoll.api import bodies, share_options
+from atoll.api.call import Call
+from atoll.api.metadata import ADMIN_ONLY, Metadata
+from atoll.api.routing import Body, Routes
+from atoll.api.share_view import DETAIL, is_true
+from atoll.api.shares import scope_of
+from atoll.db import quotas, services, share_networks, share_types, shares, snapshots
+from atoll.engine.queue import enqueue
+from atoll.errors import Forbidden, Invalid, NotFound
+
+routes = Routes()
+
+_SINCE_ZONE: Final = 1
+_SINCE_CLONE_SUPPORT: Final = 24
+_SINCE_GROUP: Final = 31
+_SINCE_ZONE_SPEC: Final = 48
+_SINCE_SIZE_SPECS: Final = 61
+_SINCE_HINTS: Final = 65
+_SINCE_ONLY_HOST: Final = 67
+
+Hint = str | list[str] | None
+
+
+class Hints(msgspec.Struct):
+    """Shares to be near to, or away from; the host to be on (administrators)."""
+
+    same_host: Hint = None
+    different_host: Hint = None
+    only_host: str | None = None
+
+
+class Create(msgspec.Struct):
+    """A share as it is asked for."""
+
+    share_proto: str
+    size: bodies.Size
+    name: bodies.Name | None = None
+    display_name: bodies.Name | None = None
+    description: bodies.Name | None = None
+    display_description: bodies.Name | None = None
+    share_type: bodies.Name | None = None
+    volume_type: bodies.Name | None = None
+    share_network_id: bodies.Id | None = None
+    snapshot_id: bodies.Id | None = None
+    is_public: bool | None = False
+    metadata: Metadata | None = None
+    availability_zone: bodies.Name | None = None
+    share_group_id: str | None = None
+    scheduler_hints: Hints | None = None
+
+
+class _Source(msgspec.Struct):
+    """The snapshot that a share is made from, and the share that it was taken of."""
+
+    snapshot: Mapping[str, Any]
+    parent: Mapping[str, Any]
+
+
+@routes.post("/shares", policy="share:create", envelope="share")
+def create(call: Call, body: Create) -> Body:
+    """Write the share down as ``creating`` and ask for it to be made."""
+    protocol = _protocol(call, body.share_proto)
+    if body.share_group_id and call.version >= _SINCE_GROUP:
+        raise Invalid("Share groups are not supported.")
+    if body.is_public:
+        call.enforce(rule="share:create_public_share")
+    metadata = body.metadata or {}
+    if not call.is_admin and not ADMIN_ONLY.isdisjoint(metadata):
+        raise Forbidden("Cannot set or update admin only metadata.")
+    with call.database.begin() as connection:
+        _check_hints(call, connection, body)
+        source = _source(call, connection, body)
+        share_type = _share_type(call, connection, body, source)
+        network_id = _network(call, connection, body, share_type, source)
+        zone = _zone(call, connection, body, share_type, network_id)
+        quotas.reserve(
+            connection,
+            call.project_id,
+            call.user_id,
+            share_type["id"],
+            shares=1,
+            gigabytes=body.size,
+            per_share_gigabytes=body.size,
+            defaults=call.settings.quota.model_dump(),
+        )
+        values = {
+            "id": str(uuid4()),
+            "project_id": call.project_id,
+            "user_id": call.user_id,
+            "name": body.display_name if body.name is None else body.name,
+            "description": (
+                body.display_description if body.description is None else body.description
+            ),
+            "size": body.size,
+            "share_proto": protocol,
+            "status": "creating_from_snapshot" if source else "creating",
+            "progress": "0%",
+            "access_rules_status": "active",
+            "share_type_id": share_type["id"],
+            "share_network_id": network_id,
+            "snapshot_id": body.snapshot_id,
+            "availability_zone": zone,
+            "is_public": bool(body.is_public),
+            "metadata": metadata,
+            "options": share_options.resolve(
+                share_type["extra_specs"],
+                metadata,
+                call.settings.driver.share_volume_fstype,
+                source.parent["options"] if source else None,
+            ),
+        }
+        row = shares.add(connection, values)
+        enqueue(connection, f"share/{row['id']}", request_id=call.request_id)
+        return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
+
+
+def _protocol(call: Call, wanted: str) -> str:
+    enabled = call.settings.driver.enabled_share_protocols
+    for protocol in enabled:
+        if protocol == wanted.upper():
+            return protocol
+    raise Invalid(
+        f"Invalid share protocol provided: {wanted[:40]}. It is either disabled or unsupported. "
+        f"Available protocols: {', '.join(enabled)}."
+    )
+
+
+def _check_hints(call: Call, connection: Connection, body: Create) -> None:
+    """Hints are checked, and then there is one host to choose from."""
+    hints = body.scheduler_hints
+    if hints is None or call.version < _SINCE_HINTS:
+        return
+    for hint in (hints.same_host, hints.different_host):
+        ids = hint.split(",") if isinstance(hint, str) else hint or []
+        for share_id in ids:
+            call.visible(shares.get(connection, share_id), "Share", share_id)
+    if hints.only_host and call.version >= _SINCE_ONLY_HOST:
+        if not call.is_admin:
+            raise Forbidden("Only administrators may choose the host.")
+        if hints.only_host.partition("#")[0] != call.settings.backend_host:
+            raise Invalid(f"There is no host {hints.only_host[:64]} that takes shares.")
+
+
+def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
+    if not body.snapshot_id:
+        return None
+    found = snapshots.get(connection, body.snapshot_id)
+    snapshot = call.visible(found, "Snapshot", body.snapshot_id)
+    if snapshot["status"] != "available":
+        raise Invalid(
+            f"Invalid snapshot: its status must be available, and is {snapshot['status']}."
+        )
+    if body.size < snapshot["size"]:
+        raise Invalid(
+            f"Share size {body.size} GiB is less than the snapshot's, {snapshot['size']} GiB."
+        )
+    if body.share_proto.upper() != snapshot["share_proto"]:
+        raise Invalid(f"A share from this snapshot has its protocol, {snapshot['share_proto']}.")
+    parent = shares.get(connection, snapshot["share_id"])
+    if parent is None:
+        raise NotFound(f"Share {snapshot['share_id']} could not be found.")
+    return _Source(snapshot, parent)
+
+
+def _share_type(
+    call: Call, connection: Connection, body: Create, source: _Source | None
+) -> Mapping[str, Any]:
+    if body.share_type and body.volume_type:
+        raise Invalid("Cannot specify both share_type and volume_type.")
+    name = body.share_type or body.volume_type
+    if source is not None:
+        return _type_of_source(call, connection, name, source, body)
+    default = call.settings.driver.default_share_type
+    if not name and not default:
+        raise Invalid(
+            "Share type must be specified, because the administrator has chosen no default."
+        )
+    try:
+        found = share_types.find(connection, name or default, call.own_project)
+    except NotFound:
+        if name:
+            raise NotFound("Share type not found.") from None
+        raise Invalid(f"The default share type, {default}, does not exist.") from None
+    _check_size(call, body, found)
+    return found
+
+
+def _type_of_source(
+    call: Call, connection: Connection, name: str | None, source: _Source, body: Create
+) -> Mapping[str, Any]:
+    parents = share_types.find(connection, source.parent["share_type_id"])
+    if name and name not in (parents["id"], parents["name"]):
+        raise Invalid(
+            "Invalid share type specified: the requested share type must match the type of the "
+            "source share. If a share type is not specified when requesting a new share from a "
+            "snapshot, the share type of the source share will be applied to the new share."
+        )
+    specs = parents["extra_specs"]
+    if call.version >= _SINCE_CLONE_SUPPORT and not is_true(
+        specs.get("create_share_from_snapshot_support")
+    ):
+        raise Invalid(
+            f"A new share may not be created from snapshot '{source.snapshot['id']}', because "
+            "the snapshot's parent share does not have that capability."
+        )
+    _check_size(call, body, parents)
+    return parents
+
+
+def _check_size(call: Call, body: Create, share_type: Mapping[str, Any]) -> None:
+    if call.version >= _SINCE_SIZE_SPECS:
+        check_size(body.size, share_type["extra_specs"], "provisioning:max_share_size")
+
+
+def check_size(size: int, specs: Mapping[str, str], largest: str) -> None:
+    """Raise ``Invalid`` unless a share type allows this size (GiB); ``largest`` names its spec."""
+    least, most = specs.get("provisioning:min_share_size"), specs.get(largest)
+    if least is not None and least.isdigit() and size < int(least):
+        raise Invalid(f"Share size must be at least {least} GiB with this share type.")
+    if most is not None and most.isdigit() and size > int(most):
+        raise Invalid(f"Share size must be at most {most} GiB with this share type.")
+
+
+def _network(
+    call: Call,
+    connection: Connection,
+    body: Create,
+    share_type: Mapping[str, Any],
+    source: _Source | None,
+) -> str | None:
+    wanted = body.share_network_id
+    if source is not None:
+        parents: str | None = source.parent["share_network_id"]
+        if wanted and wanted != parents:
+            raise Invalid(
+                "Share network ID should be the same as snapshot's parent share's or empty."
+            )
+        return parents
+    handles = is_true(share_type["extra_specs"].get("driver_handles_share_servers"))
+    if not wanted:
+        if handles:
+            raise Invalid(
+                "Share network must be set when the driver_handles_share_servers is true."
+            )
+        return None
+    if not handles:
+        raise Invalid(
+            "Share network must not be provided when driver_handles_share_servers is false."
+        )
+    network = share_networks.get(connection, wanted, call.project_id)
+    if network["status"] != "active":
+        raise Invalid(f"Share network {wanted} is not active, but {network['status']}.")
+    return wanted
+
+
+def _zone(
+    call: Call,
+    connection: Connection,
+    body: Create,
+    share_type: Mapping[str, Any],
+    network_id: str | None,
+) -> str:
+    wanted = body.availability_zone if call.version >= _SINCE_ZONE else None
+    if wanted:
+        if wanted not in {zone["name"] for zone in services.zones(connection)}:
+            raise NotFound(f"Availability zone {wanted} could not be found.")
+        allowed = share_type["extra_specs"].get("availability_zones")
+        if call.version >= _SINCE_ZONE_SPEC and allowed and wanted not in allowed.split(","):
+            raise Invalid(
+                f"Share type {share_type['name']} is not supported within the availability zone "
+                f"chosen {wanted}."
+            )
+    if network_id is not None:
+        subnets = share_networks.get(connection, network_id)["subnets"]
+        if not subnets:
+            raise Invalid(f"Share network {network_id} has no subnet.")
+        if wanted and not any(s["availability_zone"] in (None, wanted) for s in subnets):
+            raise Invalid(
+                "A share network subnet was not found for the requested availability zone."
+            )
+    return wanted or call.settings.driver.storage_availability_zone

@@ -1,0 +1,220 @@
+"""Snapshots: list, show, create, update, delete, reset their status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import Connection
+
+from atoll.api import bodies, paging
+from atoll.api.call import Call
+from atoll.api.filters import Filters, filter_by
+from atoll.api.policy import rules
+from atoll.api.routing import Body, Routes
+from atoll.api.share_actions import Reset
+from atoll.api.share_view import is_true
+from atoll.api.shares import Update, own, whose
+from atoll.api.views import Row, View, field
+from atoll.db import pages, quotas, share_types, snapshots
+from atoll.db.tables import snapshots as table
+from atoll.engine.queue import enqueue
+from atoll.errors import Conflict, Invalid, Unprocessable
+
+routes = Routes()
+RULES = rules(
+    reader=("share_snapshot:get_snapshot", "share_snapshot:get_all_snapshots"),
+    member=("share:create_snapshot", "share:delete_snapshot", "share:snapshot_update"),
+    admin=("share_snapshot:reset_status", "share_snapshot:force_delete"),
+)
+
+SNAPSHOT: Final = "/snapshots/{snapshot_id}"
+FILTERS: Final = Filters(
+    filter_by("name"),
+    filter_by("display_name", "name"),
+    filter_by("description", since="2.36"),
+    filter_by("status"),
+    filter_by("share_id"),
+    filter_by(
+        "size",
+        read=lambda params, name: paging.integer(params, name, 0, bodies.LARGEST),
+    ),
+    filter_by("name~", since="2.36"),
+    filter_by("description~", since="2.36"),
+)
+_DELETABLE: Final = ("available", "error", "error_deleting")
+_RESETTABLE: Final = ("available", "error", "error_deleting")
+
+
+def _links(row: Row, call: Call) -> list[dict[str, str]]:
+    return call.links(f"snapshots/{row['id']}")
+
+
+SUMMARY = View(field("id"), field("name"), field("links", _links))
+DETAIL = View(
+    field("id"),
+    field("share_id"),
+    field("share_size"),
+    field("created_at"),
+    field("status"),
+    field("name"),
+    field("description"),
+    field("size"),
+    field("share_proto"),
+    field("links", _links),
+    field("provider_location", since="2.12", admin=True),
+    field("project_id", since="2.17"),
+    field("user_id", since="2.17"),
+)
+
+
+class Create(msgspec.Struct):
+    """A snapshot as it is asked for."""
+
+    share_id: bodies.Id
+    name: bodies.Name | None = None
+    display_name: bodies.Name | None = None
+    description: bodies.Name | None = None
+    display_description: bodies.Name | None = None
+    force: bool | None = False
+
+
+@routes.get("/snapshots", policy="share_snapshot:get_all_snapshots")
+def index(call: Call) -> Body:
+    """The caller's snapshots, in brief."""
+    return _list(call, SUMMARY, "/v2/snapshots")
+
+
+@routes.get("/snapshots/detail", policy="share_snapshot:get_all_snapshots")
+def detail(call: Call) -> Body:
+    """The caller's snapshots."""
+    return _list(call, DETAIL, "/v2/snapshots/detail")
+
+
+@routes.get(SNAPSHOT, policy="share_snapshot:get_snapshot")
+def show(call: Call, snapshot_id: str) -> Body:
+    """One snapshot."""
+    with call.database.read() as connection:
+        row = call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
+    return {"snapshot": call.shape(DETAIL).one(row, call)}
+
+
+@routes.post("/snapshots", policy="share:create_snapshot", envelope="snapshot", status=202)
+def create(call: Call, body: Create) -> Body:
+    """Write the snapshot down as ``creating`` and ask for it to be taken."""
+    with call.database.begin() as connection:
+        share = own(call, connection, body.share_id)
+        specs = share_types.find(connection, share["share_type_id"])["extra_specs"]
+        if not is_true(specs.get("snapshot_support")):
+            raise Unprocessable(
+                f"Snapshots cannot be created for share '{share['id']}' since it does not have "
+                "that capability."
+            )
+        if share["status"] != "available":
+            raise Invalid(
+                f"Invalid share: it must be available to take a snapshot of it, and is "
+                f"{share['status']}."
+            )
+        quotas.reserve(
+            connection,
+            share["project_id"],
+            call.user_id,
+            share["share_type_id"],
+            snapshots=1,
+            snapshot_gigabytes=share["size"],
+            defaults=call.settings.quota.model_dump(),
+        )
+        row = snapshots.add(
+            connection,
+            {
+                "id": str(uuid4()),
+                "project_id": share["project_id"],
+                "user_id": call.user_id,
+                "share_id": share["id"],
+                "share_size": share["size"],
+                "size": share["size"],
+                "share_proto": share["share_proto"],
+                "name": body.display_name if body.name is None else body.name,
+                "description": (
+                    body.display_description if body.description is None else body.description
+                ),
+                "status": "creating",
+                "progress": "0%",
+                "metadata": {},
+            },
+        )
+        enqueue(connection, f"snapshot/{row['id']}", request_id=call.request_id)
+    return {"snapshot": call.shape(DETAIL).one(row, call)}
+
+
+@routes.put(SNAPSHOT, policy="share:snapshot_update", envelope="snapshot")
+def update(call: Call, snapshot_id: str, body: Update) -> Body:
+    """Change name or description."""
+    with call.database.begin() as connection:
+        _own(call, connection, snapshot_id)
+        changes = body.texts()
+        if changes:
+            snapshots.change(connection, snapshot_id, **changes)
+        row = _own(call, connection, snapshot_id)
+    return {"snapshot": call.shape(DETAIL).one(row, call)}
+
+
+@routes.delete(SNAPSHOT, policy="share:delete_snapshot")
+def delete(call: Call, snapshot_id: str) -> None:
+    """Want the snapshot away."""
+    with call.database.begin() as connection:
+        row = _own(call, connection, snapshot_id)
+        if row["status"] not in _DELETABLE:
+            raise Invalid(
+                f"Invalid snapshot: its status must be one of {', '.join(_DELETABLE)}, and is "
+                f"{row['status']}."
+            )
+        _want_deleted(call, connection, snapshot_id)
+
+
+@routes.action(SNAPSHOT, "force_delete", policy="share_snapshot:force_delete", old_name=True)
+def force_delete(call: Call, snapshot_id: str) -> None:
+    """Want the snapshot away whatever its status is."""
+    with call.database.begin() as connection:
+        _own(call, connection, snapshot_id)
+        _want_deleted(call, connection, snapshot_id)
+
+
+@routes.action(SNAPSHOT, "reset_status", policy="share_snapshot:reset_status", old_name=True)
+def reset_status(call: Call, snapshot_id: str, body: Reset) -> None:
+    """Set the status by hand."""
+    if body.status not in _RESETTABLE:
+        raise Invalid(f"Invalid state. Valid states: {', '.join(_RESETTABLE)}.")
+    with call.database.begin() as connection:
+        _own(call, connection, snapshot_id)
+        snapshots.change(connection, snapshot_id, status=body.status)
+
+
+def _want_deleted(call: Call, connection: Connection, snapshot_id: str) -> None:
+    copy = snapshots.being_copied(connection, snapshot_id)
+    if copy is not None:
+        raise Conflict(f"Share {copy} is just being made from this snapshot.")
+    snapshots.change(connection, snapshot_id, status="deleting")
+    enqueue(connection, f"snapshot/{snapshot_id}", request_id=call.request_id)
+
+
+def _own(call: Call, connection: Connection, snapshot_id: str) -> Mapping[str, Any]:
+    return call.visible(snapshots.lock(connection, snapshot_id), "Snapshot", snapshot_id)
+
+
+def _list(call: Call, view: View, path: str) -> Body:
+    page = call.page(snapshots.SORTABLE)
+    conditions = [
+        *snapshots.in_project(whose(call)),
+        *pages.equal(table, FILTERS.equal(call)),
+        *pages.like(table, FILTERS.like(call)),
+    ]
+    with call.database.read() as connection:
+        found, more = snapshots.find(connection, conditions, page)
+    answer: dict[str, Any] = {"snapshots": call.shape(view).many(found, call)}
+    if more:
+        params = call.request.params
+        answer["snapshots_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
+    return answer

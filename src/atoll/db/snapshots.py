@@ -1,0 +1,79 @@
+"""Snapshots of shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select
+
+from atoll.db import pages, rows
+from atoll.db.database import utcnow_text
+from atoll.db.rows import Row
+from atoll.db.tables import shares, snapshots
+
+SORTABLE: Final = (
+    "created_at",
+    "updated_at",
+    "id",
+    "name",
+    "size",
+    "share_size",
+    "status",
+    "share_id",
+    "share_proto",
+    "project_id",
+)
+
+_GET = select(snapshots).where(snapshots.c.id == bindparam("snapshot_id"))
+_MAKING = (
+    select(shares.c.id)
+    .where(
+        shares.c.snapshot_id == bindparam("snapshot_id"),
+        shares.c.status == "creating_from_snapshot",
+    )
+    .limit(1)
+)
+_INSERT = insert(snapshots)
+
+
+def get(connection: Connection, snapshot_id: str) -> Row | None:
+    """The snapshot's row, or None."""
+    found = connection.execute(_GET, {"snapshot_id": snapshot_id}).mappings().first()
+    return dict(found) if found is not None else None
+
+
+def lock(connection: Connection, snapshot_id: str) -> Row | None:
+    """The row, which nobody else changes until this (write) transaction ends."""
+    statement = _GET.with_for_update()
+    found = connection.execute(statement, {"snapshot_id": snapshot_id}).mappings().first()
+    return dict(found) if found is not None else None
+
+
+def add(connection: Connection, values: Mapping[str, Any]) -> Row:
+    """Insert a snapshot and give back its whole row."""
+    row: Row = {**dict.fromkeys(snapshots.c.keys()), "created_at": utcnow_text(), **values}
+    connection.execute(_INSERT, row)
+    return row
+
+
+def change(connection: Connection, snapshot_id: str, **values: Any) -> None:
+    """Update columns, and ``updated_at``."""
+    rows.change(connection, snapshots, snapshot_id, **values)
+
+
+def being_copied(connection: Connection, snapshot_id: str) -> str | None:
+    """A share that is being made from it just now, if there is one."""
+    return connection.execute(_MAKING, {"snapshot_id": snapshot_id}).scalar_one_or_none()
+
+
+def in_project(project_id: str | None) -> list[ColumnElement[bool]]:
+    """Those of a project; None means everybody's."""
+    return [] if project_id is None else [snapshots.c.project_id == project_id]
+
+
+def find(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], page: pages.Wanted
+) -> tuple[list[Mapping[str, Any]], bool]:
+    """A page of snapshots, and whether there are more."""
+    return pages.find(connection, snapshots, conditions, page)

@@ -1,0 +1,237 @@
+"""Share networks and subnets through HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atoll.db import share_networks
+from tests.api import scene
+from tests.api.conftest import Client, World
+
+FLAT = {"neutron_net_id", "neutron_subnet_id", "network_type", "segmentation_id", "cidr"}
+
+
+def make(client: Client, version: str = "2.65", **values: Any) -> dict[str, Any]:
+    result = client("POST", "/share-networks", {"share_network": values}, version=version)
+    assert result.status_code == 200, result.text
+    network: dict[str, Any] = result.json["share_network"]
+    return network
+
+
+def subnet_of(world: World, network: dict[str, Any]) -> str:
+    with world.database.read() as connection:
+        subnets = share_networks.get(connection, network["id"])["subnets"]
+    return str(subnets[0]["id"])
+
+
+def test_without_neutron_ids_the_network_is_ours_to_make(world: World, member: Client) -> None:
+    network = make(member, name="mine")
+    assert scene.queued(world.database) == {f"share_network/{network['id']}"}
+    with world.database.read() as connection:
+        subnet = share_networks.get(connection, network["id"])["subnets"][0]
+    assert subnet["managed"] is True
+    assert network["share_network_subnets"][0]["neutron_net_id"] is None
+    assert network["status"] == "active"
+
+
+def test_with_neutron_ids_it_is_not(world: World, member: Client) -> None:
+    network = make(member, neutron_net_id="net-1", neutron_subnet_id="sub-1")
+    with world.database.read() as connection:
+        subnet = share_networks.get(connection, network["id"])["subnets"][0]
+    assert (subnet["managed"], subnet["neutron_net_id"]) == (False, "net-1")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"neutron_net_id": "net-1"},
+        {"neutron_subnet_id": "sub-1"},
+        {"neutron_net_id": "; rm -rf /", "neutron_subnet_id": "x"},
+        {"neutron_net_id": "$(x)", "neutron_subnet_id": "x"},
+        {"neutron_net_id": "", "neutron_subnet_id": ""},
+        {"neutron_net_id": ["a"], "neutron_subnet_id": "x"},
+        {"nova_net_id": "n"},
+        {"name": "x" * 256},
+        {"name": 7},
+        {"description": {}},
+        {"availability_zone": "moon"},
+    ],
+)
+def test_bad_wishes_make_nothing(world: World, member: Client, values: dict[str, Any]) -> None:
+    result = member("POST", "/share-networks", {"share_network": values})
+    assert result.status_code == 400, result.text
+    assert result.json["badRequest"]["message"].endswith(".")
+    assert member.get("/share-networks")["share_networks"] == []
+    assert scene.queued(world.database) == set()
+
+
+@pytest.mark.parametrize("body", [None, {}, {"share_network": 1}, {"other": {}}])
+def test_no_envelope_is_422(member: Client, body: Any) -> None:
+    assert member("POST", "/share-networks", body).status_code == 422
+
+
+def test_fields_by_version(member: Client) -> None:
+    network = make(member, name="mine", neutron_net_id="net-1", neutron_subnet_id="sub-1")
+    path = f"/share-networks/{network['id']}"
+    flat = member.get(path, version="2.50")["share_network"]
+    assert flat.keys() >= FLAT | {"gateway", "mtu"}
+    assert flat["neutron_net_id"] == "net-1"
+    assert "gateway" not in member.get(path, version="2.17")["share_network"]
+    assert "nova_net_id" in member.get(path, version="2.25")["share_network"]
+    nested = member.get(path, version="2.51")["share_network"]
+    assert not nested.keys() & (FLAT | {"status"})
+    assert nested["share_network_subnets"][0]["neutron_subnet_id"] == "sub-1"
+    assert member.get(path, version="2.63")["share_network"]["status"] == "active"
+
+
+def test_lists_filters_and_pages(member: Client) -> None:
+    for number in range(3):
+        make(member, name=f"net {number}", neutron_net_id=f"n{number}", neutron_subnet_id="s")
+    brief = member.get("/share-networks")["share_networks"]
+    assert [one["name"] for one in brief] == ["net 0", "net 1", "net 2"]
+    assert set(brief[0]) == {"id", "name"}
+    for query, names in [
+        ("?name=net 1", ["net 1"]),
+        ("?name~=net", ["net 0", "net 1", "net 2"]),
+        ("?name~=%25", []),
+        ("?neutron_net_id=n2", ["net 2"]),
+        ("?ip_version=6", []),
+        ("?created_before=2001-01-01", []),
+        ("?created_since=2001-01-01&limit=1", ["net 0"]),
+        ("?limit=1&offset=1", ["net 1"]),
+        (f"?limit=2&marker={brief[0]['id']}", ["net 1", "net 2"]),
+        ("?security_service_id=x", []),
+    ]:
+        found = member.get(f"/share-networks/detail{query}")["share_networks"]
+        assert [one["name"] for one in found] == names, query
+    assert "share_networks_links" in member.get("/share-networks?limit=1")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["ip_version=six", "created_since=yesterday", "limit=-1", "limit=x", "sort_key=secret",
+     "marker=none", "all_tenants=perhaps", "name=%00"],
+)  # fmt: skip
+def test_bad_queries_are_400(member: Client, query: str) -> None:
+    assert member("GET", f"/share-networks/detail?{query}").status_code == 400
+
+
+def test_projects_see_their_own(member: Client, stranger: Client, admin: Client) -> None:
+    network = make(member, name="mine")
+    path = f"/share-networks/{network['id']}"
+    assert stranger("GET", path).status_code == 404
+    assert stranger("PUT", path, {"share_network": {"name": "x"}}).status_code == 404
+    assert stranger("DELETE", path).status_code == 404
+    assert stranger.get("/share-networks")["share_networks"] == []
+    assert stranger("GET", "/share-networks?all_tenants=1").status_code == 403
+    assert stranger("GET", "/share-networks?project_id=blue").status_code == 403
+    assert admin.get("/share-networks")["share_networks"] == []
+    for query in ("all_tenants=1", "project_id=blue"):
+        assert len(admin.get(f"/share-networks?{query}")["share_networks"]) == 1
+    assert admin.get(path)["share_network"]["project_id"] == "blue"
+
+
+def test_readers_only_read(reader: Client, member: Client) -> None:
+    network = make(member)
+    assert reader("POST", "/share-networks", {"share_network": {}}).status_code == 403
+    assert reader("DELETE", f"/share-networks/{network['id']}").status_code == 403
+    assert reader.get(f"/share-networks/{network['id']}")
+
+
+def test_update(world: World, member: Client) -> None:
+    network = make(member, name="a", neutron_net_id="n", neutron_subnet_id="s")
+    path = f"/share-networks/{network['id']}"
+    body: dict[str, Any] = {"name": "b", "neutron_net_id": "n2", "neutron_subnet_id": "s2"}
+    result = member("PUT", path, {"share_network": body}, version="2.50")
+    assert result.status_code == 200, result.text
+    assert result.json["share_network"]["neutron_net_id"] == "n2"
+    scene.add_server(world.database, "blue", subnet_of(world, network))
+    assert member("PUT", path, {"share_network": body}).status_code == 403
+    assert member("PUT", path, {"share_network": {"name": "c"}}).status_code == 200
+    assert member.get(path)["share_network"]["name"] == "c"
+
+
+def test_the_network_that_we_made_can_not_be_swapped(member: Client) -> None:
+    network = make(member)
+    body = {"share_network": {"neutron_net_id": "n", "neutron_subnet_id": "s"}}
+    assert member("PUT", f"/share-networks/{network['id']}", body).status_code == 409
+
+
+def test_delete_hides_it_at_once(world: World, member: Client) -> None:
+    network = make(member)
+    path = f"/share-networks/{network['id']}"
+    assert member("DELETE", path).status_code == 202
+    assert f"share_network/{network['id']}" in scene.queued(world.database)
+    for hidden in (path, f"{path}/subnets"):
+        assert member("GET", hidden).status_code == 404
+    assert member("DELETE", path).status_code == 404
+    assert member.get("/share-networks")["share_networks"] == []
+    assert member.get("/limits")["limits"]["absolute"]["totalShareNetworksUsed"] == 0
+
+
+def test_delete_is_refused_while_shares_use_it(world: World, member: Client) -> None:
+    network = make(member)
+    scene.add_share(world.database, "blue", share_network_id=network["id"], status="creating")
+    result = member("DELETE", f"/share-networks/{network['id']}")
+    assert result.status_code == 409
+    assert "1 share(s)" in result.json["conflictingRequest"]["message"]
+    subnet = network["share_network_subnets"][0]["id"]
+    path = f"/share-networks/{network['id']}/subnets/{subnet}"
+    assert member("DELETE", path).status_code == 409
+
+
+def test_subnets(world: World, member: Client, stranger: Client) -> None:
+    network = make(member, name="mine")
+    path = f"/share-networks/{network['id']}/subnets"
+    again = member("POST", path, {"share-network-subnet": {}})
+    assert again.status_code == 409, again.text
+    body = {"availability_zone": "nova", "neutron_net_id": "n", "neutron_subnet_id": "s"}
+    made = member("POST", path, {"share-network-subnet": body})
+    assert made.status_code == 200, made.text
+    subnet = made.json["share_network_subnet"]
+    assert (subnet["availability_zone"], subnet["share_network_name"]) == ("nova", "mine")
+    assert len(member.get(path)["share_network_subnets"]) == 2
+    assert member.get(f"{path}/{subnet['id']}")["share_network_subnet"] == subnet
+    assert stranger("GET", f"{path}/{subnet['id']}").status_code == 404
+    assert member("GET", path, version="2.50").status_code == 404
+    assert member("DELETE", f"{path}/{subnet['id']}").status_code == 202
+    assert member("GET", f"{path}/{subnet['id']}").status_code == 404
+    assert len(member.get(f"/share-networks/{network['id']}")["share_network"]
+               ["share_network_subnets"]) == 1  # fmt: skip
+    bad = {"share-network-subnet": {"availability_zone": "moon"}}
+    assert member("POST", path, bad).status_code == 400
+
+
+def test_reset_status_is_for_administrators(member: Client, admin: Client) -> None:
+    network = make(member)
+    path = f"/share-networks/{network['id']}"
+    reset = {"reset_status": {"status": "error"}}
+    assert member("POST", f"{path}/action", reset).status_code == 403
+    assert admin("POST", f"{path}/action", reset).status_code == 202
+    assert member.get(path)["share_network"]["status"] == "error"
+    bad = {"reset_status": {"status": "deleting"}}
+    assert admin("POST", f"{path}/action", bad).status_code == 400
+
+
+def test_there_are_no_security_services(member: Client) -> None:
+    network = make(member)
+    action = {"add_security_service": {"security_service_id": "x"}}
+    result = member("POST", f"/share-networks/{network['id']}/action", action)
+    assert result.status_code == 400
+    assert "no security services" in result.json["badRequest"]["message"]
+    assert member.get("/security-services/detail") == {"security_services": []}
+    assert member.get("/security-services") == {"security_services": []}
+    assert member("GET", "/security-services/x").status_code == 404
+    assert member("POST", "/security-services", {"security_service": {}}).status_code == 400
+
+
+def test_share_networks_are_limited(member: Client, admin: Client) -> None:
+    limit = {"quota_set": {"share_networks": 1}}
+    assert admin("PUT", "/quota-sets/blue", limit).status_code == 200
+    make(member)
+    result = member("POST", "/share-networks", {"share_network": {}})
+    assert result.status_code == 413
+    assert result.headers["retry-after"] == "0"
+    assert "share_networks" in result.json["overLimit"]["message"]

@@ -1,0 +1,202 @@
+"""Share types through HTTP: what administrators set up and what projects see of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client
+
+SPECS = {"driver_handles_share_servers": True, "secret:tier": "gold"}
+
+
+def make(admin: Client, name: str, **more: Any) -> dict[str, Any]:
+    body = {"share_type": {"name": name, "extra_specs": SPECS, **more}}
+    result = admin("POST", "/types", body)
+    assert result.status_code == 200, result.text
+    share_type: dict[str, Any] = result.json["share_type"]
+    return share_type
+
+
+def test_create_show_update_delete(admin: Client) -> None:
+    made = make(admin, "gold", description="fast")
+    assert made["extra_specs"] == {"driver_handles_share_servers": "True", "secret:tier": "gold"}
+    assert made["required_extra_specs"] == {"driver_handles_share_servers": "True"}
+    assert made["share_type_access:is_public"] is True
+    assert made["is_default"] is False
+    path = f"/types/{made['id']}"
+    body = {"share_type": {"name": "platinum", "description": None}}
+    updated = admin("PUT", path, body)
+    assert updated.status_code == 200, updated.text
+    shown = admin.get(path)
+    assert shown["share_type"] == shown["volume_type"]
+    assert (shown["share_type"]["name"], shown["share_type"]["description"]) == ("platinum", None)
+    assert admin("DELETE", path).status_code == 202
+    assert admin("GET", path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("version", "there", "absent"),
+    [
+        ("2.0", "os-share-type-access:is_public", "share_type_access:is_public"),
+        ("2.7", "share_type_access:is_public", "os-share-type-access:is_public"),
+        ("2.40", "extra_specs", "description"),
+        ("2.41", "description", "is_default"),
+        ("2.46", "is_default", "os-share-type-access:is_public"),
+    ],
+)
+def test_fields_by_version(member: Client, version: str, there: str, absent: str) -> None:
+    shown = member.get("/types/default", version=version)["share_type"]
+    assert there in shown
+    assert absent not in shown
+
+
+def test_the_default_type_is_the_configured_one(member: Client) -> None:
+    shown = member.get("/types/default")["share_type"]
+    assert (shown["name"], shown["is_default"]) == ("default", True)
+
+
+def test_a_project_sees_only_public_types_and_tenant_visible_specs(
+    admin: Client, member: Client
+) -> None:
+    private = make(admin, "private", **{"share_type_access:is_public": False})
+    public = make(admin, "public")
+    listed = member.get("/types?is_public=all")["share_types"]
+    assert {one["name"] for one in listed} == {"default", "public"}
+    assert member("GET", f"/types/{private['id']}").status_code == 404
+    shown = member.get(f"/types/{public['id']}")["share_type"]
+    assert shown["extra_specs"] == {"driver_handles_share_servers": "True"}
+    specs = member.get(f"/types/{public['id']}/extra_specs")["extra_specs"]
+    assert specs == {"driver_handles_share_servers": "True"}
+    assert member("GET", f"/types/{public['id']}/extra_specs/secret:tier").status_code == 404
+    assert member("POST", "/types", {"share_type": {"name": "x"}}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("is_public", "names"),
+    [
+        ("", {"default"}),
+        ("?is_public=true", {"default"}),
+        ("?is_public=False", {"private"}),
+        ("?is_public=all", {"default", "private"}),
+    ],
+)
+def test_administrators_filter_by_is_public(
+    admin: Client, is_public: str, names: set[str]
+) -> None:
+    make(admin, "private", **{"share_type_access:is_public": False})
+    assert {one["name"] for one in admin.get(f"/types{is_public}")["share_types"]} == names
+    assert admin("GET", "/types?is_public=perhaps").status_code == 400
+
+
+def test_filter_by_extra_specs(admin: Client) -> None:
+    make(admin, "gold")
+    query = {"extra_specs": "{'secret:tier': 'gold', 'driver_handles_share_servers': 'true'}"}
+    found = admin.get("/types", version="2.43", params=query)["share_types"]
+    assert [one["name"] for one in found] == ["gold"]
+    assert admin("GET", "/types", version="2.42", params=query).status_code == 400
+    assert admin("GET", "/types", params={"extra_specs": "__import__('os')"}).status_code == 400
+
+
+def test_access_to_a_private_type(admin: Client, member: Client, stranger: Client) -> None:
+    private = make(admin, "private", **{"share_type_access:is_public": False})
+    path = f"/types/{private['id']}"
+    grant = {"addProjectAccess": {"project": "blue"}}
+    assert admin("POST", f"{path}/action", grant).status_code == 202
+    assert admin("POST", f"{path}/action", grant).status_code == 409
+    assert member.get(path)["share_type"]["name"] == "private"
+    assert "private" in {one["name"] for one in member.get("/types")["share_types"]}
+    assert stranger("GET", path).status_code == 404
+    access = [{"share_type_id": private["id"], "project_id": "blue"}]
+    assert admin.get(f"{path}/share_type_access") == {"share_type_access": access}
+    old = admin.get(f"{path}/os-share-type-access", version="2.6")
+    assert old == {"share_type_access": access}
+    revoke = {"removeProjectAccess": {"project": "blue"}}
+    assert admin("POST", f"{path}/action", revoke, version="2.0").status_code == 202
+    assert admin("POST", f"{path}/action", revoke).status_code == 404
+    assert member("GET", path).status_code == 404
+
+
+def test_public_types_have_no_access_list(admin: Client) -> None:
+    path = f"/types/{make(admin, 'public')['id']}"
+    assert admin("GET", f"{path}/share_type_access").status_code == 404
+    grant = {"addProjectAccess": {"project": "blue"}}
+    assert admin("POST", f"{path}/action", grant).status_code == 409
+
+
+def test_extra_specs_are_set_replaced_and_removed(admin: Client) -> None:
+    path = f"/types/{make(admin, 'gold')['id']}/extra_specs"
+    result = admin("POST", path, {"extra_specs": {"snapshot_support": "<is> True", "a": "1"}})
+    assert result.status_code == 200, result.text
+    assert admin("PUT", f"{path}/a", {"a": "2"}).json == {"a": "2"}
+    assert admin.get(f"{path}/a") == {"a": "2"}
+    assert admin("DELETE", f"{path}/a").status_code == 202
+    assert admin("DELETE", f"{path}/a").status_code == 404
+    assert set(admin.get(path)["extra_specs"]) == {
+        "driver_handles_share_servers",
+        "secret:tier",
+        "snapshot_support",
+    }
+
+
+def test_required_extra_specs_stay(admin: Client) -> None:
+    path = f"/types/{make(admin, 'gold')['id']}/extra_specs"
+    assert admin("DELETE", f"{path}/driver_handles_share_servers").status_code == 403
+    assert admin("DELETE", f"{path}/snapshot_support", version="2.23").status_code == 403
+
+
+def test_snapshot_support_was_implied_before_2_24(admin: Client) -> None:
+    body = {"share_type": {"name": "old", "extra_specs": {"driver_handles_share_servers": "1"}}}
+    made = admin("POST", "/types", body, version="2.23").json["share_type"]
+    assert made["extra_specs"]["snapshot_support"] == "True"
+    body["share_type"]["name"] = "new"
+    made = admin("POST", "/types", body, version="2.24").json["share_type"]
+    assert "snapshot_support" not in made["extra_specs"]
+
+
+@pytest.mark.parametrize(
+    ("share_type", "word"),
+    [
+        ({"name": "x", "extra_specs": {}}, "driver_handles_share_servers"),
+        ({"name": "x", "extra_specs": {"driver_handles_share_servers": "maybe"}}, "maybe"),
+        ({"name": "x", "extra_specs": SPECS | {"snapshot_support": "perhaps"}}, "snapshot"),
+        ({"name": "x", "extra_specs": SPECS | {"bad key": "v"}}, "bad key"),
+        ({"name": "x", "extra_specs": SPECS | {"k": ""}}, "k"),
+        ({"name": "x", "extra_specs": SPECS | {"k": "v" * 256}}, "k"),
+        ({"name": "x", "extra_specs": SPECS | {"k": {"deep": 1}}}, "k"),
+        ({"name": "x", "extra_specs": SPECS | {"provisioning:max_share_size": "-1"}}, "GiB"),
+        ({"name": "x", "extra_specs": SPECS | {"replication_type": "dr"}}, "replicate"),
+        ({"name": "x", "extra_specs": []}, "extra_specs"),
+        ({"name": "", "extra_specs": SPECS}, "name"),
+        ({"name": " ", "extra_specs": SPECS}, "name"),
+        ({"name": "x" * 256, "extra_specs": SPECS}, "name"),
+        ({"name": 7, "extra_specs": SPECS}, "name"),
+        ({"extra_specs": SPECS}, "name"),
+        ({"name": "x", "description": "x" * 256, "extra_specs": SPECS}, "description"),
+        ({"name": "x", "share_type_access:is_public": "no way", "extra_specs": SPECS}, "is_public"),
+    ],
+)
+def test_bad_types_are_refused_with_a_sentence(
+    admin: Client, share_type: dict[str, Any], word: str
+) -> None:
+    result = admin("POST", "/types", {"share_type": share_type})
+    assert result.status_code == 400, result.text
+    assert word in result.json["badRequest"]["message"]
+    assert len(admin.get("/types?is_public=all")["share_types"]) == 1
+
+
+def test_names_are_unique(admin: Client) -> None:
+    make(admin, "gold")
+    body = {"share_type": {"name": "gold", "extra_specs": SPECS}}
+    assert admin("POST", "/types", body).status_code == 409
+    other = make(admin, "other")
+    renamed = admin("PUT", f"/types/{other['id']}", {"share_type": {"name": "gold"}})
+    assert renamed.status_code == 409
+    nothing = admin("PUT", f"/types/{other['id']}", {"share_type": {}})
+    assert nothing.status_code == 400
+
+
+def test_description_needs_2_41(admin: Client) -> None:
+    body = {"share_type": {"name": "x", "extra_specs": SPECS, "description": "d"}}
+    assert admin("POST", "/types", body, version="2.40").status_code == 400
