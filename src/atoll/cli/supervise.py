@@ -29,6 +29,7 @@ class Child:
         self._command = [*command, role]
         self._pause = 0.5
         self._start_at = 0.0
+        self._started = 0.0
         self.role = role
         self.process: subprocess.Popen[bytes] | None = None
 

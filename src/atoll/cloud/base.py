@@ -283,10 +283,22 @@ class Cloud(Protocol):
     """One cloud, bound to one deployment."""
 
     name: str
-    compute: Compute
-    volumes: Volumes
-    networks: Networks
-    images: Images
+
+    @property
+    def compute(self) -> Compute:
+        """Instances."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """Block storage."""
+
+    @property
+    def networks(self) -> Networks:
+        """Networks and ports."""
+
+    @property
+    def images(self) -> Images:
+        """Service images."""
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""

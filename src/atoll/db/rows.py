@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -42,5 +41,4 @@ def where(connection: Connection, table: Table, **values: Any) -> list[Row]:
         statement = statement.where(
             column.in_(value) if isinstance(value, tuple) else column == value
         )
-    found: list[Mapping[str, Any]] = list(connection.execute(statement).mappings())
-    return [dict(row) for row in found]
+    return [dict(row) for row in connection.execute(statement).mappings()]

@@ -8,8 +8,7 @@ meanwhile mark the operation ``again`` and come next. The states are the field's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -17,6 +16,8 @@ from atoll.db import access_rules, rows
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import shares
+from atoll.driver.generic import GenericShareDriver
+from atoll.driver.resources import RuleUpdate
 from atoll.engine.operation import Operation
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
@@ -29,22 +30,6 @@ STARTED = {
     "queued_to_update": "updating",
     "queued_to_deny": "denying",
 }
-
-
-class RuleDriver(Protocol):
-    """The part of the driver that applies rules (see the contract's ``update_access``)."""
-
-    def update_access(
-        self,
-        context: Any,
-        share: Row,
-        access_rules: Sequence[Row],
-        add_rules: Sequence[Row],
-        delete_rules: Sequence[Row],
-        update_rules: Sequence[Row] | None = None,
-        share_server: Row | None = None,
-    ) -> dict[str, dict[str, str]] | None:
-        """Make the share's rules ``access_rules``; per-rule states where some could not be."""
 
 
 def applied(connection: Connection, share_id: str) -> list[Row]:
@@ -62,7 +47,7 @@ def pending(connection: Connection, share_id: str) -> bool:
 
 
 def sync(
-    backend: Backend, operation: Operation, driver: RuleDriver, share: Row, server: Row
+    backend: Backend, operation: Operation, driver: GenericShareDriver, share: Row, server: Row
 ) -> bool:
     """Apply what is asked for; False when nothing was.
 
@@ -95,7 +80,7 @@ def _settle(
     share: Row,
     operation: Operation,
     work: Sequence[Row],
-    updates: dict[str, dict[str, str]],
+    updates: Mapping[str, RuleUpdate],
 ) -> None:
     refused = {key for key, update in updates.items() if update.get("state") == "error"}
     denied = [rule["id"] for rule in work if rule["state"] in DENY]
@@ -111,7 +96,7 @@ def _settle(
             connection,
             share,
             operation,
-            updates[key].get("reason", "The share's protocol can't have this access rule."),
+            updates[key]["reason"],
         )
     show_status(connection, share["id"])
 

@@ -81,7 +81,7 @@ class Reconciliation:
             broken = {
                 f"share/{share['id']}": difference
                 for share in here
-                if (difference := driver.differences(share, share["access_rules"], health))
+                if (difference := driver.differences(share, health))
             }
             for resource, difference in broken.items():
                 self._ask(operation, [resource], difference)

@@ -8,12 +8,12 @@ made true again: volume attached, file system mounted, exported, its access rule
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from atoll.db import access_rules, export_locations, rows
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares, snapshots
+from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import Postponed, ServiceInstanceException
@@ -149,7 +149,9 @@ class ShareHandler:
         if not access.sync(self._backend, operation, driver, share, server):
             self._repair(operation, driver, share, server)
 
-    def _repair(self, operation: Operation, driver: Any, share: Row, server: Row) -> None:
+    def _repair(
+        self, operation: Operation, driver: GenericShareDriver, share: Row, server: Row
+    ) -> None:
         locations = driver.ensure_share(operation, share, server)
         if locations:
             with operation.transaction() as connection:
