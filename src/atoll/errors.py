@@ -249,4 +249,4 @@ class Postponed(OperationError):
     def __init__(self, message: str | None = None, *, waits_for: str, hint: str | None = None):
         super().__init__(message, hint=hint)
         self.waits_for = waits_for
-        """Key of the resource, e.g. ``share_server/<id>``, whose next settled operation wakes us."""
+        """Key of the resource, e.g. ``share_server/<id>``, whose settled operation wakes us."""

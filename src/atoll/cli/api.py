@@ -9,6 +9,18 @@ from gunicorn.app.base import BaseApplication
 from atoll import log
 from atoll.config import Settings
 
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {},
+    "handlers": {},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+        # Requests are logged by our own edge, with their ids.
+        "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": False},
+    },
+}
+
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, settings: Settings) -> None:
@@ -28,7 +40,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": 10,
             "limit_request_line": 8190,
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - only a heartbeat file, kept off the disk
-            "logconfig_dict": {"version": 1, "disable_existing_loggers": False},
+            "logconfig_dict": LOGGING,
             "control_socket_disable": True,
         }
         for name, value in options.items():
@@ -41,7 +53,6 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         from atoll.db.database import Database
         from atoll.db.migrations import upgrade
 
-        log.configure(self._settings.log.level, self._settings.log.format)
         database = Database(self._settings.database_url)
         upgrade(database)
         return create_app(self._settings, database)
@@ -49,4 +60,5 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    log.configure(settings.log.level, settings.log.format)
     _Server(settings).run()
