@@ -26,12 +26,12 @@ from atoll.driver.resources import (
     ShareServer,
     Snapshot,
     fence_of,
-    snapshot_key,
 )
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.snapshots import ShareSnapshots
 from atoll.driver.stats import share_stats
 from atoll.driver.storage import PrivateStorage
-from atoll.driver.volumes import FILE_SYSTEM, SNAPSHOT_ID, ShareVolumes
+from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
 from atoll.errors import (
     AtollError,
@@ -40,7 +40,6 @@ from atoll.errors import (
     GuestUnreachable,
     NotFound,
     ServiceInstanceUnavailable,
-    SnapshotInconsistent,
     StaleFence,
 )
 from atoll.guest.base import (
@@ -50,8 +49,6 @@ from atoll.guest.base import (
     ShareUsage,
     WantedShare,
 )
-
-COMPLETE = "complete"
 
 
 class GenericShareDriver(ShareDriver):
@@ -69,8 +66,8 @@ class GenericShareDriver(ShareDriver):
         self.configuration = configuration or DriverOptions()
         self.service_instance_manager = service_instance_manager
         self._cloud = cloud
-        self._storage = storage
-        self._volumes = ShareVolumes(cloud, storage, self.configuration)
+        self._snapshots = ShareSnapshots(cloud, storage)
+        self._volumes = ShareVolumes(cloud, storage, self.configuration, self._snapshots)
         self._wanted = WantedShares(self.configuration)
         self._max_over_subscription_ratio = max_over_subscription_ratio
 
@@ -321,28 +318,14 @@ class GenericShareDriver(ShareDriver):
 
         Raises ``SnapshotInconsistent`` (try again) when the freeze ended before the copy was done.
         """
-        share_id, key = snapshot["share_id"], snapshot_key(snapshot["id"])
-        if self._storage.get(key, COMPLETE):
-            made = self._volumes.find_snapshot(snapshot["id"])
-            if made is not None:
-                return {"provider_location": made.id, "size": made.size_gib}
-        # Of a copy that an interrupted try has left nobody knows whether its freeze held.
-        self._volumes.remove_snapshot(snapshot["id"])
+        share_id = snapshot["share_id"]
         volume = self._volumes.of(share_id)
-        taken = None
-        try:
-            with frozen(
-                self._guest_unless_off(share_server) if volume.instance_id else None,
-                share_id,
-                self._wanted.path(share_id),
-                self.configuration.freeze_seconds,
-            ):
-                taken = self._volumes.take_snapshot(snapshot["id"], volume, share_id)
-        except SnapshotInconsistent:
-            self._volumes.remove_snapshot(snapshot["id"])
-            raise
-        self._storage.update(key, {COMPLETE: "yes"})
-        return {"provider_location": taken.id, "size": taken.size_gib}
+        guest = self._guest_unless_off(share_server) if volume.instance_id else None
+        path, seconds = self._wanted.path(share_id), self.configuration.freeze_seconds
+        still = frozen(guest, share_id, path, seconds)
+        file_system = self._volumes.file_system(share_id)
+        made = self._snapshots.take(snapshot["id"], volume, file_system, still)
+        return {"provider_location": made.id, "size": made.size_gib}
 
     def delete_snapshot(
         self,
@@ -351,7 +334,7 @@ class GenericShareDriver(ShareDriver):
         share_server: ShareServer | None = None,
     ) -> None:
         """Remove the snapshot; shares made from it stay. Absent is fine."""
-        self._volumes.remove_snapshot(snapshot["id"])
+        self._snapshots.remove(snapshot["id"])
 
     def manage_existing_snapshot(
         self,
@@ -366,15 +349,12 @@ class GenericShareDriver(ShareDriver):
                 hint="provider_location names a snapshot of the share's volume.",
             )
         file_system = self._volumes.file_system(snapshot["share_id"])
-        self._storage.update(
-            snapshot_key(snapshot["id"]),
-            {SNAPSHOT_ID: found.id, FILE_SYSTEM: file_system, COMPLETE: "yes"},
-        )
+        self._snapshots.adopt(snapshot["id"], found, file_system)
         return {"size": found.size_gib, "provider_location": found.id}
 
     def unmanage_snapshot(self, snapshot: Snapshot) -> None:
         """Forget the snapshot, without touching it."""
-        self._storage.delete(snapshot_key(snapshot["id"]))
+        self._snapshots.forget(snapshot["id"])
 
     # --- steps ------------------------------------------------------------------------------
 

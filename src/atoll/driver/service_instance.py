@@ -123,7 +123,9 @@ class ServiceInstanceManager:
 
     def reboot_server(self, server: ServerDetails, soft_reboot: bool = False) -> None:
         """Reset the instance, or press its power button; also starts a stopped one."""
-        self._pool.drop(server_key(server["server_id"]))
+        owner = server_key(server["server_id"])
+        self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
+        self._pool.drop(owner)
         self.cloud.compute.reboot_instance(server[INSTANCE_ID], soft=soft_reboot)
 
     def wait_for_instance_to_be_active(self, instance_id: str, timeout: float) -> Instance:

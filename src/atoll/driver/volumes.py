@@ -1,4 +1,4 @@
-"""The block volumes behind shares, and their snapshots: made, found, removed.
+"""The block volumes behind shares: made, found, removed.
 
 A volume is found by the id that was written down, or, where a worker died before it could write,
 by its owner.
@@ -6,27 +6,31 @@ by its owner.
 
 from __future__ import annotations
 
-from atoll.cloud.base import Cloud, Volume, VolumeSnapshot
+from atoll.cloud.base import Cloud, Volume
 from atoll.config import Driver as DriverOptions
-from atoll.driver.resources import Share, option, share_key, snapshot_key
+from atoll.driver.resources import Share, option, share_key
+from atoll.driver.snapshots import FILE_SYSTEM, ShareSnapshots
 from atoll.driver.storage import PrivateStorage
 from atoll.errors import ShareBackendException, VolumeLost
 
 VOLUME_ID = "volume_id"
-SNAPSHOT_ID = "snapshot_id"
-FILE_SYSTEM = "file_system"
 
 
 class ShareVolumes:
-    """Volumes and snapshots of one cloud, with what is remembered of them."""
+    """Volumes of one cloud, with what is remembered of them."""
 
-    def __init__(self, cloud: Cloud, storage: PrivateStorage, options: DriverOptions) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        storage: PrivateStorage,
+        options: DriverOptions,
+        snapshots: ShareSnapshots,
+    ) -> None:
+        self._snapshots = snapshots
         self._volumes = cloud.volumes
         self._compute = cloud.compute
         self._storage = storage
         self._options = options
-
-    # --- volumes ----------------------------------------------------------------------------
 
     def provide(self, share: Share, snapshot_id: str | None = None) -> Volume:
         """The share's volume, made if it isn't there: blank, or with a snapshot's content."""
@@ -87,40 +91,13 @@ class ShareVolumes:
 
     def _file_system(self, share: Share, snapshot_id: str | None) -> str:
         if snapshot_id:
-            parents = self._storage.get(snapshot_key(snapshot_id), FILE_SYSTEM)
+            parents = self._snapshots.file_system(snapshot_id)
             if parents:
                 return parents
         return option(share, FILE_SYSTEM) or self._options.share_volume_fstype
 
     def _source(self, snapshot_id: str) -> str:
-        snapshot = self.find_snapshot(snapshot_id)
+        snapshot = self._snapshots.find(snapshot_id)
         if snapshot is None:
             raise ShareBackendException(f"The snapshot {snapshot_id} does not exist any more.")
         return snapshot.id
-
-    # --- snapshots --------------------------------------------------------------------------
-
-    def take_snapshot(self, snapshot_id: str, volume: Volume, share_id: str) -> VolumeSnapshot:
-        """Copy the volume as it is now, or find the copy that was made."""
-        key = snapshot_key(snapshot_id)
-        snapshot = self._volumes.create_snapshot(key, volume.id)
-        file_system = self.file_system(share_id)
-        self._storage.update(key, {SNAPSHOT_ID: snapshot.id, FILE_SYSTEM: file_system})
-        return snapshot
-
-    def find_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
-        """The snapshot, if there is one."""
-        key = snapshot_key(snapshot_id)
-        stored = self._storage.get(key, SNAPSHOT_ID)
-        if stored:
-            return self._volumes.get_snapshot(stored)
-        return self._volumes.find_snapshot(key)
-
-    def remove_snapshot(self, snapshot_id: str) -> None:
-        """Destroy the snapshot and forget it. Absent is fine."""
-        key = snapshot_key(snapshot_id)
-        snapshot = self.find_snapshot(snapshot_id) or self._volumes.find_snapshot(key)
-        if snapshot is not None:
-            self._storage.update(key, {SNAPSHOT_ID: snapshot.id})  # stops a stale worker
-            self._volumes.delete_snapshot(snapshot.id)
-        self._storage.delete(key)
