@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from openstack.exceptions import SDKException
 from rich.console import Console
 
 from atoll.cli.image import build
 from atoll.config import load
-from demo.client import ClientVm, CommandFailed
+from demo.client import ClientVm
 from demo.leaks import Before
 from demo.service import Service
 from demo.steps import CheckFailed, Steps, check
@@ -32,7 +34,7 @@ def main() -> int:
     before = Before()
     settings = load(state_dir=state)
     service = Service(state / "service")
-    story: Story | None = None
+    clients: list[ClientVm] = []
     try:
         with steps.step("service image") as step:
             image = build(settings, console)
@@ -42,23 +44,22 @@ def main() -> int:
             step.detail = service.url
 
         def boot_client(bridge: str) -> ClientVm:
-            client = ClientVm(state, image.path, bridge)
-            client.start()
-            return client
+            clients.append(ClientVm(state, image.path, bridge))
+            clients[-1].start()
+            return clients[-1]
 
-        story = Story(connect(service.endpoint, service.token), steps, boot_client)
-        story.run()
+        Story(connect(service.endpoint, service.token), steps, boot_client).run()
         with steps.step("nothing is left") as step:
             step.detail = _nothing_left(service, before)
-    except (CheckFailed, CommandFailed, RuntimeError) as error:
+    except (CheckFailed, SDKException, RuntimeError, subprocess.SubprocessError) as error:
         console.print(f"\n[red]The demo failed:[/] {error}", highlight=False)
-        console.print(f"The log is {service.log}; the state stays in {state}.", highlight=False)
-        _clean_up(service, story)
+        console.print(f"Its log stays: {service.log}", highlight=False)
         return 1
-    except KeyboardInterrupt:
-        _clean_up(service, story)
-        shutil.rmtree(state, ignore_errors=True)
-        return 130
+    finally:
+        for client in clients:
+            client.stop()
+        service.stop()
+        service.run("purge", "--yes")
     shutil.rmtree(state)
     console.print(steps.table())
     console.print(FOR_REAL, highlight=False)
@@ -75,13 +76,6 @@ def _nothing_left(service: Service, before: Before) -> str:
     leaks = before.leaks(service.state)
     check(not leaks, f"left on the machine: {'; '.join(leaks)}")
     return "no VM, disk, network, process or file"
-
-
-def _clean_up(service: Service, story: Story | None) -> None:
-    if story is not None and story.client is not None:
-        story.client.stop()
-    service.stop()
-    service.run("purge", "--yes")
 
 
 if __name__ == "__main__":

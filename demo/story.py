@@ -58,12 +58,11 @@ class Story:
         self._boot_client = boot_client
         self._data_mib = data_mib
         self._checksum = ""
-        self.client: ClientVm | None = None
 
     def run(self) -> None:
         """Everything, from the share network to its end."""
         network = self.share_network()
-        client = self.client = self._boot_client(network["bridge"])
+        client = self._boot_client(network["bridge"])
         share = self.create_share(network["id"])
         rule = self.allow(client, share)
         self.write(client, share)
@@ -89,7 +88,8 @@ class Story:
 
             subnet = wait("the share network's network", described, 60)
             step.detail = f"{subnet['cidr']} on {subnet['neutron_net_id']}"
-            return {"id": network.id, "bridge": subnet["neutron_net_id"]}
+            bridge = f"atoll-{subnet['neutron_net_id'][:8]}"  # as the cloud "local" names it
+            return {"id": network.id, "bridge": bridge}
 
     def create_share(self, network_id: str) -> Any:
         """1 GiB over NFS."""

@@ -306,5 +306,8 @@ class Cloud(Protocol):
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""
 
+    def purge(self) -> None:
+        """Remove everything of this deployment, data too, and what was started to make it."""
+
     def close(self) -> None:
         """Let go of connections; everything that was made goes on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from atoll.cloud.base import Access, Finding
 from atoll.cloud.local import doctor
 from atoll.cloud.local.acceleration import Acceleration, acceleration
@@ -78,7 +80,7 @@ class LocalCloud:
         return self._audit.lines()
 
     def purge(self) -> None:
-        """Take away everything of this deployment, shares' data too. Safe to run again."""
+        """Take away everything of this deployment, shares' data too, and our own daemon."""
         for instance in self.compute.list_instances():
             self.compute.delete_instance(instance.id)
         for port in self.networks.list_ports():
@@ -86,6 +88,11 @@ class LocalCloud:
         for network in self.networks.list_networks():
             self.networks.delete_network(network.id)
         self._audit.sweep()
+        shared = self.directory.parent
+        own = ("daemon", "acceleration.json")
+        if not [path for path in shared.iterdir() if path.name not in own]:
+            self.stop_daemon()  # it was here for this deployment alone
+            shutil.rmtree(shared)
 
     def stop_daemon(self) -> None:
         """End our own libvirt daemon, if there is one; for the end of a demo or a test."""

@@ -129,6 +129,19 @@ class MemoryCloud:
             )
         ]
 
+    def purge(self) -> None:
+        """Remove everything of this deployment."""
+        for instance in self.compute.list_instances():
+            self.compute.delete_instance(instance.id)
+        for volume in self.volumes.list_volumes():
+            self.volumes.delete_volume(volume.id)
+        for snapshot in self.volumes.list_snapshots():
+            self.volumes.delete_snapshot(snapshot.id)
+        for port in self.networks.list_ports():
+            self.networks.delete_port(port.id)
+        for network in self.networks.list_networks():
+            self.networks.delete_network(network.id)
+
     def close(self) -> None:
         """Let go of the world; it goes on in its file."""
         self._world.close()
