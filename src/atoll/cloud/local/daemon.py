@@ -85,10 +85,6 @@ class Daemon:
         with locked(self.directory):
             for name in ("libvirtd", "virtlogd"):
                 self._end(name)
-        for place in PLACES.values():
-            # Mount points that had to be made; the packages' own are not empty or not ours.
-            if place.parent == Path("/run") and place.exists() and not any(place.iterdir()):
-                place.rmdir()
 
     @property
     def _own_uri(self) -> str:

@@ -101,6 +101,7 @@ def machine_xml(machine: Machine) -> str:
 
 
 def _devices(devices: ET.Element, machine: Machine) -> None:
+    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
     for _ in range(SPARE_PCIE_PORTS):
         ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
