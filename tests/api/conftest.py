@@ -1,4 +1,4 @@
-"""The API on a fresh SQLite database, and clients that speak to it in process."""
+"""The API on a fresh database, and clients that speak to it in process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atoll.api.app import create_app
 from atoll.config import Settings
 from atoll.db import projects, rows, share_types, tokens
 from atoll.db.database import Database
-from atoll.db.tables import metadata, services
+from atoll.db.tables import services
 
 HEADER = "X-OpenStack-Manila-API-Version"
 
@@ -61,9 +61,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = Database(settings.database_url)
-    metadata.create_all(opened.engine)
+def database(database_url: str) -> Iterator[Database]:
+    """On SQLite and on PostgreSQL, with three projects, a share type and a live worker."""
+    opened = Database(database_url)
     with opened.begin() as connection:
         for name in ("blue", "red", "ops"):
             projects.create(connection, name, project_id=name)

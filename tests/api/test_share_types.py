@@ -82,9 +82,7 @@ def test_a_project_sees_only_public_types_and_tenant_visible_specs(
         ("?is_public=all", {"default", "private"}),
     ],
 )
-def test_administrators_filter_by_is_public(
-    admin: Client, is_public: str, names: set[str]
-) -> None:
+def test_administrators_filter_by_is_public(admin: Client, is_public: str, names: set[str]) -> None:
     make(admin, "private", **{"share_type_access:is_public": False})
     assert {one["name"] for one in admin.get(f"/types{is_public}")["share_types"]} == names
     assert admin("GET", "/types?is_public=perhaps").status_code == 400

@@ -109,9 +109,13 @@ def text_of(moment: datetime) -> str:
 
 
 def get(connection: Connection, message_id: str, project_id: str | None = None) -> Row:
-    """A message; only this project's, if given. Raises ``NotFound``."""
+    """A message; only this project's, if given. Raises ``NotFound``, also for an expired one."""
     found = rows.get(connection, messages, message_id)
-    if found is None or (project_id is not None and found["project_id"] != project_id):
+    if (
+        found is None
+        or project_id not in (None, found["project_id"])
+        or found["expires_at"] <= utcnow_text()
+    ):
         raise NotFound(f"Message {message_id} could not be found.")
     return found
 

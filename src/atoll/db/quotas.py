@@ -148,7 +148,7 @@ def class_limits(
     statement = select(quota_classes.c.resource, quota_classes.c.hard_limit).where(
         quota_classes.c.class_name == class_name
     )
-    changed = dict(connection.execute(statement).tuples())
+    changed = {row.resource: row.hard_limit for row in connection.execute(statement)}
     return {**defaults, **changed}
 
 

@@ -1,0 +1,65 @@
+"""Tokens and projects: who may speak for whom."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from atoll.db import projects, tokens
+from atoll.db.database import Database
+from atoll.db.tables import tokens as table
+from atoll.errors import Conflict, Invalid, NotFound
+
+
+def test_a_token_speaks_for_its_project_until_revoked(database: Database) -> None:
+    with database.begin() as connection:
+        token = tokens.create(connection, "ci", "blue", "ann", ["member", "reader"])
+        other = tokens.create(connection, "ci", "blue", "ann", ["member"])
+    assert token != other
+    assert len(token) >= 43  # 256 bits
+    with database.read() as connection:
+        assert tokens.verify(connection, token) == tokens.Bearer(
+            "blue", "ann", ("member", "reader")
+        )
+        assert tokens.verify(connection, token + "x") is None
+        assert tokens.verify(connection, "") is None
+        hashes = [row["hash"] for row in tokens.every(connection, "blue")]
+    with database.begin() as connection:
+        assert tokens.revoke(connection, hashes[0][:8]) == 1
+        assert tokens.revoke(connection, "ci") == 1
+        assert tokens.verify(connection, other) is None
+    with pytest.raises(NotFound), database.begin() as connection:
+        tokens.revoke(connection, "ci")
+
+
+def test_the_database_never_sees_the_token(database: Database) -> None:
+    with database.begin() as connection:
+        token = tokens.create(connection, "ci", "blue", "ann", ["member"])
+        stored = connection.execute(select(table)).mappings().one()
+    assert all(token not in str(value) for value in stored.values())
+
+
+def test_an_expired_token_is_none(database: Database) -> None:
+    with database.begin() as connection:
+        past, future = "2020-01-01T00:00:00.000000", "2999-01-01T00:00:00.000000"
+        old = tokens.create(connection, "a", "blue", "ann", ["member"], expires_at=past)
+        new = tokens.create(connection, "b", "blue", "ann", ["member"], expires_at=future)
+        assert tokens.verify(connection, old) is None
+        assert tokens.verify(connection, new) is not None
+
+
+@pytest.mark.parametrize("roles", [[], ["root"], ["member", "Admin"]])
+def test_unknown_roles_are_refused(database: Database, roles: list[str]) -> None:
+    with pytest.raises(Invalid, match="Roles are"), database.begin() as connection:
+        tokens.create(connection, "ci", "blue", "ann", roles)
+
+
+def test_projects_are_found_by_name_and_by_id(database: Database) -> None:
+    with database.begin() as connection:
+        made = projects.create(connection, "blue", description="sky")
+        assert projects.find(connection, "blue") == projects.find(connection, made["id"])
+        assert projects.get(connection, made["id"])["description"] == "sky"
+        with pytest.raises(NotFound):
+            projects.find(connection, "red")
+    with pytest.raises(Conflict), database.begin() as connection:
+        projects.create(connection, "blue")
