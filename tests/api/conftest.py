@@ -33,6 +33,8 @@ class Client:
         headers = {"X-Auth-Token": self.token, HEADER: version, **options.pop("headers", {})}
         if body is not None:
             options["json"] = body
+        if "raw" in options:
+            options["body"] = options.pop("raw")
         return self.http.simulate_request(method, f"/v2{path}", headers=headers, **options)
 
     def get(self, path: str, version: str = "2.65", **options: Any) -> Any:
