@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from atoll.db.database import Database, after_commit
 from atoll.db.operations import CHANNEL
@@ -68,8 +67,6 @@ class _Street:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sender.setblocking(False)
 
     @contextmanager
     def enter(self) -> Iterator[int]:
@@ -86,10 +83,15 @@ class _Street:
 
     def ring(self) -> None:
         """Ring at every door; remove the sockets that dead workers have left."""
-        with suppress(FileNotFoundError), self.enter() as street:
+        with (
+            suppress(FileNotFoundError),
+            self.enter() as street,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+        ):
+            sender.setblocking(False)
             for name in os.listdir(street):  # noqa: PTH208 - of a descriptor
                 try:
-                    self._sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
+                    sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
                 except ConnectionRefusedError:
                     with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=street)
@@ -157,14 +159,14 @@ class _NotifyDoorbell:
             self._driver = None
 
     def _open(self) -> None:
+        import psycopg
+
         self._opened = time.monotonic()
+        dialect = self._database.engine.dialect
+        positional, named = dialect.create_connect_args(self._database.url)
         try:
-            fairy = self._database.engine.raw_connection()
-        except DBAPIError as error:
+            self._driver = psycopg.connect(*positional, **named, autocommit=True)
+            self._driver.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            self.close()
             log.warning("doorbell.unavailable", error=str(error))
-            return
-        fairy.detach()
-        self._driver = fairy.driver_connection
-        self._driver.rollback()
-        self._driver.autocommit = True
-        self._driver.execute(f"LISTEN {CHANNEL}")

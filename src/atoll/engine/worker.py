@@ -90,18 +90,19 @@ class Worker:
         pause = 0.0
         with closing(doorbell.listen(self._database)) as bell:
             while not self._is_over():
-                rung = self._wait(bell, pause)
                 try:
+                    rung = self._wait(bell, pause)
                     prepared = prepared or self._prepare()
                     pause = self._round(look=rung or pause == 0.0)
                 except Exception as error:
                     self._leases.distrust()
-                    pause = _DATABASE_AWAY
                     log.warning(
                         "worker.database_away" if is_transient(error) else "worker.failed",
                         error=str(error),
                         exc_info=None if is_transient(error) else error,
                     )
+                    time.sleep(_DATABASE_AWAY)
+                    pause = 0.0
         self._leases.stop()
 
     def stop(self, grace: float = 10.0) -> None:
@@ -165,8 +166,10 @@ class Worker:
             if not look and (pause := self._peek(room)) > 0:
                 return pause
         try:
-            until = time.monotonic() + self._leases.lease
+            begun = time.monotonic()
             with self._database.begin() as connection:
+                if time.monotonic() - begun > self._leases.lease / 6:
+                    self._leases.distrust()  # others will have had to wait as well
                 locked = self._settle(connection, ended)
                 claimed, more = self._claim(connection, free, room) if free else ([], False)
                 idle = len(claimed) < free and not more
@@ -177,7 +180,7 @@ class Worker:
             raise
         self._settled(ended, locked)
         for one in claimed:
-            self._start(Operation(one, self._database, self, until))
+            self._start(Operation(one, self._database, self, begun + self._leases.lease))
         if locked:
             return _LOCKED
         return 0.0 if more else self._pause(due_in)

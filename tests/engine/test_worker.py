@@ -1,0 +1,311 @@
+"""How operations end, seen through ``enqueue`` and a worker, on both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import update
+
+from atoll.db.tables import operations
+from atoll.engine.operation import Operation
+from atoll.errors import (
+    CloudUnavailable,
+    Invalid,
+    LeaseLost,
+    OutOfCapacity,
+    Postponed,
+    WorkerStopping,
+)
+from tests.engine.conftest import Recorder, Yard, eventually
+
+
+def raising(error: Exception) -> object:
+    def act(_: Operation) -> None:
+        raise error
+
+    return act
+
+
+def test_what_is_asked_for_is_done_at_once(yard: Yard, recorder: Recorder) -> None:
+    yard.work({"share": recorder}, poll=30.0)
+    time.sleep(0.5)  # it is idle now, and would look again in half a minute
+    begun = time.monotonic()
+    yard.ask("share/1", request_id="req-7")
+    eventually(lambda: bool(recorder.converged["share/1"]))
+    assert time.monotonic() - begun < 1
+    yard.ends("share/1")
+    (operation,) = recorder.converged["share/1"]
+    assert (operation.resource_type, operation.resource_id) == ("share", "1")
+    assert (operation.attempt, operation.request_id) == (1, "req-7")
+
+
+def test_a_burst_is_one_run_and_one_more_for_what_came_during_it(
+    yard: Yard, recorder: Recorder
+) -> None:
+    go = threading.Event()
+    recorder.does["share/1"] = lambda _: go.wait(10) and None
+    yard.ask(*["share/1"] * 5)
+    yard.work({"share": recorder})
+    eventually(lambda: len(recorder.converged["share/1"]) == 1)
+    yard.ask(*["share/1"] * 5, request_id="req-2")
+    go.set()
+    yard.ends("share/1")
+    first, second = recorder.converged["share/1"]
+    assert second.fence > first.fence
+    assert second.request_id == "req-2"
+
+
+def test_a_retryable_error_is_tried_again(yard: Yard, recorder: Recorder) -> None:
+    def flaky(operation: Operation) -> None:
+        if operation.attempt < 3:
+            raise CloudUnavailable
+
+    recorder.does["share/1"] = flaky
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+    assert [one.attempt for one in recorder.converged["share/1"]] == [1, 2, 3]
+    assert recorder.given_up == []
+
+
+def test_tries_run_out(yard: Yard, recorder: Recorder) -> None:
+    recorder.does["share/1"] = raising(CloudUnavailable("Nova is away"))  # type: ignore[assignment]
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1", "failed")
+    assert len(recorder.converged["share/1"]) == 4
+    ((_, error),) = recorder.given_up
+    assert isinstance(error, CloudUnavailable)
+    assert yard.rows("share/1")[0].error == "Nova is away"
+
+
+@pytest.mark.parametrize("error", [OutOfCapacity(), Invalid("no"), KeyError("a bug \0\udcff")])
+def test_other_errors_are_given_up_at_once(
+    yard: Yard, recorder: Recorder, error: Exception
+) -> None:
+    recorder.does["share/1"] = raising(error)  # type: ignore[assignment]
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1", "failed")
+    assert recorder.given_up == [("share/1", error)]
+    assert len(recorder.converged["share/1"]) == 1
+
+
+def test_a_failed_resource_can_be_asked_for_again(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        if len(recorder.converged["share/1"]) == 1:
+            yard.ask("share/1")  # somebody asks while it runs
+            raise OutOfCapacity
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+    assert len(recorder.given_up) == 1
+    assert len(recorder.converged["share/1"]) == 2
+
+
+def test_giving_up_is_tried_until_it_works(yard: Yard, recorder: Recorder) -> None:
+    tries: list[int] = []
+
+    def fails_twice(operation: Operation) -> None:
+        tries.append(operation.attempt)
+        if len(tries) < 3:
+            raise RuntimeError("the error state could not be written")
+
+    recorder.does["share/1"] = raising(OutOfCapacity())  # type: ignore[assignment]
+    recorder.when_giving_up = fails_twice
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1", "failed")
+    assert tries == [1, 2, 3]
+
+
+def test_a_request_ends_a_back_off(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        if len(recorder.converged["share/1"]) == 1:
+            raise CloudUnavailable
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    eventually(lambda: yard.rows("share/1")[0].attempts == 1)
+    with yard.database.begin() as connection:
+        connection.execute(update(operations).values(not_before=operations.c.not_before + 1000))
+    yard.ask("share/1", request_id="req-1")
+    yard.ends("share/1")
+    assert recorder.converged["share/1"][1].attempt == 1  # and past failures don't count
+
+
+def test_delayed_work_starts_on_time(yard: Yard, recorder: Recorder) -> None:
+    yard.work({"share": recorder}, poll=30.0)
+    time.sleep(0.3)
+    begun = time.monotonic()
+    yard.ask("share/1", delay=0.5)
+    yard.ends("share/1")
+    assert 0.45 < time.monotonic() - begun < 2
+
+
+def test_postponed_work_is_woken_by_what_it_waits_for(yard: Yard, recorder: Recorder) -> None:
+    booted = threading.Event()
+
+    def needs_server(operation: Operation) -> None:
+        if not booted.is_set():
+            raise Postponed(waits_for="share_server/1")
+
+    recorder.does["share/1"] = needs_server
+    recorder.does["share_server/1"] = lambda _: booted.wait(10) and None
+    yard.ask("share_server/1", "share/1")
+    yard.work({"share": recorder, "share_server": recorder}, poll=30.0)
+    eventually(lambda: yard.rows("share/1")[0].waits_for is not None)
+    time.sleep(0.3)
+    assert len(recorder.converged["share/1"]) <= 2
+    ended = time.monotonic()
+    booted.set()
+    yard.ends("share/1")
+    assert time.monotonic() - ended < 2
+    assert recorder.converged["share/1"][-1].attempt == 1
+
+
+def test_waiting_for_nothing_does_not_spin(yard: Yard, recorder: Recorder) -> None:
+    recorder.does["share/1"] = raising(  # type: ignore[assignment]
+        Postponed(waits_for="share_server/none")
+    )
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    time.sleep(1.5)
+    assert 3 <= len(recorder.converged["share/1"]) <= 8
+
+
+def test_a_check_planned_for_later_keeps_nobody_waiting(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        if len(recorder.converged["share/1"]) == 1:
+            raise Postponed(waits_for="share_server/1")
+
+    recorder.does["share/1"] = act
+    yard.ask("share_server/1", delay=1000)
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+
+
+def test_a_hung_share_server_leaves_room_for_others(yard: Yard, recorder: Recorder) -> None:
+    hung = threading.Event()
+    for number in range(6):
+        recorder.does[f"share/hung{number}"] = lambda _: hung.wait(20) and None
+        yard.ask(f"share/hung{number}", lane="dead")
+    yard.ask(*[f"share/{number}" for number in range(20)], lane="alive")
+    yard.work({"share": recorder}, threads=4, lane_width=2)
+    for number in range(20):
+        yard.ends(f"share/{number}")
+    hanging = [name for name in recorder.converged if "hung" in name]
+    assert len(hanging) == 2
+    hung.set()
+    for number in range(6):
+        yard.ends(f"share/hung{number}")
+
+
+def test_a_lane_found_on_the_way_counts_too(yard: Yard, recorder: Recorder) -> None:
+    hung = threading.Event()
+    inside: list[str] = []
+
+    def act(operation: Operation) -> None:
+        operation.set_lane("dead")
+        inside.append(operation.resource)
+        hung.wait(20)
+
+    for number in range(6):
+        recorder.does[f"share/{number}"] = act
+    yard.ask(*[f"share/{number}" for number in range(6)], "share/other")
+    yard.work({"share": recorder}, threads=4, lane_width=2)
+    yard.ends("share/other")
+    time.sleep(0.2)
+    assert len(inside) == 2
+    hung.set()
+    for number in range(6):
+        yard.ends(f"share/{number}")
+
+
+def test_an_overtaken_operation_writes_nothing(yard: Yard, recorder: Recorder) -> None:
+    seen: list[str] = []
+
+    def act(operation: Operation) -> None:
+        with yard.database.begin() as connection:  # as a take-over would
+            connection.execute(update(operations).values(fence=operation.fence + 1))
+        with pytest.raises(LeaseLost), operation.transaction():
+            seen.append("wrote")
+        with pytest.raises(LeaseLost):
+            operation.check()
+        seen.append("refused")
+        raise LeaseLost
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    eventually(lambda: seen == ["refused"])
+    time.sleep(0.2)
+    assert yard.status("share/1") == "running"  # it is somebody else's now
+    assert recorder.given_up == []
+
+
+def test_long_work_keeps_its_lease(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        for _ in range(30):
+            time.sleep(0.1)
+            operation.check()
+        with operation.transaction():
+            pass
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+    assert len(recorder.converged["share/1"]) == 1
+
+
+def test_stopping_hands_work_on(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        while len(recorder.converged["share/1"]) == 1:
+            time.sleep(0.01)
+            operation.check()
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    eventually(lambda: bool(recorder.converged["share/1"]))
+    begun = time.monotonic()
+    yard.stop(grace=10.0)
+    assert time.monotonic() - begun < 1
+    assert yard.status("share/1") == "queued"
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+    with pytest.raises(WorkerStopping):
+        recorder.converged["share/1"][0].check()
+
+
+def test_the_next_process_of_a_name_goes_on_at_once(yard: Yard, recorder: Recorder) -> None:
+    stuck = threading.Event()
+    first = Recorder()
+    first.does["share/1"] = lambda _: stuck.wait(30) and None
+    yard.ask("share/1")
+    yard.work({"share": first}, name="host", lease=60.0)
+    eventually(lambda: bool(first.converged["share/1"]))
+    begun = time.monotonic()
+    yard.stop(grace=0.2)  # it hangs, and the process does not wait for it
+    assert time.monotonic() - begun < 2
+    assert yard.status("share/1") == "running"
+    yard.work({"share": recorder}, name="host", lease=60.0)
+    yard.ends("share/1", within=5.0)
+    assert recorder.converged["share/1"][0].taken_over
+    stuck.set()
+
+
+def test_work_that_nobody_here_can_do_waits(yard: Yard, recorder: Recorder) -> None:
+    yard.ask("future/1", "share/1")
+    yard.work({"share": recorder})
+    yard.ends("share/1")
+    eventually(lambda: yard.rows("future/1")[0].error == "no handler")
+    assert yard.status("future/1") == "queued"
