@@ -19,7 +19,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from atoll.cloud.memory.guest import GIB, is_frozen
-from atoll.cloud.memory.world import Row, World
+from atoll.cloud.memory.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,10 @@ class Mount:
             ) or (0,)
             if used + len(data) > export.size_gib * GIB:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            if sync:
+                self._world.execute(
+                    "DELETE FROM files WHERE disk_id = ? AND name = ?", export.serial, name
+                )
             self._world.execute(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
                 export.serial,
@@ -139,28 +143,26 @@ class Mount:
 
     def read(self, name: str) -> bytes:
         """A whole file."""
-        row = self._file("data", name)
-        return bytes(row[0])
-
-    def files(self) -> list[str]:
-        """Names of all files."""
-        serial = self._reach().serial
-        rows = self._world.rows("SELECT name FROM files WHERE disk_id = ? ORDER BY name", serial)
-        return [row[0] for row in rows]
-
-    def size_gib(self) -> int:
-        """Size as ``df`` has it."""
-        return self._reach().size_gib
-
-    def _file(self, column: str, name: str) -> Row:
         row = self._world.row(
-            f"SELECT {column} FROM files WHERE disk_id = ? AND name = ?",  # noqa: S608
+            "SELECT data FROM files WHERE disk_id = ? AND name = ? ORDER BY flushed",
             self._reach().serial,
             name,
         )
         if row is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        return row
+        return bytes(row[0])
+
+    def files(self) -> list[str]:
+        """Names of all files."""
+        serial = self._reach().serial
+        rows = self._world.rows(
+            "SELECT DISTINCT name FROM files WHERE disk_id = ? ORDER BY name", serial
+        )
+        return [row[0] for row in rows]
+
+    def size_gib(self) -> int:
+        """Size as ``df`` has it."""
+        return self._reach().size_gib
 
     def _reach(self) -> Export:
         export = self._client.reach(self._location)

@@ -220,16 +220,18 @@ class MemoryCompute:
 
 def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
     """Take a volume from an instance, whatever that is doing with it. Within a change."""
+    unplugged = gate.world.execute(
+        "UPDATE volumes SET instance_id = NULL WHERE id = ? AND instance_id = ?",
+        volume_id,
+        instance_id,
+    )
+    if not unplugged:
+        return
+    gate.world.execute("DELETE FROM files WHERE disk_id = ? AND NOT flushed", volume_id)
     gate.world.execute(
         "UPDATE served SET mounted = 0, frozen_until = NULL WHERE instance_id = ? AND serial = ?",
         instance_id,
         volume_id,
-    )
-    gate.world.execute("DELETE FROM files WHERE disk_id = ? AND NOT flushed", volume_id)
-    gate.world.execute(
-        "UPDATE volumes SET instance_id = NULL WHERE id = ? AND instance_id = ?",
-        volume_id,
-        instance_id,
     )
 
 

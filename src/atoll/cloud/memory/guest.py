@@ -277,7 +277,7 @@ class MemoryGuest:
 
     def _flush(self, share_id: str) -> None:
         self._world.execute(
-            "UPDATE files SET flushed = 1 WHERE NOT flushed AND disk_id IN"
+            "UPDATE OR REPLACE files SET flushed = 1 WHERE NOT flushed AND disk_id IN"
             " (SELECT serial FROM served WHERE instance_id = ? AND share_id = ? AND mounted)",
             self._instance_id,
             share_id,

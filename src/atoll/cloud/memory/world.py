@@ -49,8 +49,8 @@ CREATE TABLE snapshots (
 
 CREATE TABLE files (
     disk_id TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,
-    flushed INTEGER NOT NULL,       -- 0: still in the guest's page cache
-    PRIMARY KEY (disk_id, name)) WITHOUT ROWID;
+    flushed INTEGER NOT NULL,       -- 0: newer, and still in the guest's page cache
+    PRIMARY KEY (disk_id, name, flushed)) WITHOUT ROWID;
 
 CREATE TABLE networks (
     id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, number INTEGER NOT NULL,
