@@ -1,8 +1,11 @@
 """Builds the service image, or finds the one that an earlier build with the same inputs left.
 
-    cache_dir/atoll-service-<suite>-<key>.qcow2    the image
-    cache_dir/atoll-service-<suite>-<key>.json     what is known of it; written last
-    cache_dir/build-*                              a build that is running (or was killed)
+    cache_dir/atoll-service-<suite>-<key>.json          what is known of the image; written last
+    cache_dir/atoll-service-<suite>-<checksum>.qcow2    the image, never changed once it is there
+    cache_dir/build-*                                   a build that is running (or was killed)
+
+The image is named by its content, because disks of running instances may be overlays on it: a
+forced build makes a new file and leaves the old one alone.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from atoll.image import disk
@@ -88,8 +91,6 @@ def build_image(
             shutil.rmtree(left_behind, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix="build-", dir=cache_dir))
         try:
-            # mmdebstrap's user namespace must be able to enter it
-            work.chmod(0o755)
             return _publish(_build(recipe, work, progress), cache_dir, recipe)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -98,18 +99,18 @@ def build_image(
 def find_image(cache_dir: Path, recipe: Recipe | None = None) -> BuiltImage | None:
     """The finished image of a recipe (this machine's own when None), if there is one."""
     recipe = recipe or make_recipe()
-    path = _path(cache_dir, recipe)
     try:
-        known = json.loads(path.with_suffix(".json").read_text())
+        known = json.loads(_facts_path(cache_dir, recipe).read_text())
+        path = cache_dir.absolute() / known.pop("file")
         if path.stat().st_size != known["size_bytes"]:
             return None
-        return BuiltImage(**{**known, "path": path, "cached": True})
+        return BuiltImage(path=path, cached=True, **known)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _path(cache_dir: Path, recipe: Recipe) -> Path:
-    return cache_dir.absolute() / f"atoll-service-{recipe.suite}-{recipe.key}.qcow2"
+def _facts_path(cache_dir: Path, recipe: Recipe) -> Path:
+    return cache_dir / f"atoll-service-{recipe.suite}-{recipe.key}.json"
 
 
 @contextmanager
@@ -121,7 +122,9 @@ def _locked(cache_dir: Path) -> Iterator[None]:
 
 def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
     started = time.monotonic()
-    run = Runner(work / "build.log", work)
+    # A user namespace can't enter a private home folder; root needs none.
+    scratch = work if os.geteuid() == 0 else Path(tempfile.gettempdir())
+    run = Runner(work / "build.log", scratch)
 
     progress("installing packages", 0.0)
     rootfs, package_count = bootstrap(
@@ -142,12 +145,11 @@ def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
         work / "root.ext4",
         uuid=recipe.root_uuid,
         size_mib=size_mib,
-        run=lambda argv: run([*as_owner(work), *argv]),
+        run=run,
+        prefix=as_owner(work),
     )
     progress("boot loader", 0.86)
-    disk.make_boot(
-        vmlinuz, work / "initrd", work / "boot.fat", root_uuid=recipe.root_uuid, run=run
-    )
+    disk.make_boot(vmlinuz, work / "initrd", work / "boot.fat", root_uuid=recipe.root_uuid, run=run)
     raw = work / "disk.raw"
     disk.assemble(
         work / "boot.fat", work / "root.ext4", raw, disk_id=f"0x{recipe.key[:8]}", run=run
@@ -173,18 +175,15 @@ def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
 
 
 def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:
-    """Move the image to its place; whoever has the old file open keeps it."""
-    path = _path(cache_dir, recipe)
-    facts = path.with_suffix(".json")
+    """Move the image to its place, then the facts that say it is whole."""
+    path = cache_dir / f"atoll-service-{recipe.suite}-{built.checksum[:16]}.qcow2"
     known = {key: value for key, value in asdict(built).items() if key not in ("path", "cached")}
-    written = built.path.with_suffix(".json")
-    written.write_text(json.dumps(known, indent=2) + "\n")
-    # The facts say that the image is whole: gone first, back last.
-    facts.unlink(missing_ok=True)
+    facts = built.path.with_suffix(".json")
+    facts.write_text(json.dumps({"file": path.name, **known}, indent=2) + "\n")
     built.path.chmod(0o644)
     built.path.rename(path)
-    written.rename(facts)
-    return BuiltImage(path=path, **known)
+    facts.rename(_facts_path(cache_dir, recipe))
+    return replace(built, path=path)
 
 
 def _tree_bytes(tree: Path) -> int:

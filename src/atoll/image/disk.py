@@ -22,14 +22,32 @@ BOOT_MIB = 32
 BOOT_CODE = (Path("/usr/lib/syslinux/mbr/mbr.bin"), Path("/usr/lib/EXTLINUX/mbr.bin"))
 
 
-def make_root(rootfs: Path, output: Path, *, uuid: str, size_mib: int, run: Runner) -> None:
-    """Write an ext4 file system with the tree ``rootfs``; its UUID also seeds its hashes."""
+def make_root(
+    rootfs: Path, output: Path, *, uuid: str, size_mib: int, run: Runner, prefix: list[str]
+) -> None:
+    """Write an ext4 file system with the tree ``rootfs``; its UUID also seeds its hashes.
+
+    ``prefix`` goes before mke2fs, to make it see root as the files' owner.
+    """
     output.unlink(missing_ok=True)
     with output.open("wb") as file:
         file.truncate(size_mib * MIB)
     run(
         [
-            *("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", "atoll-root"),
+            *(
+                *prefix,
+                "mke2fs",
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-m",
+                "0",
+                "-L",
+                "atoll-root",
+            ),
             *("-J", "size=8", "-U", uuid),
             # Written now: a running instance would otherwise do it in the background
             *("-E", f"lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid},root_owner=0:0"),

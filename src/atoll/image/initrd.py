@@ -29,8 +29,7 @@ def build_initrd(rootfs: Path, kernel: str, output: Path) -> None:
     """Write the initrd for the kernel release ``kernel`` of an unpacked root file system."""
     modules = module_closure(rootfs / "usr/lib/modules" / kernel, lines_of("boot/modules.txt"))
     entries = [
-        Entry(name, stat.S_IFDIR | 0o755)
-        for name in ("bin", "dev", "lib", "proc", "root", "sys")
+        Entry(name, stat.S_IFDIR | 0o755) for name in ("bin", "dev", "lib", "proc", "root", "sys")
     ]
     busybox = next(p for p in (rootfs / "usr/bin/busybox", rootfs / "bin/busybox") if p.exists())
     entries.append(Entry("bin/busybox", stat.S_IFREG | 0o755, busybox.read_bytes()))

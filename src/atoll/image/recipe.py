@@ -46,9 +46,10 @@ class Recipe:
         digest = hashlib.sha256()
         for part in (self.distribution, self.suite, *self.sources, *self.packages):
             digest.update(part.encode() + b"\0")
-        code = sorted(Path(__file__).parent.glob("*.py"))
-        for path in [*recipe_files(), *code]:
-            digest.update(f"{path.relative_to(FILES.parent)}\0{path.stat().st_mode:o}\0".encode())
+        code = Path(__file__).parent
+        for path in [*recipe_files(), *sorted(code.glob("*.py"))]:
+            name = path.relative_to(code if path.parent == code else FILES)
+            digest.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0".encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -90,6 +91,7 @@ def machine_sources(
     Other repositories that the machine uses (third parties, backports) are left out.
     """
     lists = [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]
+    suites = {suite, f"{suite}-updates", f"{suite}-security", f"{suite}/updates"}
     entries: dict[str, None] = {}
     for path in lists:
         if path.suffix == ".sources":
@@ -99,10 +101,8 @@ def machine_sources(
         else:
             continue
         for option, uri, its_suite, its_components in found:
-            if its_suite not in {suite, f"{suite}-updates", f"{suite}-security", f"{suite}/updates"}:
-                continue
             taken = [c for c in components if c in its_components]
-            if taken:
+            if its_suite in suites and taken:
                 options = f"[signed-by={option}] " if option else ""
                 entries[f"deb {options}{uri} {its_suite} {' '.join(taken)}"] = None
     return list(entries)

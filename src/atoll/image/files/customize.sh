@@ -47,6 +47,9 @@ mask getty.target systemd-logind.service systemd-user-sessions.service systemd-u
 mask systemd-sysusers.service systemd-update-done.service systemd-hwdb-update.service \
     systemd-journal-catalog-update.service ldconfig.service systemd-firstboot.service \
     systemd-machine-id-commit.service systemd-repart.service systemd-remount-fs.service
+# the initrd has loaded every driver; the kernel command line configures no network
+mask systemd-modules-load.service systemd-network-generator.service \
+    systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service
 # nothing is kept over a boot
 mask systemd-journal-flush.service systemd-random-seed.service systemd-pstore.service
 # kernel facilities that nothing here uses
@@ -74,6 +77,13 @@ for generator in nfs-server-generator rpc-pipefs-generator systemd-cryptsetup-ge
     systemd-system-update-generator systemd-sysv-generator systemd-veritysetup-generator \
     systemd-bless-boot-generator systemd-tpm2-generator systemd-ssh-generator; do
     ln -sf /dev/null "/etc/systemd/system-generators/$generator"
+done
+
+# Volatile files and directories that are for consoles, sessions, crash dumps or an empty /var
+mkdir -p /etc/tmpfiles.d
+for name in home journal-nocow legacy passwd provision static-nodes-permissions systemd-nologin \
+    systemd-pstore systemd-tmp tmp var x11 credstore; do
+    ln -sf /dev/null "/etc/tmpfiles.d/$name.conf"
 done
 
 # Device events: only disks and network interfaces are of interest.

@@ -1,0 +1,104 @@
+"""Building: the cache, what is missing, what a failure leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from atoll.errors import ConfigurationError, ImageBuildFailed
+from atoll.image import build_image, find_image, list_requirements
+from atoll.image.bootstrap import LogProgress
+from atoll.image.commands import Runner
+from atoll.image.recipe import make_recipe
+
+SOURCES = ["deb http://127.0.0.1:9/debian bookworm main"]
+
+
+def put_in_cache(folder: Path) -> Path:
+    recipe = make_recipe("bookworm", SOURCES)
+    image = folder / "atoll-service-bookworm-0123.qcow2"
+    image.write_bytes(b"disk")
+    facts = {
+        "file": image.name,
+        "checksum": "0123",
+        "key": recipe.key,
+        "suite": "bookworm",
+        "size_bytes": 4,
+        "virtual_size_bytes": 1,
+        "root_bytes": 1,
+        "package_count": 1,
+        "build_seconds": 1.0,
+    }
+    (folder / f"atoll-service-bookworm-{recipe.key}.json").write_text(json.dumps(facts))
+    return image
+
+
+def test_a_cached_image_is_returned_at_once(tmp_path: Path) -> None:
+    image = put_in_cache(tmp_path)
+    phases: list[tuple[str, float | None]] = []
+    built = build_image(
+        tmp_path,
+        suite="bookworm",
+        sources=SOURCES,
+        progress=lambda phase, fraction: phases.append((phase, fraction)),
+    )
+    assert (built.path, built.cached, built.checksum) == (image, True, "0123")
+    assert phases == [("cached", 1.0)]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "garbled facts"])
+def test_a_damaged_cache_counts_as_none(tmp_path: Path, damage: str) -> None:
+    image = put_in_cache(tmp_path)
+    match damage:
+        case "truncated":
+            image.write_bytes(b"")
+        case "gone":
+            image.unlink()
+        case _:
+            next(tmp_path.glob("*.json")).write_text("{")
+    assert find_image(tmp_path, make_recipe("bookworm", SOURCES)) is None
+
+
+def test_all_missing_programs_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("atoll.image.commands._SYSTEM_PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError) as caught:
+        build_image(tmp_path / "cache", suite="bookworm", sources=SOURCES)
+    assert "mmdebstrap" in str(caught.value)
+    assert "apt-get install --no-install-recommends" in caught.value.hint
+    assert "qemu-utils" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "build-of-a-killed-run").mkdir()
+    with pytest.raises(ImageBuildFailed, match="mmdebstrap ended with") as caught:
+        build_image(tmp_path, suite="bookworm", sources=SOURCES)
+    assert "127.0.0.1" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+    run = Runner(tmp_path / "log", tmp_path)
+    with pytest.raises(ImageBuildFailed, match="no such device"):
+        run(["sh", "-c", "echo no such device; exit 3"])
+
+
+def test_requirements_are_apt_packages() -> None:
+    assert {"mmdebstrap", "qemu-utils", "xorriso", "syslinux"} <= set(list_requirements())
+
+
+def test_progress_only_grows_and_reaches_the_end() -> None:
+    log = LogProgress()
+    lines = ["0 upgraded, 2 newly installed, 0 to remove and 0 not upgraded."]
+    lines += [f"Get:{n} http://x y" for n in (1, 2)] + ["Unpacking a", "Setting up a"]
+    lines += ["0 upgraded, 120 newly installed, 0 to remove and 0 not upgraded."]
+    lines += [f"Get:{n} http://x y" for n in range(120)]
+    lines += [f"{verb} p{n}" for verb in ("Unpacking", "Setting up") for n in range(121)]
+    seen = [log.feed(line) for line in lines]
+    assert all(0 <= fraction <= 1 for fraction in seen)
+    assert seen[-1] > 0.99
