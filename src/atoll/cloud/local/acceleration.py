@@ -10,8 +10,10 @@ TCG too, need a fraction of a second. The answer is kept while kernel, QEMU and 
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -65,7 +67,7 @@ def acceleration(memory: Path) -> Acceleration:
 
 def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
     """Run a guest under KVM; takes up to ``PROBE_SECONDS`` where it hangs."""
-    return device.exists() and os.access(device, os.R_OK | os.W_OK) and probe("kvm", "host")
+    return device.exists() and probe("kvm", "host")
 
 
 def probe(accelerator: str, cpu: str) -> bool:
@@ -76,12 +78,31 @@ def probe(accelerator: str, cpu: str) -> bool:
         argv = [EMULATOR, "-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-machine", "q35", "-m", "64", "-accel", accelerator, "-cpu", cpu]
         argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x01"]
-        argv += ["-drive", f"file={disk.name},format=raw,if=ide,readonly=off"]
+        argv += ["-drive", f"file={disk.name},format=raw,if=ide"]
+        user = _qemu_account()
+        if user is not None:
+            os.chown(disk.name, user.pw_uid, user.pw_gid)
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=PROBE_SECONDS, check=False)
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                check=False,
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=user and os.getgrouplist(user.pw_name, user.pw_gid),
+            )
         except (subprocess.TimeoutExpired, FileNotFoundError):
             return False
         return done.returncode == _SUCCESS
+
+
+def _qemu_account() -> pwd.struct_passwd | None:
+    """Whom libvirt runs QEMU as: whether root may use KVM proves nothing. None: ourselves."""
+    for name in ("libvirt-qemu", "qemu") if os.geteuid() == 0 else ():
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    return None
 
 
 def emulator_version() -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
@@ -17,6 +18,9 @@ from atoll.cloud.local.records import is_id
 from atoll.errors import CloudNotFound
 
 _LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+
+MOST_PORTS = 1000
+"""In one network, however large its range is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,15 @@ class Bridge:
         """The host's own."""
         return str(self.cidr[1])
 
-    def fixed_addresses(self) -> Iterator[str]:
-        """What ports may have, lowest first."""
-        return (str(self.cidr[n]) for n in range(2, self._first_dynamic))
+    def leases(self) -> Iterator[Lease]:
+        """What ports may have, lowest address first.
+
+        All are told to DHCP when the network is made, so that making a port tells nobody anything.
+        """
+        tag = hashlib.sha256(self.id.encode()).digest()
+        for n in range(2, min(self._first_dynamic, MOST_PORTS + 2)):
+            octets = (0x52, 0x54, tag[0], tag[1], n >> 8, n & 0xFF)
+            yield Lease(":".join(f"{octet:02x}" for octet in octets), str(self.cidr[n]))
 
     @property
     def dynamic_range(self) -> tuple[str, str]:
@@ -72,12 +82,12 @@ class Bridges:
         with translated("Looking at a network"):
             return found is not None and bool(found.isActive())
 
-    def ensure(self, bridge: Bridge, leases: Iterable[Lease]) -> None:
+    def ensure(self, bridge: Bridge) -> None:
         """Have it defined and active. One caller at a time."""
         with translated("Making a network"):
             found = self._find(bridge.id)
             if found is None:
-                found = self._connection().networkDefineXML(self._xml(bridge, leases))
+                found = self._connection().networkDefineXML(self._xml(bridge))
                 found.setAutostart(True)
             if not found.isActive():
                 found.create()
@@ -115,7 +125,7 @@ class Bridges:
             found.undefine()
 
     def add_lease(self, bridge: Bridge, lease: Lease) -> None:
-        """Have an address fixed; nobody else's lease is disturbed."""
+        """Have an address fixed in a network that isn't ours."""
         self._update(bridge, lease, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, wanted=True)
 
     def remove_lease(self, bridge: Bridge, lease: Lease) -> None:
@@ -173,7 +183,7 @@ class Bridges:
             entry = ET.tostring(_host(lease), encoding="unicode")
             found.update(command, section, -1, entry, _LIVE_AND_CONFIG)
 
-    def _xml(self, bridge: Bridge, leases: Iterable[Lease]) -> str:
+    def _xml(self, bridge: Bridge) -> str:
         root = ET.Element("network")
         ET.SubElement(root, "name").text = bridge.name
         ET.SubElement(root, "uuid").text = bridge.id
@@ -186,7 +196,7 @@ class Bridges:
         dhcp = ET.SubElement(ip, "dhcp")
         start, end = bridge.dynamic_range
         ET.SubElement(dhcp, "range", start=start, end=end)
-        dhcp.extend(_host(lease) for lease in leases)
+        dhcp.extend(_host(lease) for lease in bridge.leases())
         return ET.tostring(root, encoding="unicode")
 
 

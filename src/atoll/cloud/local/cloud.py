@@ -35,11 +35,13 @@ class LocalCloud:
     def __init__(self, deployment: str, settings: LocalSettings) -> None:
         self.deployment = deployment
         self.settings = settings
+        self._acceleration: Acceleration | None = None
         shared = settings.state_dir.absolute() / "local"
         self.directory = shared / deployment
         for directory in (shared, self.directory):
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
-        self.connection = Connection(Daemon(shared / "daemon", settings.libvirt_uri))
+        daemon = Daemon(shared / "daemon", settings.libvirt_uri, self.acceleration)
+        self.connection = Connection(daemon)
         user = self.connection.qemu_user
         instances = Records(self.directory / "instances", InstanceRecord)
         domains = Domains(self.connection, deployment, instances.directory)
@@ -64,7 +66,9 @@ class LocalCloud:
         """What instances run with here."""
         if self.settings.acceleration != "auto":
             return self.settings.acceleration
-        return acceleration(self.directory.parent / "acceleration.json")
+        if self._acceleration is None:
+            self._acceleration = acceleration(self.directory.parent / "acceleration.json")
+        return self._acceleration
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""

@@ -12,11 +12,13 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import libvirt
 
+from atoll.cloud.local.acceleration import Acceleration
 from atoll.cloud.local.launch import PLACES
 from atoll.cloud.local.program import run
 from atoll.cloud.local.records import locked, write_file
@@ -27,12 +29,14 @@ OWN = "own"
 SOCKET_PATH_LIMIT = 107
 START_SECONDS = 60.0
 
-# Without systemd there is nobody to place QEMU in control groups for us, and no D-Bus to ask.
+# Without systemd there is nobody to place QEMU in control groups for us, and no D-Bus to ask. A
+# private /dev for each QEMU can't be had where /dev/kvm is hidden (``launch.py``).
 QEMU_CONF = """\
 security_driver = "none"
 cgroup_controllers = [ ]
 stdio_handler = "logd"
 remember_owner = 0
+namespaces = [ ]
 """
 VIRTLOGD_CONF = "max_size = 262144\nmax_backups = 1\n"
 LIBVIRTD_CONF = """\
@@ -49,9 +53,10 @@ log_outputs = "3:file:{log}"
 class Daemon:
     """Finds or starts the daemon. Safe to use from many processes."""
 
-    def __init__(self, directory: Path, uri: str = "") -> None:
+    def __init__(self, directory: Path, uri: str, acceleration: Callable[[], Acceleration]) -> None:
         self.directory = directory
         self._configured = uri
+        self._acceleration = acceleration
 
     def uri(self) -> str:
         """Where to connect; starts our own daemon if that is the one and it does not run.
@@ -151,6 +156,7 @@ class Daemon:
 
     def _launch(self, name: str) -> None:
         module = [sys.executable, "-m", "atoll.cloud.local.launch", str(self.directory), name]
+        module.append(self._acceleration())
         # "slave": mounts made on the host later are seen inside, ours are not seen outside.
         run(["unshare", "--mount", "--propagation", "slave", "--", *module], seconds=START_SECONDS)
 

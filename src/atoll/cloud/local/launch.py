@@ -2,8 +2,7 @@
 
 libvirtd as root keeps its state in fixed places. Here it runs in a mount namespace of its own,
 where our directory is mounted over each of those, so it leaves nothing elsewhere and is in nobody's
-way.
-Usage, inside a new mount namespace: ``python -m atoll.cloud.local.launch DIRECTORY DAEMON``.
+way. Usage, in such a namespace: ``python -m atoll.cloud.local.launch DIRECTORY DAEMON kvm|tcg``.
 """
 
 from __future__ import annotations
@@ -20,14 +19,21 @@ PLACES = {
     "run": Path("/run/libvirt"),
 }
 
+KVM = Path("/dev/kvm")
 
-def main(directory: Path, daemon: str) -> None:
+
+def main(directory: Path, daemon: str, acceleration: str) -> None:
     """Mount, then become the daemon."""
     from atoll.cloud.local.program import run
 
     for name, place in PLACES.items():
         place.mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", str(directory / name), str(place)])
+    if acceleration != "kvm" and KVM.exists():
+        # libvirtd would ask a device that nobody can use again before every call, for seconds.
+        hidden = directory / "no-kvm"
+        hidden.touch(mode=0o000)
+        run(["mount", "--bind", str(hidden), str(KVM)])
     config = directory / "etc" / f"{daemon}.conf"
     pid_file = directory / f"{daemon}.pid"
     argv = [daemon, "--daemon", "--config", str(config), "--pid-file", str(pid_file)]
@@ -35,4 +41,4 @@ def main(directory: Path, daemon: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

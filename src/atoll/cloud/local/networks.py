@@ -1,12 +1,12 @@
 """Networks: bridges with DHCP, kept by libvirt, and ports that hold a MAC and an address for ever.
 
 Each network is a libvirt network without forwarding: a bridge, the host's address on it, a dnsmasq
-that answers DHCP and nothing else. A port is a fixed entry in its DHCP table.
+that answers DHCP and nothing else. A port is one of the fixed entries in its DHCP table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -121,7 +121,7 @@ class LocalNetworks:
         if record.device or (self._rules_written and self._bridges.active(record.bridge)):
             return
         with locked(self.records.directory):
-            self._bridges.ensure(record.bridge, self._leases(record.id))
+            self._bridges.ensure(record.bridge)
             self._apply_firewall()
 
     def _apply_firewall(self) -> None:
@@ -174,15 +174,14 @@ class LocalNetworks:
         self.ensure(network)
 
         def new() -> PortRecord:
-            port_id = uuid4()
-            mac = ":".join(("52:54:00", *(f"{octet:02x}" for octet in port_id.bytes[:3])))
-            address = self._free_address(network)
-            return PortRecord(str(port_id), owner, network_id, mac, address)
+            lease = self._free_lease(network)
+            return PortRecord(str(uuid4()), owner, network_id, lease.mac, lease.address)
 
         record = self.port_records.find_or_create(
             lambda record: (record.owner, record.network_id) == (owner, network_id), new
         )
-        self._bridges.add_lease(network.bridge, Lease(record.mac, record.address))
+        if network.device:
+            self._bridges.add_lease(network.bridge, Lease(record.mac, record.address))
         return _port(record)
 
     def get_port(self, port_id: str) -> Port | None:
@@ -200,7 +199,7 @@ class LocalNetworks:
         if record is None:
             return
         network = self._record(record.network_id)
-        if network is not None:
+        if network is not None and network.device:
             self._bridges.remove_lease(network.bridge, Lease(record.mac, record.address))
         self.port_records.delete(port_id)
 
@@ -234,18 +233,14 @@ class LocalNetworks:
         if record.instance_id not in ("", instance_id):
             raise CloudError(f"Port {record.id} is used by instance {record.instance_id}.")
 
-    def _leases(self, network_id: str) -> Iterator[Lease]:
-        for port in self.port_records.list():
-            if port.network_id == network_id:
-                yield Lease(port.mac, port.address)
-
-    def _free_address(self, network: NetworkRecord) -> str:
-        taken = {lease.address for lease in self._leases(network.id)}
+    def _free_lease(self, network: NetworkRecord) -> Lease:
+        ports = self.port_records.list()
+        taken = {port.address for port in ports if port.network_id == network.id}
         if network.device:  # others have ports there too
             taken |= self._bridges.leased(network.bridge)
-        for address in network.bridge.fixed_addresses():
-            if address not in taken:
-                return address
+        for lease in network.bridge.leases():
+            if lease.address not in taken:
+                return lease
         raise OutOfCapacity(f"Network {network.id} has no address left.")
 
 
