@@ -58,6 +58,8 @@ def table() -> dict[str, tuple[str, str]]:
 
 def unescape(text: str) -> str:
     r"""Undo the kernel's and the NFS server's ``\040`` way of writing a blank."""
+    if "\\" not in text:
+        return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 

@@ -7,7 +7,7 @@ it, and so is whether there is anything to change.
 from __future__ import annotations
 
 import contextlib
-import re
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -24,18 +24,22 @@ SQUASH = {
 }
 
 
-def table() -> Iterator[tuple[str, str, set[str]]]:
+def table() -> Iterator[tuple[str, str, frozenset[str]]]:
     """Who the NFS server lets in: path, client, options."""
     for line in read(ETAB).splitlines():
-        match = re.fullmatch(r"(\S+)\s+([^\s(]+)\((.*)\)", line)
-        if match:
-            client = match.group(2)
-            with contextlib.suppress(ValueError):
-                client = canonical(client)
-            yield unescape(match.group(1)), client, set(match.group(3).split(","))
+        where, _, entry = line.partition("\t")
+        client, _, options = entry.partition("(")
+        with contextlib.suppress(ValueError):
+            client = canonical(client)
+        yield unescape(where), client, _options(options)
 
 
-def squash_of(options: set[str]) -> str:
+@functools.lru_cache(maxsize=256)
+def _options(text: str) -> frozenset[str]:
+    return frozenset(text.rstrip(")").split(","))
+
+
+def squash_of(options: frozenset[str]) -> str:
     """The squash mode of an entry of the table."""
     return next((name for name, text in SQUASH.items() if set(text.split(",")) <= options), "")
 
@@ -43,12 +47,15 @@ def squash_of(options: set[str]) -> str:
 def differences(path: str, fsid: str, squash: str, rules: Rules) -> tuple[set[str], set[str]]:
     """Clients that the table lacks or has otherwise, and clients that it should not have."""
     served = {client: options for where, client, options in table() if where == path}
-    lacking = set()
-    for (_, to), level in rules.items():
-        wanted = {level, f"fsid={fsid}", *SQUASH[squash].split(",")}
-        if not wanted <= served.get(to, set()):
-            lacking.add(to)
+    common = {f"fsid={fsid}", *SQUASH[squash].split(",")}
+    needed = {level: common | {level} for level in ("rw", "ro")}
+    lacking = {to for (_, to), level in rules.items() if not needed[level] <= served.get(to, set())}
     return lacking, set(served) - {to for _, to in rules}
+
+
+def narrowness(rule: tuple[tuple[str, str], str]) -> int:
+    """How many bits of an address a rule fixes; of a single address more than of any range."""
+    return int(rule[0][1].partition("/")[2] or 999)
 
 
 def export(
@@ -59,9 +66,11 @@ def export(
     A client that stays allowed notices nothing. One that doesn't is refused from its next request
     on, whatever it has mounted or opened.
     """
+    # Of two ranges that hold a client's address the server takes the first: narrower ones lead.
     # ``mountpoint``: a share whose volume is lost must not show the empty directory below it.
+    clients = sorted(rules.items(), key=narrowness, reverse=True)
     common = f"sync,no_subtree_check,{SQUASH[squash]},sec=sys,fsid={fsid},mountpoint"
-    text = "".join(f'"{path}" {to}({level},{common})\n' for (_, to), level in rules.items())
+    text = "".join(f'"{path}" {to}({level},{common})\n' for (_, to), level in clients)
     file = EXPORTS / f"{share_id}.exports"
     if read(file) == text and differences(path, fsid, squash, rules) == (set(), set()):
         return {}

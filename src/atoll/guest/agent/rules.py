@@ -6,6 +6,7 @@ A rule is a mapping with ``type`` (ip, user), ``to`` and ``level`` (rw, ro).
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import ipaddress
 import json
@@ -16,6 +17,7 @@ Rules = dict[tuple[str, str], str]
 """``{(type, canonical to): level}``"""
 
 
+@functools.lru_cache(maxsize=65536)
 def canonical(to: str) -> str:
     """The one spelling of an address or range: 10.0.0.1/32 is 10.0.0.1. Raises ``ValueError``."""
     if "%" in to:

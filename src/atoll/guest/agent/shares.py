@@ -182,7 +182,7 @@ def usage(args: Json, fence: int, deadline: Deadline) -> Json:
 def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """How the instance is and what it serves, by the servers' own tables."""
     known, mounted = records(), mounts.table()
-    clients: dict[str, list[tuple[str, set[str]]]] = {}
+    clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
     for where, client, options in nfs.table():
         clients.setdefault(where, []).append((client, options))
     sections: dict[str, samba.Section] = {}
