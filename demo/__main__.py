@@ -31,6 +31,7 @@ def main() -> int:
     steps = Steps(console)
     # Not below /tmp, which may be in memory: this holds the disks.
     state = Path(tempfile.mkdtemp(prefix="atoll-demo-", dir="/var/tmp"))
+    state.chmod(0o711)  # QEMU runs as a user of its own
     before = Before()
     settings = load(state_dir=state)
     service = Service(state / "service")

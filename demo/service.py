@@ -32,7 +32,7 @@ class Service:
         self._ready_seconds = ready_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._config = state / "atoll.toml"
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.mkdir(mode=0o711, parents=True, exist_ok=True)
         port = self.url.rpartition(":")[2]
         self._config.write_text(
             f'state_dir = "{state}"\n{config}\n[api]\nport = {port}\n', encoding="utf-8"

@@ -269,4 +269,5 @@ class Story:
 
     @staticmethod
     def _size(client: ClientVm, where: str) -> int:
-        return int(client.run(f"stat -f -c '%S %b' {where} | awk '{{print $1 * $2}}'"))
+        block, blocks = client.run(f"stat -f -c '%S %b' {where}").split()
+        return int(block) * int(blocks)

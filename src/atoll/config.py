@@ -168,6 +168,10 @@ class Settings(BaseSettings):
         """Where the rows are; SQLite in the state directory unless configured."""
         return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
 
+    def make_state_dir(self) -> None:
+        """Make the state directory: ours to read, for QEMU's own user only to pass through."""
+        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+
     @property
     def backend_host(self) -> str:
         """``host`` of shares and share servers, ``<controller>@<cloud>``."""

@@ -35,7 +35,7 @@ class Prepared:
 
 def prepare(settings: Settings, database: Database) -> Prepared:
     """Bring the schema up to date and make what a first user needs."""
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_state_dir()
     upgrade(database)
     token_file = settings.state_dir / "admin.token"
     with database.begin() as connection:

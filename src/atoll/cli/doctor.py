@@ -49,9 +49,9 @@ def _state_directory(settings: Settings) -> list[Finding]:
     findings = [
         Finding(
             "State directory",
-            os.access(path, os.W_OK) and not mode & 0o077,
+            os.access(path, os.W_OK) and not mode & 0o066,
             f"{path}, mode {mode:04o}",
-            f"Make it yours alone: chmod 700 {path}",
+            f"Let others pass at most: chmod 711 {path}",
         )
     ]
     free = shutil.disk_usage(path).free / 2**30

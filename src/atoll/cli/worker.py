@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; what is unfinished then is taken over by any live worker."""
-    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_state_dir()
     database = Database(settings.database_url)
     upgrade(database)
     cloud = open_cloud(settings, bootstrap.deployment_id(database))

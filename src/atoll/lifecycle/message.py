@@ -8,14 +8,18 @@ from atoll.db import messages
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.engine.operation import Operation
-from atoll.errors import AtollError
+from atoll.errors import AtollError, CloudError, GuestError
+
+UNEXPECTED = "Something unexpected went wrong."
 
 
 def sentence(error: Exception) -> str:
     """What a user may read of an error: our own sentences, never an internal failure's."""
-    if isinstance(error, AtollError):
+    if isinstance(error, AtollError) and type(error) not in (CloudError, GuestError):
         return str(error)
-    return "Something unexpected went wrong. The administrator finds it in the log."
+    # What a cloud or a guest says in its own words names hosts and files of the operator's.
+    cause = (type(error).__doc__ if isinstance(error, AtollError) else None) or UNEXPECTED
+    return f"{cause} The administrator finds more in the log."
 
 
 def tell(
