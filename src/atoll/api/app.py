@@ -47,6 +47,7 @@ from atoll.api.policy import Policy
 from atoll.api.routing import mount
 from atoll.config import Settings
 from atoll.db.database import Database
+from atoll.errors import Invalid
 
 RESOURCES: Final[tuple[ModuleType, ...]] = (
     access_rules,
@@ -85,6 +86,8 @@ class _Negotiation:
             number = versions.requested(environ.get("HTTP_X_OPENSTACK_MANILA_API_VERSION"))
             environ["atoll.version_number"] = number
             environ["atoll.version"] = versions.text(number)
+        if "\0" in environ["PATH_INFO"]:
+            raise Invalid("The path contains a NUL character.")
 
     def process_resource(
         self,

@@ -42,7 +42,7 @@ def read(request: falcon.Request, largest: int) -> Any:
         raise Invalid("A text in the request body contains a NUL character.")
     try:
         return _decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"Malformed request body: {error}.") from None
 
 

@@ -77,7 +77,7 @@ def _pattern(name: str, text: str | None) -> re.Pattern[str]:
     """The filters ``host``, ``backend`` and ``pool`` are regular expressions in the field."""
     try:
         return re.compile((text or "")[:_LONGEST_PATTERN])
-    except (re.error, OverflowError):
+    except (re.error, OverflowError, FutureWarning):  # the last where warnings are errors
         raise Invalid(f"The parameter {name} is no regular expression.") from None
 
 

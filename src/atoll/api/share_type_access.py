@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from sqlalchemy import Connection
 
 from atoll.api.call import Call
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
-from atoll.db import share_types
+from atoll.db import projects, share_types
 from atoll.db.rows import Row
-from atoll.errors import Conflict, NotFound
+from atoll.errors import Conflict, Invalid, NotFound
 
 RULES = rules(
     admin=(
@@ -51,7 +52,7 @@ def add(call: Call, type_id: str, body: Access) -> None:
     """Open a private type to a project."""
     with call.database.begin() as connection:
         _must_be_private(share_types.get(connection, type_id, for_update=True))
-        share_types.add_access(connection, type_id, body.project)
+        share_types.add_access(connection, type_id, _project(call, connection, body.project))
 
 
 @routes.action(_PATH, "removeProjectAccess", policy="share_type:remove_project_access", since="2.0")
@@ -59,7 +60,17 @@ def remove(call: Call, type_id: str, body: Access) -> None:
     """Close a private type to a project; its shares stay as they are."""
     with call.database.begin() as connection:
         _must_be_private(share_types.get(connection, type_id, for_update=True))
-        share_types.remove_access(connection, type_id, body.project)
+        share_types.remove_access(connection, type_id, _project(call, connection, body.project))
+
+
+def _project(call: Call, connection: Connection, name_or_id: str) -> str:
+    """The project's id; where we keep the projects ourselves, it must be one of them."""
+    if call.settings.api.auth_strategy != "token":
+        return name_or_id
+    try:
+        return str(projects.find(connection, name_or_id)["id"])
+    except NotFound as error:
+        raise Invalid(str(error)) from None
 
 
 def _must_be_private(row: Row) -> None:
