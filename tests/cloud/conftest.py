@@ -10,23 +10,44 @@ import pytest
 from atoll.cloud.base import Cloud
 from atoll.cloud.memory import MemoryCloud
 
+from .local_place import local_place
 from .site import Site, running_site
 
+# Where 'atoll image build' keeps its images: one build serves the demo and all tests.
+CACHE = Path("/var/cache/atoll/images")
 
-@pytest.fixture(scope="module", params=["memory", pytest.param("local", marks=[pytest.mark.vm])])
+
+@pytest.fixture(
+    scope="module",
+    params=["memory", pytest.param("local", marks=[pytest.mark.vm, pytest.mark.timeout(1200)])],
+)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cloud")
+def place(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if kind == "memory":
+        yield tmp_path_factory.mktemp("cloud")
+        return
+    with local_place() as directory:
+        yield directory
 
 
 def make(kind: str, place: Path, deployment: str) -> Cloud:
     if kind == "memory":
         return MemoryCloud(deployment, path=place / "world.sqlite")
-    raise NotImplementedError(kind)
+    # Here, since its libraries are not on every machine that runs the fast tests.
+    from atoll.cloud.local import LocalCloud, LocalSettings
+    from atoll.image import build_image
+
+    settings = LocalSettings(
+        state_dir=place,
+        image=build_image(CACHE).path,
+        service_network_cidr="10.211.0.0/24",
+        share_network_pool="10.212.0.0/16",
+    )
+    return LocalCloud(deployment, settings)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +61,7 @@ def cloud(kind: str, place: Path) -> Iterator[Cloud]:
         *made.volumes.list_snapshots(),
         *made.networks.list_ports(),
     ]
-    made.networks.delete_network(made.networks.service_network().id)
+    made.purge()
     made.close()
     assert left == []
 
@@ -50,7 +71,7 @@ def other(kind: str, place: Path) -> Iterator[Cloud]:
     """Another deployment on the same cloud."""
     made = make(kind, place, "other")
     yield made
-    made.networks.delete_network(made.networks.service_network().id)
+    made.purge()
     made.close()
 
 
