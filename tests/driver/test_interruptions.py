@@ -177,36 +177,58 @@ def break_off(story: Story, way: str, number: int) -> None:
         faults.fail("*", nth=number + 1, times=None)
 
 
+def calls_of(case: str) -> int:
+    """How many calls the verb makes when nobody disturbs it."""
+    before, verb, after = CASES[case]
+    story = begin(before)
+    start = story.site.cloud.journal.mark()
+    verb(story)
+    calls = story.site.cloud.journal.count(since=start)
+    after(story)
+    assert calls > 0
+    return calls
+
+
+def begin(before: list[Verb]) -> Story:
+    story = Story()
+    for step in before:
+        step(story)
+    return story
+
+
+def remove_everything(story: Story) -> None:
+    story.delete_clone()
+    story.delete_snapshot()
+    story.delete()
+    story.teardown_server()
+    is_empty(story)
+    assert story.site.cloud.accidents() == []
+    story.site.cloud.close()
+
+
 @pytest.mark.parametrize("way", ["fail", "lose", "die"])
 @pytest.mark.parametrize("case", CASES)
 def test_broken_off_anywhere_and_run_again(case: str, way: str) -> None:
     before, verb, after = CASES[case]
-    whole = Story()
-    for step in before:
-        step(whole)
-    start = whole.site.cloud.journal.mark()
-    verb(whole)
-    calls = whole.site.cloud.journal.count(since=start)
-    after(whole)
-    assert calls > 0
-
-    for number in range(1, calls + 1):
-        story = Story()
-        for step in before:
-            step(story)
+    for number in range(1, calls_of(case) + 1):
+        story = begin(before)
         break_off(story, way, number)
         with contextlib.suppress(AtollError):
             verb(story)
         story.restart_worker()
         verb(story)
         after(story)
-        for step in (
-            Story.delete_clone,
-            Story.delete_snapshot,
-            Story.delete,
-            Story.teardown_server,
-            is_empty,
-        ):
-            step(story)
-        assert story.site.cloud.accidents() == []
-        story.site.cloud.close()
+        remove_everything(story)
+
+
+@pytest.mark.parametrize("way", ["fail", "lose", "die"])
+@pytest.mark.parametrize("case", CASES)
+def test_broken_off_anywhere_and_given_up(case: str, way: str) -> None:
+    before, verb, _ = CASES[case]
+    for number in range(1, calls_of(case) + 1):
+        story = begin(before)
+        break_off(story, way, number)
+        with contextlib.suppress(AtollError):
+            verb(story)
+        story.restart_worker()
+        remove_everything(story)

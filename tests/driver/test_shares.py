@@ -181,6 +181,14 @@ def test_a_hung_instance_is_noticed_and_named(site: Site, server: Row, verb: str
         site.driver.delete_share(site.context(), share, share_server=server)
 
 
+def test_nothing_is_made_for_a_server_that_is_known_to_be_away(site: Site, server: Row) -> None:
+    site.cloud.kill_instance(server["backend_details"]["instance_id"])
+    assert not site.manager.is_alive(server["backend_details"])
+    with pytest.raises(ServiceInstanceUnavailable, match="stopped"):
+        site.driver.create_share(site.context(), site.share(), server)
+    assert site.cloud.volumes.list_volumes() == []
+
+
 def test_a_share_without_server_is_refused(site: Site) -> None:
     with pytest.raises(ServiceInstanceException, match="no share server"):
         site.driver.create_share(site.context(), site.share())

@@ -35,22 +35,16 @@ class ShareVolumes:
     def provide(self, share: Share, snapshot_id: str | None = None) -> Volume:
         """The share's volume, made if it isn't there: blank, or with a snapshot's content."""
         volume = self.find(share["id"])
-        if volume is not None and volume.size_gib >= share["size"]:
-            return volume
-        key = share_key(share["id"])
         if volume is None:
-            source = self._source(snapshot_id) if snapshot_id else None
+            key = share_key(share["id"])
             volume = self._volumes.create_volume(
                 key,
                 share["size"],
-                snapshot_id=source,
+                snapshot_id=self._source(snapshot_id) if snapshot_id else None,
                 availability_zone=share.get("availability_zone") or "",
             )
-        file_system = self._file_system(share, snapshot_id)
-        self._storage.update(key, {VOLUME_ID: volume.id, FILE_SYSTEM: file_system})
-        # A clone may be asked for that is larger than what it is made from.
-        if volume.size_gib < share["size"]:
-            self._volumes.extend_volume(volume.id, share["size"])
+            file_system = self._file_system(share, snapshot_id)
+            self._storage.update(key, {VOLUME_ID: volume.id, FILE_SYSTEM: file_system})
         return volume
 
     def find(self, share_id: str) -> Volume | None:
