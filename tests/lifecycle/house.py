@@ -1,0 +1,186 @@
+"""A whole Atoll on the simulated cloud: the API in process, workers as real processes to kill."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from falcon.testing import TestClient
+
+from atoll import log
+from atoll.api.app import create_app
+from atoll.cli import bootstrap
+from atoll.cloud.memory import MemoryCloud
+from atoll.config import DatabaseSettings, Driver, Settings, Worker
+from atoll.db.database import Database
+
+LEASE = 0.6
+"""Seconds; short, so that a dead worker's work is taken over while a test waits."""
+
+CLIENT = "10.0.0.201"
+
+_forks = multiprocessing.get_context("forkserver")
+# Workers fork from a process that has imported everything, so that each starts at once.
+_forks.set_forkserver_preload(["atoll.cli.worker", "atoll.cloud.memory", "atoll.db.migrations"])
+
+
+class House:
+    """One deployment. ``close`` ends its workers."""
+
+    def __init__(self, directory: Path, database_url: str, **driver: Any) -> None:
+        log.configure("error", "json")
+        self.settings = Settings(
+            state_dir=directory,
+            cloud="memory",
+            host="house",
+            database=DatabaseSettings(url=database_url),
+            worker=Worker(lease=LEASE, reconcile_interval=driver.pop("reconcile_interval", 3600)),
+            driver=Driver(**driver),
+        )
+        self.database = Database(database_url)
+        prepared = bootstrap.prepare(self.settings, self.database)
+        self.cloud = MemoryCloud(
+            prepared.deployment_id, path=directory / "memory-cloud.sqlite", silence=0.05
+        )
+        self._token = prepared.token_file.read_text().strip()
+        self._http = TestClient(create_app(self.settings, self.database))
+        self._workers: list[BaseProcess] = []
+        self.errors: list[str] = []
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def start_worker(self) -> BaseProcess:
+        """Another worker process."""
+        process = _forks.Process(target=_work, args=(self.settings,), daemon=True)
+        process.start()
+        self._workers.append(process)
+        return process
+
+    def close(self) -> None:
+        """End the workers, the frozen ones too."""
+        for process in self._workers:
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, signal.SIGCONT)
+                process.kill()
+            process.join()
+        self.cloud.close()
+        self.database.close()
+
+    # --- the API ----------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request; its JSON. An error answer fails the test."""
+        headers = {"X-Auth-Token": self._token, "X-OpenStack-Manila-API-Version": "2.51"}
+        answer = self._http.simulate_request(method, f"/v2{path}", json=body, headers=headers)
+        assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json if answer.content else None
+
+    def network(self) -> str:
+        """The ready share network's id."""
+        return str(self.call("GET", "/share-networks")["share_networks"][0]["id"])
+
+    def create(self, **more: Any) -> str:
+        """Ask for a share; its id."""
+        wish = {"share_proto": "NFS", "size": 1, "share_network_id": self.network(), **more}
+        return str(self.call("POST", "/shares", {"share": wish})["share"]["id"])
+
+    def share(self, share_id: str) -> dict[str, Any]:
+        """A share as its user sees it."""
+        seen: dict[str, Any] = self.call("GET", f"/shares/{share_id}")["share"]
+        return seen
+
+    def act(self, share_id: str, **action: Any) -> Any:
+        """An action on a share."""
+        return self.call("POST", f"/shares/{share_id}/action", action)
+
+    def allow(self, share_id: str, to: str = CLIENT, level: str = "rw") -> str:
+        """Ask for an access rule; its id."""
+        rule = {"access_type": "ip", "access_to": to, "access_level": level}
+        return str(self.act(share_id, allow_access=rule)["access"]["id"])
+
+    def rules(self, share_id: str) -> dict[str, str]:
+        """State of each access rule by whom it lets in."""
+        listed = self.call("GET", f"/share-access-rules?share_id={share_id}")["access_list"]
+        return {rule["access_to"]: rule["state"] for rule in listed}
+
+    def snapshot(self, share_id: str) -> str:
+        """Ask for a snapshot; its id."""
+        wish = {"snapshot": {"share_id": share_id}}
+        return str(self.call("POST", "/snapshots", wish)["snapshot"]["id"])
+
+    def export(self, share_id: str) -> str:
+        """Where the share is mounted from."""
+        found = self.call("GET", f"/shares/{share_id}/export_locations")["export_locations"]
+        return str(next(each["path"] for each in found if not each["is_admin_only"]))
+
+    def mount(self, share_id: str, address: str = CLIENT) -> Any:
+        """The share as a client at ``address`` has it."""
+        return self.cloud.client(address).mount(self.export(share_id))
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    def settled(self, share_id: str, seconds: float = 20) -> dict[str, Any]:
+        """The share when it no longer changes."""
+        return self.until(
+            lambda: self._if(
+                self.share(share_id),
+                lambda share: (
+                    share["status"] in ("available", "error", "extending_error")
+                    and share["access_rules_status"] != "syncing"
+                ),
+            ),
+            f"share {share_id} to settle",
+            seconds,
+        )
+
+    def until(self, look: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+        """Look until there is something true to see."""
+        end = time.monotonic() + seconds
+        while True:
+            seen = look()
+            if seen:
+                return seen
+            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self._state()}"
+            time.sleep(0.02)
+
+    def gone(self, collection: str, seconds: float = 20) -> None:
+        """Wait until nothing of a kind is left, e.g. ``shares`` or ``share-servers``."""
+        key = collection.replace("-", "_")
+        self.until(lambda: not self.call("GET", f"/{collection}")[key], f"no {collection}", seconds)
+
+    def _state(self) -> str:
+        shares = self.call("GET", "/shares/detail")["shares"]
+        messages = self.call("GET", "/messages")["messages"]
+        return f"{[s['status'] for s in shares]} {[m['user_message'] for m in messages]}"
+
+    @staticmethod
+    def _if(seen: Any, good: Callable[[Any], bool]) -> Any:
+        return seen if good(seen) else None
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def empty(self) -> None:
+        """Delete all that a user has, and see that the cloud is empty."""
+        for snapshot in self.call("GET", "/snapshots")["snapshots"]:
+            self.call("DELETE", f"/snapshots/{snapshot['id']}")
+        self.gone("snapshots")
+        for share in self.call("GET", "/shares")["shares"]:
+            self.call("DELETE", f"/shares/{share['id']}")
+        self.gone("shares")
+        for network in self.call("GET", "/share-networks")["share_networks"]:
+            self.call("DELETE", f"/share-networks/{network['id']}")
+        self.gone("share-servers")
+        self.until(lambda: not self.cloud.leaks(), "an empty cloud")
+
+
+def _work(settings: Settings) -> None:
+    from atoll.cli import worker
+
+    log.configure("error", "json")
+    worker.run(settings)

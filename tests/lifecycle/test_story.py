@@ -1,0 +1,76 @@
+"""A user's day on the simulated cloud, through the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lifecycle.house import CLIENT, House
+
+
+def test_a_share_is_made_filled_grown_copied_and_removed(house: House) -> None:
+    share_id = house.create()
+    assert house.settled(share_id)["status"] == "available"
+    house.allow(share_id)
+    house.settled(share_id)
+    mount = house.mount(share_id)
+    mount.write("data", b"precious")
+
+    house.act(share_id, extend={"new_size": 2})
+    assert house.settled(share_id)["size"] == 2
+    assert mount.read("data") == b"precious"
+
+    snapshot_id = house.snapshot(share_id)
+    house.until(
+        lambda: house.call("GET", f"/snapshots/{snapshot_id}")["snapshot"]["status"] == "available",
+        "the snapshot",
+    )
+    copy_id = house.create(size=3, snapshot_id=snapshot_id)
+    assert house.settled(copy_id)["status"] == "available"
+    house.allow(copy_id, level="ro")
+    house.settled(copy_id)
+    copy = house.mount(copy_id)
+    assert copy.read("data") == b"precious"
+    with pytest.raises(OSError, match="Read-only"):
+        copy.write("data", b"changed")
+    house.empty()
+
+
+def test_a_rule_taken_away_shuts_the_client_out_and_no_other(house: House) -> None:
+    share_id = house.create()
+    house.settled(share_id)
+    first = house.allow(share_id, CLIENT)
+    house.allow(share_id, f"{CLIENT[:-1]}")  # 10.0.0.20 is not 10.0.0.201
+    house.settled(share_id)
+    house.act(share_id, deny_access={"access_id": first})
+    house.until(lambda: CLIENT not in house.rules(share_id), "the rule to go")
+    assert not house.cloud.client(CLIENT).may_mount(house.export(share_id))
+    assert house.cloud.client(CLIENT[:-1]).may_mount(house.export(share_id))
+
+
+def test_many_shares_at_once_share_one_server(house: House) -> None:
+    wanted = [house.create() for _ in range(20)]
+    assert {house.settled(share_id)["status"] for share_id in wanted} == {"available"}
+    assert len(house.call("GET", "/share-servers")["share_servers"]) == 1
+    house.empty()
+
+
+def test_a_full_server_gets_a_neighbour(new_house: Callable[..., House]) -> None:
+    house = new_house(max_shares_per_share_server=3)
+    house.start_worker()
+    wanted = [house.create() for _ in range(7)]
+    assert {house.settled(share_id)["status"] for share_id in wanted} == {"available"}
+    assert len(house.call("GET", "/share-servers")["share_servers"]) == 3
+    house.empty()
+
+
+def test_a_cloud_without_room_says_so_and_leaks_nothing(house: House) -> None:
+    house.cloud.faults.fail("create_volume", "OutOfCapacity", times=None)
+    share_id = house.create()
+    assert house.settled(share_id)["status"] == "error"
+    [message] = house.call("GET", "/messages")["messages"]
+    assert message["resource_id"] == share_id
+    assert "room" in message["user_message"]
+    house.cloud.faults.clear()
+    house.empty()
