@@ -18,6 +18,8 @@ from atoll.engine.queue import enqueue
 from atoll.engine.retry import Retry
 from atoll.engine.worker import Worker
 
+Act = Callable[[Operation], None]
+
 QUICK = Retry(first=0.05, longest=0.2, tries=4)
 
 
@@ -27,12 +29,13 @@ class Recorder:
     def __init__(self) -> None:
         self.converged: dict[str, list[Operation]] = defaultdict(list)
         self.given_up: list[tuple[str, Exception]] = []
-        self.does: dict[str, Callable[[Operation], None]] = {}
-        self.when_giving_up: Callable[[Operation], None] = lambda _: None
+        self.does: dict[str, Act] = {}
+        self.when_giving_up: Act = lambda _: None
 
     def converge(self, operation: Operation) -> None:
         self.converged[operation.resource].append(operation)
-        self.does.get(operation.resource, lambda _: None)(operation)
+        if operation.resource in self.does:
+            self.does[operation.resource](operation)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         self.when_giving_up(operation)
@@ -88,6 +91,15 @@ def eventually(condition: Callable[[], bool], within: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.01)
+
+
+def waiting(event: threading.Event) -> Act:
+    """An action that lasts until the event."""
+
+    def act(_: Operation) -> None:
+        event.wait(20)
+
+    return act
 
 
 @pytest.fixture

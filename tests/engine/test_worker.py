@@ -18,10 +18,10 @@ from atoll.errors import (
     Postponed,
     WorkerStopping,
 )
-from tests.engine.conftest import Recorder, Yard, eventually
+from tests.engine.conftest import Act, Recorder, Yard, eventually, waiting
 
 
-def raising(error: Exception) -> object:
+def raising(error: Exception) -> Act:
     def act(_: Operation) -> None:
         raise error
 
@@ -45,7 +45,7 @@ def test_a_burst_is_one_run_and_one_more_for_what_came_during_it(
     yard: Yard, recorder: Recorder
 ) -> None:
     go = threading.Event()
-    recorder.does["share/1"] = lambda _: go.wait(10) and None
+    recorder.does["share/1"] = waiting(go)
     yard.ask(*["share/1"] * 5)
     yard.work({"share": recorder})
     eventually(lambda: len(recorder.converged["share/1"]) == 1)
@@ -71,7 +71,7 @@ def test_a_retryable_error_is_tried_again(yard: Yard, recorder: Recorder) -> Non
 
 
 def test_tries_run_out(yard: Yard, recorder: Recorder) -> None:
-    recorder.does["share/1"] = raising(CloudUnavailable("Nova is away"))  # type: ignore[assignment]
+    recorder.does["share/1"] = raising(CloudUnavailable("Nova is away"))
     yard.ask("share/1")
     yard.work({"share": recorder})
     yard.ends("share/1", "failed")
@@ -85,7 +85,7 @@ def test_tries_run_out(yard: Yard, recorder: Recorder) -> None:
 def test_other_errors_are_given_up_at_once(
     yard: Yard, recorder: Recorder, error: Exception
 ) -> None:
-    recorder.does["share/1"] = raising(error)  # type: ignore[assignment]
+    recorder.does["share/1"] = raising(error)
     yard.ask("share/1")
     yard.work({"share": recorder})
     yard.ends("share/1", "failed")
@@ -115,7 +115,7 @@ def test_giving_up_is_tried_until_it_works(yard: Yard, recorder: Recorder) -> No
         if len(tries) < 3:
             raise RuntimeError("the error state could not be written")
 
-    recorder.does["share/1"] = raising(OutOfCapacity())  # type: ignore[assignment]
+    recorder.does["share/1"] = raising(OutOfCapacity())
     recorder.when_giving_up = fails_twice
     yard.ask("share/1")
     yard.work({"share": recorder})
@@ -156,7 +156,7 @@ def test_postponed_work_is_woken_by_what_it_waits_for(yard: Yard, recorder: Reco
             raise Postponed(waits_for="share_server/1")
 
     recorder.does["share/1"] = needs_server
-    recorder.does["share_server/1"] = lambda _: booted.wait(10) and None
+    recorder.does["share_server/1"] = waiting(booted)
     yard.ask("share_server/1", "share/1")
     yard.work({"share": recorder, "share_server": recorder}, poll=30.0)
     eventually(lambda: yard.rows("share/1")[0].waits_for is not None)
@@ -170,9 +170,7 @@ def test_postponed_work_is_woken_by_what_it_waits_for(yard: Yard, recorder: Reco
 
 
 def test_waiting_for_nothing_does_not_spin(yard: Yard, recorder: Recorder) -> None:
-    recorder.does["share/1"] = raising(  # type: ignore[assignment]
-        Postponed(waits_for="share_server/none")
-    )
+    recorder.does["share/1"] = raising(Postponed(waits_for="share_server/none"))
     yard.ask("share/1")
     yard.work({"share": recorder})
     time.sleep(1.5)
@@ -194,7 +192,7 @@ def test_a_check_planned_for_later_keeps_nobody_waiting(yard: Yard, recorder: Re
 def test_a_hung_share_server_leaves_room_for_others(yard: Yard, recorder: Recorder) -> None:
     hung = threading.Event()
     for number in range(6):
-        recorder.does[f"share/hung{number}"] = lambda _: hung.wait(20) and None
+        recorder.does[f"share/hung{number}"] = waiting(hung)
         yard.ask(f"share/hung{number}", lane="dead")
     yard.ask(*[f"share/{number}" for number in range(20)], lane="alive")
     yard.work({"share": recorder}, threads=4, lane_width=2)
@@ -289,7 +287,7 @@ def test_stopping_hands_work_on(yard: Yard, recorder: Recorder) -> None:
 def test_the_next_process_of_a_name_goes_on_at_once(yard: Yard, recorder: Recorder) -> None:
     stuck = threading.Event()
     first = Recorder()
-    first.does["share/1"] = lambda _: stuck.wait(30) and None
+    first.does["share/1"] = waiting(stuck)
     yard.ask("share/1")
     yard.work({"share": first}, name="host", lease=60.0)
     eventually(lambda: bool(first.converged["share/1"]))

@@ -30,7 +30,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from atoll.errors import ConfigurationError
 
 BUSY_TIMEOUT = 15.0
-"""Seconds that a SQLite writer waits for another process's write transaction."""
+"""Seconds to wait for another transaction's lock."""
+
+IDLE_TIMEOUT = 30.0
+"""Seconds that a transaction may do nothing (on PostgreSQL): they are meant to be short."""
 
 _after_commit: weakref.WeakKeyDictionary[Connection, list[Callable[[], None]]] = (
     weakref.WeakKeyDictionary()
@@ -122,9 +125,7 @@ class Database:
         if self.is_sqlite:
             self._set_up_sqlite()
         else:
-            self._reader = self.engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+            self._set_up_postgresql()
         # A connection must not be used on both sides of a fork; the child opens its own.
         forget = weakref.WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (call := forget()) and call())
@@ -150,6 +151,19 @@ class Database:
     def close(self) -> None:
         """Close all idle connections."""
         self.engine.dispose()
+
+    def _set_up_postgresql(self) -> None:
+        self._reader = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+        @event.listens_for(self.engine, "connect")
+        def _connect(raw: Any, _: Any) -> None:
+            # A process that is frozen, or cut off, inside a transaction must not keep its locks:
+            # its operations could not be taken over.
+            raw.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}")
+            raw.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}")
+            raw.commit()
 
     def _set_up_sqlite(self) -> None:
         self._reader, self._writer = (

@@ -69,6 +69,9 @@ class Worker:
         self.stopping = False
         self._database = database
         self._handlers = {"operations": pruning(database), **handlers}
+        for key, handler in self._handlers.items():
+            if isinstance(handler, Periodic) and handler.name != key:
+                raise ValueError(f"the periodic work {handler.name} is registered as {key}")
         self._threads = threads
         self._lane_width = lane_width
         self._poll = poll
@@ -145,9 +148,8 @@ class Worker:
     def _prepare(self) -> bool:
         with self._database.begin() as connection:
             left = operations.release(connection, self.name)
-            for key, handler in self._handlers.items():
+            for handler in self._handlers.values():
                 if isinstance(handler, Periodic):
-                    assert key == handler.name, f"{handler.name} is registered as {key}"
                     operations.put_if_absent(connection, handler.resource)
         if left:
             log.info("worker.goes_on", operations=left)

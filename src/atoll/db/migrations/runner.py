@@ -53,6 +53,7 @@ def run(database: Database) -> bool:
 def _alone(database: Database) -> Iterator[Connection]:
     with database.engine.connect() as connection:
         if not database.is_sqlite:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE * 1000}")
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
             connection.commit()

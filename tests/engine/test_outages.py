@@ -1,0 +1,119 @@
+"""When the database is away or stuck, workers wait: nothing is lost, nobody is taken for dead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
+from atoll.engine.operation import Operation
+from tests import postgres
+from tests.engine.conftest import Recorder, Yard, eventually, waiting
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[postgres.Cluster]:
+    programs = postgres.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
+    cluster = postgres.Cluster(programs)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.mark.postgres
+def test_work_goes_on_through_a_crash_of_the_database(own_cluster: postgres.Cluster) -> None:
+    database = Database(own_cluster.new_database())
+    upgrade(database)
+    yard = Yard(database)
+    recorder = Recorder()
+    go = threading.Event()
+    names = [f"share/{number}" for number in range(6)]
+
+    def act(operation: Operation) -> None:
+        go.wait(30)
+        with database.begin():  # not fenced, so as to see every run
+            pass
+
+    for name in names:
+        recorder.does[name] = act
+    yard.ask(*names)
+    for _ in range(2):
+        yard.work({"share": recorder}, threads=3)
+    eventually(lambda: len(recorder.converged) == 6)
+    own_cluster.stop()
+    time.sleep(3.0)  # three leases
+    own_cluster.start()
+    time.sleep(2.0)
+    go.set()
+    for name in names:
+        yard.ends(name)
+    assert [len(runs) for runs in recorder.converged.values()] == [1] * 6
+    yard.ask("share/later")
+    yard.ends("share/later")
+    yard.stop()
+    database.close()
+
+
+@pytest.mark.postgres
+def test_what_ends_while_the_database_is_away_is_written_later(
+    own_cluster: postgres.Cluster,
+) -> None:
+    database = Database(own_cluster.new_database())
+    upgrade(database)
+    yard = Yard(database)
+    recorder = Recorder()
+    go = threading.Event()
+    ended = threading.Event()
+
+    def act(operation: Operation) -> None:
+        go.wait(30)
+        ended.set()
+
+    recorder.does["share/1"] = act
+    yard.ask("share/1")
+    yard.work({"share": recorder})
+    eventually(lambda: len(recorder.converged["share/1"]) == 1)
+    own_cluster.stop()
+    go.set()
+    assert ended.wait(5)
+    time.sleep(2.0)
+    own_cluster.start()
+    yard.ends("share/1")
+    assert len(recorder.converged["share/1"]) == 1
+    yard.stop()
+    database.close()
+
+
+@pytest.mark.slow
+def test_nobody_is_taken_for_dead_while_sqlite_was_locked(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db')}/atoll.db")
+    upgrade(database)
+    other_process = Database(str(database.url))
+    recorder = Recorder()
+    go = threading.Event()
+    first, second = Yard(database), Yard(other_process)
+    for number in range(4):
+        recorder.does[f"share/{number}"] = waiting(go)
+        first.ask(f"share/{number}")
+    first.work({"share": recorder}, threads=2)
+    second.work({"share": recorder}, threads=3)
+    eventually(lambda: len(recorder.converged) == 4)
+    third = Database(str(database.url))
+    with third.begin():
+        time.sleep(3.0)
+    time.sleep(1.5)
+    go.set()
+    for number in range(4):
+        first.ends(f"share/{number}")
+    assert [len(runs) for runs in recorder.converged.values()] == [1] * 4
+    first.stop()
+    second.stop()
+    for one in (database, other_process, third):
+        one.close()

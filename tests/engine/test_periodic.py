@@ -1,0 +1,107 @@
+"""Periodic work: run by one worker at a time, again and again, whatever happens to it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from atoll.db.tables import operations
+from atoll.engine.operation import Operation
+from atoll.engine.periodic import Periodic
+from tests.engine.conftest import Recorder, Yard, eventually
+
+
+def test_one_of_all_workers_runs_it_each_time(yard: Yard) -> None:
+    times: list[float] = []
+    inside = threading.Semaphore(1)
+
+    def look(_: Operation) -> None:
+        assert inside.acquire(blocking=False)
+        times.append(time.monotonic())
+        time.sleep(0.05)
+        inside.release()
+
+    for _ in range(3):
+        yard.work({"look": Periodic("look", 0.3, look)})
+    eventually(lambda: len(times) >= 5)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert min(gaps) >= 0.3
+    assert yard.rows("look/all")[0].status in ("queued", "running")
+
+
+def test_a_failure_is_not_the_end_of_it(yard: Yard) -> None:
+    turns: list[int] = []
+
+    def fails_at_first(_: Operation) -> None:
+        turns.append(1)
+        if len(turns) < 3:
+            raise KeyError("a bug")
+
+    yard.work({"look": Periodic("look", 0.1, fails_at_first)})
+    eventually(lambda: len(turns) >= 4)
+
+
+def test_it_can_be_asked_for_sooner(yard: Yard) -> None:
+    turns: list[int] = []
+    yard.work({"look": Periodic("look", 1000.0, lambda _: turns.append(1))})
+    eventually(lambda: len(turns) == 1)
+    eventually(lambda: yard.status("look/all") == "queued")
+    yard.ask("look/all")
+    eventually(lambda: len(turns) == 2)
+    eventually(lambda: yard.status("look/all") == "queued")
+    assert yard.rows("look/all")[0].not_before > time.time() + 900
+
+
+def test_a_handler_may_ask_to_be_run_again(yard: Yard, recorder: Recorder) -> None:
+    def act(operation: Operation) -> None:
+        if len(recorder.converged["share_server/1"]) < 3:
+            operation.repeat_after(0.1)
+
+    recorder.does["share_server/1"] = act
+    yard.ask("share_server/1")
+    yard.work({"share_server": recorder})
+    yard.ends("share_server/1")
+    assert len(recorder.converged["share_server/1"]) == 3
+
+
+def test_old_operations_are_pruned(yard: Yard) -> None:
+    def ended(number: int, status: str, days: float) -> dict[str, object]:
+        at = (datetime.now(UTC) - timedelta(days=days)).replace(tzinfo=None).isoformat()
+        return {
+            "id": f"{status}-{days}-{number}",
+            "resource": f"share/{number}",
+            "lane": "",
+            "status": status,
+            "again": False,
+            "attempts": 0,
+            "fence": 1,
+            "not_before": 0.0,
+            "created_at": at,
+            "finished_at": at,
+        }
+
+    rows = [ended(number, "done", 3.0) for number in range(1200)]
+    rows += [ended(1, "done", 1.0), ended(1, "failed", 30.0), ended(1, "failed", 90.0)]
+    with yard.database.begin() as connection:
+        connection.execute(insert(operations), rows)
+    yard.work({})
+
+    def left() -> list[str]:
+        query = select(operations.c.id).where(operations.c.finished_at.is_not(None))
+        with yard.database.read() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    eventually(lambda: left() == ["done-1.0-1", "failed-30.0-1"])
+
+
+def test_a_misnamed_periodic_is_refused(yard: Yard) -> None:
+    worker = yard.work({})
+    with pytest.raises(ValueError, match="look"):
+        type(worker)(yard.database, {"other": Periodic("look", 1.0, lambda _: None)})
+    with yard.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(operations)).scalar_one() <= 1
