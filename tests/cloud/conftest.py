@@ -10,11 +10,7 @@ import pytest
 from atoll.cloud.base import Cloud
 from atoll.cloud.memory import MemoryCloud
 
-from .local_place import local_place
 from .site import Site, running_site
-
-# Where 'atoll image build' keeps its images: one build serves the demo and all tests.
-CACHE = Path("/var/cache/atoll/images")
 
 
 @pytest.fixture(
@@ -30,6 +26,8 @@ def place(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     if kind == "memory":
         yield tmp_path_factory.mktemp("cloud")
         return
+    from .local_place import local_place
+
     with local_place() as directory:
         yield directory
 
@@ -37,17 +35,9 @@ def place(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def make(kind: str, place: Path, deployment: str) -> Cloud:
     if kind == "memory":
         return MemoryCloud(deployment, path=place / "world.sqlite")
-    # Here, since its libraries are not on every machine that runs the fast tests.
-    from atoll.cloud.local import LocalCloud, LocalSettings
-    from atoll.image import build_image
+    from .local_place import make_local  # here: its libraries aren't on every machine
 
-    settings = LocalSettings(
-        state_dir=place,
-        image=build_image(CACHE).path,
-        service_network_cidr="10.211.0.0/24",
-        share_network_pool="10.212.0.0/16",
-    )
-    return LocalCloud(deployment, settings)
+    return make_local(place, deployment)
 
 
 @pytest.fixture(scope="module")
