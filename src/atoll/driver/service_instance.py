@@ -41,6 +41,8 @@ T = TypeVar("T")
 INSTANCE_ID = "instance_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer: bad news must be quick."""
+FIRST_ANSWER_SECONDS = 60.0
+"""The same for one that has just booted: its caches are cold, and a mistake costs another boot."""
 
 
 class ServiceInstanceManager:
@@ -277,7 +279,7 @@ class ServiceInstanceManager:
         limit = self._options.max_time_to_build_instance
         try:
             self.wait_for_instance_to_be_active(instance_id, limit)
-            self.guest(details, limit).health(deadline=ANSWER_SECONDS)
+            self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(
                 "service_instance_failed",
