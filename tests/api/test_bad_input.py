@@ -30,6 +30,7 @@ NASTY: tuple[Any, ...] = (
     {},
     {"a": {"b": []}},
 )
+WORDS = ("", "-1", "1e308", "x" * 2000, "\x00", "' OR 1=1 --", "[[]]", "{'a': {}}", "é\U0001f4be")
 
 BODIES: tuple[tuple[str, str, str | None, tuple[str, ...]], ...] = (
     ("POST", "/types", "share_type", ("name", "description", "extra_specs")),
@@ -119,8 +120,8 @@ def test_bodies(
 @pytest.mark.parametrize("path", LISTS)
 def test_queries(admin: Client, path: str) -> None:
     for name in PARAMETERS:
-        for value in NASTY:
-            _check(admin("GET", path, params={name: str(value)[:2000]}), (name, value))
+        for value in WORDS:
+            _check(admin("GET", path, params={name: value}), (name, value))
 
 
 @pytest.mark.parametrize("path", ONES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -180,6 +181,18 @@ def test_delete_is_refused_while_shares_use_it(world: World, member: Client) -> 
     subnet = network["share_network_subnets"][0]["id"]
     path = f"/share-networks/{network['id']}/subnets/{subnet}"
     assert member("DELETE", path).status_code == 409
+
+
+def test_a_share_and_the_networks_end_never_both_come_true(member: Client) -> None:
+    wish = {"size": 1, "share_proto": "NFS"}
+    for _ in range(8):
+        network = make(member)["id"]
+        body = {"share": {**wish, "share_network_id": network}}
+        with ThreadPoolExecutor(2) as pool:
+            made = pool.submit(member, "POST", "/shares", body)
+            gone = pool.submit(member, "DELETE", f"/share-networks/{network}")
+        codes = made.result().status_code, gone.result().status_code
+        assert codes in ((200, 409), (404, 202)), codes
 
 
 def test_subnets(world: World, member: Client, stranger: Client) -> None:

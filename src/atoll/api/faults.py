@@ -8,7 +8,7 @@ from typing import Any, Final
 import falcon
 import msgspec
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from atoll import errors
 
@@ -105,6 +105,14 @@ def on_database(
     response.set_header("Retry-After", "5")
 
 
+def on_integrity(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: object
+) -> None:
+    """Two requests met, and this one came second: what it refers to has just gone."""
+    log.warning("request lost a race", error=str(error.__cause__ or error))
+    fill(response, 409, "Something that this request needs has just been changed. Try again.")
+
+
 def on_unknown(
     request: falcon.Request, response: falcon.Response, error: Exception, params: object
 ) -> None:
@@ -116,6 +124,7 @@ def on_unknown(
 
 HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (
     (Exception, on_unknown),
+    (IntegrityError, on_integrity),
     (OperationalError, on_database),
     (InterfaceError, on_database),
     (falcon.HTTPError, on_http_error),

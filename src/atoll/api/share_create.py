@@ -20,6 +20,7 @@ from atoll.api.routing import Body, Routes
 from atoll.api.share_view import DETAIL, is_true
 from atoll.api.shares import scope_of
 from atoll.db import quotas, services, share_networks, share_types, shares, snapshots
+from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
 from atoll.errors import Forbidden, Invalid, NotFound
 
@@ -83,6 +84,8 @@ def create(call: Call, body: Create) -> Body:
     if not call.is_admin and not ADMIN_ONLY.isdisjoint(metadata):
         raise Forbidden("Cannot set or update admin only metadata.")
     with call.database.begin() as connection:
+        # Before anything is read: a share network is deleted under this lock too.
+        project_lock(connection, call.project_id)
         _check_hints(call, connection, body)
         source = _source(call, connection, body)
         share_type = _share_type(call, connection, body, source)
