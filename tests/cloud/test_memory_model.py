@@ -347,4 +347,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestWorld.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)

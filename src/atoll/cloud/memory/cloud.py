@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.cloud.base import Access, Compute, Finding, Image, Images, Networks, Volumes
+from atoll.cloud.base import Access, Finding, Image
 from atoll.cloud.memory import guest
 from atoll.cloud.memory.client import MemoryClient
 from atoll.cloud.memory.compute import MemoryCompute, destroy, lose_power, unplug
@@ -94,10 +94,10 @@ class MemoryCloud:
         self.faults = Faults(self._world)
         self.journal = Journal(self._world, on=journal)
         self.gate = Gate(self._world, self.faults, self.journal, latency or {})
-        self.compute: Compute = MemoryCompute(self.gate, deployment, boot_seconds)
-        self.volumes: Volumes = MemoryVolumes(self.gate, deployment)
-        self.networks: Networks = MemoryNetworks(self.gate, deployment)
-        self.images: Images = MemoryImages(self.gate)
+        self.compute = MemoryCompute(self.gate, deployment, boot_seconds)
+        self.volumes = MemoryVolumes(self.gate, deployment)
+        self.networks = MemoryNetworks(self.gate, deployment)
+        self.images = MemoryImages(self.gate)
         for fault in faults:
             self.faults.add(fault)
 

@@ -13,7 +13,6 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from atoll.cloud.memory.world import World
 
@@ -57,16 +56,14 @@ class Journal:
     def calls(self, name: str = "*", *, about: str = "", since: int = 0) -> list[Call]:
         """Calls in their order; ``name`` may be a pattern, long (``guest.*``) or short."""
         rows = self._world.rows(
-            "SELECT number, name, about, pid, time FROM journal"
-            " WHERE number > ? AND instr(about, ?) ORDER BY number",
+            "SELECT number, name, about, pid, time FROM journal WHERE number > ?"
+            " AND instr(about, ?) AND (name GLOB ? OR name GLOB ?) ORDER BY number",
             since,
             about,
+            name,
+            f"*.{name}",
         )
-        return [
-            Call(*row)
-            for row in rows
-            if fnmatchcase(row[1], name) or fnmatchcase(row[1].partition(".")[2], name)
-        ]
+        return [Call(*row) for row in rows]
 
     def count(self, name: str = "*", *, about: str = "", since: int = 0) -> int:
         """How many calls there were."""
