@@ -7,9 +7,10 @@ journal line and its effect are one transaction.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from atoll.cloud.memory.faults import Fault, Faults
@@ -64,6 +65,8 @@ Method = Callable[Concatenate[S, P], R]
 def call(method: Method[S, P, R]) -> Method[S, P, R]:
     """A call whose effect is one transaction."""
 
+    deadline = _deadline_of(method)
+
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         gate, name = self.gate, f"{self.room}.{method.__name__}"
@@ -72,7 +75,7 @@ def call(method: Method[S, P, R]) -> Method[S, P, R]:
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
             if not faults:
                 return method(self, *args, **kwargs)
-        gate.faults.before(faults, self.unanswered, _deadline(kwargs))
+        gate.faults.before(faults, self.unanswered, deadline(args, kwargs))
         with gate.world.change():
             result = method(self, *args, **kwargs)
         gate.faults.after(faults, self.unanswered)
@@ -84,13 +87,15 @@ def call(method: Method[S, P, R]) -> Method[S, P, R]:
 def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
     """A call that may wait, and so makes its transactions itself."""
 
+    deadline = _deadline_of(method)
+
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         gate, name = self.gate, f"{self.room}.{method.__name__}"
         gate.wait(name)
         with gate.world.change():
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
-        gate.faults.before(faults, self.unanswered, _deadline(kwargs))
+        gate.faults.before(faults, self.unanswered, deadline(args, kwargs))
         result = method(self, *args, **kwargs)
         gate.faults.after(faults, self.unanswered)
         return result
@@ -98,9 +103,21 @@ def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
     return gated
 
 
-def _deadline(arguments: Mapping[str, object]) -> float:
-    value = arguments.get("deadline")
-    return float(value) if isinstance(value, (int, float)) else math.inf
+def _deadline_of(
+    method: Callable[..., object],
+) -> Callable[[Sequence[object], Mapping[str, object]], float]:
+    """What finds a call's ``deadline`` among its arguments; infinite where it has none."""
+    parameters = inspect.signature(method).parameters
+    if "deadline" not in parameters:
+        return lambda _args, _kwargs: math.inf
+    position = list(parameters).index("deadline") - 1  # without self
+    default = parameters["deadline"].default
+
+    def deadline(args: Sequence[object], kwargs: Mapping[str, object]) -> float:
+        value = args[position] if len(args) > position else kwargs.get("deadline", default)
+        return float(value)  # type: ignore[arg-type]
+
+    return deadline
 
 
 def _summary(*values: object) -> str:
