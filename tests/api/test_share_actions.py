@@ -114,6 +114,11 @@ def test_reset_status(world: World, member: Client, admin: Client, share: str) -
     assert act(admin, share, {"os-reset_status": {"status": "available"}}, "2.6") == 202
 
 
+def test_there_is_no_task_state_to_reset(member: Client, share: str) -> None:
+    assert act(member, share, {"reset_task_state": {"task_state": None}}) == 202
+    assert act(member, share, {"reset_task_state": {"task_state": "migration_error"}}) == 400
+
+
 def test_strangers_meet_nothing(stranger: Client, share: str) -> None:
     for body in ({"extend": {"new_size": 3}}, {"shrink": {"new_size": 1}}):
         assert act(stranger, share, body) == 404

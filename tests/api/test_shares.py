@@ -43,6 +43,8 @@ def three(database: Database) -> list[str]:
         ('metadata={"k":"1","l":"2"}', ["ab%"]),
         ("metadata=%7B'k%22':+'1'%7D", []),
         ("is_public=false", ["ab%", "b", "a"]),
+        ("is_public=true&all_tenants=1", ["ab%", "b", "a"]),
+        ("sort_key=display_name&sort_dir=desc", ["b", "ab%", "a"]),
         ("sort_key=size&sort_dir=asc", ["b", "ab%", "a"]),
         ("sort_key=name&sort_dir=desc", ["b", "ab%", "a"]),
         ("limit=2", ["ab%", "b"]),
@@ -128,7 +130,9 @@ def test_public_shares_are_seen_by_all_and_changed_by_their_own(
     database: Database, stranger: Client
 ) -> None:
     share_id = add_share(database, "blue", is_public=True, name="open")
-    assert names(stranger.get("/shares?is_public=true")) == ["open"]
+    add_share(database, "red", name="my own")
+    assert names(stranger.get("/shares")) == ["my own"]
+    assert set(names(stranger.get("/shares?is_public=true"))) == {"my own", "open"}
     assert stranger.get(f"/shares/{share_id}")["share"]["name"] == "open"
     for method, path, body in (
         ("DELETE", "", None),

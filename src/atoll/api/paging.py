@@ -12,6 +12,16 @@ from atoll.errors import Invalid
 Params = Mapping[str, Any]
 
 _LARGEST_OFFSET: Final = 2**31 - 1
+_ALIASES: Final = {
+    "display_name": "name",
+    "display_description": "description",
+    "availability_zone_id": "availability_zone",
+    "volume_type_id": "share_type_id",
+    "share_type": "share_type_id",
+    "share_network": "share_network_id",
+    "snapshot": "snapshot_id",
+}
+"""Sort keys that clients know by the names of the field's own columns."""
 _TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 
@@ -73,6 +83,7 @@ class Page:
         """From a query string; ``largest`` is what a page holds at most. Raises ``Invalid``."""
         limit = integer(params, "limit", 0, _LARGEST_OFFSET)
         key = one(params, "sort_key") or sort_key
+        key = _ALIASES.get(key, key)
         if key not in (keys := tuple(sortable)):
             raise Invalid(f"Lists can be sorted by {', '.join(keys)}, not by {key[:40]!r}.")
         direction = (one(params, "sort_dir") or ("desc" if descending else "asc")).lower()

@@ -18,7 +18,12 @@ from atoll.errors import Forbidden, Invalid, QuotaExceeded
 
 routes = Routes()
 RULES = rules(
-    member=("share:extend", "share:shrink", "share:revert_to_snapshot"),
+    member=(
+        "share:extend",
+        "share:shrink",
+        "share:revert_to_snapshot",
+        "share:reset_task_state",
+    ),
     admin=(
         "share:reset_status",
         "share:force_delete",
@@ -131,6 +136,24 @@ def reset_status(call: Call, share_id: str, body: Reset) -> None:
         own(call, connection, share_id)
         shares.change(connection, share_id, status=body.status, wanted_size=None)
         enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+
+
+class ResetTask(msgspec.Struct):
+    """The task state that a share is to show."""
+
+    task_state: str | None = None
+
+
+@routes.action(SHARE, "reset_task_state", policy="share:reset_task_state", since="2.22")
+def reset_task_state(call: Call, share_id: str, body: ResetTask) -> None:
+    """Shares have no task state, and that is what it can be reset to.
+
+    ``openstack share set`` asks for this every time, so it is not for administrators only.
+    """
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    if body.task_state is not None:
+        raise Invalid("Task states are those of migrations, which are not supported.")
 
 
 @routes.action(SHARE, "force_delete", policy="share:force_delete", old_name=True)

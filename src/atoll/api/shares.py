@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from atoll.api import bodies, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, flag, mapping
+from atoll.api.filters import Filters, filter_by, mapping
 from atoll.api.metadata import MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
@@ -45,7 +45,7 @@ FILTERS: Final = Filters(
     filter_by("volume_type_id", "share_type_id"),
     filter_by("snapshot_id"),
     filter_by("share_network_id"),
-    filter_by("is_public", read=flag),
+    filter_by("share_proto"),
     filter_by("name~", since="2.36"),
     filter_by("description~", since="2.36"),
 )
@@ -173,6 +173,7 @@ MetadataOf(visible, own, _store_metadata).declare(
 def _list(call: Call, view: View, path: str) -> Body:
     params = call.request.params
     page = call.page(shares.SORTABLE)
+    # is_public is no filter: it adds everybody's public shares to the caller's own.
     conditions = [
         *shares.in_project(whose(call), with_public=paging.boolean(params, "is_public")),
         *pages.equal(table, FILTERS.equal(call)),

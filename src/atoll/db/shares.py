@@ -21,6 +21,8 @@ SORTABLE: Final = (
     "status",
     "share_proto",
     "project_id",
+    "user_id",
+    "share_server_id",
     "host",
     "availability_zone",
     "share_type_id",
