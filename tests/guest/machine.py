@@ -1,4 +1,4 @@
-"""A real service instance for tests: the service image in QEMU, with disks plugged in while it runs.
+"""A real service instance for tests: the service image in QEMU, and disks plugged in meanwhile.
 
 ``ATOLL_TEST_IMAGE`` names a service image (qcow2); without it the tests that need one are skipped.
 """
@@ -44,8 +44,7 @@ class Machine:
             )
         shutil.copyfile(image, folder / "base.qcow2")
         subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
-            + ["-b", "base.qcow2", "root.qcow2"],
+            "qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 root.qcow2".split(),
             cwd=folder,
             check=True,
         )
@@ -68,7 +67,12 @@ class Machine:
         argv = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max", "-m", "512", "-smp", "1"]
         argv += ["-accel", "tcg,thread=multi,tb-size=128", "-nodefaults", "-display", "none"]
         argv += ["-drive", "if=none,id=root,file=root.qcow2,cache=unsafe"]
-        argv += ["-device", "virtio-blk-pci,drive=root", "-device", "virtio-scsi-pci,id=s0"]
+        argv += [
+            "-device",
+            "virtio-blk-pci,drive=root,bootindex=1",
+            "-device",
+            "virtio-scsi-pci,id=s0",
+        ]
         argv += ["-drive", "if=none,id=cd,media=cdrom,readonly=on,file=seed.iso"]
         argv += ["-device", "scsi-cd,drive=cd,bus=s0.0,lun=0,scsi-id=0"]
         argv += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=n"]
@@ -148,11 +152,11 @@ class Machine:
         """Run a script as root inside; what it printed."""
         hosts = self.folder / "known_hosts"
         hosts.write_text(f"service {self.access.host_key_public}")
+        argv = ["ssh", "-F", "none", "-i", str(self.folder / "user"), "-p", str(self.port)]
+        argv += ["-o", f"UserKnownHostsFile={hosts}", "-o", "HostKeyAlias=service"]
+        argv += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
         done = subprocess.run(
-            ["ssh", "-F", "none", "-i", self.folder / "user", "-p", str(self.port)]
-            + ["-o", f"UserKnownHostsFile={hosts}", "-o", "HostKeyAlias=service"]
-            + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
-            + ["atoll@127.0.0.1", "sudo -n bash -s"],
+            [*argv, "atoll@127.0.0.1", "sudo -n bash -s"],
             input=script.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

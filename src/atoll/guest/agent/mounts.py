@@ -29,7 +29,7 @@ WantedBy=multi-user.target
 MOUNT_TEXT = """\
 [Unit]
 Description=Share {share_id}
-Before={target}
+Before={target} nfs-server.service smbd.service
 
 [Mount]
 What={disk}
@@ -40,11 +40,13 @@ Options={options}
 [Install]
 WantedBy={target}
 """
-DEVICE_TEXT = "[Unit]\nJobRunningTimeoutSec=30s\n"
+DEVICE_TEXT = "[Unit]\nJobRunningTimeoutSec=20s\n"
 OPTIONS = {
     "ext4": "noatime,nodev,nosuid,errors=remount-ro",
     "xfs": "noatime,nodev,nosuid",
 }
+AT_BOOT = ",nofail"
+"""To systemd it means that ssh and all else do not wait for a volume that may be lost."""
 
 
 def table() -> dict[str, tuple[str, str]]:
@@ -77,13 +79,14 @@ def unit_name(path: str, suffix: str) -> str:
 
 def keep(kind: str, share_id: str, path: str, fsid: str) -> None:
     """Have it mounted at every boot, before the servers start but never in their way."""
-    write(UNITS / TARGET, TARGET_TEXT)
+    if not (UNITS / TARGET).exists():  # our service image brings it
+        write(UNITS / TARGET, TARGET_TEXT)
     link(UNITS / "multi-user.target.wants" / TARGET, f"../{TARGET}")
     # This generator makes the NFS server require every mount: one lost volume would stop them all.
     link(GENERATORS / "nfs-server-generator", "/dev/null")
     disk, unit = f"/dev/disk/by-uuid/{fsid}", unit_name(path, ".mount")
     values = {"share_id": share_id, "target": TARGET, "disk": disk, "path": path, "kind": kind}
-    write(UNITS / unit, MOUNT_TEXT.format(options=OPTIONS[kind], **values))
+    write(UNITS / unit, MOUNT_TEXT.format(options=OPTIONS[kind] + AT_BOOT, **values))
     write(UNITS / unit_name(disk, ".device.d") / "timeout.conf", DEVICE_TEXT)
     link(UNITS / f"{TARGET}.wants" / unit, f"../{unit}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import threading
 
@@ -96,9 +97,27 @@ def export(share_id: str, name: str, path: str, rules: Rules, deadline: Deadline
         write(file, f"[{name}]\n{lines}")
         run(["net", "conf", "import", str(file), name], deadline)
         remove(file)
-    if before is not None:
-        tell_smbd(deadline, "reload-config")
-        tell_smbd(deadline, "close-denied-share", name)
+    if not running():  # it costs seconds at every boot, so it runs from the first share on
+        run(["systemctl", "enable", "--now", "smbd.service"], deadline)
+    elif before is not None:
+        tell_smbd(deadline, "smbd", "reload-config")
+        shut_out(name, rules, deadline)
+
+
+def shut_out(name: str, rules: Rules, deadline: Deadline) -> None:
+    """End the sessions of clients that may no longer have the share; the others notice nothing."""
+    tell_smbd(deadline, "smbd", "close-denied-share", name)  # looks at users only, not at hosts
+    hosts = [ipaddress.ip_network(to) for kind, to in rules if kind == "ip"]
+    if rules and not hosts:
+        return
+    _, words = run(["smbstatus", "--shares"], deadline, ok=ANY_STATUS)
+    for process, client in re.findall(rf"(?m)^{re.escape(name)}\s+(\d+)\s+(\S+)\s", words):
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            address = None
+        if address is None or not any(address in network for network in hosts):
+            tell_smbd(deadline, process, "close-share", name)
 
 
 def unexport(name: str, deadline: Deadline) -> None:
@@ -107,13 +126,13 @@ def unexport(name: str, deadline: Deadline) -> None:
         return
     with locked("samba", deadline):
         run(["net", "conf", "delshare", name], deadline)
-    tell_smbd(deadline, "reload-config")
-    tell_smbd(deadline, "close-share", name)
+    tell_smbd(deadline, "smbd", "reload-config")
+    tell_smbd(deadline, "smbd", "close-share", name)
 
 
-def tell_smbd(deadline: Deadline, *message: str) -> None:
-    """Send a message to every smbd; none running is fine."""
-    run(["smbcontrol", "smbd", *message], deadline, ok=ANY_STATUS)
+def tell_smbd(deadline: Deadline, process: str, *message: str) -> None:
+    """Send a message to one smbd or (``smbd``) to all; none running is fine."""
+    run(["smbcontrol", process, *message], deadline, ok=ANY_STATUS)
 
 
 def running() -> bool:
