@@ -15,6 +15,9 @@ from atoll.config import Settings
 from atoll.db import projects, rows, share_types, tokens
 from atoll.db.database import Database
 from atoll.db.tables import services
+from tests.api.served import server
+
+__all__ = ["server"]
 
 HEADER = "X-OpenStack-Manila-API-Version"
 

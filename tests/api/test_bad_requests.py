@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from atoll.api import versions
 from atoll.api.app import RESOURCES
 from atoll.db.database import Database
 from tests.api.conftest import HEADER, Client, World
@@ -210,7 +211,7 @@ queries = st.dictionaries(
     route=st.sampled_from(ROUTES),
     body=bodies,
     query=queries,
-    version=st.integers(0, 68),
+    version=st.integers(0, versions.HIGHEST),
     real=st.booleans(),
     as_admin=st.booleans(),
     word=st.text(min_size=1, max_size=8),

@@ -114,6 +114,14 @@ def test_reset_status(world: World, member: Client, admin: Client, share: str) -
     assert act(admin, share, {"os-reset_status": {"status": "available"}}, "2.6") == 202
 
 
+def test_there_is_no_recycle_bin(member: Client, share: str) -> None:
+    assert act(member, share, {"soft_delete": None}, "2.68") == 404
+    assert act(member, share, {"soft_delete": None}, "2.69") == 403
+    assert act(member, share, {"restore": None}, "2.69") == 200
+    assert member.get("/shares?is_soft_deleted=true", version="2.69")["shares"] == []
+    assert member.get(f"/shares/{share}", version="2.69")["share"]["is_soft_deleted"] is False
+
+
 def test_there_is_no_task_state_to_reset(member: Client, share: str) -> None:
     assert act(member, share, {"reset_task_state": {"task_state": None}}) == 202
     assert act(member, share, {"reset_task_state": {"task_state": "migration_error"}}) == 400

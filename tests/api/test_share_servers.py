@@ -31,6 +31,10 @@ def test_list_show_details(admin: Client, server: tuple[str, str]) -> None:
     shown = admin.get(f"/share-servers/{server_id}")["share_server"]
     assert shown["backend_details"] == {"instance_id": "i-1"}
     assert admin.get(f"/share-servers/{server_id}/details") == {"details": {"instance_id": "i-1"}}
+    old = admin.get(f"/share-servers/{server_id}", "2.69")["share_server"]
+    new = admin.get(f"/share-servers/{server_id}", "2.70")["share_server"]
+    assert new["share_network_subnet_ids"] == [old["share_network_subnet_id"]]
+    assert "share_network_subnet_id" not in new
     assert "identifier" not in admin.get(f"/share-servers/{server_id}", "2.48")["share_server"]
 
 

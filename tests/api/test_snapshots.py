@@ -98,6 +98,20 @@ def test_update(member: Client, stranger: Client, snapshot: str) -> None:
     assert stranger("PUT", f"/snapshots/{snapshot}", body).status_code == 404
 
 
+def test_metadata_since_2_73(member: Client, share: str, snapshot: str) -> None:
+    body = {"snapshot": {"share_id": share, "metadata": {"a": "b"}}}
+    made = member("POST", "/snapshots", body, version="2.73").json["snapshot"]
+    assert made["metadata"] == {"a": "b"}
+    query = "/snapshots?metadata=%7B'a':'b'%7D"
+    assert [each["id"] for each in member.get(query, version="2.73")["snapshots"]] == [made["id"]]
+    assert len(member.get(query, version="2.72")["snapshots"]) == 2
+    path = f"/snapshots/{snapshot}/metadata"
+    assert member("POST", path, {"metadata": {"c": "d"}}, version="2.72").status_code == 404
+    assert member("POST", path, {"metadata": {"c": "d"}}, version="2.73").status_code == 200
+    assert member.get(path, version="2.73") == {"metadata": {"c": "d"}}
+    assert "metadata" not in member.get(f"/snapshots/{snapshot}", version="2.72")["snapshot"]
+
+
 def test_delete(world: World, member: Client, snapshot: str) -> None:
     assert member("DELETE", f"/snapshots/{snapshot}").status_code == 202
     assert member.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "deleting"

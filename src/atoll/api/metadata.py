@@ -50,16 +50,18 @@ class MetadataOf:
     fetch_own: Fetch
     store: Store
 
-    def declare(self, routes: Routes, path: str, *, read: str, update: str, delete: str) -> None:
+    def declare(
+        self, routes: Routes, path: str, since: str, *, read: str, update: str, delete: str
+    ) -> None:
         """Add the routes below ``path``; ``read``, ``update``, ``delete`` are policy rules."""
         all_of_it, item = f"{path}/metadata", f"{path}/metadata/{{key}}"
-        routes.get(all_of_it, policy=read)(self.index)
-        routes.post(all_of_it, policy=update)(self.merge)
-        routes.put(all_of_it, policy=update)(self.replace)
-        routes.get(item, policy=read)(self.show)
-        routes.post(item, policy=update)(self.set_item)
-        routes.put(item, policy=update)(self.set_item)
-        routes.delete(item, policy=delete, status=200)(self.remove)
+        routes.get(all_of_it, policy=read, since=since)(self.index)
+        routes.post(all_of_it, policy=update, since=since)(self.merge)
+        routes.put(all_of_it, policy=update, since=since)(self.replace)
+        routes.get(item, policy=read, since=since)(self.show)
+        routes.post(item, policy=update, since=since)(self.set_item)
+        routes.put(item, policy=update, since=since)(self.set_item)
+        routes.delete(item, policy=delete, since=since, status=200)(self.remove)
 
     def index(self, call: Call, resource_id: str) -> Body:
         """All keys."""

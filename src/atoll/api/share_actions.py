@@ -23,6 +23,8 @@ RULES = rules(
         "share:shrink",
         "share:revert_to_snapshot",
         "share:reset_task_state",
+        "share:soft_delete",
+        "share:restore",
     ),
     admin=(
         "share:reset_status",
@@ -122,6 +124,21 @@ def revert(call: Call, share_id: str, body: Revert) -> None:
         f"Share {share_id} may not be reverted to snapshot {body.snapshot_id}, because the share "
         "does not have that capability. Create a new share from the snapshot."
     )
+
+
+@routes.action(SHARE, "soft_delete", policy="share:soft_delete", since="2.69")
+def soft_delete(call: Call, share_id: str) -> None:
+    """There is no recycle bin."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    raise Forbidden("There is no recycle bin here. Delete the share to remove it for good.")
+
+
+@routes.action(SHARE, "restore", policy="share:restore", since="2.69", status=200)
+def restore(call: Call, share_id: str) -> None:
+    """A share that is not in the recycle bin needs no restoring."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
 
 
 @routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)

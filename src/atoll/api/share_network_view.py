@@ -63,6 +63,7 @@ DETAIL: Final = View(
     field("updated_at"),
     field("status", since="2.63"),
     field("security_service_update_support", lambda row, _: False, since="2.63"),
+    field("network_allocation_update_support", lambda row, _: False, since="2.70"),
     field("share_network_subnets", lambda row, _: _INSIDE.many(row["subnets"]), since="2.51"),
     _flat("neutron_net_id"),
     _flat("neutron_subnet_id"),

@@ -124,6 +124,8 @@ DETAIL = View(
     field("source_share_group_snapshot_member_id", _always(None), since="2.31"),
     field("mount_snapshot_support", _always(False), since="2.32"),
     field("progress", since="2.54"),
+    field("is_soft_deleted", _always(False), since="2.69"),
+    field("scheduled_to_be_deleted_at", _always(None), since="2.69"),
     field("share_server_id", admin=True),
     field("host", admin=True),
 )

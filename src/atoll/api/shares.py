@@ -51,6 +51,7 @@ FILTERS: Final = Filters(
 )
 _SINCE_LOCATION: Final = 35
 _SINCE_COUNT: Final = 42
+_SINCE_RECYCLE_BIN: Final = 69
 
 DELETABLE: Final = ("available", "error", "inactive", "error_deleting", "extending_error")
 
@@ -164,6 +165,7 @@ def _store_metadata(connection: Connection, share_id: str, metadata: Mapping[str
 MetadataOf(visible, own, _store_metadata).declare(
     routes,
     "/shares/{share_id}",
+    "2.0",
     read="share:get_share_metadata",
     update="share:update_share_metadata",
     delete="share:delete_share_metadata",
@@ -184,6 +186,8 @@ def _list(call: Call, view: View, path: str) -> Body:
         location_id = paging.one(params, "export_location_id")
         location_path = paging.one(params, "export_location_path")
         conditions += shares.at_location(location_id, location_path)
+    if call.version >= _SINCE_RECYCLE_BIN and paging.boolean(params, "is_soft_deleted"):
+        return {"shares": []}  # there is no recycle bin, so nothing is in it
     answer: dict[str, Any] = {}
     with call.database.read() as connection:
         found, more = shares.find(connection, conditions, page)

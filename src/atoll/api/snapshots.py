@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from atoll.api import bodies, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by
+from atoll.api.filters import Filters, filter_by, mapping
+from atoll.api.metadata import Metadata, MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_actions import Reset
@@ -25,8 +26,18 @@ from atoll.errors import Conflict, Invalid, Unprocessable
 
 routes = Routes()
 RULES = rules(
-    reader=("share_snapshot:get_snapshot", "share_snapshot:get_all_snapshots"),
-    member=("share:create_snapshot", "share:delete_snapshot", "share:snapshot_update"),
+    reader=(
+        "share_snapshot:get_snapshot",
+        "share_snapshot:get_all_snapshots",
+        "share_snapshot:get_metadata",
+    ),
+    member=(
+        "share:create_snapshot",
+        "share:delete_snapshot",
+        "share:snapshot_update",
+        "share_snapshot:update_metadata",
+        "share_snapshot:delete_metadata",
+    ),
     admin=("share_snapshot:reset_status", "share_snapshot:force_delete"),
 )
 
@@ -44,6 +55,7 @@ FILTERS: Final = Filters(
     filter_by("name~", since="2.36"),
     filter_by("description~", since="2.36"),
 )
+_SINCE_METADATA: Final = 73
 _DELETABLE: Final = ("available", "error", "error_deleting")
 _RESETTABLE: Final = ("available", "error", "error_deleting")
 
@@ -67,6 +79,7 @@ DETAIL = View(
     field("provider_location", since="2.12", admin=True),
     field("project_id", since="2.17"),
     field("user_id", since="2.17"),
+    field("metadata", since="2.73"),
 )
 
 
@@ -79,6 +92,7 @@ class Create(msgspec.Struct):
     description: bodies.Name | None = None
     display_description: bodies.Name | None = None
     force: bool | None = False
+    metadata: Metadata | None = None
 
 
 @routes.get("/snapshots", policy="share_snapshot:get_all_snapshots")
@@ -97,7 +111,7 @@ def detail(call: Call) -> Body:
 def show(call: Call, snapshot_id: str) -> Body:
     """One snapshot."""
     with call.database.read() as connection:
-        row = call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
+        row = _visible(call, connection, snapshot_id)
     return {"snapshot": call.shape(DETAIL).one(row, call)}
 
 
@@ -142,7 +156,7 @@ def create(call: Call, body: Create) -> Body:
                 ),
                 "status": "creating",
                 "progress": "0%",
-                "metadata": {},
+                "metadata": (body.metadata or {}) if call.version >= _SINCE_METADATA else {},
             },
         )
         enqueue(connection, f"snapshot/{row['id']}", request_id=call.request_id)
@@ -204,6 +218,24 @@ def _own(call: Call, connection: Connection, snapshot_id: str) -> Mapping[str, A
     return call.visible(snapshots.lock(connection, snapshot_id), "Snapshot", snapshot_id)
 
 
+def _visible(call: Call, connection: Connection, snapshot_id: str) -> Mapping[str, Any]:
+    return call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
+
+
+def _store_metadata(connection: Connection, snapshot_id: str, metadata: Mapping[str, str]) -> None:
+    snapshots.change(connection, snapshot_id, metadata=metadata)
+
+
+MetadataOf(_visible, _own, _store_metadata).declare(
+    routes,
+    SNAPSHOT,
+    "2.73",
+    read="share_snapshot:get_metadata",
+    update="share_snapshot:update_metadata",
+    delete="share_snapshot:delete_metadata",
+)
+
+
 def _list(call: Call, view: View, path: str) -> Body:
     page = call.page(snapshots.SORTABLE)
     conditions = [
@@ -211,6 +243,9 @@ def _list(call: Call, view: View, path: str) -> Body:
         *pages.equal(table, FILTERS.equal(call)),
         *pages.like(table, FILTERS.like(call)),
     ]
+    if call.version >= _SINCE_METADATA:
+        wanted = mapping(call.request.params, "metadata")
+        conditions += pages.has_metadata(table, wanted)
     with call.database.read() as connection:
         found, more = snapshots.find(connection, conditions, page)
     answer: dict[str, Any] = {"snapshots": call.shape(view).many(found, call)}

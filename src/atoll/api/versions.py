@@ -1,7 +1,9 @@
 """Microversions: which there are, which one a request asks for, and the version documents.
 
-The highest is what is wholly there. 2.69 would promise the recycle bin, 2.77 share transfers,
-2.81 resource locks; the version is raised when those are built.
+The highest is 2.73 because the ``openstack`` command can't take a snapshot below it. What comes
+next is not promised before it is there: 2.77 share transfers, 2.80 backups, 2.81 resource locks.
+Of the optional features below it, those that Atoll lacks (replicas, groups, the recycle bin,
+revert) are refused with a sentence, as the field does where a back end lacks them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from atoll.errors import Invalid, NotAcceptable
 
 HEADER: Final = "X-OpenStack-Manila-API-Version"
 LOWEST: Final = 0
-HIGHEST: Final = 68
+HIGHEST: Final = 73
 ALWAYS: Final = 10_000
 """Later than any version: an ``until`` that never comes."""
 
