@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from atoll.cloud.local import firewall
-from atoll.cloud.local.bridge import Bridges
+from atoll.cloud.local.bridge import Bridges, bridge_prefix
 from atoll.cloud.local.domains import Domains
 
 
@@ -25,6 +25,7 @@ class Audit:
         """What there is, a line each; empty means that nothing is left."""
         lines = [f"instance {i} of {owner}" for i, owner in self._domains.tagged().items()]
         lines += [f"network {name}" for name in self._bridges.tagged()]
+        lines += [f"interface {name}" for name in self._interfaces()]
         if firewall.present(self._deployment):
             lines.append(f"firewall table {firewall.table(self._deployment)}")
         lines += [f"process {pid}: {words}" for pid, words in self._processes()]
@@ -40,8 +41,13 @@ class Audit:
         firewall.remove(self._deployment)
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def _interfaces(self) -> list[str]:
+        prefix = bridge_prefix(self._deployment)
+        return [path.name for path in Path("/sys/class/net").glob(f"{prefix}*")]
+
     def _processes(self) -> list[tuple[int, str]]:
-        """Programs that have a file of this deployment in their arguments (QEMU, qemu-img)."""
+        """Programs that have a file or bridge of this deployment in their arguments."""
+        signs = (f"{self._directory}/", f"/{bridge_prefix(self._deployment)}")
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -49,7 +55,7 @@ class Audit:
                     words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 except (OSError, UnicodeDecodeError):
                     continue
-                if f"{self._directory}/" in words:
+                if any(sign in words for sign in signs):
                     found.append((int(entry.name), words[:120]))
         return found
 

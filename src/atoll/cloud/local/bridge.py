@@ -37,12 +37,7 @@ class Bridge:
 
     id: str
     cidr: IPv4Network
-    device: str = ""
-
-    @property
-    def name(self) -> str:
-        """The interface's name; the kernel allows 15 letters."""
-        return self.device or f"atoll-{self.id[:8]}"
+    name: str
 
     @property
     def host_address(self) -> str:
@@ -67,6 +62,16 @@ class Bridge:
     @property
     def _first_dynamic(self) -> int:
         return self.cidr.num_addresses * 3 // 4
+
+
+def bridge_prefix(deployment: str) -> str:
+    """How the names of a deployment's bridges begin, so that each can be told from outside."""
+    return f"at{hashlib.sha256(deployment.encode()).hexdigest()[:4]}-"
+
+
+def bridge_name(deployment: str, network_id: str) -> str:
+    """A bridge's name; the kernel allows 15 letters."""
+    return bridge_prefix(deployment) + network_id[:8]
 
 
 class Bridges:

@@ -175,6 +175,8 @@ class Domains:
                 active = found.isActive()
                 if disk is None or (scope == 0 and not active):
                     continue
+                if active:
+                    self._quiet(found, volume_id)
                 element = ET.tostring(xml.disk_element(disk), encoding="unicode")
                 found.detachDeviceFlags(element, _LIVE if scope == 0 else _CONFIG)
         end = time.monotonic() + DETACH_SECONDS
@@ -187,9 +189,9 @@ class Domains:
         """Let a running instance's disk go on in a new file on top of the present one."""
         found = self.expect(instance_id)
         with translated("Snapshot of a volume"):
-            disk = xml.read_disks(found.XMLDesc())[volume_id]
+            target = self._quiet(found, volume_id)
             found.snapshotCreateXML(
-                xml.snapshot_xml(disk.target, fresh),
+                xml.snapshot_xml(target, fresh),
                 libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
                 | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
                 | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
@@ -200,8 +202,31 @@ class Domains:
         """Grow a running instance's disk to ``size`` bytes."""
         found = self.expect(instance_id)
         with translated("Growing a volume"):
-            target = xml.read_disks(found.XMLDesc())[volume_id].target
+            target = self._quiet(found, volume_id)
             found.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    def merge(self, instance_id: str, volume_id: str, upper: Path, lower: Path) -> None:
+        """Begin to copy one file of a running instance's disk into the one below it."""
+        found = self.expect(instance_id)
+        with translated("Merging layers"):
+            target = self._quiet(found, volume_id)
+            found.blockCommit(target, str(lower), str(upper), 0, 0)
+
+    def is_merging(self, instance_id: str, volume_id: str) -> bool:
+        """Whether that goes on."""
+        disk = self.disks(instance_id).get(volume_id)
+        if disk is None or not self.running(instance_id):
+            return False
+        with translated("Merging layers"):
+            return bool(self.expect(instance_id).blockJobInfo(disk.target))
+
+    @staticmethod
+    def _quiet(found: libvirt.virDomain, volume_id: str) -> str:
+        """Call a merge off, which would stand in the way; it loses nothing. The disk's name."""
+        target = xml.read_disks(found.XMLDesc())[volume_id].target
+        if found.blockJobInfo(target):
+            found.blockJobAbort(target)
+        return target
 
     @staticmethod
     def _both(found: libvirt.virDomain) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -111,6 +112,10 @@ class Layers:
             found.append(layer)
             layer = self.base(layer)
         return found
+
+    def children(self) -> Counter[str]:
+        """How many layers stand on each."""
+        return Counter(self.base(self.layer(path)) for path in self.directory.glob("*.qcow2"))
 
     def collect(self, reached: Callable[[], Iterable[str]]) -> list[str]:
         """Remove the layers that no record reaches, and return their names.

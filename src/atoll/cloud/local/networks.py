@@ -14,7 +14,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from atoll.cloud.base import Network, Port, Subnet
 from atoll.cloud.local import firewall
-from atoll.cloud.local.bridge import Bridge, Bridges, Lease
+from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
 from atoll.cloud.local.domain import Nic
 from atoll.cloud.local.records import Records, locked
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
@@ -30,9 +30,10 @@ class NetworkRecord:
 
     id: str
     owner: str
+    """Empty: a network that isn't ours."""
     cidr: str
-    device: str = ""
-    """The bridge of a network that isn't ours; ours are named after their id."""
+    device: str
+    """Its bridge."""
 
     @property
     def is_service(self) -> bool:
@@ -109,7 +110,9 @@ class LocalNetworks:
             taken = [*self._bridges.taken(), *(r.bridge.cidr for r in self.records.list())]
             for block in candidates:
                 if not any(block.overlaps(other) for other in taken):
-                    return NetworkRecord(str(uuid4()), owner, str(block))
+                    network_id = str(uuid4())
+                    device = bridge_name(self._deployment, network_id)
+                    return NetworkRecord(network_id, owner, str(block), device)
             raise OutOfCapacity("There is no free address range for another network.")
 
         record = self.records.find_or_create(lambda record: record.owner == owner, new)
@@ -118,7 +121,7 @@ class LocalNetworks:
 
     def ensure(self, record: NetworkRecord) -> None:
         """Have the bridge, its DHCP entries and the rules, also after a reboot of the host."""
-        if record.device or (self._rules_written and self._bridges.active(record.bridge)):
+        if not record.owner or (self._rules_written and self._bridges.active(record.bridge)):
             return
         with locked(self.records.directory):
             self._bridges.ensure(record.bridge)
@@ -147,7 +150,7 @@ class LocalNetworks:
         theirs = self._bridges.foreign(network_id)
         if theirs is None:
             return None
-        return NetworkRecord(network_id, "", str(theirs.cidr), theirs.device)
+        return NetworkRecord(network_id, "", str(theirs.cidr), theirs.name)
 
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""
@@ -180,7 +183,7 @@ class LocalNetworks:
         record = self.port_records.find_or_create(
             lambda record: (record.owner, record.network_id) == (owner, network_id), new
         )
-        if network.device:
+        if not network.owner:
             self._bridges.add_lease(network.bridge, Lease(record.mac, record.address))
         return _port(record)
 
@@ -199,7 +202,7 @@ class LocalNetworks:
         if record is None:
             return
         network = self._record(record.network_id)
-        if network is not None and network.device:
+        if network is not None and not network.owner:
             self._bridges.remove_lease(network.bridge, Lease(record.mac, record.address))
         self.port_records.delete(port_id)
 
@@ -236,7 +239,7 @@ class LocalNetworks:
     def _free_lease(self, network: NetworkRecord) -> Lease:
         ports = self.port_records.list()
         taken = {port.address for port in ports if port.network_id == network.id}
-        if network.device:  # others have ports there too
+        if not network.owner:  # others have ports there too
             taken |= self._bridges.leased(network.bridge)
         for lease in network.bridge.leases():
             if lease.address not in taken:

@@ -19,38 +19,12 @@ from uuid import uuid4
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.local.domains import Domains
 from atoll.cloud.local.layers import GIB, Layers
+from atoll.cloud.local.merge import Merger
 from atoll.cloud.local.records import Records, locked
+from atoll.cloud.local.volume_records import SnapshotRecord, VolumeRecord
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, VolumeInUse
 
 POOL = "local"
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeRecord:
-    """A volume."""
-
-    id: str
-    owner: str
-    size_gib: int
-    head: str
-    base: str = ""
-    """The snapshot's layer that its first head was made on."""
-    pending: str = ""
-    """The head that it is just changing to."""
-    instance_id: str = ""
-    """Who has claimed it; written before it is attached, cleared after it is detached."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotRecord:
-    """A snapshot; ``layer`` is settled when it is ``ready``."""
-
-    id: str
-    owner: str
-    volume_id: str
-    size_gib: int
-    layer: str
-    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +46,7 @@ class LocalVolumes:
         self.layers = layers
         self._domains = domains
         self._capacity = capacity
+        self._merger = Merger(self.records, self.snapshot_records, layers, domains, self.collect)
 
     def create_volume(
         self,
@@ -83,23 +58,26 @@ class LocalVolumes:
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
-        base = ""
-        if snapshot_id is not None:
-            snapshot = self.snapshot_records.expect(snapshot_id)
-            base, size_gib = snapshot.layer, max(size_gib, snapshot.size_gib)
+        if snapshot_id is None:
+            return self._create(owner, size_gib, "")
+        # Held, so that its layer is not exchanged or removed before ours stands on it.
+        with self.snapshot_records.locked(snapshot_id) as snapshot:
+            return self._create(owner, max(size_gib, snapshot.size_gib), snapshot.layer)
 
+    def _create(self, owner: str, size_gib: int, base: str) -> Volume:
         def new() -> VolumeRecord:
             self._check_room(size_gib)
             return VolumeRecord(str(uuid4()), owner, size_gib, head=str(uuid4()), base=base)
 
         found = self.records.find_or_create(lambda record: record.owner == owner, new)
         with self.records.locked(found.id) as record:
-            if not self.layers.exists(record.head):
-                try:
-                    self.layers.create(record.head, record.size_gib, record.base)
-                except CloudError:
-                    self.records.delete(record.id)
-                    raise
+            try:
+                self.layers.create(record.head, record.size_gib, record.base)
+            except CloudError:
+                self.records.delete(record.id)
+                raise
+            if record.base:
+                self.records.put(replace(record, base=""))
         return self._volume(found)
 
     def get_volume(self, volume_id: str) -> Volume | None:
@@ -145,8 +123,9 @@ class LocalVolumes:
                     raise VolumeInUse(f"Volume {volume_id} is attached to {record.instance_id}.")
                 self.records.delete(volume_id)
         except CloudNotFound:
-            pass
+            return
         self.collect()
+        self._merger.later()
 
     def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
         """Copy the volume as it is now, attached or not."""
@@ -197,9 +176,13 @@ class LocalVolumes:
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Destroy it; volumes made from it stay usable."""
-        if self.snapshot_records.get(snapshot_id) is not None:
-            self.snapshot_records.delete(snapshot_id)
+        try:
+            with self.snapshot_records.locked(snapshot_id):
+                self.snapshot_records.delete(snapshot_id)
+        except CloudNotFound:
+            return
         self.collect()
+        self._merger.later()
 
     def pools(self) -> list[Pool]:
         """Capacity as it is."""
