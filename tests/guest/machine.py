@@ -43,11 +43,8 @@ class Machine:
                 check=True,
             )
         shutil.copyfile(image, folder / "base.qcow2")
-        subprocess.run(
-            "qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 root.qcow2".split(),
-            cwd=folder,
-            check=True,
-        )
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2"]
+        subprocess.run([*argv, "root.qcow2"], cwd=folder, check=True)
         seed_iso(
             folder / "seed.iso",
             instance_id="test-1",

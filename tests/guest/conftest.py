@@ -1,0 +1,147 @@
+"""Guests for tests: the real agent and the real channel, only ssh and the servers are stand-ins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from atoll.guest.base import Access, ExportRule, WantedShare
+from atoll.guest.channel import SshGuest
+from atoll.guest.ssh import SshOptions
+
+HERE = Path(__file__).parent
+ACCESS = Access("atoll", "192.0.2.1", "PRIVATE", "ssh-ed25519 PUBLIC")
+
+
+@dataclass
+class Site:
+    """A service instance as far as the agent can tell."""
+
+    root: Path
+
+    def options(self, delay: float = 0) -> SshOptions:
+        """How to reach it."""
+        program = (sys.executable, str(HERE / "fake_ssh.py"), str(self.root), str(delay))
+        return SshOptions(self.root / "keys", program=program)
+
+    def open(self, delay: float = 0, deadline: float = 20) -> SshGuest:
+        """A channel to its agent."""
+        return SshGuest(ACCESS, self.options(delay), deadline)
+
+    def lines(self, name: str) -> list[str]:
+        """What a stand-in program noted."""
+        path = self.root / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def unit(self, share: WantedShare) -> str:
+        """The mount unit of a share, if it has one."""
+        folder = self.root / "etc/systemd/system"
+        found = [path for path in folder.glob("*.mount") if share.path in path.read_text()]
+        return found[0].read_text() if found else ""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    programs = HERE / "programs"
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin")
+    root = tmp_path / "instance"
+    root.mkdir()
+    return Site(root)
+
+
+@pytest.fixture
+def guest(site: Site) -> Iterator[SshGuest]:
+    guest = site.open()
+    yield guest
+    guest.close()
+
+
+class Disks:
+    """Block devices with serials: loop devices on sparse files."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._devices: dict[str, Path] = {}
+
+    def plug(self, image: Path | None = None, size_mib: int = 512) -> str:
+        """Plug a disk in; its serial."""
+        serial = str(uuid4())
+        path = self._site.root / f"{serial}.raw"
+        if image is None:
+            with path.open("wb") as file:
+                file.truncate(size_mib << 20)
+        else:
+            subprocess.run(["cp", "--sparse=always", image, path], check=True)
+        device = Path(_losetup("--find", "--show", str(path)))
+        self._devices[serial] = device
+        folder = self._site.root / "sys/block" / device.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "serial").write_text(f"{serial}\n")
+        return serial
+
+    def image(self, serial: str) -> Path:
+        """The file behind a disk."""
+        return self._site.root / f"{serial}.raw"
+
+    def device(self, serial: str) -> Path:
+        """The device of a disk."""
+        return self._devices[serial]
+
+    def grow(self, serial: str, size_mib: int) -> None:
+        """Grow a disk while it is in use."""
+        with self.image(serial).open("r+b") as file:
+            file.truncate(size_mib << 20)
+        _losetup("--set-capacity", str(self._devices[serial]))
+
+    def unplug_all(self) -> None:
+        """Unmount and unplug everything."""
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            place = line.split()[1]
+            if place.startswith(str(self._site.root)):
+                subprocess.run(["umount", "--lazy", place], check=True)
+        for device in self._devices.values():
+            _losetup("--detach", str(device))
+            shutil.rmtree(self._site.root / "sys/block" / device.name)
+
+
+def _losetup(*arguments: str) -> str:
+    done = subprocess.run(["losetup", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def disks(site: Site) -> Iterator[Disks]:
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("needs root and loop devices")
+    disks = Disks(site)
+    yield disks
+    disks.unplug_all()
+
+
+def rules(*addresses: str, level: str = "rw") -> tuple[ExportRule, ...]:
+    """Rules by address."""
+    return tuple(ExportRule("ip", to, level) for to in addresses)  # type: ignore[arg-type]
+
+
+def wanted(site: Site, serial: str, **changes: Any) -> WantedShare:
+    """A new share on this disk."""
+    share = WantedShare(
+        share_id=f"share-{serial[:8]}",
+        serial=serial,
+        file_system="ext4",
+        may_format=True,
+        path=f"{site.root}/shares/share-{serial[:8]}",
+        protocol="NFS",
+        fsid=serial,
+        rules=rules("10.0.0.1"),
+    )
+    return replace(share, **changes)
