@@ -28,7 +28,7 @@ def test_it_is_who_the_seed_says(instance: Instance) -> None:
     assert instance.ssh("sudo id -u").strip() == "0"
     # ssh() has already insisted on the pinned host key; no other is offered
     scan = subprocess.run(
-        ["ssh-keyscan", "-p", str(instance.port), "127.0.0.1"],
+        ["ssh-keyscan", "-T", "60", "-p", str(instance.port), "127.0.0.1"],
         capture_output=True,
         text=True,
         check=True,

@@ -102,3 +102,10 @@ def test_progress_only_grows_and_reaches_the_end() -> None:
     seen = [log.feed(line) for line in lines]
     assert all(0 <= fraction <= 1 for fraction in seen)
     assert seen[-1] > 0.99
+
+
+def test_a_program_may_answer_while_it_reads(tmp_path: Path) -> None:
+    lines: list[str] = []
+    many = "".join(f"line {number}\n" for number in range(50_000))
+    Runner(tmp_path / "log", tmp_path)(["cat"], stdin=many, on_line=lines.append)
+    assert "".join(lines) == many

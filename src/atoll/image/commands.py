@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from atoll.errors import ConfigurationError, ImageBuildFailed
 from atoll.image.recipe import EPOCH, FILES
@@ -94,21 +96,12 @@ class Runner:
         """
         with (
             self._log.open("a") as log,
-            subprocess.Popen(
-                list(argv),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=self._environ,
-                text=True,
-                errors="replace",
-            ) as process,
+            # A file, since a pipe to a program that answers while it reads could block both ends
+            tempfile.TemporaryFile("w+") as given,
+            self._started(argv, given, stdin) as process,
         ):
-            assert process.stdin
             assert process.stdout
             try:
-                process.stdin.write(stdin)
-                process.stdin.close()
                 for line in process.stdout:
                     log.write(line)
                     if on_line:
@@ -121,6 +114,19 @@ class Runner:
                 f"Building the service image failed: {argv[0]} ended with {process.returncode}.\n"
                 + self._last_lines()
             )
+
+    def _started(self, argv: Sequence[str], given: IO[str], stdin: str) -> subprocess.Popen[str]:
+        given.write(stdin)
+        given.seek(0)
+        return subprocess.Popen(
+            list(argv),
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environ,
+            text=True,
+            errors="replace",
+        )
 
     def _last_lines(self) -> str:
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line]

@@ -54,6 +54,27 @@ def make_root(
             *("-d", str(rootfs), str(output)),
         ]
     )
+    _fix_times(output, run)
+
+
+def _fix_times(file_system: Path, run: Runner) -> None:
+    """Set the times that mke2fs takes from the unpacked tree, and that nothing else can set."""
+    counts: dict[str, int] = {}
+
+    def on_line(line: str) -> None:
+        key, _, value = line.partition(":")
+        if key in ("Inode count", "Free inodes"):
+            counts[key] = int(value)
+
+    run(["dumpe2fs", "-h", str(file_system)], on_line=on_line)
+    # mke2fs hands out inodes in order, from 11 on; 2 is the root directory.
+    used = counts["Inode count"] - counts["Free inodes"]
+    commands = (
+        f"set_inode_field <{inode}> {field} @{EPOCH}\n"
+        for inode in (2, *range(11, used + 1))
+        for field in ("ctime", "atime")
+    )
+    run(["debugfs", "-w", "-f", "-", str(file_system)], stdin="".join(commands))
 
 
 def make_boot(kernel: Path, initrd: Path, output: Path, *, root_uuid: str, run: Runner) -> None:

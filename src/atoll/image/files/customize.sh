@@ -16,6 +16,7 @@ printf 'session required pam_permit.so\nauth required pam_permit.so\naccount req
 rm -f /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/dbus/machine-id
 : >/etc/machine-id
 echo atoll >/etc/hostname
+chmod 644 /etc/hostname /etc/resolv.conf
 printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
 # exportfs looks up every client's name: with an unreachable name server it hangs for minutes
 : >/etc/resolv.conf
