@@ -34,7 +34,10 @@ class Server:
         outcomes = self.attempt(*commands)
         for command, outcome in zip(commands, outcomes, strict=True):
             assert outcome["code"] == 0, (command, outcome["err"])
-        return [json.loads(one["out"]) if one["out"].strip() else None for one in outcomes]
+        return [
+            json.loads(one["out"]) if one["out"].lstrip()[:1] in ("[", "{") else None
+            for one in outcomes
+        ]
 
     def attempt(self, *commands: str) -> list[dict[str, Any]]:
         """Run them, and whatever comes of it."""
