@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from oslo_config import cfg
 from oslo_policy import _checks as oslo_checks
 from oslo_policy import policy as oslo
 
 from atoll.errors import ConfigurationError, Forbidden
+
+log = structlog.get_logger(__name__)
 
 ADMIN: Final = "role:admin"
 MEMBER: Final = "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
@@ -80,18 +83,25 @@ class Policy:
         self._known = frozenset(rules) | {IS_ADMIN}
         self._cache: dict[tuple[str, Identity, str, str], bool] = {}
         self._next_look = 0.0
-        self._load()
+        self._load(first=True)
 
-    def _load(self) -> None:
-        """Read the operator's file; afterwards only when it changed."""
+    def _load(self, first: bool = False) -> None:
+        """Read the operator's file, if it is there and has changed."""
         self._next_look = time.monotonic() + _RELOAD_SECONDS
         if self._file is not None and not self._file.is_file():
             raise ConfigurationError(f"The policy file {self._file} does not exist.")
         try:
-            self._enforcer.load_rules(force_reload=True)
+            self._enforcer.load_rules(force_reload=first)
         except ValueError as error:
             raise ConfigurationError(f"The policy file {self._file}: {error}") from error
         self._cache.clear()
+
+    def _look_again(self) -> None:
+        """The rules in force stay where the new ones can't be read."""
+        try:
+            self._load()
+        except ConfigurationError as error:
+            log.error("policy file not read", error=str(error))
 
     def allows(
         self, rule: str, identity: Identity, target: Mapping[str, Any] | None = None
@@ -100,7 +110,7 @@ class Policy:
         if rule not in self._known:
             raise KeyError(f"no policy rule is called {rule}")
         if self._file is not None and time.monotonic() > self._next_look:
-            self._load()
+            self._look_again()
         project = identity.project_id if target is None else target["project_id"]
         user = identity.user_id if target is None else (target["user_id"] or "")
         key = (rule, identity, project, user)

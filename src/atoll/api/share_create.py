@@ -162,7 +162,7 @@ def _check_hints(call: Call, connection: Connection, body: Create) -> None:
 def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
     if not body.snapshot_id:
         return None
-    found = snapshots.get(connection, body.snapshot_id)
+    found = snapshots.lock(connection, body.snapshot_id)  # so that it is not deleted meanwhile
     snapshot = call.visible(found, "Snapshot", body.snapshot_id)
     if snapshot["status"] != "available":
         raise Invalid(

@@ -31,7 +31,6 @@ class Scope:
     """Export paths by share; only filled for the versions that show them."""
 
     def __post_init__(self) -> None:
-        self.base = self.call.base_url
         self.spec_flags = {
             type_id: {name: is_true(specs.get(name)) for name in _FLAGS}
             for type_id, (_, specs) in self.types.items()
@@ -42,11 +41,7 @@ _FLAGS: Final = ("snapshot_support", "create_share_from_snapshot_support")
 
 
 def _links(row: Row, scope: Scope) -> list[dict[str, str]]:
-    path = f"shares/{row['id']}"
-    return [
-        {"rel": "self", "href": f"{scope.base}/v2/{path}"},
-        {"rel": "bookmark", "href": f"{scope.base}/{path}"},
-    ]
+    return scope.call.links(f"shares/{row['id']}")
 
 
 def _type_name(row: Row, scope: Scope) -> str:

@@ -1,0 +1,117 @@
+"""Tokens, roles, the policy file, and the mode without authentication."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+from falcon.testing import TestClient
+
+from atoll.api import policy
+from atoll.api.app import create_app
+from atoll.api.auth import token as token_auth
+from atoll.config import Api, Settings
+from atoll.db import tokens
+from atoll.db.database import Database
+from atoll.errors import ConfigurationError
+from tests.api.conftest import Client, World
+from tests.api.scene import add_share
+
+
+def with_api(settings: Settings, **options: object) -> Settings:
+    return settings.model_copy(update={"api": Api.model_validate(options)})
+
+
+def test_a_revoked_token_is_forgotten(
+    world: World, member: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_auth, "REMEMBERED_SECONDS", 0.0)
+    member.get("/shares")
+    with world.database.begin() as connection:
+        tokens.revoke(connection, "of blue")
+    assert member("GET", "/shares").status_code == 401
+
+
+def test_an_expired_token(world: World) -> None:
+    with world.database.begin() as connection:
+        old = tokens.create(
+            connection, "old", "blue", "u", ("member",), expires_at="2020-01-01T00:00:00.000000"
+        )
+    assert Client(world.http, old, "blue")("GET", "/shares").status_code == 401
+
+
+def test_identity_headers_of_the_client_count_nothing(member: Client, database: Database) -> None:
+    add_share(database, "red")
+    spoofed = {"X-Project-Id": "red", "X-Roles": "admin", "X-Identity-Status": "Confirmed"}
+    answer = member.get("/shares?all_tenants=1", headers=spoofed)
+    assert answer == {"shares": []}
+
+
+def test_the_policy_file_overrides_and_takes_effect_when_it_changes(
+    world: World,
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, "_RELOAD_SECONDS", 0.0)
+    times = itertools.count(1_000_000_000)
+    file = tmp_path / "policy.yaml"
+    file.write_text('"share:get_all": "role:admin"\n')
+    os.utime(file, (0, next(times)))
+    app = create_app(with_api(settings, policy_file=file), database)
+    member, admin = world.client("blue", "member"), world.client("ops", "admin")
+    restricted = Client(TestClient(app), member.token, "blue")
+    assert restricted("GET", "/shares").status_code == 403
+    assert restricted("GET", "/snapshots").status_code == 200
+    assert Client(TestClient(app), admin.token, "ops")("GET", "/shares").status_code == 200
+    for text, code in (
+        ('"share:get_all": "role:member"\n', 200),
+        ("{unclosed", 200),  # what can't be read changes nothing
+        ('"share:get_all": "role:admin"  # again\n', 403),
+    ):
+        file.write_text(text)
+        os.utime(file, (0, next(times)))
+        assert restricted("GET", "/shares").status_code == code, text
+
+
+def test_owner_rules_look_at_the_row(
+    world: World, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"share:delete": "user_id:%(user_id)s"\n')
+    app = create_app(with_api(settings, policy_file=file), database)
+    member = Client(TestClient(app), world.client("blue", "member").token, "blue")
+    mine = add_share(database, "blue", user_id="blue-user")
+    colleagues = add_share(database, "blue", user_id="another")
+    assert member("DELETE", f"/shares/{colleagues}").status_code == 403
+    assert member("DELETE", f"/shares/{mine}").status_code == 202
+
+
+@pytest.mark.parametrize("text", [None, '"share:get_all": [unclosed', '"share:get": "role:"role"'])
+def test_a_broken_policy_file_is_told_at_start(
+    database: Database, settings: Settings, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "policy.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"policy\.yaml"):
+        create_app(with_api(settings, policy_file=file), database)
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [("127.0.0.1", 200), ("::1", 200), ("127.9.9.9", 200), ("10.0.0.5", 401), ("x", 401)],
+)
+def test_without_authentication_only_this_machine_is_served(
+    database: Database, settings: Settings, address: str, code: int
+) -> None:
+    http = TestClient(create_app(with_api(settings, auth_strategy="none"), database))
+    environ = {"REMOTE_ADDR": address}
+    result = http.simulate_get("/v2/services", headers={}, extras=environ)
+    assert result.status_code in ((404,) if code == 200 else (401,))
+    newer = {"X-OpenStack-Manila-API-Version": "2.7"}
+    result = http.simulate_get("/v2/services", headers=newer, extras=environ)
+    assert result.status_code == code
