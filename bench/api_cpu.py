@@ -28,7 +28,7 @@ from falcon.testing import TestClient
 
 from atoll import log
 from atoll.api.app import create_app
-from atoll.config import Settings
+from atoll.config import Log, Quota, Settings
 from atoll.db import export_locations, share_networks, share_types, shares, tokens
 from atoll.db.database import Database, utcnow_text
 from atoll.db.migrations import upgrade
@@ -85,8 +85,8 @@ def fill(database: Database) -> tuple[str, str, str]:
 def settings_in(directory: str) -> Settings:
     return Settings(
         state_dir=Path(directory),
-        quota={"shares": -1, "gigabytes": -1},
-        log={"level": "warning", "format": "json"},
+        quota=Quota(shares=-1, gigabytes=-1),
+        log=Log(level="warning", format="json"),
     )
 
 
