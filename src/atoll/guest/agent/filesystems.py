@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import devices
@@ -22,7 +23,7 @@ from .system import ANY_STATUS, RUN, AgentError, Deadline, run
 KINDS = ("ext4", "xfs")
 MARKER = "ATOLL-NEW"
 NOBODY = 65534
-FS_IOC_SETFSLABEL = 0x41009432
+FS_IOC_GETFSLABEL, FS_IOC_SETFSLABEL = 0x81009431, 0x41009432
 XFS_IOC_FSGEOMETRY_V1 = 0x80705864
 SLACK = 16 * 1024 * 1024
 """Bytes at a device's end that a file system may be unable to use."""
@@ -76,6 +77,16 @@ def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, loc
     run([*argv, device], deadline, keep=lock)
 
 
+def is_unfinished(kind: str, device: str, path: str, deadline: Deadline) -> bool:
+    """Whether a mounted file system is a new one that still carries the mark."""
+    with _opened(path) as handle:
+        try:
+            label = fcntl.ioctl(handle, FS_IOC_GETFSLABEL, bytes(256)).rstrip(b"\0").decode()
+        except OSError:  # ext4 before Linux 5.17
+            _, label = run(["e2label", device], deadline) if kind == "ext4" else (0, "")
+    return label == MARKER
+
+
 def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -> None:
     """Make a new root directory useful, and take the mark off; on disk when this returns.
 
@@ -89,8 +100,7 @@ def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -
         (root / "lost+found").rmdir()
     os.chown(root, owner, owner)
     root.chmod(0o1777)
-    handle = os.open(root, os.O_RDONLY)
-    try:
+    with _opened(path) as handle:
         try:
             fcntl.ioctl(handle, FS_IOC_SETFSLABEL, bytes(256))
         except OSError:  # ext4 before Linux 5.17
@@ -99,6 +109,13 @@ def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -
             run(["e2label", device, ""], deadline)
         if ctypes.CDLL(None).syncfs(handle) != 0:
             raise AgentError("failed", f"{path} can't be synced.")
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield handle
     finally:
         os.close(handle)
 
@@ -137,11 +154,8 @@ def replay_place(share_id: str) -> Path:
 def made_size(kind: str, device: str, path: str) -> int:
     """The bytes that a mounted file system has been made or grown to."""
     if kind == "xfs":
-        handle = os.open(path, os.O_RDONLY)
-        try:
+        with _opened(path) as handle:
             geometry = fcntl.ioctl(handle, XFS_IOC_FSGEOMETRY_V1, bytes(112))
-        finally:
-            os.close(handle)
         (block_size,) = struct.unpack_from("=I", geometry, 0)
         (blocks,) = struct.unpack_from("=Q", geometry, 32)
         return int(block_size * blocks)

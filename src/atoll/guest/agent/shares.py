@@ -67,18 +67,19 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     replay = str(filesystems.replay_place(share_id))
     if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was cut short
         run(["umount", replay], deadline)
-    made = False
     if path in mounted:
         kind = mounted[path][1]
         if mounted[path][0] != number:
             raise AgentError("failed", f"Another device is mounted on {path}.")
     else:
-        kind, made = prepare(args, device, deadline, lock, steps)
+        kind = prepare(args, device, deadline, lock, steps)
         mounts.mount(kind, device, path, deadline)
         steps.did("mount")
-        if made:
-            filesystems.finish(kind, device, path, args["squash"], deadline)
-            steps.did("finish")
+    # Also where an agent was cut short after the mount: nothing unfinished is ever exported.
+    made = filesystems.is_unfinished(kind, device, path, deadline)
+    if made:
+        filesystems.finish(kind, device, path, args["squash"], deadline)
+        steps.did("finish")
     mounts.keep(kind, share_id, path, fsid)
     steps.did("unit")
     filesystems.grow(kind, device, path, deadline, lock)
@@ -86,25 +87,21 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     return made
 
 
-def prepare(
-    args: Json, device: str, deadline: Deadline, lock: int, steps: Steps
-) -> tuple[str, bool]:
-    """Make the device's file system fit to be mounted: its kind, and whether it is a new one."""
+def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps) -> str:
+    """Make the device's file system, or make it fit to be mounted: its kind."""
     fsid = args["fsid"].lower()
     found = filesystems.probe(device, deadline)
     action = filesystems.plan(found, fsid, bool(args.get("may_format")))
+    kind: str = args["file_system"] if action in ("make", "remake") else found["TYPE"]
     steps.did("probe")
     if action in ("make", "remake"):
-        kind = args["file_system"]
         filesystems.make(kind, device, fsid, action == "remake", deadline, lock)
-    else:
-        kind = found["TYPE"]
-        if action == "adopt":
-            filesystems.adopt(kind, device, args["share_id"], fsid, deadline, lock)
-        elif kind == "ext4":
-            filesystems.mend(device, deadline, lock)
+    elif action == "adopt":
+        filesystems.adopt(kind, device, args["share_id"], fsid, deadline, lock)
+    elif kind == "ext4":
+        filesystems.mend(device, deadline, lock)
     steps.did(action)
-    return kind, action in ("make", "remake")
+    return kind
 
 
 def export(args: Json, deadline: Deadline) -> dict[str, str]:

@@ -19,6 +19,7 @@ SYS = ROOT / "sys"
 NFSD = ROOT / "proc/fs/nfsd"
 
 ENVIRONMENT = {
+    **os.environ,
     "LC_ALL": "C",
     "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin",
 }
