@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ _LATER = {
     libvirt.VIR_ERR_RPC,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
 }
+ASK_SECONDS = 1.0
 _LATER_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 # Errors come as exceptions; libvirt would also print each to standard error.
@@ -64,14 +66,26 @@ class Connection:
         self.daemon = daemon
         self._lock = threading.Lock()
         self._handle: libvirt.virConnect | None = None
+        self._asked_at = 0.0
         self._user: QemuUser | None = None
 
     def __call__(self) -> libvirt.virConnect:
         """The open connection. Raises ``CloudUnavailable``."""
         with self._lock:
-            if self._handle is None or not self._handle.isAlive():
+            if self._handle is None or not self._is_alive(self._handle):
                 self._handle = self._open()
             return self._handle
+
+    def _is_alive(self, handle: libvirt.virConnect) -> bool:
+        """Ask the daemon, once in a while; the socket alone does not tell that it was restarted."""
+        now = time.monotonic()
+        if now - self._asked_at < ASK_SECONDS:
+            return bool(handle.isAlive())
+        self._asked_at = now
+        try:
+            return bool(handle.getLibVersion())
+        except libvirt.libvirtError:
+            return False
 
     def _open(self) -> libvirt.virConnect:
         with translated("libvirt does not answer"):
