@@ -26,7 +26,7 @@ from atoll.image import disk
 from atoll.image.bootstrap import as_owner, bootstrap
 from atoll.image.commands import Runner, check_requirements
 from atoll.image.initrd import build_initrd
-from atoll.image.recipe import Recipe, make_recipe
+from atoll.image.recipe import EPOCH, Recipe, make_recipe
 
 Progress = Callable[[str, float | None], None]
 """Told (phase, fraction of the whole build from 0 to 1, or None where it can't be known)."""
@@ -131,11 +131,8 @@ def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
         recipe, work, run, lambda part: progress("installing packages", 0.75 * part)
     )
     progress("initrd", 0.78)
-    kernel = next((rootfs / "boot").glob("vmlinuz-*"))
-    vmlinuz = kernel.rename(work / "vmlinuz")
-    build_initrd(rootfs, kernel.name.removeprefix("vmlinuz-"), work / "initrd")
-    for leftover in (rootfs / "boot").iterdir():
-        leftover.unlink()
+    vmlinuz, release = _take_kernel(rootfs, work)
+    build_initrd(rootfs, release, work / "initrd")
 
     progress("root file system", 0.8)
     root_bytes = _tree_bytes(rootfs)
@@ -172,6 +169,17 @@ def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
         package_count=package_count,
         build_seconds=round(time.monotonic() - started, 1),
     )
+
+
+def _take_kernel(rootfs: Path, work: Path) -> tuple[Path, str]:
+    """Move the kernel out of the tree, and leave nothing in ``/boot``: its file and release."""
+    boot = rootfs / "boot"
+    kernel = next(boot.glob("vmlinuz-*"))
+    vmlinuz = kernel.rename(work / "vmlinuz")
+    for leftover in boot.iterdir():
+        leftover.unlink()
+    os.utime(boot, (EPOCH, EPOCH))
+    return vmlinuz, kernel.name.removeprefix("vmlinuz-")
 
 
 def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:

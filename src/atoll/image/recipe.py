@@ -24,6 +24,9 @@ FILES = Path(__file__).parent / "files"
 # All file times in the image are at most this (2025-01-01), see SOURCE_DATE_EPOCH.
 EPOCH = 1735689600
 
+# The modules that decide about an image's bytes.
+_CODE = ("bootstrap.py", "build.py", "commands.py", "disk.py", "initrd.py", "recipe.py")
+
 # A kernel for virtual machines: small, virtio only.
 KERNELS = {"debian": "linux-image-cloud-amd64", "ubuntu": "linux-image-virtual"}
 COMPONENTS = {"debian": ("main",), "ubuntu": ("main", "universe")}
@@ -47,7 +50,7 @@ class Recipe:
         for part in (self.distribution, self.suite, *self.sources, *self.packages):
             digest.update(part.encode() + b"\0")
         code = Path(__file__).parent
-        for path in [*recipe_files(), *sorted(code.glob("*.py"))]:
+        for path in [*recipe_files(), *(code / name for name in _CODE)]:
             name = path.relative_to(code if path.parent == code else FILES)
             digest.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0".encode())
             digest.update(path.read_bytes())
