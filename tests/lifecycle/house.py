@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,17 @@ class House:
         process.start()
         self._workers.append(process)
         return process
+
+    def writable(self) -> bool:
+        """Whether nobody holds the database's write lock (SQLite)."""
+        if not self.database.is_sqlite:
+            return True
+        with closing(sqlite3.connect(self.settings.database_url[10:], timeout=2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE").close()
+            except sqlite3.OperationalError:
+                return False
+            return True
 
     def close(self) -> None:
         """End the workers, the frozen ones too."""
@@ -127,7 +140,7 @@ class House:
 
     def settled(self, share_id: str, seconds: float = 20) -> dict[str, Any]:
         """The share when it no longer changes."""
-        return self.until(
+        share: dict[str, Any] = self.until(
             lambda: self._if(
                 self.share(share_id),
                 lambda share: (
@@ -138,6 +151,7 @@ class House:
             f"share {share_id} to settle",
             seconds,
         )
+        return share
 
     def until(self, look: Callable[[], Any], what: str, seconds: float = 20) -> Any:
         """Look until there is something true to see."""

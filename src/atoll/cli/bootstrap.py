@@ -50,14 +50,21 @@ def prepare(settings: Settings, database: Database) -> Prepared:
 
 def deployment_id(database: Database) -> str:
     """The tag of everything that this deployment makes in the cloud."""
+    with database.read() as connection:
+        known = _fact(connection, "id")
+    if known is not None:
+        return known
     with database.begin() as connection:
         return _deployment_id(connection)
 
 
+def _fact(connection: Connection, key: str) -> str | None:
+    statement = select(deployment.c.value).where(deployment.c.key == key)
+    return connection.execute(statement).scalar_one_or_none()
+
+
 def _deployment_id(connection: Connection) -> str:
-    known = connection.execute(
-        select(deployment.c.value).where(deployment.c.key == "id")
-    ).scalar_one_or_none()
+    known = _fact(connection, "id")
     if known is None:
         known = uuid.uuid4().hex[:8]
         connection.execute(insert(deployment).values(key="id", value=known))
@@ -102,10 +109,7 @@ def _share_type(connection: Connection, name: str) -> None:
 
 
 def _share_network(connection: Connection, project_id: str) -> None:
-    known = connection.execute(
-        select(deployment.c.value).where(deployment.c.key == "first_share_network")
-    ).scalar_one_or_none()
-    if known is not None:
+    if _fact(connection, "first_share_network") is not None:
         return  # made once; a user who deletes it does not get it back
     network_id = share_networks.create(connection, project_id, None, name=SHARE_NETWORK)
     share_networks.add_subnet(connection, network_id)

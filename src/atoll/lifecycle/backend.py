@@ -27,13 +27,19 @@ class Backend:
         """A driver whose memory carries this operation's fence; None is for reading only."""
         storage = DatabaseStorage(self.database, self._seal, operation)
         manager = ServiceInstanceManager(
-            self.settings.driver, cloud=self.cloud, storage=storage, pool=self._pool
+            self.settings.driver,
+            cloud=self.cloud,
+            storage=storage,
+            pool=self._pool,
+            vcpus=self.settings.local.vcpus,
+            memory_mib=self.settings.local.memory_mib,
         )
         return GenericShareDriver(
             configuration=self.settings.driver,
             cloud=self.cloud,
             storage=storage,
             service_instance_manager=manager,
+            max_over_subscription_ratio=self.settings.local.max_over_subscription_ratio,
         )
 
     def remove_network(self, owner: str, network_id: str | None) -> None:

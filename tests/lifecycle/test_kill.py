@@ -1,0 +1,292 @@
+"""The worker is killed at every cloud and guest call of every verb; another one finishes its work.
+
+Each verb runs once undisturbed to count its calls. Then, for each of them, in a deployment of its
+own, the worker is killed just before or just after the call's effect; a second worker takes over
+when the lease ends. What the user asked for must come true, with nothing doubled and, after all is
+deleted, nothing left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.lifecycle.house import CLIENT, House
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+When = Literal["before", "after"]
+
+AT_ONCE = 4
+
+
+@dataclass
+class Stage:
+    """A deployment, and what was made in it before the verb."""
+
+    house: House
+    share_id: str = ""
+    snapshot_id: str = ""
+    made: list[str] = field(default_factory=list)
+
+
+def with_share(house: House) -> Stage:
+    """A share with data in it and a client let in."""
+    stage = Stage(house, house.create())
+    house.settled(stage.share_id)
+    house.allow(stage.share_id)
+    house.settled(stage.share_id)
+    house.mount(stage.share_id).write("data", b"precious")
+    return stage
+
+
+def with_snapshot(house: House) -> Stage:
+    """That, and a snapshot of it."""
+    stage = with_share(house)
+    take_snapshot(stage)
+    taken(stage)
+    return stage
+
+
+def with_empty_server(house: House) -> Stage:
+    """A share network whose share server has no share any more."""
+    stage = with_share(house)
+    delete_share(stage)
+    house.gone("shares")
+    return stage
+
+
+def first_share(stage: Stage) -> None:
+    stage.share_id = stage.house.create()
+
+
+def another_share(stage: Stage) -> None:
+    stage.made.append(stage.house.create())
+
+
+def share_of_snapshot(stage: Stage) -> None:
+    stage.made.append(stage.house.create(size=2, snapshot_id=stage.snapshot_id))
+
+
+def allow(stage: Stage) -> None:
+    stage.house.allow(stage.share_id, "10.0.0.77", "ro")
+
+
+def deny(stage: Stage) -> None:
+    [rule] = stage.house.call("GET", f"/share-access-rules?share_id={stage.share_id}")[
+        "access_list"
+    ]
+    stage.house.act(stage.share_id, deny_access={"access_id": rule["id"]})
+
+
+def extend(stage: Stage) -> None:
+    stage.house.act(stage.share_id, extend={"new_size": 3})
+
+
+def take_snapshot(stage: Stage) -> None:
+    stage.snapshot_id = stage.house.snapshot(stage.share_id)
+
+
+def delete_snapshot(stage: Stage) -> None:
+    stage.house.call("DELETE", f"/snapshots/{stage.snapshot_id}")
+
+
+def delete_share(stage: Stage) -> None:
+    stage.house.call("DELETE", f"/shares/{stage.share_id}")
+
+
+def delete_network(stage: Stage) -> None:
+    stage.house.call("DELETE", f"/share-networks/{stage.house.network()}")
+
+
+# --- what must be true in the end ----------------------------------------------------------------
+
+
+def served(stage: Stage) -> None:
+    house = stage.house
+    for share_id in [stage.share_id, *stage.made]:
+        assert house.settled(share_id)["status"] == "available"
+    instances = house.cloud.compute.list_instances()
+    volumes = house.cloud.volumes.list_volumes()
+    assert len(instances) == 1
+    assert len(volumes) == 1 + len(stage.made)
+    assert {volume.instance_id for volume in volumes} == {instances[0].id}
+
+
+def readable(stage: Stage) -> None:
+    served(stage)
+    assert stage.house.mount(stage.share_id).read("data") == b"precious"
+
+
+def allowed(stage: Stage) -> None:
+    readable(stage)
+    assert stage.house.rules(stage.share_id) == {CLIENT: "active", "10.0.0.77": "active"}
+    assert stage.house.cloud.client("10.0.0.77").may_mount(stage.house.export(stage.share_id))
+
+
+def denied(stage: Stage) -> None:
+    stage.house.until(lambda: not stage.house.rules(stage.share_id), "the rule to go")
+    assert not stage.house.cloud.client(CLIENT).may_mount(stage.house.export(stage.share_id))
+
+
+def extended(stage: Stage) -> None:
+    readable(stage)
+    assert stage.house.share(stage.share_id)["size"] == 3
+    assert stage.house.mount(stage.share_id).size_gib() == 3
+
+
+def taken(stage: Stage) -> None:
+    house = stage.house
+    path = f"/snapshots/{stage.snapshot_id}"
+    house.until(
+        lambda: house.call("GET", path)["snapshot"]["status"] == "available", "the snapshot"
+    )
+    assert len(house.cloud.volumes.list_snapshots()) == 1
+    house.mount(stage.share_id).write("more", b"not frozen")
+
+
+def copied(stage: Stage) -> None:
+    readable(stage)
+    [copy] = stage.made
+    stage.house.allow(copy)
+    stage.house.settled(copy)
+    assert stage.house.mount(copy).read("data") == b"precious"
+    assert stage.house.mount(copy).size_gib() == 2
+
+
+def no_snapshot(stage: Stage) -> None:
+    stage.house.gone("snapshots")
+    assert not stage.house.cloud.volumes.list_snapshots()
+    readable(stage)
+
+
+def no_share(stage: Stage) -> None:
+    stage.house.gone("shares")
+    stage.house.until(lambda: not stage.house.cloud.volumes.list_volumes(), "no volumes")
+
+
+def nothing(stage: Stage) -> None:
+    stage.house.gone("share-networks")
+    stage.house.until(lambda: not stage.house.cloud.leaks(), "an empty cloud")
+
+
+Step = Callable[[Stage], None]
+VERBS: dict[str, tuple[Callable[[House], Stage], Step, Step]] = {
+    "create the first share": (Stage, first_share, served),
+    "create another share": (with_share, another_share, readable),
+    "allow": (with_share, allow, allowed),
+    "deny": (with_share, deny, denied),
+    "extend": (with_share, extend, extended),
+    "snapshot": (with_share, take_snapshot, taken),
+    "share of a snapshot": (with_snapshot, share_of_snapshot, copied),
+    "delete a snapshot": (with_snapshot, delete_snapshot, no_snapshot),
+    "delete a share": (with_share, delete_share, no_share),
+    "delete the network": (with_empty_server, delete_network, nothing),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_at_every_call(new_house: Callable[..., House], verb: str, when: When) -> None:
+    calls = _calls(new_house(), verb)
+    assert calls > 0
+
+    def kill_at(nth: int) -> None:
+        house = new_house()
+        first = house.start_worker()
+        prepare, act, check = VERBS[verb]
+        stage = prepare(house)
+        house.cloud.faults.kill(nth=nth, when=when)
+        act(stage)
+        first.join(timeout=20)
+        assert first.exitcode == -signal.SIGKILL, f"{verb}: no kill {when} call {nth} of {calls}"
+        house.start_worker()
+        check(stage)
+        house.empty()
+        house.close()
+
+    # Most of the time goes in waiting for leases to end, so several deployments wait at once.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(kill_at, range(1, calls + 1)))
+
+
+@pytest.mark.parametrize("call", ["create_volume", "attach_volume", "apply_share"])
+def test_frozen_overtaken_and_woken(new_house: Callable[..., House], call: str) -> None:
+    stage, zombie = _frozen_at(new_house, call)
+    house = stage.house
+    house.start_worker()
+    readable(stage)
+    [copy] = stage.made
+    house.allow(copy)
+    house.settled(copy)
+    house.mount(copy).write("data", b"written meanwhile")
+    os.kill(zombie, signal.SIGCONT)
+    house.until(lambda: not _is_stopped(zombie), "the zombie to go on")
+    time.sleep(1)
+    readable(stage)
+    assert house.mount(copy).read("data") == b"written meanwhile"
+    assert not house.cloud.accidents()
+    house.empty()
+
+
+def test_what_a_zombie_makes_for_a_deleted_share_is_removed(
+    new_house: Callable[..., House],
+) -> None:
+    stage, zombie = _frozen_at(new_house, "create_volume")
+    house = stage.house
+    house.start_worker()
+    readable(stage)
+    house.call("DELETE", f"/shares/{stage.made[0]}")
+    house.until(lambda: len(house.call("GET", "/shares")["shares"]) == 1, "the share to go")
+    mark = house.cloud.journal.mark()
+    os.kill(zombie, signal.SIGCONT)
+    house.until(lambda: house.cloud.journal.calls("delete_volume", since=mark), "the repair")
+    house.empty()
+
+
+def _frozen_at(new_house: Callable[..., House], call: str) -> tuple[Stage, int]:
+    """A deployment whose worker is stopped in a call for another share; and its process id.
+
+    A process that is stopped inside a transaction on SQLite holds everybody up until it goes on,
+    and no engine can help that. So the worker gets time to be idle but for this call, and where
+    its lease was being renewed just then, another deployment is tried.
+    """
+    for _ in range(3):
+        house = new_house(reconcile_interval=1)
+        worker = house.start_worker()
+        stage = with_share(house)
+        house.cloud.faults.delay(call, 0.3)
+        house.cloud.faults.freeze(call, when="before")
+        another_share(stage)
+        assert worker.pid is not None
+        pid = worker.pid
+        house.until(lambda: _is_stopped(pid), "the worker to freeze")  # noqa: B023 - used at once
+        if house.writable():
+            return stage, pid
+        house.close()
+    raise AssertionError("the worker was in a transaction each time")
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+
+
+def _calls(house: House, verb: str) -> int:
+    """How many cloud and guest calls the verb makes when nothing goes wrong."""
+    prepare, act, check = VERBS[verb]
+    house.start_worker()
+    stage = prepare(house)
+    mark = house.cloud.journal.mark()
+    act(stage)
+    check(stage)
+    worker = house.cloud.journal.calls(since=mark)
+    mine = os.getpid()
+    return sum(call.pid != mine for call in worker)
