@@ -33,7 +33,9 @@ def read(request: falcon.Request, largest: int) -> Any:
     """The decoded body. Raises ``BodyTooLarge``, ``Unprocessable`` (empty) or ``Invalid``."""
     if (request.content_length or 0) > largest:
         raise BodyTooLarge(f"The request body is larger than {largest} bytes.")
-    raw = request.bounded_stream.read(largest + 1)
+    # A chunked body has no length; the server says then that it knows where the body ends.
+    chunked = request.env.get("wsgi.input_terminated") and request.content_length is None
+    raw = (request.stream if chunked else request.bounded_stream).read(largest + 1)
     if len(raw) > largest:
         raise BodyTooLarge(f"The request body is larger than {largest} bytes.")
     if not raw.strip():
