@@ -29,7 +29,6 @@ from atoll.cloud.local.program import run
 from atoll.cloud.local.records import Records, locked, write_file
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
-
 needs_qemu = pytest.mark.skipif(not shutil.which(accel.EMULATOR), reason="QEMU is not installed")
 needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-utils")
 needs_nft = pytest.mark.skipif(

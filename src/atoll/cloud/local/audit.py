@@ -39,7 +39,11 @@ class Audit:
         for name in self._bridges.tagged():
             self._bridges.remove_named(name)
         firewall.remove(self._deployment)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        for entry in self._directory.glob("*/*"):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
     def _interfaces(self) -> list[str]:
         prefix = bridge_prefix(self._deployment)

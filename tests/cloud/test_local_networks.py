@@ -1,0 +1,153 @@
+"""Who reaches whom on the cloud ``local``: machines made of network namespaces, on real bridges."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from atoll.cloud.base import Network
+from atoll.cloud.local import LocalCloud
+from atoll.cloud.local.bridge import bridge_prefix
+from atoll.cloud.local.program import run
+
+from .local_place import local_place, make_local
+from .site import owner
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
+
+PORT = 18711
+LISTEN = f"""
+import socket
+server = socket.create_server(("0.0.0.0", {PORT}))
+print("up", flush=True)
+while True:
+    server.accept()[0].close()
+"""
+FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[LocalCloud]:
+    with local_place() as place:
+        yield make_local(place, "net")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A network namespace with one interface, plugged in as libvirt does it."""
+
+    name: str
+    address: str
+
+    def reaches(self, address: str) -> bool:
+        """Whether a TCP connection to the listener there is made."""
+        program = f"import socket; socket.create_connection(('{address}', {PORT}), 2)"
+        argv = ["ip", "netns", "exec", self.name, "python3", "-c", program]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def listener(*prefix: str) -> Iterator[None]:
+    with subprocess.Popen([*prefix, "python3", "-c", LISTEN], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        yield
+        server.kill()
+
+
+@contextmanager
+def machine(name: str, network: Network, host: int, *, isolated: bool) -> Iterator[Machine]:
+    prefix, _, length = network.subnets[0].cidr.rpartition("/")
+    base = prefix.rpartition(".")[0]
+    inside = ["ip", "netns", "exec", name]
+    run(["ip", "netns", "add", name])
+    try:
+        run(["ip", "link", "add", f"{name}-o", "type", "veth", "peer", "eth0", "netns", name])
+        run(["ip", "link", "set", f"{name}-o", "master", network.device, "up"])
+        if isolated:
+            run(["bridge", "link", "set", "dev", f"{name}-o", "isolated", "on"])
+        run([*inside, "ip", "address", "add", f"{base}.{host}/{length}", "dev", "eth0"])
+        run([*inside, "ip", "link", "set", "eth0", "up"])
+        run([*inside, "ip", "link", "set", "lo", "up"])
+        run([*inside, "ip", "route", "add", "default", "via", f"{base}.1"])
+        with listener(*inside):
+            yield Machine(name, f"{base}.{host}")
+    finally:
+        run(["ip", "netns", "delete", name])
+
+
+@pytest.fixture(scope="module")
+def forwarding() -> Iterator[None]:
+    """The host forwards, as many do; our bridges must not take part."""
+    before = FORWARD.read_text()
+    FORWARD.write_text("1")
+    yield
+    FORWARD.write_text(before)
+
+
+@pytest.mark.usefixtures("forwarding")
+def test_share_networks_are_worlds_of_their_own(cloud: LocalCloud) -> None:
+    service = cloud.networks.service_network()
+    one = cloud.networks.create_network(owner("share_network"))
+    two = cloud.networks.create_network(owner("share_network"))
+    with ExitStack() as stack:
+        a = stack.enter_context(machine("at-a", one, 2, isolated=False))
+        b = stack.enter_context(machine("at-b", one, 3, isolated=False))
+        c = stack.enter_context(machine("at-c", two, 2, isolated=False))
+        s = stack.enter_context(machine("at-s", service, 2, isolated=True))
+        t = stack.enter_context(machine("at-t", service, 3, isolated=True))
+        stack.enter_context(listener())
+        assert a.reaches(b.address), "neighbours on a share network see each other"
+        for stranger in (c.address, s.address):
+            assert not a.reaches(stranger), "nothing passes from one bridge to another"
+        assert not s.reaches(t.address), "instances on the service network are kept apart"
+        for who, network in ((a, one), (c, two), (s, service)):
+            host = network.subnets[0].cidr.rpartition(".")[0] + ".1"
+            assert not who.reaches(host), "the host's ports are closed to instances"
+        for other in (a, c, s):
+            program = f"import socket; socket.create_connection(('{other.address}', {PORT}), 2)"
+            run(["python3", "-c", program])  # the host may talk to everybody
+        run(["nft", "flush", "table", "inet", "atoll_net"])
+        assert a.reaches(service.subnets[0].cidr.rpartition(".")[0] + ".1"), "it was the rules"
+    cloud.networks.delete_network(one.id)
+    cloud.networks.delete_network(two.id)
+
+
+def test_rules_come_back_with_the_next_process(cloud: LocalCloud) -> None:
+    network = cloud.networks.service_network()
+    run(["nft", "delete", "table", "inet", "atoll_net"])  # as a reboot of the host does
+    again = LocalCloud(cloud.deployment, cloud.settings)
+    assert again.networks.service_network() == network
+    assert network.device in run(["nft", "list", "table", "inet", "atoll_net"])
+    again.close()
+
+
+def test_a_range_in_use_is_not_taken(cloud: LocalCloud) -> None:
+    run(["ip", "address", "add", "10.86.0.1/23", "dev", "lo"])
+    try:
+        made = cloud.networks.create_network(owner("share_network"))
+        assert made.subnets[0].cidr == "10.86.2.0/24"
+        cloud.networks.delete_network(made.id)
+    finally:
+        run(["ip", "address", "delete", "10.86.0.1/23", "dev", "lo"])
+
+
+def test_a_purge_leaves_nothing(cloud: LocalCloud) -> None:
+    network = cloud.networks.create_network(owner("share_network"))
+    cloud.networks.create_port(owner("share_server"), network.id)
+    volume = cloud.volumes.create_volume(owner(), 1)
+    cloud.volumes.create_snapshot(owner("snapshot"), volume.id)
+    shutil.rmtree(cloud.networks.records.path(network.id))  # even what no record tells of
+    found = cloud.leftovers()
+    for kind in ("network", "interface", "process", "firewall table", "file"):
+        assert any(line.startswith(kind) for line in found), kind
+    cloud.purge()
+    assert cloud.leftovers() == []
+    assert not list(Path("/sys/class/net").glob(f"{bridge_prefix(cloud.deployment)}*"))
+    cloud.purge()
