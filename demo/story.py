@@ -88,7 +88,9 @@ class Story:
 
             subnet = wait("the share network's network", described, 60)
             step.detail = f"{subnet['cidr']} on {subnet['neutron_net_id']}"
-            bridge = f"atoll-{subnet['neutron_net_id'][:8]}"  # as the cloud "local" names it
+            # As the cloud "local" names it: the deployment's mark, then the network's id.
+            [device] = Path("/sys/class/net").glob(f"at*-{subnet['neutron_net_id'][:8]}")
+            bridge = device.name
             return {"id": network.id, "bridge": bridge}
 
     def create_share(self, network_id: str) -> Any:

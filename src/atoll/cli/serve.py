@@ -31,6 +31,7 @@ Atoll is ready on {url}, WITHOUT AUTHENTICATION: whoever reaches this port is th
 
 def serve(settings: Settings, config_file: Path | None, console: Console) -> None:
     """Does not return: the process becomes the supervisor."""
+    settings.make_state_dir()  # before the database, which would make it ours alone
     if settings.cloud == "local":
         ensure_image(settings, console)
     with console.status("Preparing the database"):
