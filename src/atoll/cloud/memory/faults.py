@@ -12,8 +12,8 @@ moment the fault is set, in whatever process or thread they happen.
 
 from __future__ import annotations
 
-import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -198,4 +198,6 @@ class Faults:
     def _signal(self, fault: Fault) -> None:
         # A process that is stopped in another thread's transaction would block the whole world.
         with self._world.lock:
-            os.kill(os.getpid(), signal.SIGKILL if fault.action == "kill" else signal.SIGSTOP)
+            number = signal.SIGKILL if fault.action == "kill" else signal.SIGSTOP
+            # To this very thread: another that takes the signal would let this one run on a while.
+            signal.pthread_kill(threading.get_ident(), number)
