@@ -1,6 +1,6 @@
 """A real service instance for tests: the service image in QEMU, and disks plugged in meanwhile.
 
-``ATOLL_TEST_IMAGE`` names a service image (qcow2); without it the tests that need one are skipped.
+Plain QEMU, emulated: no libvirt and no privileges.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from atoll.guest.base import Access
 from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.ssh import SshOptions
-from atoll.image import seed_iso
+from atoll.image import build_image, seed_iso
 
 BOOT_SECONDS = 300.0
 
@@ -37,6 +37,7 @@ class Machine:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._disks: dict[str, Path] = {}
+        self._luns: dict[str, int] = {}
         for name in ("user", "host"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name],
@@ -75,10 +76,10 @@ class Machine:
         argv += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=n"]
         argv += ["-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22"]
         argv += ["-serial", "file:console.log", "-qmp", "unix:qmp.sock,server=on,wait=off"]
-        for number, (serial, path) in enumerate(self._disks.items()):
+        for serial, path in self._disks.items():
             argv += ["-drive", f"if=none,id=d{serial},file={path},format=raw,cache=unsafe"]
             device = f"scsi-hd,drive=d{serial},id=p{serial},serial={serial}"
-            argv += ["-device", f"{device},bus=s0.0,scsi-id=1,lun={number + 1}"]
+            argv += ["-device", f"{device},bus=s0.0,scsi-id=1,lun={self._luns[serial]}"]
         self._process = subprocess.Popen(argv, cwd=self.folder)
 
     def kill(self) -> None:
@@ -103,10 +104,10 @@ class Machine:
     def plug(self, serial: str, path: Path) -> None:
         """Plug a disk in, as a running cloud does."""
         self._disks[serial] = path
+        self._luns[serial] = lun = len(self._luns) + 1
         if self._process is None:
             return
         self.monitor(f"drive_add 0 if=none,id=d{serial},file={path},format=raw,cache=unsafe")
-        lun = list(self._disks).index(serial) + 1
         self.monitor(
             f"device_add scsi-hd,drive=d{serial},id=p{serial},serial={serial}"
             f",bus=s0.0,scsi-id=1,lun={lun}"
@@ -166,7 +167,7 @@ class Machine:
         return words
 
 
-def test_image() -> Path | None:
-    """The service image to test with, if there is one."""
-    name = os.environ.get("ATOLL_TEST_IMAGE")
-    return Path(name) if name else None
+def service_image() -> Path:
+    """The image that ``ATOLL_TEST_IMAGE`` names, else the machine's, built if need be."""
+    named = os.environ.get("ATOLL_TEST_IMAGE")
+    return Path(named) if named else build_image(Path("/var/cache/atoll/images")).path
