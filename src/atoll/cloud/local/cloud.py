@@ -92,6 +92,7 @@ class LocalCloud:
         for network in self.networks.list_networks():
             self.networks.delete_network(network.id)
         self._audit.sweep()
+        shutil.rmtree(self.directory)
         shared = self.directory.parent
         own = ("daemon", "acceleration.json")
         if not [path for path in shared.iterdir() if path.name not in own]:
