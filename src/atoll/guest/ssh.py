@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
 import socket
 import subprocess
+import weakref
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,16 @@ class SshOptions:
     """The ssh client and what comes before its arguments."""
 
 
+_running: weakref.WeakSet[SshProcess] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Leave no ssh behind: one whose instance is gone would wait for it long after we ended."""
+    for process in list(_running):
+        process.end(patience=0)
+
+
 class SshProcess:
     """A remote Python that waits for its program on stdin."""
 
@@ -54,6 +66,7 @@ class SshProcess:
             self._files.remove()
             self._errors.close()
             raise GuestUnreachable(f"ssh can't be started: {error.strerror}") from error
+        _running.add(self)
 
     def logged_in(self) -> None:
         """The keys have been used: nothing on disk needs them any more."""
