@@ -8,8 +8,8 @@ import os
 import secrets
 import socket
 import subprocess
-import weakref
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
