@@ -25,6 +25,7 @@
     │   └── DeviceNotBlank            mkfs refused: the device carries a signature
     ├── ShareBackendException         the driver could not do it (the contract's name)
     │   ├── ServiceInstanceException  a service instance could not be set up
+    │   │   └── NoShareServer         and the share that waits for it can't be made
     │   ├── ServiceInstanceUnavailable  it exists but does not serve
     │   ├── InvalidShareAccess        an access rule that this protocol can't have
     │   ├── InvalidShareAccessLevel   a level that this protocol can't have
@@ -188,6 +189,10 @@ class ShareBackendException(AtollError):
 
 class ServiceInstanceException(ShareBackendException):
     """The service instance could not be set up."""
+
+
+class NoShareServer(ServiceInstanceException):
+    """The share server could not be set up."""
 
 
 class ServiceInstanceUnavailable(ShareBackendException):

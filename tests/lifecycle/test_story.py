@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,23 @@ def test_a_cloud_without_room_says_so_and_leaks_nothing(house: House) -> None:
     assert "room" in message["user_message"]
     house.cloud.faults.clear()
     house.empty()
+
+
+def test_a_warm_instance_is_taken_and_another_one_boots(new_house: Callable[..., House]) -> None:
+    house = new_house(warm_service_instances=1, reconcile_interval=1)
+    house.start_worker()
+
+    def servers() -> list[Any]:
+        return list(house.call("GET", "/share-servers")["share_servers"])
+
+    [warm] = house.until(lambda: [s for s in servers() if s["status"] == "active"], "a warm one")
+    mark = house.cloud.journal.mark()
+    share_id = house.create()
+    assert house.settled(share_id)["status"] == "available"
+    house.allow(share_id)
+    house.settled(share_id)
+    house.mount(share_id).write("data", b"precious")
+    assert house.share(share_id)["share_server_id"] == warm["id"]
+    owner = f"share_server/{warm['id']}"
+    assert not house.cloud.journal.calls("create_instance", about=owner, since=mark)
+    house.until(lambda: len(servers()) == 2, "the next warm one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from sqlalchemy import ColumnElement, Connection, exists, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, literal, or_, select
 
 from atoll.db.rows import Row
 from atoll.db.tables import (
@@ -106,11 +106,15 @@ def known_owners(connection: Connection) -> set[str]:
 
 
 def idle_servers(connection: Connection, before: float) -> list[str]:
-    """Ids of share servers without a share since ``before`` that may be removed by themselves."""
+    """Ids of share servers that may be removed by themselves.
+
+    Those are without a share since ``before``; or in error, then at once. Warm ones wait.
+    """
+    idle = and_(share_servers.c.status == "active", share_servers.c.idle_since < before)
     statement = select(share_servers.c.id).where(
-        share_servers.c.status == "active",
+        or_(share_servers.c.status == "error", idle),
         share_servers.c.is_auto_deletable,
-        share_servers.c.idle_since < before,
+        share_servers.c.share_network_subnet_id.is_not(None),
         ~exists().where(shares.c.share_server_id == share_servers.c.id),
     )
     return list(connection.execute(statement).scalars())

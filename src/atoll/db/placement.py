@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from atoll.db.rows import Row
 from atoll.db.tables import share_network_subnets, share_servers, shares
@@ -36,6 +36,32 @@ def candidates(connection: Connection, subnet_id: str, host: str) -> list[Row]:
         .order_by(share_servers.c.status, count.desc(), share_servers.c.created_at)
     )
     return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _warm(host: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        share_servers.c.host == host,
+        share_servers.c.share_network_subnet_id.is_(None),
+        share_servers.c.status.in_(("active", "creating")),
+    )
+
+
+def take_warm(connection: Connection, host: str) -> str | None:
+    """Id of a server that waits, booted, for a share network; locked against other takers."""
+    statement = (
+        select(share_servers.c.id)
+        .where(*_warm(host), share_servers.c.status == "active")
+        .where(share_servers.c.unhealthy_since.is_(None))
+        .order_by(share_servers.c.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def count_warm(connection: Connection, host: str) -> int:
+    """How many servers wait for a share network, or boot in order to."""
+    return connection.execute(select(func.count()).where(*_warm(host))).scalar_one()
 
 
 def count_shares(connection: Connection, server_id: str) -> int:

@@ -22,6 +22,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, CloudError, GuestError, ShareBackendException
 from atoll.guest.base import Health, ShareUsage
+from atoll.lifecycle import share_server
 from atoll.lifecycle.backend import Backend
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Reconciliation:
         parts: tuple[Callable[[Operation], None], ...] = (
             self._wake_stragglers,
             self._check_servers,
-            self._remove_idle_servers,
+            self._fit_servers,
             self._remove_orphans,
             self._prune,
         )
@@ -114,12 +115,13 @@ class Reconciliation:
             for share_id, used_bytes in changed:
                 rows.change(connection, shares, share_id, used_bytes=used_bytes)
 
-    def _remove_idle_servers(self, operation: Operation) -> None:
+    def _fit_servers(self, operation: Operation) -> None:
         before = time.time() - self._backend.settings.driver.unused_share_server_cleanup_interval
         with operation.transaction() as connection:
             for server_id in audit.idle_servers(connection, before):
                 rows.change(connection, share_servers, server_id, status="deleting")
                 enqueue(connection, f"share_server/{server_id}")
+            share_server.keep_warm(connection, self._backend.settings)
 
     def _remove_orphans(self, operation: Operation) -> None:
         """Remove what is tagged as ours and belongs to no row.

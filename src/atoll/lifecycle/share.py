@@ -16,12 +16,12 @@ from atoll.db.tables import share_servers, shares, snapshots
 from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import Postponed, ServiceInstanceException
+from atoll.errors import NoShareServer, Postponed, ServiceInstanceException
 from atoll.lifecycle import access, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
 
-AT_REST = ("available", "extending_error", "snapshot_creating")
+AT_REST = ("available", "extending_error")
 
 GIVEN_UP: Mapping[str, tuple[str, Action, Detail]] = {
     "creating": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
@@ -67,8 +67,9 @@ class ShareHandler:
                 return
             status, action, detail = outcome
             rows.change(connection, shares, share["id"], status=status)
-            text = sentence(error)
-            tell(connection, operation, share, Resource.SHARE, action, text, detail)
+            if not isinstance(error, NoShareServer):  # of which the server's operation has told
+                text = sentence(error)
+                tell(connection, operation, share, Resource.SHARE, action, text, detail)
 
     # --- verbs ----------------------------------------------------------------------------
 
@@ -82,10 +83,7 @@ class ShareHandler:
                 "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
             )
         if server["status"] != "active":
-            raise ServiceInstanceException(
-                "The share server could not be set up.",
-                hint="The administrator finds the cause in the share server's messages.",
-            )
+            raise NoShareServer
         operation.set_lane(server["id"])
         if share["snapshot_id"]:
             snapshot = self._snapshot(share["snapshot_id"])

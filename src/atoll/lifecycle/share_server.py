@@ -22,7 +22,6 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     AtollError,
-    Conflict,
     Postponed,
     ServiceInstanceException,
     ServiceInstanceUnavailable,
@@ -40,22 +39,44 @@ def choose(connection: Connection, settings: Settings, share: Row) -> Row:
     for server in placement.candidates(connection, subnet["id"], settings.backend_host):
         if server["share_count"] < settings.driver.max_shares_per_share_server:
             return server
+    server_id = placement.take_warm(connection, settings.backend_host) or _add(connection, settings)
+    rows.change(
+        connection,
+        share_servers,
+        server_id,
+        project_id=share["project_id"],
+        share_network_subnet_id=subnet["id"],
+        status="creating",  # a warm one too: its interface in this network is still to be made
+    )
+    enqueue(connection, f"share_server/{server_id}")
+    keep_warm(connection, settings)
+    chosen = rows.get(connection, share_servers, server_id)
+    assert chosen is not None
+    return chosen
+
+
+def keep_warm(connection: Connection, settings: Settings) -> None:
+    """Have as many instances boot as should wait for the next share network."""
+    missing = settings.driver.warm_service_instances - placement.count_warm(
+        connection, settings.backend_host
+    )
+    for _ in range(missing):
+        enqueue(connection, f"share_server/{_add(connection, settings)}")
+
+
+def _add(connection: Connection, settings: Settings) -> str:
+    """A row for a server of no share network yet."""
     server_id = str(uuid.uuid4())
     rows.add(
         connection,
         share_servers,
         id=server_id,
-        project_id=share["project_id"],
         host=settings.backend_host,
-        share_network_subnet_id=subnet["id"],
         status="creating",
         is_auto_deletable=True,
         backend_details={},
     )
-    enqueue(connection, f"share_server/{server_id}")
-    made = rows.get(connection, share_servers, server_id)
-    assert made is not None
-    return made
+    return server_id
 
 
 def _subnet_for(connection: Connection, share: Row) -> Row:
@@ -103,8 +124,7 @@ class ShareServerHandler:
             if server is None:
                 return
             if server["status"] == "active":
-                rows.change(connection, share_servers, server["id"], unhealthy_since=time.time())
-                return
+                return  # still silent; the reconcile pass has it looked at again
             rows.change(connection, share_servers, server["id"], status="error")
             if server["project_id"] and server["status"] == "creating":
                 for share in rows.where(connection, shares, share_server_id=server["id"]):
@@ -129,6 +149,8 @@ class ShareServerHandler:
 
     def _network_info(self, server: Row) -> list[dict[str, Any]]:
         """What the contract's ``setup_server`` is told, one entry a subnet."""
+        if server["share_network_subnet_id"] is None:
+            return [{"server_id": server["id"]}]  # a warm one, in the service network only
         with self._backend.database.read() as connection:
             subnet = rows.get(connection, share_network_subnets, server["share_network_subnet_id"])
         if subnet is None:
@@ -157,9 +179,12 @@ class ShareServerHandler:
 
     def _take_down(self, operation: Operation, server: Row) -> None:
         with operation.transaction() as connection:
-            if placement.count_shares(connection, server["id"]):
+            needed = placement.count_shares(connection, server["id"]) > 0
+            if needed:
                 rows.change(connection, share_servers, server["id"], status="active")
-                raise Conflict("The share server still has shares, so it stays.")
+        if needed:
+            log.warning("share_server.kept", share_server_id=server["id"], reason="it has shares")
+            return
         driver = self._backend.driver(operation)
         driver.teardown_server({"server_id": server["id"], **server["backend_details"]})
         with operation.transaction() as connection:
