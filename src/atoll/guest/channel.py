@@ -44,6 +44,7 @@ MAX_LINE = 8 * 1024 * 1024
 GRACE = 5.0
 """Seconds that an answer may be late: the agent itself keeps to the deadline."""
 FREEZE_DEADLINE = 30.0
+CLOSED = "The channel was closed."
 CODES: dict[str, type[GuestError]] = {
     "stale_fence": StaleFence,
     "device_not_blank": DeviceNotBlank,
@@ -88,6 +89,7 @@ class SshGuest:
         assert self._ssh.process.stdin is not None
         self._input = self._ssh.process.stdin.fileno()
         os.set_blocking(self._input, False)
+        self._stopper = threading.Thread(target=self._stop, name="guest-channel-end", daemon=True)
         self._reader = threading.Thread(target=self._read, name="guest-channel", daemon=True)
         self._reader.start()
         self._greet(time.monotonic() + deadline)
@@ -128,8 +130,8 @@ class SshGuest:
 
     def close(self) -> None:
         """End the channel; the instance goes on serving, and finishes what was begun."""
-        self._end("The channel was closed.")
-        self._reader.join(5)
+        self._end(CLOSED)
+        self._stopper.join(5)
 
     # --- the line protocol ----------------------------------------------------------------------
 
@@ -235,15 +237,14 @@ class SshGuest:
     def _end(self, reason: str) -> None:
         """Mark the channel as ended, and end ssh; the first reason stands."""
         with self._state:
-            if self._ended:
-                return
-            self._ended = reason
-            self._state.notify_all()
-        threading.Thread(target=self._stop, name="guest-channel-end", daemon=True).start()
+            if not self._ended:
+                self._ended = reason
+                self._stopper.start()
+                self._state.notify_all()
 
     def _stop(self) -> None:
         with self._sending:  # nobody is half-way: the number of the pipe is soon another file's
-            self._ssh.end(patience=2)
+            self._ssh.end(patience=2 if self._ended == CLOSED else 0)
 
     def _unreachable(self) -> GuestUnreachable:
         return GuestUnreachable(" ".join(filter(None, (self._address, self._ended, self._words))))

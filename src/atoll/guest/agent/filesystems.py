@@ -16,6 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from . import devices
 from .system import ANY_STATUS, RUN, AgentError, Deadline, run
@@ -29,30 +30,46 @@ SLACK = 16 * 1024 * 1024
 """Bytes at a device's end that a file system may be unable to use."""
 
 
-def probe(device: str, deadline: Deadline) -> dict[str, str]:
-    """What the device carries (TYPE, UUID, LABEL, PTTYPE …); empty when it carries nothing."""
-    status, words = run(["blkid", "-p", "-o", "export", device], deadline, ok=(0, 2, 8))
-    if status == 8:
-        raise AgentError("device_not_blank", f"{device} carries several signatures.")
-    return dict(line.split("=", 1) for line in words.splitlines() if "=" in line and status == 0)
+class Signature(NamedTuple):
+    """Something that a device carries, as libblkid knows it."""
+
+    kind: str
+    uuid: str
+    label: str
 
 
-def plan(found: dict[str, str], fsid: str, may_format: bool) -> str:
+def probe(device: str, deadline: Deadline) -> list[Signature]:
+    """Every signature on the device, also damaged ones and partition tables."""
+    _, words = run(["wipefs", "--no-act", "--parsable", device], deadline)
+    return parse(words)
+
+
+def parse(words: str) -> list[Signature]:
+    """The lines of ``wipefs --parsable``: offset,uuid,label,type."""
+    found = []
+    for line in words.splitlines():
+        if not line.startswith("#"):
+            _, uuid, rest = line.split(",", 2)
+            label, _, kind = rest.rpartition(",")
+            found.append(Signature(kind, uuid.lower(), label))
+    return found
+
+
+def plan(found: list[Signature], fsid: str, may_format: bool) -> str:
     """What to do with a device that carries ``found``: make, remake, use or adopt it."""
     if not found:
         if may_format:
             return "make"
         raise AgentError("device_not_blank", "The volume holds no file system.")
-    kind = found.get("TYPE", "")
-    if kind not in KINDS:
-        what = kind or found.get("PTTYPE") or "an unknown signature"
-        raise AgentError("device_not_blank", f"The volume carries {what}.")
-    ours = found.get("UUID", "").lower() == fsid
-    if found.get("LABEL") == MARKER:
-        if ours and may_format:
+    kind, uuid, label = found[0]
+    if len(found) > 1 or kind not in KINDS:
+        kinds = ", ".join(sorted({signature.kind for signature in found}))
+        raise AgentError("device_not_blank", f"The volume carries {kinds}.")
+    if label == MARKER:
+        if uuid == fsid and may_format:
             return "remake"
         raise AgentError("device_not_blank", "The volume's file system was never finished.")
-    if ours:
+    if uuid == fsid:
         return "use"
     if may_format:
         raise AgentError("device_not_blank", f"The volume already carries {kind}.")
@@ -61,10 +78,6 @@ def plan(found: dict[str, str], fsid: str, may_format: bool) -> str:
 
 def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, lock: int) -> None:
     """Make a file system, marked as not finished yet; ``again`` over one with both marks."""
-    if not again:  # blkid also says "nothing" when it could not read
-        _, words = run(["wipefs", "--no-act", "--parsable", device], deadline)
-        if any(not line.startswith("#") for line in words.splitlines()):
-            raise AgentError("device_not_blank", f"{device} carries a signature: {words}")
     # Nothing is discarded: a new volume is thin already, and on others it takes long.
     if kind == "ext4":
         # metadata_csum_seed lets a clone get its own UUID without rewriting every checksum.
@@ -134,7 +147,9 @@ def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, 
         place.mkdir(parents=True, exist_ok=True)
         run(["mount", "-t", "xfs", "-o", "nouuid,nodev,nosuid", device, str(place)], deadline)
         run(["umount", str(place)], deadline)
-        run(["xfs_admin", "-U", fsid, device], deadline, keep=lock)
+        _, words = run(["xfs_db", "-x", "-c", f"uuid {fsid}", device], deadline, keep=lock)
+        if fsid not in words:  # its exit status doesn't tell
+            raise AgentError("failed", f"The clone's UUID can't be set: {words[-1000:]}")
         return
     status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
     if status not in (0, 1):  # a copy may be mended by force: its original is still there

@@ -92,7 +92,7 @@ def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps
     fsid = args["fsid"].lower()
     found = filesystems.probe(device, deadline)
     action = filesystems.plan(found, fsid, bool(args.get("may_format")))
-    kind: str = args["file_system"] if action in ("make", "remake") else found["TYPE"]
+    kind: str = args["file_system"] if action in ("make", "remake") else found[0].kind
     steps.did("probe")
     if action in ("make", "remake"):
         filesystems.make(kind, device, fsid, action == "remake", deadline, lock)
