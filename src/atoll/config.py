@@ -9,77 +9,71 @@ from __future__ import annotations
 
 import os
 import socket
-from functools import cached_property
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+import msgspec
+from msgspec import Meta
 
 from atoll.errors import ConfigurationError
 
 DEFAULT_FILE = Path("/etc/atoll/atoll.toml")
 
-Seconds = Annotated[float, Field(gt=0)]
-GiB = Annotated[int, Field(gt=0)]
-Limit = Annotated[int, Field(ge=-1)]
+Seconds = Annotated[float, Meta(gt=0)]
+GiB = Annotated[int, Meta(gt=0)]
+Limit = Annotated[int, Meta(ge=-1)]
 
 
-class Section(BaseModel):
+class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A table of the file; unknown options are errors, so that a typo is not a silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class Api(Section):
+class Api(Section, frozen=True):
     """The HTTP service."""
 
     host: str = "127.0.0.1"
     """Address that the API listens on."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8786
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8786
     """Port that the API listens on."""
-    threads: Annotated[int, Field(gt=0)] = 8
+    threads: Annotated[int, Meta(gt=0)] = 8
     """Requests that one process answers at once."""
-    processes: Annotated[int, Field(gt=0)] = 1
+    processes: Annotated[int, Meta(gt=0)] = 1
     """Processes that answer; each counts its own ``/metrics``."""
     auth_strategy: Literal["token", "none"] = "token"
     """``token``: bearer tokens of our own; ``none``: everybody on loopback is administrator."""
     public_url: str = ""
     """What links show, where a proxy stands in front; empty takes it from the request."""
-    osapi_max_limit: Annotated[int, Field(gt=0)] = 1000
+    osapi_max_limit: Annotated[int, Meta(gt=0)] = 1000
     """Most entries in one page of a list."""
-    max_request_bytes: Annotated[int, Field(gt=0)] = 112 * 1024
+    max_request_bytes: Annotated[int, Meta(gt=0)] = 112 * 1024
     """Largest request body that is read."""
     policy_file: Path | None = None
     """oslo.policy overrides (YAML)."""
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(Section, frozen=True):
     """Where the rows are."""
 
     url: str = ""
     """``postgresql+psycopg://…``; empty means SQLite in the state directory."""
 
 
-class Worker(Section):
+class Worker(Section, frozen=True):
     """The process that does the work."""
 
-    threads: Annotated[int, Field(gt=0)] = 32
+    threads: Annotated[int, Meta(gt=0)] = 32
     """Operations that one worker runs at once."""
     lease: Seconds = 30
     """A dead worker's operations are taken over after this many seconds."""
     reconcile_interval: Seconds = 60
     """Seconds between two passes that compare what should be with what is."""
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Where the worker serves /metrics on loopback; 0 means not at all."""
 
 
-class Driver(Section):
+class Driver(Section, frozen=True):
     """The generic driver and its service instances."""
 
     share_backend_name: str = "generic"
@@ -110,19 +104,19 @@ class Driver(Section):
     """Not used yet, for the same reason."""
     max_time_to_extend_volume: Seconds = 180
     """Not used yet, for the same reason."""
-    max_shares_per_share_server: Annotated[int, Field(gt=0)] = 60
+    max_shares_per_share_server: Annotated[int, Meta(gt=0)] = 60
     """When a service instance has so many shares, the next share gets another instance."""
     freeze_seconds: Seconds = 30
     """A frozen file system thaws by itself after this many seconds."""
     unused_share_server_cleanup_interval: Seconds = 600
     """A share server without shares is removed after this many seconds."""
-    warm_service_instances: Annotated[int, Field(ge=0)] = 0
-    """Not used yet: instances that wait, booted, for the next share network."""
+    warm_service_instances: Annotated[int, Meta(ge=0)] = 0
+    """How many instances wait, booted, for the next share network."""
     replace_dead_after: Seconds = 60
     """An instance that has not answered for this many seconds is rebooted, then replaced."""
 
 
-class Local(Section):
+class Local(Section, frozen=True):
     """The cloud ``local``: this machine."""
 
     libvirt_uri: str = ""
@@ -135,30 +129,30 @@ class Local(Section):
     """Service network; where this machine uses it already, the next free range of that size."""
     share_network_pool: str = "10.88.0.0/16"
     """Range that share networks are cut from."""
-    share_network_prefix: Annotated[int, Field(ge=8, le=30)] = 24
+    share_network_prefix: Annotated[int, Meta(ge=8, le=30)] = 24
     """Prefix length of each share network."""
     acceleration: Literal["auto", "kvm", "tcg"] = "auto"
     """``auto`` takes KVM where a test guest ran with it, else TCG (emulation)."""
-    vcpus: Annotated[int, Field(gt=0)] = 1
+    vcpus: Annotated[int, Meta(gt=0)] = 1
     """Virtual CPUs of a service instance."""
-    memory_mib: Annotated[int, Field(ge=256)] = 512
+    memory_mib: Annotated[int, Meta(ge=256)] = 512
     """Memory of a service instance, MiB."""
-    reserved_gib: Annotated[float, Field(ge=0)] = 2
+    reserved_gib: Annotated[float, Meta(ge=0)] = 2
     """GiB that stay free on the host's disk."""
-    max_over_subscription_ratio: Annotated[float, Field(ge=1)] = 20
+    max_over_subscription_ratio: Annotated[float, Meta(ge=1)] = 20
     """Volumes may be promised so many times the size of the host's disk."""
 
 
-class Memory(Section):
+class Memory(Section, frozen=True):
     """The simulated cloud ``memory``."""
 
-    boot_seconds: Annotated[float, Field(ge=0)] = 0
+    boot_seconds: Annotated[float, Meta(ge=0)] = 0
     """Seconds that a simulated instance takes to boot."""
     capacity_gib: GiB = 1_000_000
     """Size of the simulated storage."""
 
 
-class Quota(Section):
+class Quota(Section, frozen=True):
     """Default limits of a project; -1 means none."""
 
     shares: Limit = 50
@@ -174,8 +168,12 @@ class Quota(Section):
     per_share_gigabytes: Limit = -1
     """GiB of one share."""
 
+    def limits(self) -> dict[str, int]:
+        """All limits by name."""
+        return msgspec.structs.asdict(self)
 
-class Log(Section):
+
+class Log(Section, frozen=True):
     """Structured logs, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -184,16 +182,12 @@ class Log(Section):
     """``auto``: coloured lines on a terminal, else JSON."""
 
 
-class Settings(BaseSettings):
+class Settings(Section, frozen=True):
     """Everything that an operator can choose."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="ATOLL_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
 
     state_dir: Path = Path("/var/lib/atoll")
     """Everything that Atoll writes is below this directory."""
-    host: str = Field(default_factory=socket.gethostname)
+    host: str = msgspec.field(default_factory=socket.gethostname)
     """This controller's name in services and share hosts."""
     cloud: Literal["local", "memory"] = "local"
     """Where instances, volumes and networks come from: this machine, or a simulation."""
@@ -206,7 +200,7 @@ class Settings(BaseSettings):
     quota: Quota = Quota()
     log: Log = Log()
 
-    @cached_property
+    @property
     def database_url(self) -> str:
         """Where the rows are; SQLite in the state directory unless configured."""
         return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
@@ -220,37 +214,81 @@ class Settings(BaseSettings):
         """``host`` of shares and share servers, ``<controller>@<cloud>``."""
         return f"{self.host}@{self.cloud}"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, then environment, then the file."""
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=_file_in_use)
-        return init_settings, env_settings, toml
-
-
-_file_in_use: Path | None = None
-
 
 def load(file: Path | None = None, **overrides: Any) -> Settings:
-    """Read the settings. Raises ``ConfigurationError`` that lists every mistake at once."""
-    global _file_in_use
+    """Read the settings: ``overrides``, then the environment, then the file.
+
+    Raises ``ConfigurationError`` that lists every mistake at once.
+    """
     chosen = file or Path(os.environ.get("ATOLL_CONFIG", DEFAULT_FILE))
     if file is not None and not file.exists():
         raise ConfigurationError(f"The configuration file {file} does not exist.")
-    _file_in_use = chosen if chosen.exists() else None
     try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        mistakes = "; ".join(
-            f"{'.'.join(map(str, mistake['loc'])) or 'file'}: {mistake['msg']}"
-            for mistake in error.errors()
-        )
-        raise ConfigurationError(f"In {chosen}: {mistakes}.") from error
+        table = tomllib.loads(chosen.read_text(encoding="utf-8")) if chosen.exists() else {}
     except ValueError as error:
         raise ConfigurationError(f"{chosen} is not valid TOML: {error}.") from error
+    reader = _Reader(os.environ)
+    settings = reader.section(Settings, table)
+    reader.report_unknown_variables()
+    if reader.mistakes:
+        raise ConfigurationError(f"In {chosen}: {'; '.join(reader.mistakes)}.")
+    return msgspec.structs.replace(settings, **overrides)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class _Reader:
+    """Turns tables and variables into sections, option by option, and collects the mistakes."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._variables: set[str] = set()
+        self.mistakes: list[str] = []
+
+    def section(self, kind: type[S], table: object, at: str = "") -> S:
+        """What the environment and a table of the file say of one section."""
+        if not isinstance(table, dict):
+            self.mistakes.append(f"{at.rstrip('.')}: a table is expected")
+            table = {}
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        self.mistakes += [f"{at}{name}: unknown option" for name in table if name not in fields]
+        values: dict[str, Any] = {}
+        for name, expected in fields.items():
+            option = f"{at}{name}"
+            variable = f"ATOLL_{option.replace('.', '__').upper()}"
+            self._variables.add(variable)
+            if isinstance(expected, type) and issubclass(expected, Section):
+                values[name] = self.section(expected, table.get(name, {}), f"{option}.")
+            elif variable in self._environment:
+                self._convert(values, name, self._environment[variable], expected, variable)
+            elif name in table:
+                self._convert(values, name, table[name], expected, option)
+        return kind(**values)
+
+    def _convert(
+        self, values: dict[str, Any], name: str, given: object, expected: Any, source: str
+    ) -> None:
+        """Check one option; the text of an environment variable may stand for a number or list."""
+        is_text = source.startswith("ATOLL_")
+        try:
+            if is_text and str(given).startswith("["):
+                given = msgspec.json.decode(str(given))
+            values[name] = msgspec.convert(given, expected, strict=not is_text, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            self.mistakes.append(f"{source}: {error}")
+        except msgspec.DecodeError as error:
+            self.mistakes.append(f"{source}: not a JSON list: {error}")
+
+    def report_unknown_variables(self) -> None:
+        """Find variables that look like options and are none."""
+        for name in self._environment:
+            if name.startswith("ATOLL_") and "__" in name and name not in self._variables:
+                self.mistakes.append(f"{name}: unknown option")
+
+
+def _path(expected: type, given: object) -> object:
+    """Msgspec knows no paths."""
+    if expected is Path and isinstance(given, str | Path):
+        return Path(given)
+    raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(given).__name__}`")

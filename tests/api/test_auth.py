@@ -6,6 +6,7 @@ import itertools
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from falcon.testing import TestClient
 
@@ -21,7 +22,7 @@ from tests.api.scene import add_share
 
 
 def with_api(settings: Settings, **options: object) -> Settings:
-    return settings.model_copy(update={"api": Api.model_validate(options)})
+    return msgspec.structs.replace(settings, api=msgspec.convert(options, Api))
 
 
 def test_a_revoked_token_is_forgotten(

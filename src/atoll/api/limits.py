@@ -15,6 +15,6 @@ def index(call: Call) -> Body:
     """Limits and usage; requests have no rate limits."""
     scope = quotas.Scope(call.project_id)
     with call.database.read() as connection:
-        limits = quotas.limits(connection, scope, call.settings.quota.model_dump())
+        limits = quotas.limits(connection, scope, call.settings.quota.limits())
         used = quotas.usage(connection, scope)
     return {"limits": {"rate": [], "absolute": call.shape(ABSOLUTE).one(limits, used)}}

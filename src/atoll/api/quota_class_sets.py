@@ -29,7 +29,7 @@ def show(call: Call, class_name: str) -> Body:
 
 def _limits(call: Call, class_name: str) -> dict[str, Any]:
     with call.database.read() as connection:
-        limits = quotas.class_limits(connection, class_name, call.settings.quota.model_dump())
+        limits = quotas.class_limits(connection, class_name, call.settings.quota.limits())
     return call.shape(OF_PROJECT).one(limits, 0)
 
 

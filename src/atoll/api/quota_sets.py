@@ -45,7 +45,7 @@ def _shown(call: Call, scope: Scope, values: Mapping[str, Any], absent: Any = 0)
 
 
 def _defaults(call: Call) -> Mapping[str, int]:
-    limits: Mapping[str, int] = call.settings.quota.model_dump()
+    limits: Mapping[str, int] = call.settings.quota.limits()
     return limits
 
 

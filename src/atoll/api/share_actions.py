@@ -87,7 +87,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
                 row["share_type_id"],
                 gigabytes=body.new_size - row["size"],
                 per_share_gigabytes=body.new_size,
-                defaults=call.settings.quota.model_dump(),
+                defaults=call.settings.quota.limits(),
             )
         except QuotaExceeded as error:
             # The field answers 413 when a share is made, and 403 when it is extended.

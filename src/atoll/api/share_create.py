@@ -99,7 +99,7 @@ def create(call: Call, body: Create) -> Body:
             shares=1,
             gigabytes=body.size,
             per_share_gigabytes=body.size,
-            defaults=call.settings.quota.model_dump(),
+            defaults=call.settings.quota.limits(),
         )
         values = {
             "id": str(uuid4()),

@@ -166,7 +166,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
     _no_nova_network(body.nova_net_id)
     zone = body.availability_zone if call.version >= _SINCE_SUBNETS else None
-    limits = call.settings.quota.model_dump()
+    limits = call.settings.quota.limits()
     with call.database.begin() as connection:
         check_zone(call, connection, zone)
         quotas.reserve(

@@ -138,7 +138,7 @@ def create(call: Call, body: Create) -> Body:
             share["share_type_id"],
             snapshots=1,
             snapshot_gigabytes=share["size"],
-            defaults=call.settings.quota.model_dump(),
+            defaults=call.settings.quota.limits(),
         )
         row = snapshots.add(
             connection,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from typing import Any
 
+from gunicorn import sock
 from gunicorn.app.base import BaseApplication
 
-from atoll import log
 from atoll.config import Settings
 
 LOGGING = {
@@ -48,17 +50,32 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        # Imported here, in gunicorn's children: its parent only watches them and stays small.
+        # Imported here: gunicorn's parent, where there is one, only watches and stays small.
         from atoll.api.app import create_app
         from atoll.db.database import Database
         from atoll.db.migrations import upgrade
 
         database = Database(self._settings.database_url)
         upgrade(database)
-        return create_app(self._settings, database)
+        app = create_app(self._settings, database)
+        gc.collect()
+        gc.freeze()  # no later collection looks at what lives as long as the process
+        return app
+
+    def run_alone(self) -> None:
+        """Be gunicorn's worker without its parent, which takes 25 MiB to watch one process."""
+        cfg = self.cfg
+        log = cfg.logger_class(cfg)
+        sockets = sock.create_sockets(cfg, log)
+        worker = cfg.worker_class(1, os.getppid(), sockets, self, cfg.timeout / 2, cfg, log)
+        worker.pid = os.getpid()
+        worker.init_process()
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    log.configure(settings.log.level, settings.log.format)
-    _Server(settings).run()
+    """Serve until SIGTERM or SIGINT. Whoever started it starts it again, should it end."""
+    server = _Server(settings)
+    if settings.api.processes == 1:
+        server.run_alone()
+    else:
+        server.run()

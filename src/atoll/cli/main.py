@@ -85,20 +85,17 @@ def serve() -> None:
 @app.command()
 def api() -> None:
     """Run the API alone (see also 'worker')."""
-    from atoll.cli.api import run
+    from atoll.cli.process import become
 
-    run(settings())
+    become("api", State.config_file)
 
 
 @app.command()
 def worker() -> None:
     """Run a worker alone; any number may run on a PostgreSQL database."""
-    from atoll import log
-    from atoll.cli.worker import run
+    from atoll.cli.process import become
 
-    chosen = settings()
-    log.configure(chosen.log.level, chosen.log.format)
-    run(chosen)
+    become("worker", State.config_file)
 
 
 @app.command()

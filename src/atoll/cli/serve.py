@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from atoll.cli import bootstrap
+from atoll.cli import bootstrap, process
 from atoll.cli.image import ensure_image
 from atoll.config import Settings
 from atoll.db.database import Database
@@ -40,11 +40,8 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
     text = READY if settings.api.auth_strategy == "token" else OPEN
     ready_file = settings.state_dir / "ready.txt"
     ready_file.write_text(text.format(url=url, token_file=prepared.token_file))
-    command = [sys.executable, "-m", "atoll.cli.main"]
-    if config_file is not None:
-        command += ["--config", str(config_file)]
     supervisor = [sys.executable, "-m", "atoll.cli.supervise", str(ready_file)]
-    supervisor += [f"http://{settings.api.host}:{settings.api.port}/healthcheck", *command]
+    supervisor += [settings.api.host, str(settings.api.port), *process.command(config_file)]
     console.print("Starting the API and the worker")
     sys.stdout.flush()
-    os.execv(sys.executable, supervisor)  # noqa: S606 - no shell, our own interpreter
+    os.execve(sys.executable, supervisor, process.environment())  # noqa: S606 - no shell
