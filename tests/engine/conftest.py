@@ -49,11 +49,17 @@ class Yard:
         self.database = database
         self._workers: list[tuple[Worker, threading.Thread]] = []
 
+    def __enter__(self) -> Yard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def work(self, handlers: dict[str, Handler], **options: Any) -> Worker:
         """Start a worker in a thread."""
         settings: dict[str, Any] = {"lease": 1.0, "poll": 0.5, "retry": QUICK} | options
         worker = Worker(self.database, handlers, **settings)
-        thread = threading.Thread(target=worker.run)
+        thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         self._workers.append((worker, thread))
         return worker
@@ -104,9 +110,8 @@ def waiting(event: threading.Event) -> Act:
 
 @pytest.fixture
 def yard(database: Database) -> Iterator[Yard]:
-    yard = Yard(database)
-    yield yard
-    yard.stop()
+    with Yard(database) as yard:
+        yield yard
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
+from atoll.engine import worker
 from atoll.engine.operation import Operation
 from tests import postgres
 from tests.engine.conftest import Recorder, Yard, eventually, waiting
@@ -25,11 +26,22 @@ def own_cluster() -> Iterator[postgres.Cluster]:
     cluster.remove()
 
 
-@pytest.mark.postgres
-def test_work_goes_on_through_a_crash_of_the_database(own_cluster: postgres.Cluster) -> None:
+@pytest.fixture
+def yard(own_cluster: postgres.Cluster) -> Iterator[Yard]:
     database = Database(own_cluster.new_database())
     upgrade(database)
-    yard = Yard(database)
+    with Yard(database) as yard:
+        yield yard
+    database.close()
+
+
+@pytest.mark.postgres
+def test_work_goes_on_through_a_crash_of_the_database(
+    own_cluster: postgres.Cluster, yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # claims come back before heartbeats: the worst order
+    monkeypatch.setattr(worker, "_DATABASE_AWAY", 0.005)
+    database = yard.database
     recorder = Recorder()
     go = threading.Event()
     names = [f"share/{number}" for number in range(6)]
@@ -43,7 +55,7 @@ def test_work_goes_on_through_a_crash_of_the_database(own_cluster: postgres.Clus
         recorder.does[name] = act
     yard.ask(*names)
     for _ in range(2):
-        yard.work({"share": recorder}, threads=3)
+        yard.work({"share": recorder}, threads=5)  # both have room to take over
     eventually(lambda: len(recorder.converged) == 6)
     own_cluster.stop()
     time.sleep(3.0)  # three leases
@@ -55,17 +67,12 @@ def test_work_goes_on_through_a_crash_of_the_database(own_cluster: postgres.Clus
     assert [len(runs) for runs in recorder.converged.values()] == [1] * 6
     yard.ask("share/later")
     yard.ends("share/later")
-    yard.stop()
-    database.close()
 
 
 @pytest.mark.postgres
 def test_what_ends_while_the_database_is_away_is_written_later(
-    own_cluster: postgres.Cluster,
+    own_cluster: postgres.Cluster, yard: Yard
 ) -> None:
-    database = Database(own_cluster.new_database())
-    upgrade(database)
-    yard = Yard(database)
     recorder = Recorder()
     go = threading.Event()
     ended = threading.Event()
@@ -85,35 +92,30 @@ def test_what_ends_while_the_database_is_away_is_written_later(
     own_cluster.start()
     yard.ends("share/1")
     assert len(recorder.converged["share/1"]) == 1
-    yard.stop()
-    database.close()
 
 
 @pytest.mark.slow
 def test_nobody_is_taken_for_dead_while_sqlite_was_locked(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db')}/atoll.db")
-    upgrade(database)
-    other_process = Database(str(database.url))
+    url = f"sqlite:///{tmp_path_factory.mktemp('db')}/atoll.db"
+    databases = [Database(url) for _ in range(3)]  # as three processes would have
+    upgrade(databases[0])
     recorder = Recorder()
     go = threading.Event()
-    first, second = Yard(database), Yard(other_process)
-    for number in range(4):
-        recorder.does[f"share/{number}"] = waiting(go)
-        first.ask(f"share/{number}")
-    first.work({"share": recorder}, threads=2)
-    second.work({"share": recorder}, threads=3)
-    eventually(lambda: len(recorder.converged) == 4)
-    third = Database(str(database.url))
-    with third.begin():
-        time.sleep(3.0)
-    time.sleep(1.5)
-    go.set()
-    for number in range(4):
-        first.ends(f"share/{number}")
+    with Yard(databases[0]) as first, Yard(databases[1]) as second:
+        for number in range(4):
+            recorder.does[f"share/{number}"] = waiting(go)
+            first.ask(f"share/{number}")
+        first.work({"share": recorder}, threads=5)
+        second.work({"share": recorder}, threads=5)
+        eventually(lambda: len(recorder.converged) == 4)
+        with databases[2].begin():
+            time.sleep(3.0)
+        time.sleep(1.5)
+        go.set()
+        for number in range(4):
+            first.ends(f"share/{number}")
     assert [len(runs) for runs in recorder.converged.values()] == [1] * 4
-    first.stop()
-    second.stop()
-    for one in (database, other_process, third):
+    for one in databases:
         one.close()

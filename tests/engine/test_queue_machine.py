@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -28,8 +29,8 @@ from atoll.engine.queue import enqueue
 
 LEASE = 30.0
 LANE_WIDTH = 2
-RESOURCES = [f"share/{number}" for number in range(4)]
-WORKERS = ["w0", "w1", "w2"]
+RESOURCES = [f"share/{number}" for number in range(3)]
+WORKERS = ["w0", "w1"]
 
 
 @dataclass
@@ -68,8 +69,14 @@ class QueueMachine(RuleBasedStateMachine):
             enqueue(connection, resource, delay=delay, lane=lane, request_id=request_id)
         self.wanted[resource] += 1
 
-    @rule(worker=st.sampled_from(WORKERS), free=st.integers(1, 4), take_over=st.booleans())
-    def claim(self, worker: str, free: int, take_over: bool) -> None:
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        free=st.integers(1, 4),
+        take_over=st.booleans(),
+        after=st.sampled_from([0.0, 10.0, 40.0]),
+    )
+    def claim(self, worker: str, free: int, take_over: bool, after: float) -> None:
+        self.time_passes(after)
         mine = [one for one in self.claims if one.worker == worker and not one.settled]
         in_lane = sum(1 for one in mine if one.row.lane == "lane")
         with self.database.begin() as connection:
@@ -102,23 +109,22 @@ class QueueMachine(RuleBasedStateMachine):
         for one in mine:
             assert (fences.get(one.row.id) == one.row.fence) == self._is_holder(one)
 
-    @rule(data=st.data())
-    def write(self, data: st.DataObject) -> None:
-        if self.claims:
-            one = data.draw(st.sampled_from(self.claims))
-            with self.database.begin() as connection:
-                may_write = operations.hold(connection, one.row.id, one.row.fence)
-            assert may_write == self._is_holder(one)
+    @precondition(lambda self: self.claims)
+    @rule(which=st.integers(0, 5))
+    def write(self, which: int) -> None:
+        one = self._claim(which)
+        with self.database.begin() as connection:
+            may_write = operations.hold(connection, one.row.id, one.row.fence)
+        assert may_write == self._is_holder(one)
 
+    @precondition(lambda self: self.claims)
     @rule(
-        data=st.data(),
+        which=st.integers(0, 5),
         how=st.sampled_from(["done", "failed", "repeat", "retried", "postponed", "released"]),
         other=st.sampled_from(RESOURCES),
     )
-    def settle(self, data: st.DataObject, how: str, other: str) -> None:
-        if not self.claims:
-            return
-        one = data.draw(st.sampled_from(self.claims))
+    def settle(self, which: int, how: str, other: str) -> None:
+        one = self._claim(which)
         endings: dict[str, dict[str, Any]] = {
             "done": {},
             "failed": {"status": "failed", "error": "no"},
@@ -143,7 +149,6 @@ class QueueMachine(RuleBasedStateMachine):
         if how in ("done", "failed", "repeat"):
             self.made[one.row.resource] = one.saw
 
-    @rule(seconds=st.sampled_from([1.0, 10.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
         with self.database.begin() as connection:
             connection.execute(
@@ -194,6 +199,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert operations.depth(connection) == {"queued": 0, "running": 0}
         assert self.made == self.wanted
 
+    def _claim(self, which: int) -> Held:
+        """One of the last claims; 0 is the newest."""
+        return self.claims[-1 - which % len(self.claims)]
+
     def _is_holder(self, one: Held) -> bool:
         return self.newest[one.row.id] is one and not one.settled
 
@@ -207,8 +216,8 @@ def test_the_queue_in_every_order_of_events(database: Database) -> None:
     run_state_machine_as_test(
         type("QueueMachine", (QueueMachine,), {"database": database}),
         settings=settings(
-            max_examples=60,
-            stateful_step_count=30,
+            max_examples=100,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection, insert, select, update
 
 from atoll.db.database import Database
+from atoll.db.operations import Claimed, claim, hold
 from atoll.db.tables import deployment, operations
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
@@ -82,3 +84,43 @@ def test_every_wish_is_served(yard: Yard) -> None:
             assert read(connection, f"made {resource}") == read(connection, f"wanted {resource}")
         failed = select(operations.c.error).where(operations.c.status == "failed")
         assert connection.execute(failed).all() == []
+
+
+def test_nobody_is_overtaken_inside_a_transaction(yard: Yard) -> None:
+    """What a holder wrote is committed before the next one begins."""
+    database = yard.database
+    yard.ask("share/1")
+    (held,) = take(database, "first")
+    with database.begin() as connection:
+        connection.execute(update(operations).values(lease_until=1.0))
+    with ThreadPoolExecutor(1) as pool, database.begin() as connection:
+        assert hold(connection, held.id, held.fence)
+        overtaking = pool.submit(overtake, database)
+        time.sleep(0.3)
+        connection.execute(insert(deployment).values(key="written", value="by first"))
+    assert overtaking.result(10) == "by first"
+    with database.begin() as connection:
+        assert not hold(connection, held.id, held.fence)
+
+
+def take(database: Database, owner: str) -> list[Claimed]:
+    with database.begin() as connection:
+        claimed, _ = claim(
+            connection,
+            owner=owner,
+            lease=30.0,
+            free=1,
+            lane_room={},
+            lane_width=1,
+            mine=[],
+            take_over=True,
+        )
+    return claimed
+
+
+def overtake(database: Database) -> str | None:
+    while not take(database, "second"):
+        time.sleep(0.01)
+    with database.read() as connection:
+        query = select(deployment.c.value).where(deployment.c.key == "written")
+        return connection.execute(query).scalar()
