@@ -82,6 +82,12 @@ class Machine:
             argv += ["-device", f"{device},bus=s0.0,scsi-id=1,lun={self._luns[serial]}"]
         self._process = subprocess.Popen(argv, cwd=self.folder)
 
+    @property
+    def pid(self) -> int:
+        """The process id of QEMU."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Pull the plug."""
         if self._process is not None:

@@ -102,13 +102,13 @@ def forget(path: str, fsid: str) -> None:
         folder.rmdir()
 
 
-def mount(kind: str, device: str, path: str, deadline: Deadline) -> None:
+def mount(kind: str, device: str, path: str, deadline: Deadline, lock: int) -> None:
     """Mount a share on its directory, which must hold nothing."""
     place = Path(path)
     place.mkdir(parents=True, exist_ok=True)
     if any(place.iterdir()):
         raise AgentError("failed", f"{path} is not empty, so nothing is mounted over it.")
-    run(["mount", "-t", kind, "-o", OPTIONS[kind], device, path], deadline)
+    run(["mount", "-t", kind, "-o", OPTIONS[kind], device, path], deadline, keep=lock)
 
 
 def unmount(path: str, deadline: Deadline) -> bool:

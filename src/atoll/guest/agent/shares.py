@@ -73,7 +73,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
             raise AgentError("failed", f"Another device is mounted on {path}.")
     else:
         kind = prepare(args, device, deadline, lock, steps)
-        mounts.mount(kind, device, path, deadline)
+        mounts.mount(kind, device, path, deadline, lock)
         steps.did("mount")
     # Also where an agent was cut short after the mount: nothing unfinished is ever exported.
     made = filesystems.is_unfinished(kind, device, path, deadline)

@@ -145,7 +145,8 @@ def run(
         except subprocess.TimeoutExpired:
             if keep is None:
                 process.kill()
-                process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang in the kernel
+                    process.wait(1)
             raise AgentError("deadline", f"{argv[0]} did not finish in time.") from None
         output.seek(0)
         words = output.read(4 * 1024 * 1024).decode("utf-8", "replace").strip()
