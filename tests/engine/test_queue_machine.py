@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, func, select, update
 
-from atoll.db import operations
+from atoll.db import claims, operations
+from atoll.db.claims import Claimed
 from atoll.db.database import Database
-from atoll.db.operations import Claimed, Ending
+from atoll.db.operations import Ending
 from atoll.db.tables import operations as table
 from atoll.engine.queue import enqueue
 
@@ -80,7 +81,7 @@ class QueueMachine(RuleBasedStateMachine):
         mine = [one for one in self.claims if one.worker == worker and not one.settled]
         in_lane = sum(1 for one in mine if one.row.lane == "lane")
         with self.database.begin() as connection:
-            claimed, _ = operations.claim(
+            claimed, _ = claims.claim(
                 connection,
                 owner=worker,
                 lease=LEASE,
@@ -180,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(3 * len(RESOURCES)):
             self.time_passes(1000.0)
             with self.database.begin() as connection:
-                claimed, _ = operations.claim(
+                claimed, _ = claims.claim(
                     connection,
                     owner="last",
                     lease=LEASE,

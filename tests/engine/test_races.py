@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection, insert, select, update
 
+from atoll.db.claims import Claimed, claim
 from atoll.db.database import Database
-from atoll.db.operations import Claimed, claim, hold
+from atoll.db.operations import hold
 from atoll.db.tables import deployment, operations
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue

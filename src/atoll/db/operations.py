@@ -9,7 +9,7 @@ mark the row ``again``), and who locks several rows at once skips those that are
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
-    Row,
-    Select,
     String,
     Text,
     and_,
@@ -40,38 +38,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from atoll.db.database import database_clock, utcnow_text
-from atoll.db.tables import fences, operations
+from atoll.db.tables import operations
 
 CHANNEL = "atoll_operations"
 """PostgreSQL's NOTIFY channel of the doorbell."""
 
-WAIT_LIMIT = 300.0
-"""Seconds after which a postponed operation looks for itself, whatever it waits for."""
-
 # Literals, not parameters: the planner must see that the partial indexes apply.
-_QUEUED = literal_column("'queued'", String)
-_RUNNING = literal_column("'running'", String)
-_ACTIVE = text("status IN ('queued', 'running')")
+QUEUED = literal_column("'queued'", String)
+RUNNING = literal_column("'running'", String)
+ACTIVE = text("status IN ('queued', 'running')")
 
-_RELEASED = 0.0
+RELEASED = 0.0
 """``lease_until`` of what is known to have no holder any more."""
 
 _o = operations.c
 _clock = database_clock()
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A row that has become ours."""
-
-    id: str
-    resource: str
-    lane: str
-    fence: int
-    attempts: int
-    request_id: str | None
-    created_at: str
-    taken_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +88,7 @@ def _enqueue(insert: Any) -> Any:
         id=bindparam("new_id"),
         resource=bindparam("new_resource"),
         lane=bindparam("new_lane"),
-        status=_QUEUED,
+        status=QUEUED,
         again=false(),
         attempts=0,
         fence=0,
@@ -116,12 +97,12 @@ def _enqueue(insert: Any) -> Any:
         created_at=bindparam("now_text"),
     )
     new = statement.excluded
-    running = operations.c.status == _RUNNING
+    running = operations.c.status == RUNNING
     # somebody asks (not the background): whatever failed so far does not count against it
     asked = and_(not_(running), new.request_id.is_not(None))
     return statement.on_conflict_do_update(
         index_elements=[_o.resource],
-        index_where=_ACTIVE,
+        index_where=ACTIVE,
         set_={
             "lane": case((new.lane != "", new.lane), else_=_o.lane),
             "again": or_(_o.again, running),
@@ -183,181 +164,15 @@ def put_if_absent(connection: Connection, resource: str) -> None:
             not_before=_clock,
             created_at=utcnow_text(),
         )
-        .on_conflict_do_nothing(index_elements=[_o.resource], index_where=_ACTIVE)
+        .on_conflict_do_nothing(index_elements=[_o.resource], index_where=ACTIVE)
     )
-
-
-# --- claim ------------------------------------------------------------------------------------
-
-
-def _busy(resource: Any) -> Any:
-    """Whether ``resource`` has an operation that is worth waiting for.
-
-    One that is only planned for later (a periodic check) and has not failed is not.
-    """
-    other = operations.alias("other")
-    return exists().where(
-        other.c.resource == resource,
-        text("other.status IN ('queued', 'running')"),
-        or_(
-            other.c.status == _RUNNING,
-            other.c.attempts > 0,
-            other.c.waits_for.is_not(None),
-            other.c.not_before <= _clock,
-        ),
-    )
-
-
-_CANDIDATES: Select[Any] = (
-    select(_o.id, _o.resource, _o.lane, _o.status, _o.attempts, _o.request_id, _o.created_at)
-    .where(
-        _ACTIVE,
-        _o.lane.not_in(bindparam("full_lanes", expanding=True)),
-        or_(
-            and_(
-                _o.status == _QUEUED,
-                _o.not_before <= _clock,
-                or_(
-                    _o.waits_for.is_(None),
-                    not_(_busy(_o.waits_for)),
-                    _o.not_before <= _clock - WAIT_LIMIT,
-                ),
-            ),
-            and_(
-                _o.status == _RUNNING,
-                _o.lease_until < _clock,
-                or_(bindparam("take_over", type_=Boolean), _o.lease_until == _RELEASED),
-                _o.id.not_in(bindparam("mine", expanding=True)),
-            ),
-        ),
-    )
-    .order_by(_o.not_before)
-    .limit(bindparam("limit", type_=Integer))
-)
-_CANDIDATES_LOCKED = _CANDIDATES.with_for_update(skip_locked=True, of=operations)
-
-# Never behind the clock, so that fences grow even when an old backup was restored, or a power
-# cut took the last commits: the guest agents remember the highest that they have seen.
-_clock_ms = func.cast(_clock * 1000, fences.c.last.type)
-_TAKE_FENCES = (
-    update(fences)
-    .values(
-        last=case((fences.c.last > _clock_ms, fences.c.last), else_=_clock_ms)
-        + bindparam("count", type_=Integer)
-    )
-    .returning(fences.c.last)
-)
-
-_CLAIM = (
-    update(operations)
-    .where(_o.id == bindparam("claimed_id"))
-    .values(
-        status=_RUNNING,
-        fence=bindparam("new_fence"),
-        owner=bindparam("new_owner"),
-        lease_until=_clock + bindparam("lease", type_=Float),
-        attempts=bindparam("new_attempts"),
-        waits_for=null(),
-        # what was asked for before this moment is served by this run
-        again=and_(_o.again, _o.not_before > _clock),
-    )
-)
-
-
-def claim(
-    connection: Connection,
-    *,
-    owner: str,
-    lease: float,
-    free: int,
-    lane_room: dict[str, int],
-    lane_width: int,
-    mine: Iterable[str],
-    take_over: bool,
-) -> tuple[list[Claimed], bool]:
-    """Take up to ``free`` due operations, oldest due first; also say whether to look once more.
-
-    ``lane_room`` tells how many more of a lane may run here (others: ``lane_width``).
-    With ``take_over`` running ones whose lease has ended are due too, but for those in ``mine``.
-    """
-    limit = 2 * free + 8
-    candidates = connection.execute(
-        _CANDIDATES if connection.dialect.name == "sqlite" else _CANDIDATES_LOCKED,
-        {
-            "full_lanes": [lane for lane, room in lane_room.items() if room <= 0],
-            "take_over": take_over,
-            "mine": list(mine),
-            "limit": limit,
-        },
-    ).all()
-    room = dict(lane_room)
-    chosen: list[Row[Any]] = []
-    for row in candidates:
-        if len(chosen) < free and (not row.lane or room.get(row.lane, lane_width) > 0):
-            room[row.lane] = room.get(row.lane, lane_width) - 1
-            chosen.append(row)
-    if not chosen:
-        return [], False
-    fence = connection.execute(_TAKE_FENCES, {"count": len(chosen)}).scalar_one() - len(chosen)
-    claimed = [
-        Claimed(
-            id=row.id,
-            resource=row.resource,
-            lane=row.lane,
-            fence=(fence := fence + 1),
-            attempts=row.attempts + (row.status == "running"),  # dying with it is a failed try
-            request_id=row.request_id,
-            created_at=row.created_at,
-            taken_over=row.status == "running",
-        )
-        for row in chosen
-    ]
-    connection.execute(
-        _CLAIM,
-        [
-            {
-                "claimed_id": one.id,
-                "new_fence": one.fence,
-                "new_owner": owner,
-                "lease": lease,
-                "new_attempts": one.attempts,
-            }
-            for one in claimed
-        ],
-    )
-    return claimed, len(chosen) < free and len(candidates) == limit
-
-
-_ANY_DUE = select(exists(_CANDIDATES.with_only_columns(_o.id).order_by(None).limit(None)))
-
-
-def any_due(
-    connection: Connection, *, full_lanes: list[str], mine: list[str], take_over: bool
-) -> bool:
-    """Whether ``claim`` would find something."""
-    return bool(
-        connection.execute(
-            _ANY_DUE, {"full_lanes": full_lanes, "take_over": take_over, "mine": mine}
-        ).scalar_one()
-    )
-
-
-_NEXT_DUE = select(func.min(_o.not_before) - _clock).where(
-    _ACTIVE, _o.status == _QUEUED, _o.not_before > _clock
-)
-
-
-def next_due(connection: Connection) -> float | None:
-    """Seconds until the next queued operation is due, of those that are not due yet."""
-    value: float | None = connection.execute(_NEXT_DUE).scalar_one()
-    return value
 
 
 # --- what the holder does ---------------------------------------------------------------------
 
 _HOLD = (
     select(_o.id)
-    .where(_o.id == bindparam("id"), _o.fence == bindparam("fence"), _o.status == _RUNNING)
+    .where(_o.id == bindparam("id"), _o.fence == bindparam("fence"), _o.status == RUNNING)
     .with_for_update(read=True, key_share=True)
 )
 
@@ -374,12 +189,12 @@ _RENEW = (
     update(operations)
     .where(
         _o.id.in_(_FREE_TO_LOCK.scalar_subquery()),
-        _o.status == _RUNNING,
+        _o.status == RUNNING,
         _o.owner == bindparam("renewing_owner"),
     )
     .values(lease_until=_clock + bindparam("lease", type_=Float))
 )
-_HELD = select(_o.id, _o.fence).where(_MINE, _o.status == _RUNNING)
+_HELD = select(_o.id, _o.fence).where(_MINE, _o.status == RUNNING)
 
 
 def renew(connection: Connection, owner: str, ids: Sequence[str], lease: float) -> dict[str, int]:
@@ -398,10 +213,10 @@ _SETTLE = (
     .where(
         _o.id == bindparam("ended_id"),
         _o.fence == bindparam("ended_fence"),
-        _o.status == _RUNNING,
+        _o.status == RUNNING,
     )
     .values(
-        status=case((_back, _QUEUED), else_=bindparam("final", type_=String)),
+        status=case((_back, QUEUED), else_=bindparam("final", type_=String)),
         not_before=case(
             (
                 and_(_o.again, bindparam("requeue", type_=Boolean)),
@@ -464,7 +279,7 @@ def _settle_parameters(ending: Ending, now_text: str) -> dict[str, Any]:
     }
 
 
-_AWAITED = select(exists().where(_ACTIVE, _o.waits_for.in_(bindparam("resources", expanding=True))))
+_AWAITED = select(exists().where(ACTIVE, _o.waits_for.in_(bindparam("resources", expanding=True))))
 
 
 def is_awaited(connection: Connection, resources: list[str]) -> bool:
@@ -472,7 +287,25 @@ def is_awaited(connection: Connection, resources: list[str]) -> bool:
     return bool(connection.execute(_AWAITED, {"resources": resources}).scalar_one())
 
 
-_IS_BUSY = select(_busy(bindparam("waited_for", type_=String)))
+def busy(resource: Any) -> Any:
+    """Whether ``resource`` has an operation that is worth waiting for.
+
+    One that is only planned for later (a periodic check) and has not failed is not.
+    """
+    other = operations.alias("other")
+    return exists().where(
+        other.c.resource == resource,
+        text("other.status IN ('queued', 'running')"),
+        or_(
+            other.c.status == RUNNING,
+            other.c.attempts > 0,
+            other.c.waits_for.is_not(None),
+            other.c.not_before <= _clock,
+        ),
+    )
+
+
+_IS_BUSY = select(busy(bindparam("waited_for", type_=String)))
 
 
 def is_busy(connection: Connection, resource: str) -> bool:
@@ -487,8 +320,8 @@ def release(connection: Connection, owner: str) -> int:
     """End the leases of a dead worker, by its name; returns how many it had."""
     return connection.execute(
         update(operations)
-        .where(_ACTIVE, _o.status == _RUNNING, _o.owner == owner)
-        .values(lease_until=_RELEASED)
+        .where(ACTIVE, _o.status == RUNNING, _o.owner == owner)
+        .values(lease_until=RELEASED)
     ).rowcount
 
 
@@ -500,5 +333,5 @@ def prune(connection: Connection, status: str, before: str, limit: int) -> int:
 
 def depth(connection: Connection) -> dict[str, int]:
     """How many operations are queued and running."""
-    rows = connection.execute(select(_o.status, func.count()).where(_ACTIVE).group_by(_o.status))
+    rows = connection.execute(select(_o.status, func.count()).where(ACTIVE).group_by(_o.status))
     return {"queued": 0, "running": 0} | {row[0]: row[1] for row in rows}

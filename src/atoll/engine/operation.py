@@ -10,8 +10,8 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from atoll.db import operations
+from atoll.db.claims import Claimed
 from atoll.db.database import Database
-from atoll.db.operations import Claimed
 from atoll.errors import LaneFull, LeaseLost, WorkerStopping
 
 

@@ -21,9 +21,10 @@ from dataclasses import replace
 import structlog
 from sqlalchemy import Connection
 
-from atoll.db import operations
+from atoll.db import claims, operations
+from atoll.db.claims import Claimed
 from atoll.db.database import Database, is_transient
-from atoll.db.operations import Claimed, Ending
+from atoll.db.operations import Ending
 from atoll.engine import doorbell, metrics, outcome
 from atoll.engine.doorbell import Doorbell
 from atoll.engine.leases import Leases
@@ -175,7 +176,7 @@ class Worker:
                 locked = self._settle(connection, ended)
                 claimed, more = self._claim(connection, free, room) if free else ([], False)
                 idle = len(claimed) < free and not more
-                due_in = operations.next_due(connection) if idle else None
+                due_in = claims.next_due(connection) if idle else None
         except BaseException:
             with self._lock:
                 self._ended = ended + self._ended
@@ -190,14 +191,14 @@ class Worker:
     def _peek(self, room: dict[str, int]) -> float:
         """Seconds until there is something to claim; takes no write lock."""
         with self._database.read() as connection:
-            if operations.any_due(
+            if claims.any_due(
                 connection,
                 full_lanes=[lane for lane, count in room.items() if count <= 0],
                 mine=self._leases.ids(),
                 take_over=self._leases.may_take_over,
             ):
                 return 0.0
-            return self._pause(operations.next_due(connection))
+            return self._pause(claims.next_due(connection))
 
     def _pause(self, due_in: float | None) -> float:
         # a millisecond more than that, so as not to wake just before it
@@ -206,7 +207,7 @@ class Worker:
     def _claim(
         self, connection: Connection, free: int, room: dict[str, int]
     ) -> tuple[list[Claimed], bool]:
-        return operations.claim(
+        return claims.claim(
             connection,
             owner=self.name,
             lease=self._leases.lease,
