@@ -35,6 +35,7 @@ class Audit:
     def sweep(self) -> None:
         """Take away what is left once all that is known has been deleted."""
         for instance_id in self._domains.tagged():
+            self._domains.stop(instance_id)
             self._domains.remove(instance_id)
         for name in self._bridges.tagged():
             self._bridges.remove_named(name)

@@ -167,10 +167,13 @@ class LocalCompute:
 
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
         """Reset it (or press its power button); also starts a stopped one."""
+        self.records.expect(instance_id)
+        if soft and self._domains.running(instance_id):
+            self._domains.press_power_button(instance_id)
+            return
+        # Before taking its lock: who holds that may be waiting for a QEMU that hangs.
+        self._domains.stop(instance_id)
         with self.records.locked(instance_id) as record:
-            if self._domains.running(instance_id):
-                self._domains.reset(instance_id, soft=soft)
-                return
             for port_id in record.port_ids:
                 self._networks.plug(port_id, instance_id)
             volumes = self._volumes.claimed_by(instance_id)
@@ -179,13 +182,16 @@ class LocalCompute:
 
     def delete_instance(self, instance_id: str) -> None:
         """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        if self.records.get(instance_id) is None and instance_id not in self._domains.tagged():
+            return
+        self._domains.stop(instance_id)
         try:
             with self.records.locked(instance_id) as record:
                 self.records.put(replace(record, deleting=True))
+                self._domains.stop(instance_id)
                 self._domains.remove(instance_id)
         except CloudNotFound:
-            if instance_id in self._domains.tagged():
-                self._domains.remove(instance_id)
+            self._domains.remove(instance_id)
             return
         for volume in self._volumes.claimed_by(instance_id):
             self._release(volume.id, instance_id)

@@ -14,7 +14,7 @@ from atoll.cloud.base import InstanceStatus
 from atoll.cloud.local import domain as xml
 from atoll.cloud.local.connection import Connection, translated
 from atoll.cloud.local.records import is_id, locked
-from atoll.errors import CloudNotFound, CloudUnavailable
+from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
 DETACH_SECONDS = 60.0
 LAST_UNIT = 16383
@@ -108,16 +108,22 @@ class Domains:
             stored = found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             self._connection().defineXML(xml.with_disk_paths(stored, paths)).create()
 
-    def reset(self, instance_id: str, *, soft: bool) -> None:
-        """Reset a running one; one that is paused for lack of room goes on first."""
-        found = self.expect(instance_id)
+    def press_power_button(self, instance_id: str) -> None:
+        """Ask the guest to reboot."""
         with translated("Rebooting an instance"):
-            if found.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
-                found.resume()
-            if soft:
-                found.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
-            else:
-                found.reset()
+            self.expect(instance_id).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    def stop(self, instance_id: str) -> None:
+        """End its QEMU, also one that hangs: whoever waits for its answer gets an error."""
+        found = self.find(instance_id)
+        if found is None or not self.running(instance_id):
+            return
+        try:
+            with translated("Stopping an instance"):
+                found.destroy()
+        except CloudError:
+            if self.running(instance_id):
+                raise
 
     def resume(self, instance_id: str) -> None:
         """Let one go on that was paused for lack of room."""
@@ -125,14 +131,12 @@ class Domains:
             self.expect(instance_id).resume()
 
     def remove(self, instance_id: str) -> None:
-        """End its QEMU and forget it. Absent is fine."""
+        """Forget it, once it is stopped. Absent is fine."""
         found = self.find(instance_id)
         if found is None:
             return
         try:
             with translated("Deleting an instance"):
-                if found.isActive():
-                    found.destroy()
                 found.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         except CloudNotFound:
             return

@@ -73,7 +73,7 @@ class Layers:
                 hint="Delete some of them first.",
             )
         fresh = self.directory / f".{layer}.{os.getpid()}"
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on"]
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
         if base:
             # A relative name, so that the state directory can be moved; unchecked (-u), because a
             # running instance may still be writing into the base.

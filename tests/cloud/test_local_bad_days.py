@@ -1,0 +1,267 @@
+"""What goes wrong on one machine: killed workers, daemons and QEMUs, hung instances, full disks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atoll.cloud.base import Volume
+from atoll.cloud.local import LocalCloud
+from atoll.cloud.local.program import run
+from atoll.errors import AtollError, CloudUnavailable, OutOfCapacity
+
+from .local_place import local_place, make_local
+from .site import BOOT_SECONDS, Site, owner, running_site
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+
+# A worker that dies, for real, before or after one call of a snapshot's.
+DYING_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from atoll.cloud.local import LocalCloud, LocalSettings
+from atoll.cloud.local.domains import Domains
+from atoll.cloud.local.layers import Layers
+_, place, deployment, volume, owner, room, call, when = sys.argv
+room = {"layers": Layers, "domains": Domains}[room]
+real = getattr(room, call)
+def deadly(*args, **kwargs):
+    if when == "after":
+        real(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(room, call, deadly)
+settings = LocalSettings(Path(place), reserved_gib=0)
+LocalCloud(deployment, settings).volumes.create_snapshot(owner, volume)
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[LocalCloud]:
+    with local_place() as place:
+        layers = place / "local" / "days" / "layers"
+        layers.mkdir(parents=True, mode=0o711)
+        run(["mount", "-t", "tmpfs", "-o", "size=2G,mode=0711", "tmpfs", str(layers)])
+        try:
+            made = make_local(place, "days")
+            yield made
+            made.purge()
+            made.stop_daemon()
+        finally:
+            run(["umount", str(layers)])
+
+
+@pytest.fixture(scope="module")
+def site(cloud: LocalCloud) -> Iterator[Site]:
+    with running_site(cloud) as running:
+        yield running
+
+
+def shell(site: Site, script: str) -> str:
+    """Run a script as root in the instance."""
+    key = Path(site.cloud.directory) / "test-key"  # type: ignore[attr-defined]
+    key.write_text(site.private_key)
+    key.chmod(0o600)
+    argv = ["ssh", "-F", "none", "-i", str(key), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]
+    argv += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    argv += ["-o", "ConnectTimeout=60", f"atoll@{site.access.address}", "sudo sh -e"]
+    return run(argv, stdin=script, seconds=BOOT_SECONDS)
+
+
+DEVICE = "/dev/$(grep -l {} /sys/block/sd*/device/vpd_pg80 | cut -d/ -f4)"
+
+
+def mounted(site: Site, volume: Volume, directory: str, options: str = "") -> None:
+    device = DEVICE.format(volume.id)
+    shell(site, f"mkdir -p {directory}; mount {options} {device} {directory}")
+
+
+@pytest.fixture
+def volume(site: Site) -> Iterator[Volume]:
+    """A mounted one with a file system, at /v."""
+    site.open_guest().close()  # it has booted
+    made = site.attached_volume()
+    shell(site, f"mkfs.ext4 -q {DEVICE.format(made.id)}")
+    mounted(site, made, "/v")
+    yield made
+    shell(site, "umount /v || true")
+    site.cloud.compute.detach_volume(site.instance.id, made.id)
+    site.cloud.volumes.delete_volume(made.id)
+
+
+def qemu(site: Site, cloud: LocalCloud) -> int:
+    run_dir = cloud.directory.parent / "daemon" / "run" / "qemu"
+    return int((run_dir / f"atoll-{site.instance.id[:8]}.pid").read_text())
+
+
+def kill_qemu(site: Site, cloud: LocalCloud) -> None:
+    """And start it again."""
+    os.kill(qemu(site, cloud), signal.SIGKILL)
+    end = time.monotonic() + 30
+    while True:
+        found = cloud.compute.get_instance(site.instance.id)
+        assert found is not None
+        if found.status == "stopped":
+            break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    cloud.compute.reboot_instance(site.instance.id)
+    site.open_guest().close()
+
+
+@pytest.mark.parametrize("qemu_dies_too", [False, True])
+@pytest.mark.parametrize(
+    "death",
+    [
+        ("layers", "create", "before"),
+        ("layers", "create", "after"),
+        ("domains", "switch_disk", "before"),
+        ("domains", "switch_disk", "after"),
+    ],
+    ids="-".join,
+)
+def test_a_worker_dies_in_a_snapshot(
+    cloud: LocalCloud, site: Site, volume: Volume, death: tuple[str, ...], qemu_dies_too: bool
+) -> None:
+    if qemu_dies_too and death[2] == "before":
+        pytest.skip("the same for QEMU as the death just before")
+    shell(site, "echo old > /v/old; sync")
+    who = owner("snapshot")
+    place = str(cloud.settings.state_dir)
+    worker = [sys.executable, "-c", DYING_WORKER, place, "days", volume.id, who, *death]
+    assert subprocess.run(worker, check=False).returncode == -signal.SIGKILL
+    shell(site, "echo meanwhile > /v/meanwhile; sync")
+    if qemu_dies_too:
+        kill_qemu(site, cloud)
+        mounted(site, volume, "/v")
+    assert cloud.volumes.find_snapshot(who) is None
+    shell(site, "fsfreeze -f /v")
+    snapshot = cloud.volumes.create_snapshot(who, volume.id)
+    shell(site, "fsfreeze -u /v; echo late > /v/late; sync")
+    clone = site.attached_volume(snapshot_id=snapshot.id)
+    mounted(site, clone, "/c", "-o ro,noload")
+    assert shell(site, "cat /c/old /c/meanwhile; ls /c").split()[:2] == ["old", "meanwhile"]
+    assert "late" not in shell(site, "ls /c").split()
+    assert shell(site, "cat /v/old /v/meanwhile /v/late").split() == ["old", "meanwhile", "late"]
+    shell(site, "umount /c")
+    cloud.compute.detach_volume(site.instance.id, clone.id)
+    cloud.volumes.delete_volume(clone.id)
+    cloud.volumes.delete_snapshot(snapshot.id)
+    assert [r.pending for r in cloud.volumes.records.list()] == [""]
+
+
+def test_rotated_snapshots_keep_their_content_and_the_chain_stays_short(
+    cloud: LocalCloud, site: Site, volume: Volume
+) -> None:
+    kept: list[tuple[str, str]] = []
+    for day in range(8):
+        shell(site, f"dd if=/dev/urandom of=/v/day{day} bs=64k count=16 2>/dev/null; sync")
+        content = shell(site, "cat /v/day* | sha256sum").split()[0]
+        kept.append((cloud.volumes.create_snapshot(owner("snapshot"), volume.id).id, content))
+        if len(kept) > 2:
+            cloud.volumes.delete_snapshot(kept.pop(0)[0])
+    end = time.monotonic() + 60
+    while len(cloud.volumes.layers.chain(cloud.volumes.records.expect(volume.id).head)) > 4:
+        assert time.monotonic() < end, "the chain is not shortened"
+        time.sleep(0.1)
+    for snapshot_id, content in kept:
+        clone = site.attached_volume(snapshot_id=snapshot_id)
+        mounted(site, clone, "/c", "-o ro,noload")
+        assert shell(site, "cat /c/day* | sha256sum; umount /c").split()[0] == content
+        cloud.compute.detach_volume(site.instance.id, clone.id)
+        cloud.volumes.delete_volume(clone.id)
+        cloud.volumes.delete_snapshot(snapshot_id)
+
+
+def test_libvirtd_is_killed(cloud: LocalCloud, site: Site, volume: Volume) -> None:
+    daemon = cloud.connection.daemon.directory
+    os.kill(int((daemon / "libvirtd.pid").read_text()), signal.SIGKILL)
+    for patience in (1, 1, 0):
+        try:
+            found = cloud.compute.get_instance(site.instance.id)
+            break
+        except CloudUnavailable:
+            assert patience
+    assert found is not None
+    assert (found.status, found.volume_ids) == ("active", (volume.id,))
+    second = site.attached_volume()
+    cloud.compute.detach_volume(site.instance.id, second.id)
+    cloud.volumes.delete_volume(second.id)
+
+
+def test_a_qemu_that_hangs_holds_nobody_up_once_it_is_rebooted(
+    cloud: LocalCloud, site: Site, volume: Volume
+) -> None:
+    second = cloud.volumes.create_volume(owner(), 1)
+    errors: list[AtollError] = []
+
+    def attach() -> None:
+        try:
+            cloud.compute.attach_volume(site.instance.id, second.id)
+        except AtollError as error:
+            errors.append(error)
+
+    os.kill(qemu(site, cloud), signal.SIGSTOP)
+    stuck = threading.Thread(target=attach)
+    stuck.start()
+    time.sleep(1)
+    assert stuck.is_alive()
+    cloud.compute.reboot_instance(site.instance.id)
+    stuck.join(30)
+    assert not stuck.is_alive()
+    assert [type(error).retryable for error in errors] == [True]
+    site.open_guest().close()
+    cloud.compute.attach_volume(site.instance.id, second.id)
+    mounted(site, volume, "/v")
+    cloud.compute.detach_volume(site.instance.id, second.id)
+    cloud.volumes.delete_volume(second.id)
+
+
+def test_a_full_disk_pauses_the_instance_and_loses_nothing(
+    cloud: LocalCloud, site: Site, volume: Volume
+) -> None:
+    layers = cloud.volumes.layers.directory
+    with (layers / "filler").open("wb") as filler:
+        free = os.statvfs(layers)
+        os.posix_fallocate(filler.fileno(), 0, (free.f_bavail * free.f_frsize) - (20 << 20))
+    with pytest.raises(OutOfCapacity):
+        cloud.volumes.create_volume(owner(), 1)
+    with pytest.raises(OutOfCapacity):
+        cloud.volumes.create_snapshot(owner("snapshot"), volume.id)
+    written: list[str] = []
+    script = "dd if=/dev/zero bs=1M count=60 | tr '\\0' x > /v/big; sync; sha256sum /v/big"
+    writer = threading.Thread(target=lambda: written.append(shell(site, script)))
+    writer.start()
+    end = time.monotonic() + 120
+    while True:
+        found = cloud.compute.get_instance(site.instance.id)
+        assert found is not None
+        if found.status == "error":
+            break
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert "room" in found.fault
+    (layers / "filler").unlink()
+    found = cloud.compute.get_instance(site.instance.id)
+    assert found is not None
+    assert found.status == "active"
+    writer.join(120)
+    assert written
+    assert written[0].split()[0] == shell(site, "sha256sum /v/big").split()[0]
+
+
+def test_sixty_volumes_are_on_one_instance(cloud: LocalCloud, site: Site) -> None:
+    volumes = [site.attached_volume() for _ in range(60)]
+    seen = shell(site, "cat /sys/block/sd*/device/vpd_pg80 | tr -d '\\0'")
+    assert all(volume.id in seen for volume in volumes)
+    for volume in volumes:
+        cloud.compute.detach_volume(site.instance.id, volume.id)
+        cloud.volumes.delete_volume(volume.id)
+    assert shell(site, "ls -d /sys/block/sd* 2>/dev/null || true") == ""
