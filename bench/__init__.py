@@ -1,0 +1,1 @@
+"""The numbers that Atoll promises, measured: ``python -m bench [NAME …] [--json]``."""

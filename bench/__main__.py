@@ -1,0 +1,71 @@
+"""``python -m bench [NAME …] [--json]``: measures, and prints a table for each benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from bench.number import Number, table
+
+BENCHMARKS = {
+    "api": "API process, CPU of a request with 1,000 shares",
+    "memory": "Memory of atoll serve",
+    "create": "Shares on the simulated cloud",
+    "rules": "Access rules on the simulated cloud",
+    "restart": "A start with 1,000 shares",
+    "local": "Virtual machines on this machine",
+}
+ON_DEMAND = ("local",)
+"""Needs root, virtual machines and a quiet machine: runs when it is named."""
+
+
+def measure(name: str) -> list[Number]:
+    """Run one of them."""
+    numbers: list[Number] = importlib.import_module(f"bench.{name}").run()
+    return numbers
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what is asked for; 1 where a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.names) - set(BENCHMARKS):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    names = chosen.names or [name for name in BENCHMARKS if name not in ON_DEMAND]
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="atoll-bytecode-") as directory:
+        as_installed(directory)
+        for name in names:
+            found[name] = measure(name)
+            if not chosen.json:
+                console.print(table(BENCHMARKS[name], f"python -m bench {name}", found[name]))
+    if chosen.json:
+        facts = {name: [one.facts() for one in numbers] for name, numbers in found.items()}
+        print(json.dumps(facts, indent=2))
+    return int(any(one.verdict == "missed" for numbers in found.values() for one in numbers))
+
+
+def as_installed(directory: str) -> None:
+    """Let processes have their bytecode, where the environment says that none is written.
+
+    Otherwise each start would compile everything, for seconds and for MiB.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = directory
+        rooms = "import atoll.cli.main, atoll.cli.worker, atoll.cli.api, atoll.api.app"
+        subprocess.run([sys.executable, "-c", rooms], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""Shares on the simulated cloud: one, a hundred at once, a thousand; and a reconcile pass."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+
+from bench.number import Number
+from bench.site import Site, site
+
+SHARES, NETWORKS = 1000, 50
+
+
+def run() -> list[Number]:
+    """All of them on one deployment."""
+    with site() as atoll:
+        network = atoll.share_network("idle")
+        one(atoll, network)  # makes the share server
+        idle = [one(atoll, network) * 1000 for _ in range(20)]
+        bursts = [burst(atoll, number) for number in range(5)]
+    return [
+        Number("one share, POST to available", idle, "ms", 40),
+        Number("100 shares at once, first POST to last available", bursts, "s", 2),
+        *thousand(),
+    ]
+
+
+def one(atoll: Site, network: str) -> float:
+    """Seconds from the POST until its user sees that it is available."""
+    begun = time.perf_counter()
+    share = atoll.create(network)
+    path = f"/shares/{share}"
+    atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available", pause=0)
+    return time.perf_counter() - begun
+
+
+def burst(atoll: Site, number: int) -> float:
+    """Seconds from the first of 100 POSTs until the last share is available."""
+    networks = [atoll.share_network(f"burst {number}.{each}") for each in range(5)]
+    before = atoll.available()
+    begun = time.perf_counter()
+    atoll.many(lambda each: atoll.create(networks[each % 5]), 100)
+    atoll.until(lambda: atoll.available() == before + 100, pause=0.02)
+    return time.perf_counter() - begun
+
+
+def thousand() -> list[Number]:
+    """1,000 shares on 50 share networks by one worker; then passes over them."""
+    with site() as atoll:
+        begun = time.perf_counter()
+        atoll.fill(NETWORKS, SHARES)
+        seconds = time.perf_counter() - begun
+        cpu = {role: atoll.cpu(role) for role in ("api", "worker")}
+        passes = [reconcile(atoll) for _ in range(5)]
+    note = f"CPU: API {cpu['api']:.1f} s, worker {cpu['worker']:.1f} s"
+    return [
+        Number("1,000 shares on 50 networks", [seconds], "s", None, note),
+        Number("a reconcile pass over them, worker's CPU", passes, "s", 2),
+    ]
+
+
+def reconcile(atoll: Site) -> float:
+    """CPU seconds of the worker's process for one pass."""
+    before, finished = atoll.cpu("worker"), passes_finished(atoll)
+    atoll.run("operation", "retry", "reconcile/all")
+    atoll.until(lambda: passes_finished(atoll) > finished, pause=0.05)
+    return atoll.cpu("worker") - before
+
+
+def passes_finished(atoll: Site) -> int:
+    """The fence of the last pass that has ended and is planned again."""
+    query = (
+        "SELECT max(fence) FROM operations"
+        " WHERE resource = 'reconcile/all' AND status = 'queued' AND not_before > ?"
+    )
+    with closing(sqlite3.connect(atoll.state / "atoll.sqlite")) as database:
+        [(fence,)] = database.execute(query, [time.time()])
+    return fence or 0

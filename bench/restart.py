@@ -1,0 +1,50 @@
+"""``atoll serve`` starting again with 1,000 shares: until the API answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.client import HTTPException
+
+from bench.number import Number
+from bench.site import Site, site
+
+SHARES, NETWORKS, TIMES = 1000, 50, 5
+
+
+def run() -> list[Number]:
+    """Stopped and started, several times."""
+    with site() as atoll:
+        atoll.fill(NETWORKS, SHARES)
+        found = []
+        for _ in range(TIMES):
+            atoll.stop()
+            found.append(restart(atoll))
+    answers, lives, cpus = zip(*found, strict=True)
+    return [
+        Number("start until the API lists shares", answers, "s", 3),
+        Number("start until a worker lives too", lives, "s", None),
+        Number("CPU of all processes until then", cpus, "s", None),
+    ]
+
+
+def restart(atoll: Site) -> tuple[float, float, float]:
+    """Seconds until the API answers, and until all is healthy; CPU seconds until then."""
+    answered: list[float] = []
+    begun = time.perf_counter()
+
+    def ask() -> None:
+        while not answered:
+            try:
+                atoll.send("GET", "/shares?limit=1")
+            except (OSError, HTTPException):
+                time.sleep(0.01)
+            else:
+                answered.append(time.perf_counter() - begun)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    atoll.start()
+    healthy = time.perf_counter() - begun
+    asking.join()
+    return answered[0], healthy, sum(atoll.cpu(role) for role in atoll.processes())
