@@ -84,7 +84,7 @@ class _Street:
     def ring(self) -> None:
         """Ring at every door; remove the sockets that dead workers have left."""
         with (
-            suppress(FileNotFoundError),
+            suppress(OSError),  # no worker has ever listened here, or none that we may ring
             self.enter() as street,
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
         ):

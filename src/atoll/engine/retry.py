@@ -12,7 +12,7 @@ class Retry:
 
     first: float = 1.0
     longest: float = 60.0
-    tries: int = 10
+    tries: int = 12
     age: float = 3600.0
     """Seconds since the operation was asked for; the first three tries are made in any case."""
 
