@@ -88,22 +88,12 @@ class Driver(Section, frozen=True):
     """Directory in service instances that shares are mounted below; part of export locations."""
     share_volume_fstype: Literal["ext4", "xfs"] = "ext4"
     """File system of shares that choose none."""
-    volume_name_template: str = "manila-share-%s"
-    """Not used yet: the clouds there are know volumes by id and owner."""
-    volume_snapshot_name_template: str = "manila-snapshot-%s"
-    """Not used yet, for the same reason."""
     service_instance_user: str = "atoll"
     """User that Atoll logs in to service instances as."""
     service_instance_name_template: str = "atoll-%s"
     """Name and host name of a service instance; ``%s`` is the share server's id."""
     max_time_to_build_instance: Seconds = 300
     """Seconds until a service instance that does not answer is removed and made anew."""
-    max_time_to_attach: Seconds = 120
-    """Not used yet: the cloud ``local`` has limits of its own."""
-    max_time_to_create_volume: Seconds = 180
-    """Not used yet, for the same reason."""
-    max_time_to_extend_volume: Seconds = 180
-    """Not used yet, for the same reason."""
     max_shares_per_share_server: Annotated[int, Meta(gt=0)] = 60
     """When a service instance has so many shares, the next share gets another instance."""
     freeze_seconds: Seconds = 30
@@ -129,7 +119,7 @@ class Local(Section, frozen=True):
     """Service network; where this machine uses it already, the next free range of that size."""
     share_network_pool: str = "10.88.0.0/16"
     """Range that share networks are cut from."""
-    share_network_prefix: Annotated[int, Meta(ge=8, le=30)] = 24
+    share_network_prefix: Annotated[int, Meta(ge=8, le=29)] = 24
     """Prefix length of each share network."""
     acceleration: Literal["auto", "kvm", "tcg"] = "auto"
     """``auto`` takes KVM where a test guest ran with it, else TCG (emulation)."""

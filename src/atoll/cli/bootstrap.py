@@ -19,7 +19,7 @@ from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.db.tables import deployment
 from atoll.engine.queue import enqueue
-from atoll.errors import NotFound
+from atoll.errors import ConfigurationError, NotFound
 
 PROJECT = "default"
 SHARE_NETWORK = "default"
@@ -50,12 +50,35 @@ def prepare(settings: Settings, database: Database) -> Prepared:
 
 def deployment_id(database: Database) -> str:
     """The tag of everything that this deployment makes in the cloud."""
-    with database.read() as connection:
-        known = _fact(connection, "id")
+    known = known_deployment(database)
     if known is not None:
         return known
     with database.begin() as connection:
         return _deployment_id(connection)
+
+
+def known_deployment(database: Database) -> str | None:
+    """The same, if there is one already; makes nothing."""
+    with database.read() as connection:
+        return _fact(connection, "id")
+
+
+def claim_machine(settings: Settings, database: Database) -> None:
+    """Raise ``ConfigurationError`` where the cloud ``local`` of this database is another machine.
+
+    A worker elsewhere would not find its instances, take them for dead and replace them.
+    """
+    if settings.cloud != "local":
+        return
+    with database.begin() as connection:
+        known = _fact(connection, "local_host")
+        if known is None:
+            connection.execute(insert(deployment).values(key="local_host", value=settings.host))
+    if known not in (None, settings.host):
+        raise ConfigurationError(
+            f"The shares of this database are on the machine {known}, and this is {settings.host}.",
+            hint="Run the worker there; if that machine was renamed, set host to its old name.",
+        )
 
 
 def _fact(connection: Connection, key: str) -> str | None:

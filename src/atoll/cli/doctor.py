@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from atoll.cli import bootstrap
-from atoll.cli.clouds import open_cloud, service_image
+from atoll.cli.clouds import open_cloud
 from atoll.cloud.base import Finding
-from atoll.config import Settings
+from atoll.config import Settings, load
 from atoll.db.database import Database
 from atoll.errors import AtollError
-
-ROOM_GIB = 5.0
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -28,7 +26,6 @@ def examine(settings: Settings) -> list[Finding]:
         _python,
         _state_directory,
         _port,
-        _image,
         _database_and_cloud,
     )
     return [finding for check in checks for finding in check(settings)]
@@ -54,15 +51,6 @@ def _state_directory(settings: Settings) -> list[Finding]:
             f"Let others pass at most: chmod 711 {path}",
         )
     ]
-    free = shutil.disk_usage(path).free / 2**30
-    findings.append(
-        Finding(
-            "Disk space",
-            free >= ROOM_GIB,
-            f"{free:.1f} GiB free below {path}",
-            "Free some space, or set state_dir to a larger file system.",
-        )
-    )
     for secret in ("admin.token", "secret.key"):
         findings += _private(path / secret)
     return findings
@@ -102,37 +90,29 @@ def _taken(where: str, error: OSError) -> Finding:
     return Finding("API port", True, f"Atoll answers on {where}")
 
 
-def _image(settings: Settings) -> list[Finding]:
-    if settings.cloud != "local":
-        return []
-    path = service_image(settings)
-    found = path is not None and path.exists()
-    return [
-        Finding(
-            "Service image",
-            found,
-            str(path) if found else "there is none yet",
-            "Run 'atoll image build' ('atoll serve' also does).",
-        )
-    ]
-
-
 def _database_and_cloud(settings: Settings) -> list[Finding]:
-    if not settings.database.url and not settings.state_dir.exists():
-        return [
-            Finding("Database", True, "is made at the first start"),
-            *_cloud(settings, "doctor"),
-        ]
+    if not settings.database.url and not (settings.state_dir / "atoll.sqlite").exists():
+        return [Finding("Database", True, "is made at the first start"), *_untouched(settings)]
     try:
-        deployment = bootstrap.deployment_id(Database(settings.database_url))
+        deployment = bootstrap.known_deployment(Database(settings.database_url))
     except (SQLAlchemyError, AtollError) as error:
         cause = str(error).splitlines()[0]
         todo = "Check database.url, that the server runs, and run 'atoll upgrade'."
         return [Finding("Database", False, cause, todo)]
+    if deployment is None:
+        return [Finding("Database", True, "answers, and is empty"), *_untouched(settings)]
     return [Finding("Database", True, "answers"), *_cloud(settings, deployment)]
 
 
-def _cloud(settings: Settings, deployment: str) -> list[Finding]:
+def _untouched(settings: Settings) -> list[Finding]:
+    """The cloud's findings on a machine where nothing was started yet, and nothing shall stay."""
+    with tempfile.TemporaryDirectory(prefix="atoll-doctor-", dir="/var/tmp") as place:
+        Path(place).chmod(0o711)
+        elsewhere = load(state_dir=Path(place), cloud=settings.cloud, local=settings.local)
+        return _cloud(elsewhere, "doctor", purge=True)
+
+
+def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[Finding]:
     try:
         cloud = open_cloud(settings, deployment)
     except AtollError as error:
@@ -140,4 +120,6 @@ def _cloud(settings: Settings, deployment: str) -> list[Finding]:
     try:
         return cloud.check()
     finally:
+        if purge:
+            cloud.purge()
         cloud.close()

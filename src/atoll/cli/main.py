@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 from atoll import __version__
 from atoll.config import Settings, load
 from atoll.errors import AtollError
+
+if TYPE_CHECKING:
+    from atoll.db.database import Database
 
 app = typer.Typer(
     help="Self-service NFS and SMB shares.",
@@ -44,6 +47,18 @@ class State:
 def settings() -> Settings:
     """The settings of this call."""
     return load(State.config_file)
+
+
+def database() -> Database:
+    """The database of this call, its schema up to date."""
+    from atoll.db.database import Database
+    from atoll.db.migrations import upgrade
+
+    chosen = settings()
+    chosen.make_state_dir()
+    found = Database(chosen.database_url)
+    upgrade(found)
+    return found
 
 
 def show(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
@@ -92,10 +107,26 @@ def api() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker alone; any number may run on a PostgreSQL database."""
+    """Run a worker alone; several may share a PostgreSQL database."""
     from atoll.cli.process import become
 
     become("worker", State.config_file)
+
+
+@app.command()
+def bootstrap() -> None:
+    """Make what a first user needs: image, project, token, share type, share network.
+
+    'atoll serve' does this by itself; run it once before 'atoll api' and 'atoll worker'.
+    """
+    from atoll.cli.bootstrap import prepare
+    from atoll.cli.image import ensure_image
+
+    chosen = settings()
+    if chosen.cloud == "local":
+        ensure_image(chosen, console)
+    prepared = prepare(chosen, database())
+    typer.echo(f"Ready. The first token is in {prepared.token_file}.")
 
 
 @app.command()
@@ -118,10 +149,7 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def upgrade() -> None:
     """Bring the database's schema up to date (API and worker also do so at start)."""
-    from atoll.db.database import Database
-    from atoll.db.migrations import upgrade as run
-
-    run(Database(settings().database_url))
+    database()
     typer.echo("The schema is up to date.")
 
 
@@ -154,9 +182,8 @@ def image_build(as_json: AsJson = False) -> None:
 def project_create(name: str, as_json: AsJson = False) -> None:
     """Make a project."""
     from atoll.db import projects
-    from atoll.db.database import Database
 
-    with Database(settings().database_url).begin() as connection:
+    with database().begin() as connection:
         row = projects.create(connection, name)
     show([row], ("id", "name"), as_json)
 
@@ -165,9 +192,8 @@ def project_create(name: str, as_json: AsJson = False) -> None:
 def project_list(as_json: AsJson = False) -> None:
     """List the projects."""
     from atoll.db import projects
-    from atoll.db.database import Database
 
-    with Database(settings().database_url).read() as connection:
+    with database().read() as connection:
         show(projects.every(connection), ("id", "name"), as_json)
 
 
@@ -179,9 +205,8 @@ def token_create(
 ) -> None:
     """Make a token for a project (name or id) and print it: it is shown only now."""
     from atoll.db import projects, tokens
-    from atoll.db.database import Database
 
-    with Database(settings().database_url).begin() as connection:
+    with database().begin() as connection:
         owner = projects.find(connection, project)["id"]
         typer.echo(tokens.create(connection, name, owner, user_id=name, roles=role or ["member"]))
 
@@ -190,9 +215,8 @@ def token_create(
 def token_list(as_json: AsJson = False) -> None:
     """List the tokens; of each only the hash is known."""
     from atoll.db import tokens
-    from atoll.db.database import Database
 
-    with Database(settings().database_url).read() as connection:
+    with database().read() as connection:
         found = tokens.every(connection)
     for row in found:
         row["hash"] = row["hash"][:12]
@@ -203,9 +227,8 @@ def token_list(as_json: AsJson = False) -> None:
 def token_revoke(name_or_hash: str) -> None:
     """Revoke a token by its name or the beginning of its hash."""
     from atoll.db import tokens
-    from atoll.db.database import Database
 
-    with Database(settings().database_url).begin() as connection:
+    with database().begin() as connection:
         gone = tokens.revoke(connection, name_or_hash)
     typer.echo(f"Revoked {gone}.")
 
@@ -217,10 +240,9 @@ def operation_list(
 ) -> None:
     """List the operations that wait or run, or those that were given up."""
     from atoll.db import rows, tables
-    from atoll.db.database import Database
 
     states = ("failed",) if failed else ("queued", "running")
-    with Database(settings().database_url).read() as connection:
+    with database().read() as connection:
         found = rows.where(connection, tables.operations, status=states)
     columns = ("resource", "status", "attempts", "owner", "waits_for", "created_at", "error")
     show(found, columns, as_json)
@@ -229,10 +251,9 @@ def operation_list(
 @operation_app.command("retry")
 def operation_retry(resource: str) -> None:
     """Have a resource made true again now, e.g. 'share/<id>'."""
-    from atoll.db.database import Database
     from atoll.engine.queue import enqueue
 
-    with Database(settings().database_url).begin() as connection:
+    with database().begin() as connection:
         enqueue(connection, resource)
     typer.echo(f"{resource} is looked at next.")
 

@@ -8,11 +8,17 @@ from atoll.cli import bootstrap
 from atoll.cli.clouds import open_cloud
 from atoll.config import Settings
 from atoll.db.database import Database
+from atoll.db.purge import forget_resources
 
 
 def purge(settings: Settings) -> Iterator[str]:
-    """Say what there is, then remove it. Safe to repeat; the database's rows stay."""
-    cloud = open_cloud(settings, bootstrap.deployment_id(Database(settings.database_url)))
+    """Say what there is, then remove it, and the rows of it. Safe to repeat.
+
+    The cloud first: after a crash in between, rows without a cloud are purged again, while things
+    without rows would be nobody's.
+    """
+    database = Database(settings.database_url)
+    cloud = open_cloud(settings, bootstrap.deployment_id(database))
     try:
         for instance in cloud.compute.list_instances():
             yield f"instance {instance.id} ({instance.owner})"
@@ -25,5 +31,7 @@ def purge(settings: Settings) -> Iterator[str]:
         for network in cloud.networks.list_networks():
             yield f"network {network.id} ({network.owner})"
         cloud.purge()
+        with database.begin() as connection:
+            forget_resources(connection)
     finally:
         cloud.close()

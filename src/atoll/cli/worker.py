@@ -27,6 +27,7 @@ def run(settings: Settings) -> None:
     settings.make_state_dir()
     database = Database(settings.database_url)
     upgrade(database)
+    bootstrap.claim_machine(settings, database)
     cloud = open_cloud(settings, bootstrap.deployment_id(database))
     seal = Seal.from_file(settings.state_dir / "secret.key")
     backend = Backend(settings, database, cloud, seal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, literal, or_, select
 
@@ -89,7 +90,7 @@ def served_shares(connection: Connection) -> dict[str, list[Row]]:
     for row in connection.execute(wanted).mappings():
         rules[row["share_id"]].append(dict(row))
     by_server: dict[str, list[Row]] = defaultdict(list)
-    at_rest = select(shares).where(shares.c.status == "available")
+    at_rest = select(shares).where(shares.c.status.in_(("available", "extending_error")))
     for row in connection.execute(at_rest).mappings():
         share = {**row, "access_rules": rules.get(row["id"], [])}
         by_server[row["share_server_id"] or ""].append(share)
@@ -103,6 +104,14 @@ def known_owners(connection: Connection) -> set[str]:
         for kind, table in OWNERS.items()
         for row_id in connection.execute(select(table.c.id)).scalars()
     }
+
+
+def worked_on(connection: Connection, resources: Iterable[str]) -> set[str]:
+    """Those of ``resources`` that this database remembers an operation of."""
+    statement = (
+        select(operations.c.resource).distinct().where(operations.c.resource.in_(list(resources)))
+    )
+    return set(connection.execute(statement).scalars())
 
 
 def idle_servers(connection: Connection, before: float) -> list[str]:

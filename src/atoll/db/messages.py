@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from atoll.db import pages, rows
 from atoll.db.database import utcnow_text
@@ -147,6 +147,14 @@ def find(
 def remove(connection: Connection, message_id: str) -> None:
     """Delete a message; absent is fine."""
     rows.remove(connection, messages, message_id)
+
+
+def told(connection: Connection, resource_id: str, user_message: str) -> bool:
+    """Whether there is such a message already."""
+    statement = select(messages.c.id).where(
+        messages.c.resource_id == resource_id, messages.c.user_message == user_message
+    )
+    return connection.execute(statement.limit(1)).first() is not None
 
 
 def prune(connection: Connection) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from atoll.db.rows import Row
-from atoll.db.tables import share_network_subnets, share_servers, shares
+from atoll.db.tables import services, share_network_subnets, share_servers, shares
 
 
 def lock_subnet(connection: Connection, subnet_id: str) -> None:
@@ -62,6 +62,12 @@ def take_warm(connection: Connection, host: str) -> str | None:
 def count_warm(connection: Connection, host: str) -> int:
     """How many servers wait for a share network, or boot in order to."""
     return connection.execute(select(func.count()).where(*_warm(host))).scalar_one()
+
+
+def is_disabled(connection: Connection, host: str) -> bool:
+    """Whether an administrator has taken the back end out of use for new shares."""
+    statement = select(services.c.id).where(services.c.host == host, services.c.disabled)
+    return connection.execute(statement).first() is not None
 
 
 def count_shares(connection: Connection, server_id: str) -> int:

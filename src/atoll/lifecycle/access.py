@@ -111,7 +111,10 @@ def show_status(connection: Connection, share_id: str) -> None:
 
 
 def give_up(connection: Connection, share: Row, operation: Operation, error: Exception) -> None:
-    """Mark the rules in hand ``error``, as the contract says of a failed ``update_access``."""
+    """Mark the rules in hand ``error``, as the contract says of a failed ``update_access``.
+
+    With none in hand it was a repair that failed: the next pass tries again, but the user is told.
+    """
     hand = ("applying", "updating", "denying")
     failed = [
         rule["id"]
@@ -121,6 +124,9 @@ def give_up(connection: Connection, share: Row, operation: Operation, error: Exc
     if failed:
         access_rules.finish(connection, removed=[], active=[], failed=failed)
         _tell(connection, share, operation, sentence(error))
+    else:
+        text = f"The share can't be served at the moment. {sentence(error)}"
+        tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
     show_status(connection, share["id"])
 
 

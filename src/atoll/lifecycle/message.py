@@ -31,7 +31,12 @@ def tell(
     text: str,
     detail: Detail = Detail.UNKNOWN_ERROR,
 ) -> None:
-    """Leave the row's project a message; ``text`` says why and what to do."""
+    """Leave the row's project a message; ``text`` says why and what to do.
+
+    Background work, which fails again at every pass, says the same thing of a resource once.
+    """
+    if operation.request_id is None and messages.told(connection, row["id"], text):
+        return
     messages.create(
         connection,
         project_id=row["project_id"],

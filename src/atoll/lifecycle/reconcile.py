@@ -20,7 +20,7 @@ from atoll.db.tables import share_servers, shares
 from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import AtollError, CloudError, GuestError, ShareBackendException
+from atoll.errors import AtollError, OperationError
 from atoll.guest.base import Health, ShareUsage
 from atoll.lifecycle import share_server
 from atoll.lifecycle.backend import Backend
@@ -52,7 +52,9 @@ class Reconciliation:
         for part in parts:
             try:
                 part(operation)
-            except (CloudError, ShareBackendException, GuestError) as error:
+            except OperationError:
+                raise
+            except AtollError as error:
                 log.warning("reconcile.part_failed", part=part.__name__, error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
@@ -95,7 +97,7 @@ class Reconciliation:
             try:
                 health = driver.service_instance_manager.health(server["backend_details"])
                 return server, health, driver.get_share_usage(None, server)
-            except (CloudError, ShareBackendException, GuestError) as error:
+            except AtollError as error:
                 return server, error, {}
 
         with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as pool:
@@ -128,6 +130,10 @@ class Reconciliation:
 
         The cloud is listed before the rows are read: a thing is made only while its row exists, so
         what is in the list and has no row afterwards has lost it, and nobody will come for it.
+
+        Unless the database itself was put back from an old backup: then it has never heard of what
+        was made since. So only what it remembers an operation of is removed; the rest is told of,
+        for an administrator to decide.
         """
         cloud = self._backend.cloud
         listed: list[tuple[Owned, Callable[[str], None]]] = [
@@ -139,12 +145,20 @@ class Reconciliation:
         ]
         with self._backend.database.read() as connection:
             known = audit.known_owners(connection)
+            orphans = [
+                (thing, delete)
+                for thing, delete in listed
+                if thing.owner.partition("/")[0] in audit.OWNERS and thing.owner not in known
+            ]
+            remembered = audit.worked_on(connection, {thing.owner for thing, _ in orphans})
         operation.check()
-        for thing, delete in listed:
-            kind = thing.owner.partition("/")[0]
-            if kind in audit.OWNERS and thing.owner not in known:
-                log.warning("reconcile.orphan", thing=type(thing).__name__, owner=thing.owner)
+        for thing, delete in orphans:
+            kind = type(thing).__name__
+            if thing.owner in remembered:
+                log.warning("reconcile.orphan_removed", thing=kind, owner=thing.owner)
                 delete(thing.id)
+            else:
+                log.error("reconcile.orphan_kept", thing=kind, id=thing.id, owner=thing.owner)
 
     def _delete_volume(self, volume_id: str) -> None:
         volume = self._backend.cloud.volumes.get_volume(volume_id)

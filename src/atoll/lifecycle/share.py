@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from atoll.db import access_rules, export_locations, rows
+from sqlalchemy import Connection
+
+from atoll.db import access_rules, export_locations, placement, rows
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares, snapshots
 from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import NoShareServer, Postponed, ServiceInstanceException
+from atoll.errors import (
+    NoShareServer,
+    Postponed,
+    ServiceInstanceException,
+    ShareBackendException,
+)
 from atoll.lifecycle import access, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
@@ -94,8 +101,13 @@ class ShareHandler:
         with operation.transaction() as connection:
             export_locations.replace(connection, share["id"], locations)
             rows.change(connection, shares, share["id"], status="available", progress="100%")
-            if access.pending(connection, share["id"]):
-                enqueue(connection, operation.resource, request_id=operation.request_id)
+            self._come_back_for_rules(connection, operation)
+
+    @staticmethod
+    def _come_back_for_rules(connection: Connection, operation: Operation) -> None:
+        """Have rules that were asked for meanwhile applied next."""
+        if access.pending(connection, operation.resource_id):
+            enqueue(connection, operation.resource, request_id=operation.request_id)
 
     def _place(self, operation: Operation, share: Row) -> Row:
         """The share's server: the one that it has, one with room, or a new one."""
@@ -104,6 +116,11 @@ class ShareHandler:
                 server = rows.get(connection, share_servers, share["share_server_id"])
                 if server is not None and server["status"] != "deleting":
                     return server
+            if placement.is_disabled(connection, self._backend.settings.backend_host):
+                raise ShareBackendException(
+                    "The back end takes no new shares at the moment.",
+                    hint="The administrator has disabled it; try again later.",
+                )
             server = share_server.choose(connection, self._backend.settings, share)
             rows.change(
                 connection,
@@ -123,6 +140,7 @@ class ShareHandler:
             rows.change(
                 connection, shares, share["id"], status="available", size=size, wanted_size=None
             )
+            self._come_back_for_rules(connection, operation)
 
     def _delete(self, operation: Operation, share: Row) -> None:
         server = self._server_or_none(share)
