@@ -29,6 +29,7 @@ def make_local(place: Path, deployment: str) -> LocalCloud:
         service_network_cidr="10.253.0.0/24",
         share_network_pool="10.86.0.0/16",
         reserved_gib=0.5,
+        max_over_subscription_ratio=100,
     )
     return LocalCloud(deployment, settings)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,13 @@ def cloud() -> Iterator[LocalCloud]:
             made.purge()
             made.stop_daemon()
         finally:
-            run(["umount", str(layers)])
+            run(["umount", "--lazy", str(layers)])
 
 
 @pytest.fixture(scope="module")
 def site(cloud: LocalCloud) -> Iterator[Site]:
     with running_site(cloud) as running:
+        running.open_guest().close()  # it has booted
         yield running
 
 
@@ -86,7 +88,6 @@ def mounted(site: Site, volume: Volume, directory: str, options: str = "") -> No
 @pytest.fixture
 def volume(site: Site) -> Iterator[Volume]:
     """A mounted one with a file system, at /v."""
-    site.open_guest().close()  # it has booted
     made = site.attached_volume()
     shell(site, f"mkfs.ext4 -q {DEVICE.format(made.id)}")
     mounted(site, made, "/v")
@@ -255,6 +256,19 @@ def test_a_full_disk_pauses_the_instance_and_loses_nothing(
     writer.join(120)
     assert written
     assert written[0].split()[0] == shell(site, "sha256sum /v/big").split()[0]
+
+
+def test_more_is_not_promised_than_may_be(cloud: LocalCloud) -> None:
+    settings = replace(cloud.settings, max_over_subscription_ratio=1.5)
+    careful = LocalCloud(cloud.deployment, settings)
+    first = careful.volumes.create_volume(owner(), 2)  # of 2 GiB that there are
+    with pytest.raises(OutOfCapacity):
+        careful.volumes.create_volume(owner(), 2)
+    with pytest.raises(OutOfCapacity):
+        careful.volumes.extend_volume(first.id, 4)
+    assert careful.volumes.list_volumes() == [first]
+    careful.volumes.delete_volume(first.id)
+    careful.close()
 
 
 def test_sixty_volumes_are_on_one_instance(cloud: LocalCloud, site: Site) -> None:

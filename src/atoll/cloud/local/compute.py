@@ -113,26 +113,32 @@ class LocalCompute:
             )
             user = self._host.qemu_user()
             os.chown(seed, user.uid, user.gid)
-            definition = machine_xml(
-                Machine(
-                    id=record.id,
-                    name=f"atoll-{record.id[:8]}",
-                    deployment=self._host.deployment,
-                    owner=record.owner,
-                    vcpus=record.vcpus,
-                    memory_mib=record.memory_mib,
-                    acceleration=self._host.acceleration(),
-                    root=root,
-                    seed=seed,
-                    console=directory / "console.log",
-                    nics=nics,
-                )
+            machine = Machine(
+                id=record.id,
+                name=f"atoll-{record.id[:8]}",
+                deployment=self._host.deployment,
+                owner=record.owner,
+                vcpus=record.vcpus,
+                memory_mib=record.memory_mib,
+                acceleration=self._host.acceleration(),
+                root=root,
+                seed=seed,
+                console=directory / "console.log",
+                nics=nics,
             )
-            self._domains.ensure(definition, record.id)
+            if self._domains.find(record.id) is None:
+                self._domains.define(machine_xml(machine))
+            self._start(record)
         except CloudError as error:
             if not error.retryable and self._domains.find(record.id) is None:
                 self._forget(record)
             raise
+
+    def _start(self, record: InstanceRecord) -> None:
+        """Start a stopped one, on the volumes' heads as they are by now."""
+        volumes = self._volumes.claimed_by(record.id)
+        paths = {volume.id: self._volumes.head_path(volume) for volume in volumes}
+        self._domains.start(record.id, paths)
 
     def wait_for_instance(self, instance_id: str, deadline: float) -> Instance:
         """Return when it is active; raise ``CloudError`` with the fault if it fails."""
@@ -176,9 +182,7 @@ class LocalCompute:
         with self.records.locked(instance_id) as record:
             for port_id in record.port_ids:
                 self._networks.plug(port_id, instance_id)
-            volumes = self._volumes.claimed_by(instance_id)
-            paths = {volume.id: self._volumes.head_path(volume) for volume in volumes}
-            self._domains.start(instance_id, paths)
+            self._start(record)
 
     def delete_instance(self, instance_id: str) -> None:
         """Destroy it. Its volumes are detached and its ports kept, both free for another."""
@@ -196,6 +200,7 @@ class LocalCompute:
         for volume in self._volumes.claimed_by(instance_id):
             self._release(volume.id, instance_id)
         self._forget(record)
+        self._images.keep_only({record.image_id for record in self.records.list()})
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""

@@ -24,7 +24,8 @@ _LATER = {
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
 }
 ASK_SECONDS = 1.0
-_QEMU_WENT_AWAY = ("from monitor", "from qemu monitor", "no longer running")
+_LATER_WORDS = ("from monitor", "from qemu monitor", "no longer running", '"write" lock')
+"""QEMU ended meanwhile; or another one is just merging layers that this one needs too."""
 _LATER_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 # Errors come as exceptions; libvirt would also print each to standard error.
@@ -56,8 +57,8 @@ def as_cloud_error(what: str, error: libvirt.libvirtError) -> CloudError:
         return CloudNotFound(message)
     if "No space left on device" in words or "Cannot allocate memory" in words:
         return OutOfCapacity(message)
-    gone = any(sign in words for sign in _QEMU_WENT_AWAY)
-    if gone or code in _LATER or error.get_error_domain() in _LATER_DOMAINS:
+    later = any(sign in words for sign in _LATER_WORDS)
+    if later or code in _LATER or error.get_error_domain() in _LATER_DOMAINS:
         return CloudUnavailable(message)
     return CloudError(message)
 

@@ -92,12 +92,10 @@ class Domains:
         with translated("Instance state"):
             return found is not None and bool(found.isActive())
 
-    def ensure(self, definition: str, instance_id: str) -> None:
-        """Define it unless it is, and start it unless it runs."""
-        with translated("Starting an instance"):
-            found = self.find(instance_id) or self._connection().defineXML(definition)
-            if not found.isActive():
-                found.create()
+    def define(self, definition: str) -> None:
+        """Make one known; it is started by ``start``."""
+        with translated("Defining an instance"):
+            self._connection().defineXML(definition)
 
     def start(self, instance_id: str, paths: dict[str, Path]) -> None:
         """Start a stopped one with its volumes in these files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from atoll.cloud.local.program import run
 from atoll.cloud.local.records import locked
 from atoll.errors import CloudNotFound
 
+KEEP_SECONDS = 86400.0
+
 
 class LocalImages:
     """Implements ``Images``. ``source`` is what ``atoll image build`` made."""
@@ -22,7 +25,8 @@ class LocalImages:
         self.directory = directory
         self.source = source
         self._user = user
-        self._known: tuple[float, int, str] | None = None
+        self._version: tuple[float, int] | None = None
+        self._checksum = ""
         directory.mkdir(parents=True, exist_ok=True, mode=0o711)
 
     def service_image(self) -> Image:
@@ -33,24 +37,26 @@ class LocalImages:
                 f"There is no service image{where}.", hint="Run 'atoll image build' to make it."
             )
         state = self.source.stat()
-        if self._known is None or self._known[:2] != (state.st_mtime, state.st_size):
-            self._known = (state.st_mtime, state.st_size, self._import(self.source))
-        checksum = self._known[2]
-        return Image(checksum, self.source.name, checksum)
+        version = (state.st_mtime, state.st_size)
+        if version != self._version or not self._file(self._checksum).exists():
+            self._checksum, self._version = self._import(self.source), version
+        return Image(self._checksum, self.source.name, self._checksum)
 
     def path(self, image_id: str) -> Path:
         """The file of an image; raises ``CloudNotFound``."""
-        path = self.directory / f"{image_id}.qcow2"
+        path = self._file(image_id)
         if "/" in image_id or not path.exists():
             raise CloudNotFound(f"There is no image {image_id}.")
         return path
 
     def keep_only(self, in_use: set[str]) -> None:
-        """Forget images that no instance stands on, except the present one."""
-        present = self._known[2] if self._known else ""
+        """Forget images that no instance stands on, but for those of the last day."""
         for path in self.directory.glob("*.qcow2"):
-            if path.stem not in in_use and path.stem != present:
+            if path.stem not in in_use and time.time() - path.stat().st_mtime > KEEP_SECONDS:
                 path.unlink(missing_ok=True)
+
+    def _file(self, image_id: str) -> Path:
+        return self.directory / f"{image_id}.qcow2"
 
     def make_root(self, image_id: str, path: Path) -> None:
         """Make an instance's root disk on top of an image, unless it is there."""
@@ -68,7 +74,7 @@ class LocalImages:
         with locked(self.directory):
             with source.open("rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
-            path = self.directory / f"{checksum}.qcow2"
+            path = self._file(checksum)
             if not path.exists():
                 fresh = path.with_suffix(".part")
                 shutil.copyfile(source, fresh)

@@ -23,7 +23,7 @@ from atoll.errors import CloudError, CloudNotFound
 GIB = 1 << 30
 DEEPEST = 150
 """Layers on top of each other; libvirt follows at most 200."""
-_HEADER = struct.Struct(">4sIQI")
+_HEADER = struct.Struct(">4sIQIIQ")
 _MAGIC = b"QFI\xfb"
 
 
@@ -98,12 +98,20 @@ class Layers:
         """The layer that this one is based on; empty for none."""
         try:
             with self.path(layer).open("rb") as file:
-                magic, _, offset, length = _HEADER.unpack(file.read(_HEADER.size))
+                magic, _, offset, length, _, _ = _HEADER.unpack(file.read(_HEADER.size))
                 file.seek(offset)
                 name = file.read(length).decode() if magic == _MAGIC and offset else ""
         except (FileNotFoundError, struct.error):
             return ""
         return self.layer(Path(name)) if name else ""
+
+    def size_gib(self, layer: str) -> int:
+        """How large the disk is that the layer shows; 0 where it is not there."""
+        try:
+            with self.path(layer).open("rb") as file:
+                return int(_HEADER.unpack(file.read(_HEADER.size))[5]) // GIB
+        except (FileNotFoundError, struct.error):
+            return 0
 
     def chain(self, layer: str) -> list[str]:
         """The layer and all that it is based on, topmost first."""

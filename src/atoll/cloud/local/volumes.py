@@ -236,13 +236,16 @@ class LocalVolumes:
             yield from (volume.head, volume.pending, volume.base)
 
     def _settle(self, record: VolumeRecord) -> VolumeRecord:
-        if not record.pending:
-            return record
-        if self.is_live(record):
-            path = self._domains.disks(record.instance_id)[record.id].path
-        else:
-            path = self.head_path(record)
-        return self.records.put(replace(record, head=self.layers.layer(path), pending=""))
+        head = record.head
+        if record.pending:
+            live = self.is_live(record)
+            disks = self._domains.disks(record.instance_id) if live else {}
+            path = disks[record.id].path if live else self.head_path(record)
+            head = self.layers.layer(path)
+        # Who grew it may have died before saying so; a new head must not be smaller.
+        size_gib = max(record.size_gib, self.layers.size_gib(head))
+        settled = replace(record, head=head, pending="", size_gib=size_gib)
+        return record if settled == record else self.records.put(settled)
 
     def _volume(self, record: VolumeRecord) -> Volume:
         instance_id = record.instance_id if self.is_attached(record) else None
