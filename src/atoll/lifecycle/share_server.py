@@ -194,7 +194,9 @@ class ShareServerHandler:
         """Let a server that answers be; start, reboot or replace one that doesn't.
 
         An instance that is gone or broken is replaced at once; one that only keeps silent gets
-        ``replace_dead_after`` seconds, then a reboot, and as long again before it is replaced.
+        ``replace_dead_after`` seconds, then a reboot, and as long again before it is replaced. One
+        that the cloud itself holds up (no room on its disk) is waited for: another would fare no
+        better.
         """
         manager = self._backend.driver(operation).service_instance_manager
         details = {"server_id": server["id"], **server["backend_details"]}
@@ -205,7 +207,9 @@ class ShareServerHandler:
         patience = self._backend.settings.driver.replace_dead_after
         silent_for = time.time() - (server["unhealthy_since"] or time.time())
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
-        if instance is None or instance.status == "error" or silent_for > 2 * patience:
+        if instance is not None and instance.status == "active" and instance.fault:
+            self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
+        elif instance is None or instance.status == "error" or silent_for > 2 * patience:
             log.warning("share_server.replaced", share_server_id=server["id"])
             details = dict(manager.replace_service_instance(operation, details))
             self._serve_again(operation, server, details)

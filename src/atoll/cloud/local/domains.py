@@ -79,7 +79,7 @@ class Domains:
         with translated("Instance state"):
             state, reason = found.state()
         if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
-            return "error", NO_ROOM
+            return "active", NO_ROOM
         if state in _RUNNING:
             return "active", ""
         if state == libvirt.VIR_DOMAIN_CRASHED:
