@@ -63,8 +63,8 @@ class Instance:
     name: str
     status: InstanceStatus
     fault: str = ""
-    """The cloud's own words: why it is in ``error``, or what holds an ``active`` one up that will go
-    on by itself (it is paused until there is room on the disk, say)."""
+    """The cloud's own words: why it is in ``error``, or what holds up an ``active`` one that goes
+    on by itself later (it is paused until there is room on the disk, say)."""
     port_ids: tuple[str, ...] = ()
     volume_ids: tuple[str, ...] = ()
 
