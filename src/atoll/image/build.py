@@ -5,7 +5,7 @@
     cache_dir/build-*                                   a build that is running (or was killed)
 
 The image is named by its content, because disks of running instances may be overlays on it: a
-forced build makes a new file and leaves the old one alone.
+forced build makes a new file and leaves the old one alone (for a month).
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from atoll.image.recipe import EPOCH, Recipe, make_recipe
 
 Progress = Callable[[str, float | None], None]
 """Told (phase, fraction of the whole build from 0 to 1, or None where it can't be known)."""
+
+# Images older than this are deleted when a new one is built.
+_KEEP_SECONDS = 30 * 86400
 
 # Room left in the root file system for what an instance writes.
 _FREE_MIB = 200
@@ -191,6 +194,9 @@ def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:
     built.path.chmod(0o644)
     built.path.rename(path)
     facts.rename(_facts_path(cache_dir, recipe))
+    for old in cache_dir.glob("atoll-service-*"):
+        if old.stat().st_mtime < time.time() - _KEEP_SECONDS:
+            old.unlink()
     return replace(built, path=path)
 
 

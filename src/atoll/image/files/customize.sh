@@ -102,7 +102,7 @@ dpkg --purge --force-depends initramfs-tools initramfs-tools-core klibc-utils li
     linux-base-initramfs >/dev/null 2>&1 || true
 rm -rf /usr/lib/udev/hwdb.bin /usr/lib/udev/hwdb.d /usr/share/i18n /usr/share/zoneinfo \
     /usr/share/perl/*/unicore /usr/share/perl/*/pod /usr/share/initramfs-tools \
-    /var/cache/debconf/*-old /var/log/*.log /var/log/apt /var/lib/dpkg/*-old \
+    /var/cache/debconf/*-old /var/log/journal /var/log/*.log /var/log/apt /var/lib/dpkg/*-old \
     /usr/lib/python3*/test /usr/lib/python3*/idlelib /usr/lib/python3*/lib2to3 \
     /usr/lib/python3*/ensurepip /usr/lib/python3*/pydoc_data /usr/lib/python3*/turtledemo \
     /usr/lib/x86_64-linux-gnu/gconv
