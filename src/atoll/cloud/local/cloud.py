@@ -106,4 +106,5 @@ class LocalCloud:
 
     def close(self) -> None:
         """Let go of connections; everything that was made goes on."""
+        self.volumes.close()
         self.connection.close()

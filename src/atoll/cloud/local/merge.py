@@ -14,7 +14,6 @@ that are not attached are left as they are until they are.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -72,6 +71,7 @@ class Merger:
         self._collect = collect
         self._lock = threading.Lock()
         self._wanted = self._busy = False
+        self._closed = threading.Event()
 
     def later(self) -> None:
         """Something was deleted: look after all volumes soon. Returns at once."""
@@ -82,23 +82,23 @@ class Merger:
                 threading.Thread(target=self._work, name="merge layers", daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            time.sleep(REST_SECONDS)
+        while not self._closed.wait(REST_SECONDS):
             with self._lock:
                 if not self._wanted:
                     self._busy = False
                     return
                 self._wanted = False
-            for volume in self._volumes.list():
-                if volume.instance_id and len(self._layers.chain(volume.head)) > 2:
-                    self._try(volume.id)
+            try:
+                for volume in self._volumes.list():
+                    if volume.instance_id and len(self._layers.chain(volume.head)) > 2:
+                        self.shorten(volume.id)
+            except (CloudError, OSError) as error:
+                # Nothing depends on it: the next thing that is deleted is another chance.
+                log.info("layers were not merged", error=str(error))
 
-    def _try(self, volume_id: str) -> None:
-        try:
-            self.shorten(volume_id)
-        except CloudError as error:
-            # Nothing depends on it: the next thing that is deleted is another chance.
-            log.info("layers were not merged", volume_id=volume_id, error=str(error))
+    def close(self) -> None:
+        """Begin no more; what QEMU is merging goes on by itself."""
+        self._closed.set()
 
     def shorten(self, volume_id: str) -> int:
         """Merge until nothing can be merged, and return how many layers became fewer."""
@@ -106,7 +106,8 @@ class Merger:
         while (pair := self._start(volume_id)) is not None:
             instance_id = self._volumes.expect(volume_id).instance_id
             while self._domains.is_merging(instance_id, volume_id):
-                time.sleep(_POLL_SECONDS)
+                if self._closed.wait(_POLL_SECONDS):
+                    return count
             if self._layers.base(pair.child) != pair.lower:
                 break  # it was called off, by a new snapshot, say
             self._finish(pair)

@@ -229,6 +229,10 @@ class LocalVolumes:
         with locked(self.layers.directory):
             return self.layers.collect(self._reached)
 
+    def close(self) -> None:
+        """End what goes on in the background."""
+        self._merger.close()
+
     def _reached(self) -> Iterator[str]:
         for snapshot in self.snapshot_records.list():
             yield snapshot.layer
