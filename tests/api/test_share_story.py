@@ -23,7 +23,7 @@ pytestmark = [
 def test_the_openstack_command(server: Server) -> None:
     server.openstack("create NFS 1 --name one --share-network default --wait")
     server.openstack("access create one ip 10.0.0.1 --access-level ro --wait")
-    shown, listed, rules, locations, _, _, resized, snapshot, snapshots = server.openstack(
+    shown, listed, rules, locations, _, _, resized, snapshot, snapshots, its = server.openstack(
         "show one",
         "list",
         "access list one -f json",
@@ -33,6 +33,7 @@ def test_the_openstack_command(server: Server) -> None:
         "show one",
         "snapshot create one --name snap --wait",
         "snapshot list",
+        "snapshot show snap",
     )
     assert (shown["status"], shown["size"]) == ("available", 1)
     assert [each["Name"] for each in listed] == ["one"]
@@ -43,6 +44,7 @@ def test_the_openstack_command(server: Server) -> None:
     assert resized["size"] == 2
     assert snapshot["status"] == "available"
     assert [each["Name"] for each in snapshots] == ["snap"]
+    assert (its["size"], its["export_locations"]) == (2, [])
     server.openstack("create NFS 3 --name two --snapshot-id snap --wait")
     two, refused = server.attempt("show two -f json", "delete one")
     assert "available" in two["out"]

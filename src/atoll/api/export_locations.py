@@ -11,11 +11,17 @@ from atoll.api.call import Call
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
-from atoll.db import export_locations, shares
+from atoll.db import export_locations, shares, snapshots
 from atoll.errors import NotFound
 
 routes = Routes()
-RULES = rules(reader=("share_export_location:index", "share_export_location:show"))
+RULES = rules(
+    reader=(
+        "share_export_location:index",
+        "share_export_location:show",
+        "share_snapshot_export_location:index",
+    )
+)
 
 LOCATIONS: Final = "/shares/{share_id}/export_locations"
 
@@ -47,6 +53,18 @@ def show(call: Call, share_id: str, location_id: str) -> Body:
         if location["id"] == location_id:
             return {"export_location": call.shape(SHOWN).one(location)}
     raise NotFound(f"Export location {location_id[:64]} could not be found.")
+
+
+@routes.get(
+    "/snapshots/{snapshot_id}/export-locations",
+    policy="share_snapshot_export_location:index",
+    since="2.32",
+)
+def index_of_snapshot(call: Call, snapshot_id: str) -> Body:
+    """A snapshot's: none, it can't be mounted. Clients ask whenever they show a snapshot."""
+    with call.database.read() as connection:
+        call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
+    return {"share_snapshot_export_locations": []}
 
 
 def _of_share(call: Call, connection: Connection, share_id: str) -> list[Mapping[str, Any]]:

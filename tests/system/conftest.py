@@ -1,0 +1,25 @@
+"""One deployment and one client for each module."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .site import Site
+
+collect_ignore_glob = [] if importlib.util.find_spec("manilaclient") else ["test_*.py"]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    from .site import Site  # here: its libraries aren't on every machine
+
+    made = Site()
+    try:
+        yield made
+    finally:
+        made.close()

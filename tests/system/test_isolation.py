@@ -1,0 +1,114 @@
+"""What a client on one share network can reach: the shares' ports of its own instance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from demo.client import ClientVm
+from tests.system.site import Site
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore"),  # the SDK's own
+]
+
+NFS = {111: "rpcbind", 2049: "nfsd", 20048: "mountd", 32765: "statd", 32803: "lockd"}
+SSH = 22
+
+PROBE = """
+import json, socket, sys
+for address, port in json.loads(sys.argv[1]):
+    try:
+        socket.create_connection((address, port), timeout=3).close()
+    except TimeoutError:
+        print(json.dumps("silence"))
+    except OSError as error:
+        print(json.dumps(error.strerror))
+    else:
+        print(json.dumps("open"))
+"""
+
+
+@dataclass
+class Scene:
+    """Two share networks with an instance each, and a client on the first."""
+
+    site: Site
+    client: ClientVm
+    near: dict[str, Any]
+    far: dict[str, Any]
+    service_hosts: tuple[str, ...]
+
+    def reach(self, *places: tuple[str, int]) -> list[str]:
+        """What the client meets at each address and port."""
+        self.client.run(f"cat > /tmp/probe.py <<'E'\n{PROBE}\nE")
+        said = self.client.run(f"python3 /tmp/probe.py '{json.dumps(places)}'", root=False)
+        return [json.loads(line) for line in said.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def scene(site: Site) -> Scene:
+    here, there = site.network(), site.network("other")
+    near = site.share("near")
+    far = site.share("far", share_network_id=there["share_network_id"])
+    site.boot_client(here)
+    servers = [site.server(site.available(share)) for share in (near, far)]
+    host = servers[0]["ip"].rpartition(".")[0] + ".1"
+    return Scene(site, site.client, servers[0], servers[1], (host, servers[0]["ip"]))
+
+
+def test_the_shares_ports_are_reached(scene: Scene) -> None:
+    address = scene.near["public_address"]
+    assert scene.reach(*((address, port) for port in NFS)) == ["open"] * len(NFS)
+
+
+def test_the_instances_login_is_not(scene: Scene) -> None:
+    near = scene.near
+    assert scene.reach((near["public_address"], SSH)) == ["silence"]
+
+
+def test_nor_by_the_instances_other_address(scene: Scene) -> None:
+    # The instance answers on any interface for any of its addresses, if it is let.
+    near = scene.near
+    scene.client.run(f"ip route replace {near['ip']}/32 via {near['public_address']} dev eth1")
+    answers = scene.reach((near["ip"], SSH))
+    scene.client.run(f"ip route delete {near['ip']}/32")
+    assert answers == ["silence"]
+
+
+def test_the_host_is_not(scene: Scene) -> None:
+    host = scene.near["public_address"].rpartition(".")[0] + ".1"
+    scene.client.run(f"ip route replace {scene.service_hosts[0]}/32 via {host} dev eth1")
+    api = int(scene.site.service.url.rpartition(":")[2])
+    places = [(h, port) for h in (host, scene.service_hosts[0]) for port in (SSH, 53, api)]
+    assert scene.reach(*places) == ["silence"] * len(places)
+
+
+def test_the_other_share_network_is_not(scene: Scene) -> None:
+    host = scene.near["public_address"].rpartition(".")[0] + ".1"
+    far = scene.far["public_address"]
+    scene.client.run(f"ip route replace {far}/32 via {host} dev eth1")
+    assert scene.reach((far, 2049), (far, SSH)) == ["silence"] * 2
+    assert "100% packet loss" in scene.client.run(f"ping -c 1 -W 3 {far} || true")
+
+
+def test_the_service_network_is_not(scene: Scene) -> None:
+    host = scene.near["public_address"].rpartition(".")[0] + ".1"
+    for server in (scene.near, scene.far):
+        scene.client.run(f"ip route replace {server['ip']}/32 via {host} dev eth1")
+        assert scene.reach((server["ip"], SSH), (server["ip"], 2049)) == ["silence"] * 2
+
+
+def test_instances_dont_reach_each_other_nor_the_host(scene: Scene) -> None:
+    here = scene.site.inside
+    api = int(scene.site.service.url.rpartition(":")[2])
+    host = scene.service_hosts[0]
+    places = [(scene.far["ip"], SSH), (host, SSH), (host, api)]
+    script = f"cat > /tmp/probe.py <<'E'\n{PROBE}\nE\npython3 /tmp/probe.py '{json.dumps(places)}'"
+    answers = {json.loads(line) for line in here(scene.near, script).splitlines()}
+    assert answers <= {"silence", "No route to host"}
