@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,8 +26,17 @@ def cluster() -> Iterator[postgres.Cluster]:
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "atoll.db"
+def _sqlite_directory() -> Iterator[Path]:
+    """In memory where there is such a place: a test need not survive a power cut."""
+    memory = Path("/dev/shm")
+    base = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="atoll-db-", dir=base) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(_sqlite_directory: Path) -> Path:
+    path = _sqlite_directory / "template.db"
     database = Database(f"sqlite:///{path}")
     upgrade(database)
     database.close()
@@ -42,13 +53,11 @@ def _postgres_template(cluster: postgres.Cluster) -> str:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def new_database_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], str]:
+def new_database_url(request: pytest.FixtureRequest, _sqlite_directory: Path) -> Callable[[], str]:
     """Make a database with the schema and return its URL; as often as one likes."""
 
     def sqlite() -> str:
-        path = tmp_path_factory.mktemp("db") / "atoll.db"
+        path = Path(tempfile.mkdtemp(dir=_sqlite_directory)) / "atoll.db"
         shutil.copy(request.getfixturevalue("_sqlite_template"), path)
         return f"sqlite:///{path}"
 
