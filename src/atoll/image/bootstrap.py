@@ -70,7 +70,7 @@ def bootstrap(
             "--dpkgopt=force-unsafe-io",
             *(f"--dpkgopt=path-exclude={path}" for path in lines_of("dpkg-excludes.txt")),
             f"--customize-hook=tar-in {overlay} /",
-            '--customize-hook=chroot "$1" /customize.sh && rm "$1/customize.sh"',
+            '--customize-hook=chroot "$1" sh /customize.sh && rm "$1/customize.sh"',
             recipe.suite,
             str(archive),
             *recipe.sources,

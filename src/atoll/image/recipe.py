@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import platform
 import subprocess
 import tarfile
@@ -52,7 +51,7 @@ class Recipe:
         code = Path(__file__).parent
         for path in [*recipe_files(), *(code / name for name in _CODE)]:
             name = path.relative_to(code if path.parent == code else FILES)
-            digest.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0".encode())
+            digest.update(f"{name}\0".encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -178,8 +177,8 @@ def rootfs_tar() -> bytes:
                 continue
             info = tarfile.TarInfo(name)
             info.size = path.stat().st_size
-            # Wheels and checkouts keep the executable bit but not the umask.
-            info.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+            # Not the file's own mode: checkouts and wheels differ. Scripts name their interpreter.
+            info.mode = 0o644
             info.mtime = EPOCH
             with path.open("rb") as file:
                 tar.addfile(info, file)
