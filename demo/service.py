@@ -89,7 +89,8 @@ class Service:
         tasks = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         for child in map(int, tasks):
             words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-            found[words[-2].decode()] = child
+            if len(words) > 1:  # one that has just died has none
+                found[words[-2].decode()] = child
         return found
 
     def health(self) -> dict[str, Any]:

@@ -22,15 +22,19 @@ SSH = 22
 
 PROBE = """
 import json, socket, sys
-for address, port in json.loads(sys.argv[1]):
+from concurrent.futures import ThreadPoolExecutor
+
+def probe(place):
     try:
-        socket.create_connection((address, port), timeout=3).close()
+        socket.create_connection(tuple(place), timeout=3).close()
     except TimeoutError:
-        print(json.dumps("silence"))
+        return "silence"
     except OSError as error:
-        print(json.dumps(error.strerror))
-    else:
-        print(json.dumps("open"))
+        return error.strerror
+    return "open"
+
+places = json.loads(sys.argv[1])
+print(json.dumps(list(ThreadPoolExecutor(len(places)).map(probe, places))))
 """
 
 
@@ -48,7 +52,8 @@ class Scene:
         """What the client meets at each address and port."""
         self.client.run(f"cat > /tmp/probe.py <<'E'\n{PROBE}\nE")
         said = self.client.run(f"python3 /tmp/probe.py '{json.dumps(places)}'", root=False)
-        return [json.loads(line) for line in said.splitlines()]
+        answers: list[str] = json.loads(said)
+        return answers
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +99,15 @@ def test_the_other_share_network_is_not(scene: Scene) -> None:
     far = scene.far["public_address"]
     scene.client.run(f"ip route replace {far}/32 via {host} dev eth1")
     assert scene.reach((far, 2049), (far, SSH)) == ["silence"] * 2
-    assert "100% packet loss" in scene.client.run(f"ping -c 1 -W 3 {far} || true")
 
 
 def test_the_service_network_is_not(scene: Scene) -> None:
     host = scene.near["public_address"].rpartition(".")[0] + ".1"
-    for server in (scene.near, scene.far):
-        scene.client.run(f"ip route replace {server['ip']}/32 via {host} dev eth1")
-        assert scene.reach((server["ip"], SSH), (server["ip"], 2049)) == ["silence"] * 2
+    servers = [server["ip"] for server in (scene.near, scene.far)]
+    for server in servers:
+        scene.client.run(f"ip route replace {server}/32 via {host} dev eth1")
+    places = [(server, port) for server in servers for port in (SSH, 2049)]
+    assert scene.reach(*places) == ["silence"] * len(places)
 
 
 def test_instances_dont_reach_each_other_nor_the_host(scene: Scene) -> None:
@@ -110,5 +116,4 @@ def test_instances_dont_reach_each_other_nor_the_host(scene: Scene) -> None:
     host = scene.service_hosts[0]
     places = [(scene.far["ip"], SSH), (host, SSH), (host, api)]
     script = f"cat > /tmp/probe.py <<'E'\n{PROBE}\nE\npython3 /tmp/probe.py '{json.dumps(places)}'"
-    answers = {json.loads(line) for line in here(scene.near, script).splitlines()}
-    assert answers <= {"silence", "No route to host"}
+    assert set(json.loads(here(scene.near, script))) <= {"silence", "No route to host"}
