@@ -31,6 +31,7 @@ from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.snapshots import ShareSnapshots
 from atoll.driver.stats import share_stats
 from atoll.driver.storage import PrivateStorage
+from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
 from atoll.errors import (
@@ -386,15 +387,19 @@ class GenericShareDriver(ShareDriver):
     def _attach(self, volume: Volume, share_server: ShareServer | None) -> None:
         instance_id = server_details(share_server)[INSTANCE_ID]
         if volume.instance_id != instance_id:
-            self._cloud.compute.attach_volume(instance_id, volume.id)
+            with timed("volume_attached", volume=volume.id, instance=instance_id):
+                self._cloud.compute.attach_volume(instance_id, volume.id)
 
     def _apply(
         self, context: object, wish: WantedShare, share_server: ShareServer | None
     ) -> AppliedShare:
-        return self.service_instance_manager.ask(
-            server_details(share_server),
-            lambda guest: guest.apply_share(wish, fence=fence_of(context)),
-        )
+        details = server_details(share_server)
+        with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
+            applied = self.service_instance_manager.ask(
+                details, lambda guest: guest.apply_share(wish, fence=fence_of(context))
+            )
+            facts["steps"] = applied.steps
+        return applied
 
     def _guest_unless_off(self, share_server: ShareServer | None) -> Guest | None:
         """The agent, proved to answer; None where there is no running instance to talk to.

@@ -22,6 +22,7 @@ from atoll.driver.identity import InstanceKeys
 from atoll.driver.network import BaseNetworkhelper, DirectNetworkHelper, InstancePorts
 from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
 from atoll.driver.storage import PrivateStorage
+from atoll.driver.timing import timed
 from atoll.errors import (
     AtollError,
     CloudError,
@@ -278,8 +279,9 @@ class ServiceInstanceManager:
         instance_id = details[INSTANCE_ID]
         limit = self._options.max_time_to_build_instance
         try:
-            self.wait_for_instance_to_be_active(instance_id, limit)
-            self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
+            with timed("service_instance_answers", instance=instance_id, share_server=owner):
+                self.wait_for_instance_to_be_active(instance_id, limit)
+                self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(
                 "service_instance_failed",

@@ -11,6 +11,7 @@ from atoll.config import Driver as DriverOptions
 from atoll.driver.resources import Share, option, share_key
 from atoll.driver.snapshots import FILE_SYSTEM, ShareSnapshots
 from atoll.driver.storage import PrivateStorage
+from atoll.driver.timing import timed
 from atoll.errors import ShareBackendException, VolumeLost
 
 VOLUME_ID = "volume_id"
@@ -37,12 +38,13 @@ class ShareVolumes:
         volume = self.find(share["id"])
         if volume is None:
             key = share_key(share["id"])
-            volume = self._volumes.create_volume(
-                key,
-                share["size"],
-                snapshot_id=self._source(snapshot_id) if snapshot_id else None,
-                availability_zone=share.get("availability_zone") or "",
-            )
+            with timed("volume_created", size_gib=share["size"]):
+                volume = self._volumes.create_volume(
+                    key,
+                    share["size"],
+                    snapshot_id=self._source(snapshot_id) if snapshot_id else None,
+                    availability_zone=share.get("availability_zone") or "",
+                )
             file_system = self._file_system(share, snapshot_id)
             self._storage.update(key, {VOLUME_ID: volume.id, FILE_SYSTEM: file_system})
         return volume
