@@ -162,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def process_is_replaced(self, worker: str) -> None:
         with self.database.begin() as connection:
-            operations.release(connection, worker)
+            operations.release(connection, [worker])
 
     # --- what always holds --------------------------------------------------------------------
 

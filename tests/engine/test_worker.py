@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
 from atoll.db.tables import operations
 from atoll.engine.operation import Operation
 from atoll.engine.retry import Retry
@@ -298,6 +301,27 @@ def test_the_next_process_of_a_name_goes_on_at_once(yard: Yard, recorder: Record
     yard.ends("share/1", within=5.0)
     assert recorder.converged["share/1"][0].taken_over
     stuck.set()
+
+
+def test_on_one_machine_a_dead_worker_is_known_to_be_dead(tmp_path: Path) -> None:
+    """Its name need not come back, and its lease need not end."""
+    database = Database(f"sqlite:///{tmp_path}/atoll.db")
+    upgrade(database)
+    stuck, first, second = threading.Event(), Recorder(), Recorder()
+    first.does["share/1"] = first.does["share/2"] = waiting(stuck)
+    with Yard(database) as dies, Yard(database) as lives, Yard(database) as comes:
+        dies.ask("share/1")
+        dies.work({"share": first}, lease=60.0)
+        eventually(lambda: bool(first.converged["share/1"]))
+        lives.work({"share": first}, lease=60.0)
+        lives.ask("share/2")
+        eventually(lambda: bool(first.converged["share/2"]))
+        dies.stop(grace=0.1)
+        comes.work({"share": second}, lease=60.0)
+        comes.ends("share/1", within=5.0)
+        assert list(second.converged) == ["share/1"]  # and the living one's is left alone
+        stuck.set()
+    database.close()
 
 
 def test_work_that_nobody_here_can_do_waits(yard: Yard, recorder: Recorder) -> None:

@@ -316,11 +316,17 @@ def is_busy(connection: Connection, resource: str) -> bool:
 # --- housekeeping -----------------------------------------------------------------------------
 
 
-def release(connection: Connection, owner: str) -> int:
-    """End the leases of a dead worker, by its name; returns how many it had."""
+def owners(connection: Connection) -> set[str]:
+    """Names of the workers that have running operations."""
+    query = select(_o.owner).where(ACTIVE, _o.status == RUNNING).distinct()
+    return {owner for owner in connection.execute(query).scalars() if owner}
+
+
+def release(connection: Connection, workers: Sequence[str]) -> int:
+    """End the leases of dead workers, by their names; returns how many they had."""
     return connection.execute(
         update(operations)
-        .where(ACTIVE, _o.status == RUNNING, _o.owner == owner)
+        .where(ACTIVE, _o.status == RUNNING, _o.owner.in_(workers))
         .values(lease_until=RELEASED)
     ).rowcount
 

@@ -8,11 +8,11 @@ A ring carries nothing and may be lost.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +36,9 @@ class Doorbell(Protocol):
     def answer(self) -> None:
         """Take in all rings so far."""
 
+    def gone(self, workers: Iterable[str]) -> list[str]:
+        """Return those of the named workers of which it is certain that they are dead."""
+
     def close(self) -> None:
         """Stop listening."""
 
@@ -55,10 +58,10 @@ def ring_for_waiting(connection: Connection) -> None:
         ring(connection)
 
 
-def listen(database: Database) -> Doorbell:
-    """Open this worker's doorbell."""
+def listen(database: Database, worker: str) -> Doorbell:
+    """Open the doorbell of the worker with that name."""
     if database.is_sqlite:
-        return _SocketDoorbell(_street(database.url.database or ""))
+        return _SocketDoorbell(_street(database.url.database or ""), worker)
     return _NotifyDoorbell(database)
 
 
@@ -81,14 +84,24 @@ class _Street:
         """Make the directory, for this user only."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
 
+    def is_empty(self, name: str) -> bool:
+        """Whether nobody listens at that door (any more)."""
+        try:
+            with self.enter() as street, _sender() as sender:
+                sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:
+            return False  # its queue is full: it may be frozen
+        return False
+
     def ring(self) -> None:
         """Ring at every door; remove the sockets that dead workers have left."""
         with (
             suppress(OSError),  # no worker has ever listened here, or none that we may ring
             self.enter() as street,
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+            _sender() as sender,
         ):
-            sender.setblocking(False)
             for name in os.listdir(street):  # noqa: PTH208 - of a descriptor
                 try:
                     sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
@@ -99,19 +112,30 @@ class _Street:
                     continue  # its queue is full (so it is awake), or it has just left
 
 
+def _sender() -> socket.socket:
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.setblocking(False)
+    return sender
+
+
+def _door(worker: str) -> str:
+    return hashlib.sha256(worker.encode()).hexdigest()[:32]
+
+
 @lru_cache(maxsize=16)
 def _street(database_file: str) -> _Street:
     return _Street(Path(f"{database_file}.doorbell").absolute())
 
 
 class _SocketDoorbell:
-    def __init__(self, street: _Street) -> None:
+    def __init__(self, street: _Street, worker: str) -> None:
         self._street = street
-        self._name = f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._name = _door(worker)
+        self._socket = _sender()
         street.make()
         with street.enter() as directory:
+            with suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=directory)  # the last one's of this name
             self._socket.bind(f"/proc/self/fd/{directory}/{self._name}")
 
     def fileno(self) -> int:
@@ -121,6 +145,10 @@ class _SocketDoorbell:
         with suppress(BlockingIOError):
             while True:
                 self._socket.recv(1)
+
+    def gone(self, workers: Iterable[str]) -> list[str]:
+        # SQLite's workers are all on this machine, and each listens as long as it lives.
+        return [one for one in workers if self._street.is_empty(_door(one))]
 
     def close(self) -> None:
         with suppress(FileNotFoundError), self._street.enter() as directory:
@@ -152,6 +180,9 @@ class _NotifyDoorbell:
                 pass
         except psycopg.Error:
             self.close()
+
+    def gone(self, workers: Iterable[str]) -> list[str]:
+        return []  # they may be anywhere: their leases tell
 
     def close(self) -> None:
         if self._driver is not None:

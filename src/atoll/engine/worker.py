@@ -92,11 +92,11 @@ class Worker:
         self._leases.start()
         prepared = False
         pause = 0.0
-        with closing(doorbell.listen(self._database)) as bell:
+        with closing(doorbell.listen(self._database, self.name)) as bell:
             while not self._is_over():
                 try:
                     rung = self._wait(bell, pause)
-                    prepared = prepared or self._prepare()
+                    prepared = prepared or self._prepare(bell)
                     pause = self._round(look=rung or pause == 0.0)
                 except Exception as error:
                     self._leases.distrust()
@@ -146,9 +146,11 @@ class Worker:
     def _wake(self) -> None:
         os.eventfd_write(self._alarm, 1)
 
-    def _prepare(self) -> bool:
+    def _prepare(self, bell: Doorbell) -> bool:
+        """Go on with what dead workers have left, and plan the periodic work."""
         with self._database.begin() as connection:
-            left = operations.release(connection, self.name)
+            others = operations.owners(connection) - {self.name}
+            left = operations.release(connection, [self.name, *bell.gone(others)])
             for handler in self._handlers.values():
                 if isinstance(handler, Periodic):
                     operations.put_if_absent(connection, handler.resource)
