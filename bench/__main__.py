@@ -20,6 +20,7 @@ BENCHMARKS = {
     "memory": "Memory of atoll serve",
     "create": "Shares on the simulated cloud",
     "rules": "Access rules on the simulated cloud",
+    "queue": "The operations' queue",
     "restart": "A start with 1,000 shares",
     "local": "Virtual machines on this machine",
 }

@@ -54,8 +54,7 @@ class ClientVm:
         self._make_keys()
         disk = self._directory / "disk.qcow2"
         _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self._image, disk)
-        _run("ip", "tuntap", "add", self._tap, "mode", "tap")
-        _run("ip", "link", "set", self._tap, "master", self._bridge, "up")
+        self._plug_in()
         console = (self._directory / "qemu.log").open("wb")
         self._process = subprocess.Popen(self._qemu(disk), stdout=console, stderr=console)
 
@@ -119,6 +118,15 @@ class ClientVm:
 
     # --- making it --------------------------------------------------------------------------
 
+    def _plug_in(self) -> None:
+        _run("ip", "tuntap", "add", self._tap, "mode", "tap")
+        _run("ip", "link", "set", self._tap, "master", self._bridge, "up")
+
+    def _share_interface(self) -> list[str]:
+        mac = "52:54:00:{:02x}:{:02x}:{:02x}".format(*self._port.to_bytes(3, "big"))
+        tap = f"tap,id=share,ifname={self._tap},script=no,downscript=no"
+        return ["-netdev", tap, "-device", f"virtio-net-pci,netdev=share,mac={mac}"]
+
     def _make_keys(self) -> None:
         for name in ("login", "host"):
             (self._directory / name).unlink(missing_ok=True)
@@ -140,7 +148,6 @@ class ClientVm:
     def _qemu(self, disk: Path) -> list[str]:
         kind = acceleration(self._directory.parent / "client-acceleration.json")
         accelerator = "kvm" if kind == "kvm" else "tcg,thread=multi,tb-size=128"
-        mac = "52:54:00:{:02x}:{:02x}:{:02x}".format(*self._port.to_bytes(3, "big"))
         argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-m", "512"]
         argv += ["-cpu", "host" if kind == "kvm" else "max", "-display", "none", "-nodefaults"]
         argv += ["-drive", f"if=none,id=disk,file={disk},cache=unsafe"]
@@ -151,8 +158,7 @@ class ClientVm:
         argv += ["-device", "scsi-cd,drive=seed,bus=scsi.0"]
         argv += ["-netdev", f"user,id=ssh,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
         argv += ["-device", "virtio-net-pci,netdev=ssh"]
-        argv += ["-netdev", f"tap,id=share,ifname={self._tap},script=no,downscript=no"]
-        argv += ["-device", f"virtio-net-pci,netdev=share,mac={mac}"]
+        argv += self._share_interface()
         return [*argv, "-serial", f"file:{self._directory / 'console.log'}"]
 
     def _ssh(self) -> list[str]:

@@ -1,0 +1,154 @@
+"""Shares on this machine, with virtual machines: needs root, and a quiet machine to mean much.
+
+A round boots the service image bare, then has ``atoll serve`` make the first share of a new share
+network; both in one run, so that their ratio holds on any machine. Then come the next shares, step
+by step (from the worker's log), and access rules.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import psutil
+from rich.console import Console
+
+from atoll.cli.image import build
+from atoll.config import load
+from atoll.errors import ConfigurationError
+from bench.bare import BareVm
+from bench.create import one as one_share
+from bench.number import Number
+from bench.rules import RULES
+from bench.rules import one as one_rule
+from bench.site import Site
+
+ROUNDS, NEXT, CHANGES = 3, 5, 5
+CONFIG = """\
+cloud = "local"
+[quota]
+shares = -1
+share_networks = -1
+[log]
+format = "json"
+"""
+
+
+def run() -> list[Number]:
+    """Some rounds of bare boot and first share; the rest in the last one."""
+    if os.geteuid() != 0:
+        raise ConfigurationError("This benchmark runs virtual machines: run it as root.", hint="")
+    image = build(load(), Console(stderr=True)).path
+    bare: list[tuple[float, float]] = []
+    first: list[tuple[float, float]] = []
+    rest: list[Number] = []
+    for number in range(ROUNDS):
+        with place() as directory:
+            bare.append(BareVm(directory, image).boot())
+            with site(directory) as atoll:
+                network = atoll.share_network("bench")
+                first.append((one_share(atoll, network), guest_cpu(atoll)))
+                if number == ROUNDS - 1:
+                    rest = [*next_shares(atoll, network), *rules(atoll, network)]
+    load_average = os.getloadavg()[0]
+    return [*boots(bare, first), *rest, Number("load average at the end", [load_average], "")]
+
+
+def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> list[Number]:
+    """The bare boots against the first shares."""
+    ratios = [share[0] / boot[0] for boot, share in zip(bare, first, strict=True)]
+    cpus = [share[1] / boot[1] for boot, share in zip(bare, first, strict=True)]
+    return [
+        Number("bare boot to SSH login", [seconds for seconds, _ in bare], "s"),
+        Number("first share, POST to available", [seconds for seconds, _ in first], "s"),
+        Number("first share / bare boot", ratios, "x", 1.25),
+        Number("the same in CPU of QEMU", cpus, "x"),
+        Number("bare boot, CPU of QEMU", [cpu for _, cpu in bare], "s CPU"),
+        Number("boot to a served NFS export, CPU of QEMU", [cpu for _, cpu in first], "s CPU", 20),
+    ]
+
+
+def next_shares(atoll: Site, network: str) -> list[Number]:
+    """More shares on a running instance, and what each step of them took."""
+    mark = len(atoll.log.read_bytes())
+    total = [one_share(atoll, network) for _ in range(NEXT)]
+    steps: dict[str, list[float]] = {}
+    for line in atoll.log.read_bytes()[mark:].splitlines():
+        if not line.startswith(b"{"):
+            continue
+        entry = json.loads(line)
+        if entry["event"] in ("volume_created", "volume_attached", "share_applied"):
+            steps.setdefault(entry["event"], []).append(entry["seconds"])
+            for step, seconds in entry.get("steps", {}).items():
+                steps.setdefault(f"  {step}", []).append(seconds)
+    return [
+        Number("next share, POST to available", total, "s", 3),
+        *(Number(f"  {step}", seconds, "s") for step, seconds in steps.items()),
+        Number("  everything else", [median(total) - sum_of(steps)], "s"),
+    ]
+
+
+def sum_of(steps: dict[str, list[float]]) -> float:
+    """Seconds of the steps one after the other, without those inside the instance."""
+    return sum(median(seconds) for step, seconds in steps.items() if not step.startswith(" "))
+
+
+def rules(atoll: Site, network: str) -> list[Number]:
+    """One rule, some times; then a thousand."""
+    share = atoll.create(network)
+    path, listed = f"/shares/{share}", f"/share-access-rules?share_id={share}"
+    atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available")
+    single = [one_rule(atoll, share, f"10.200.0.{number + 1}") for number in range(CHANGES)]
+    atoll.many(lambda number: atoll.allow(share, f"10.201.{number // 250}.{number % 250}"), RULES)
+    begun = time.perf_counter()
+
+    def all_active() -> bool:
+        rules = atoll.call("GET", listed)["access_list"]
+        return [rule["state"] for rule in rules] == ["active"] * (RULES + CHANGES)
+
+    atoll.until(all_active, pause=0.05)
+    waited = time.perf_counter() - begun
+    return [
+        Number("one rule, POST to active", single, "s", 1),
+        Number("1,000 rules, last POST to all active", [waited], "s", 5),
+    ]
+
+
+def guest_cpu(atoll: Site) -> float:
+    """CPU seconds that the service instance's QEMU has used."""
+    found = [
+        process.cpu_times()
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"].startswith("qemu-system")
+        and any(str(atoll.state) in word for word in process.info["cmdline"])
+    ]
+    [times] = found
+    return float(times.user + times.system)
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """A directory for disks: not below /tmp, which may be in memory."""
+    directory = Path(tempfile.mkdtemp(prefix="atoll-bench-", dir="/var/tmp"))
+    directory.chmod(0o711)  # QEMU runs as a user of its own
+    yield directory
+    shutil.rmtree(directory)  # only after success: else its logs are wanted
+
+
+@contextmanager
+def site(directory: Path) -> Iterator[Site]:
+    """A deployment that goes with everything that it made."""
+    made = Site(directory / "service", config=CONFIG)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        made.run("purge", "--yes")
