@@ -60,6 +60,25 @@ def test_a_replacement_serves_at_the_same_address(site: Site, server: Row, accid
     assert len(site.cloud.compute.list_instances()) == 1
 
 
+def test_clients_reach_a_replacement_only_when_it_serves(site: Site, server: Row) -> None:
+    share = site.share(rules=[rule(ALICE)])
+    mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
+    mount.write("a", b"data")
+    old = server["backend_details"]
+    site.cloud.kill_instance(old["instance_id"])
+    served: list[Row] = []
+
+    def serve(new: Row) -> None:
+        site.driver.ensure_share(site.context(), share, {**server, "backend_details": new})
+        served.append(new)
+        with pytest.raises(TimeoutError):  # waits, as for a dead one
+            mount.read("a")
+
+    new = site.manager.replace_service_instance(site.context(), old, serve)
+    assert served == [new]
+    assert mount.read("a") == b"data"
+
+
 def test_an_interrupted_replacement_goes_on_where_it_was(site: Site, server: Row) -> None:
     old = server["backend_details"]
     site.cloud.kill_instance(old["instance_id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -95,3 +96,33 @@ def test_a_warm_instance_is_taken_and_another_one_boots(new_house: Callable[...,
     owner = f"share_server/{warm['id']}"
     assert not house.cloud.journal.calls("create_instance", about=owner, since=mark)
     house.until(lambda: len(servers()) == 2, "the next warm one")
+
+
+def test_a_mounted_client_waits_while_its_instance_is_replaced(
+    new_house: Callable[..., House],
+) -> None:
+    house = new_house(reconcile_interval=0.1)
+    house.start_worker()
+    shares = [house.create() for _ in range(3)]
+    mounts = []
+    for share_id in shares:
+        house.settled(share_id)
+        house.allow(share_id)
+        house.settled(share_id)
+        mounts.append(house.mount(share_id))
+        mounts[-1].write("data", b"precious")
+    [old] = house.cloud.compute.list_instances()
+    house.cloud.delete_instance(old.id)
+
+    def read() -> bool:
+        """True once all are served again; any error but a time-out fails a user's program."""
+        try:
+            return [mount.read("data") for mount in mounts] == [b"precious"] * 3
+        except TimeoutError:
+            return False
+
+    end = time.monotonic() + 20
+    while not read():
+        assert time.monotonic() < end
+    [new] = house.cloud.compute.list_instances()
+    assert new.id != old.id

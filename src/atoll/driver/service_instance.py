@@ -98,12 +98,8 @@ class ServiceInstanceManager:
         fresh one) or ``CloudUnavailable``.
         """
         ports = self.network_helper.setup_network(network_info)
-        instance = self._provide_instance(network_info, ports)
-        details = self._details(network_info["server_id"], instance, ports)
-        self._await_boot(details)
-        for port_id in ports.ids:
-            if port_id not in instance.port_ids:
-                self.cloud.compute.attach_port(instance.id, port_id)
+        details = self._boot(network_info, ports, ports.ids)
+        self._plug_in(details, ports)
         return details
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
@@ -144,12 +140,18 @@ class ServiceInstanceManager:
 
     # --- beyond the contract ----------------------------------------------------------------
 
-    def replace_service_instance(self, context: object, server: ServerDetails) -> dict[str, str]:
+    def replace_service_instance(
+        self,
+        context: object,
+        server: ServerDetails,
+        serve: Callable[[dict[str, str]], None] = lambda details: None,
+    ) -> dict[str, str]:
         """Put a new instance in a dead one's place: same ports, so same addresses.
 
-        ``server`` holds the details of the dead one; the returned ones are to be stored. Its
-        shares come back by ``ensure_share`` of each. The dead instance is destroyed before the new
-        one is made, so a volume is never in two.
+        ``server`` holds the details of the dead one; the returned ones are to be stored. ``serve``
+        is given them, to bring the shares back, before clients can reach the new instance: an NFS
+        server that answers without their exports would make them fail instead of wait. The dead
+        instance is destroyed before the new one is made, so a volume is never in two.
         """
         server_id = server["server_id"]
         owner = server_key(server_id)
@@ -158,8 +160,12 @@ class ServiceInstanceManager:
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
             self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
             self.cloud.compute.delete_instance(server[INSTANCE_ID])
-        # The stored ports stand for the networks.
-        return self.set_up_service_instance(context, {"server_id": server_id})
+        network_info: NetworkInfo = {"server_id": server_id}  # stored ports stand for the networks
+        ports = self.network_helper.setup_network(network_info)
+        details = self._boot(network_info, ports, (ports.service.id,))
+        serve(details)
+        self._plug_in(details, ports)
+        return details
 
     def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
         """The channel to the instance's agent, opened where there is none.
@@ -222,14 +228,29 @@ class ServiceInstanceManager:
 
     # --- steps of set-up --------------------------------------------------------------------
 
-    def _provide_instance(self, network_info: NetworkInfo, ports: InstancePorts) -> Instance:
+    def _boot(
+        self, network_info: NetworkInfo, ports: InstancePorts, plugged: tuple[str, ...]
+    ) -> dict[str, str]:
+        """Find or make the instance; a new one has ``plugged`` only. Details once it answers."""
+        instance = self._provide_instance(network_info, plugged)
+        details = self._details(network_info["server_id"], instance, ports)
+        self._await_boot(details)
+        return details
+
+    def _plug_in(self, details: ServerDetails, ports: InstancePorts) -> None:
+        instance = self.cloud.compute.get_instance(details[INSTANCE_ID])
+        for port_id in ports.ids:
+            if instance is None or port_id not in instance.port_ids:
+                self.cloud.compute.attach_port(details[INSTANCE_ID], port_id)
+
+    def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
         owner = server_key(network_info["server_id"])
         instance = self._known_instance(owner)
         if instance is not None and instance.status == "error":
             self.cloud.compute.delete_instance(instance.id)
             instance = None
         if instance is None:
-            instance = self._create_instance(network_info, owner, ports)
+            instance = self._create_instance(network_info, owner, port_ids)
         elif instance.status == "stopped":
             self._pool.drop(owner)
             self.cloud.compute.reboot_instance(instance.id)
@@ -240,7 +261,7 @@ class ServiceInstanceManager:
         return self.cloud.compute.get_instance(instance_id) if instance_id else None
 
     def _create_instance(
-        self, network_info: NetworkInfo, owner: str, ports: InstancePorts
+        self, network_info: NetworkInfo, owner: str, port_ids: tuple[str, ...]
     ) -> Instance:
         name = self._options.service_instance_name_template % network_info["server_id"]
         keys = InstanceKeys(self.storage, owner)
@@ -248,7 +269,7 @@ class ServiceInstanceManager:
             owner=owner,
             name=name,
             image_id=self.cloud.images.service_image().id,
-            port_ids=ports.ids,
+            port_ids=port_ids,
             identity=keys.identity(self._options.service_instance_user, name),
             vcpus=self._vcpus,
             memory_mib=self._memory_mib,

@@ -20,7 +20,7 @@ from atoll.db.tables import share_servers, shares
 from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import AtollError, OperationError
+from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
 from atoll.lifecycle import share_server
 from atoll.lifecycle.backend import Backend
@@ -94,8 +94,11 @@ class Reconciliation:
 
     def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
         def ask(server: Row) -> Probe:
+            manager, details = driver.service_instance_manager, server["backend_details"]
             try:
-                health = driver.service_instance_manager.health(server["backend_details"])
+                if manager.instance_is_off(details):  # the cloud knows: no need to wait for it
+                    raise ServiceInstanceUnavailable("The service instance is off, or gone.")
+                health = manager.health(details)
                 return server, health, driver.get_share_usage(None, server)
             except AtollError as error:
                 return server, error, {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -26,10 +27,14 @@ from atoll.errors import (
     ServiceInstanceException,
     ServiceInstanceUnavailable,
 )
+from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
 
 log = structlog.get_logger(__name__)
+
+SERVED = ("available", "extending", "extending_error")
+"""Statuses of shares that clients may have mounted."""
 
 
 def choose(connection: Connection, settings: Settings, share: Row) -> Row:
@@ -200,7 +205,8 @@ class ShareServerHandler:
         """
         manager = self._backend.driver(operation).service_instance_manager
         details = {"server_id": server["id"], **server["backend_details"]}
-        if manager.is_alive(details):
+        is_off = manager.instance_is_off(details)  # such a one isn't waited for
+        if not is_off and manager.is_alive(details):
             if server["unhealthy_since"] is not None:
                 self._serve_again(operation, server, details)
             return
@@ -211,7 +217,9 @@ class ShareServerHandler:
             self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
         elif instance is None or instance.status == "error" or silent_for > 2 * patience:
             log.warning("share_server.replaced", share_server_id=server["id"])
-            details = dict(manager.replace_service_instance(operation, details))
+            details = manager.replace_service_instance(
+                operation, details, lambda new: self._serve_shares(operation, server, new)
+            )
             self._serve_again(operation, server, details)
         elif instance.status == "stopped" or silent_for > patience:
             log.warning("share_server.rebooted", share_server_id=server["id"])
@@ -227,7 +235,25 @@ class ShareServerHandler:
                 rows.change(connection, share_servers, server["id"], unhealthy_since=time.time())
         raise why
 
-    def _serve_again(self, operation: Operation, server: Row, details: Row) -> None:
+    def _serve_shares(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+        """Have a replacement serve every share that clients may have mounted.
+
+        One that can't be served keeps no other away: its own operation, later, says why.
+        """
+        here = {**server, "backend_details": details}
+        with self._backend.database.read() as connection:
+            served = [
+                {**row, "access_rules": access.applied(connection, row["id"]), "share_server": here}
+                for row in rows.where(connection, shares, share_server_id=server["id"])
+                if row["status"] in SERVED
+            ]
+        updates = self._backend.driver(operation).ensure_shares(operation, served)
+        operation.check()  # an error may have been that another worker has taken over
+        for share_id, update in updates.items():
+            if update["status"] == "error":
+                log.warning("share_server.share_missing", share_id=share_id, why=update["reason"])
+
+    def _serve_again(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
         """It answers: every share of it is made true again, each by an operation of its own."""
         with operation.transaction() as connection:
             rows.change(
@@ -236,7 +262,7 @@ class ShareServerHandler:
                 server["id"],
                 unhealthy_since=None,
                 identifier=details["instance_id"],
-                backend_details=details,
+                backend_details=dict(details),
             )
             for share in rows.where(connection, shares, share_server_id=server["id"]):
                 enqueue(connection, f"share/{share['id']}", lane=server["id"])
