@@ -45,5 +45,4 @@ def local_place() -> Iterator[Path]:
         for found in sorted(directory.glob("local/*/instances")):
             cloud = LocalCloud(found.parent.name, LocalSettings(directory))
             cloud.purge()
-            cloud.stop_daemon()
         shutil.rmtree(directory)

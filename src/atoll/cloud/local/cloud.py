@@ -84,7 +84,11 @@ class LocalCloud:
         return self._audit.lines()
 
     def purge(self) -> None:
-        """Take away everything of this deployment, shares' data too, and our own daemon."""
+        """Take away everything of this deployment, shares' data too, and our own daemon.
+
+        Safe to run again; nothing else may be done with this object afterwards.
+        """
+        self.volumes.close()
         for instance in self.compute.list_instances():
             self.compute.delete_instance(instance.id)
         for port in self.networks.list_ports():
@@ -92,7 +96,7 @@ class LocalCloud:
         for network in self.networks.list_networks():
             self.networks.delete_network(network.id)
         self._audit.sweep()
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
         shared = self.directory.parent
         own = ("daemon", "acceleration.json")
         if not [path for path in shared.iterdir() if path.name not in own]:

@@ -127,7 +127,10 @@ class Records(Generic[R]):
 
     def list(self) -> list[R]:
         """Every record."""
-        names = sorted(entry.name for entry in os.scandir(self.directory))
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.directory))
+        except FileNotFoundError:
+            return []  # purged
         return [record for name in names if (record := self.get(name)) is not None]
 
     def find(self, which: Callable[[R], bool]) -> R | None:
