@@ -90,7 +90,7 @@ class Site:
         )
         self.service.start()
 
-    def _config(self, *, replace_dead_after: float = 15, reserved_gib: float = 0.5) -> str:
+    def _config(self, *, replace_dead_after: float = 45, reserved_gib: float = 0.5) -> str:
         return CONFIG.format(
             replace_dead_after=replace_dead_after, reserved_gib=reserved_gib, image=self.image
         )
@@ -238,7 +238,8 @@ class Site:
         done = subprocess.run(
             argv, input=script, capture_output=True, text=True, timeout=seconds, check=False
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        if done.returncode:
+            raise CommandFailed(script, done.returncode, done.stdout + done.stderr)
         return done.stdout
 
     # --- the user's machine -----------------------------------------------------------------

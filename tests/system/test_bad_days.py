@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import demo
-from demo.client import ClientVm
+from demo.client import ClientVm, CommandFailed
 from tests.system.site import Site, gib, wait
 
 pytestmark = [
@@ -127,7 +127,7 @@ def test_the_worker_dies_in_extend(site: Site, client: ClientVm, share: Any) -> 
 
 
 def test_the_worker_dies_in_a_snapshot(site: Site, client: ClientVm, share: Any) -> None:
-    before, layers = site.made(), len(site.layers())
+    before = site.made()
     with Writing(client) as writing:
         snapshot = site.api.create_share_snapshot(share_id=share.id, name="moment")
         # The file system is frozen, and the copy begun.
@@ -151,11 +151,10 @@ def test_the_worker_dies_in_a_snapshot(site: Site, client: ClientVm, share: Any)
     wait("the snapshot to go", lambda: not list(site.api.share_snapshots()))
     site.remove(copy)
     assert site.made() == before
-    wait("unneeded layers to go", lambda: len(site.layers()) <= layers, 60)
 
 
 def test_the_worker_dies_in_delete(site: Site, client: ClientVm, share: Any) -> None:
-    before = site.made()
+    before, layers = site.made(), site.layers()
     new = site.available(site.share("new"))
     site.api.delete_share(new.id)
     # The instance has let go of the volume; the volume is about to go.
@@ -166,7 +165,7 @@ def test_the_worker_dies_in_delete(site: Site, client: ClientVm, share: Any) -> 
     )
     wait("the share to go", lambda: new.id not in [s.id for s in site.api.shares()])
     assert site.made() == before
-    assert len(site.layers()) == before["volumes"]
+    assert set(site.layers()) <= set(layers)  # one may have been merged into another meanwhile
     server = site.server(share)
     assert new.id not in site.inside(server, "cat /proc/mounts; ls /shares /etc/exports.d")
     check_data(client)
@@ -202,14 +201,21 @@ def test_the_instance_and_its_disk_are_lost(site: Site, client: ClientVm, share:
 
 def test_the_instance_reboots_while_atoll_is_down(site: Site, client: ClientVm, share: Any) -> None:
     server = site.server(share)
-    boot = "cat /proc/sys/kernel/random/boot_id"
-    before = site.inside(server, boot)
+
+    def boot_id() -> str:
+        try:
+            return site.inside(server, "cat /proc/sys/kernel/random/boot_id", seconds=240)
+        except CommandFailed:
+            return ""
+
+    before = boot_id()
     site.service.stop()
-    site.inside(server, "(sleep 1; reboot -f) > /dev/null 2>&1 &")
-    check_data(client, seconds=240)
-    wait("the reboot", lambda: site.inside(server, boot, seconds=240) != before)
-    check_data(client)
-    site.service.start()
+    try:
+        site.inside(server, "(sleep 1; reboot -f) > /dev/null 2>&1 &")
+        wait("the reboot", lambda: boot_id() not in ("", before))
+        check_data(client, seconds=240)
+    finally:
+        site.service.start()
     site.remove(site.available(site.share("next")))
 
 
@@ -247,11 +253,11 @@ def test_the_hosts_disk_is_full(site: Site, client: ClientVm, share: Any) -> Non
     site.api.resize_share(share.id, 3)
     site.settled(share, "extending_error")
     assert site.made() == before
-    assert site.layers() == layers
+    assert set(site.layers()) <= set(layers)
     client.run("echo one > /mnt/used/file; sync")
     check_data(client)
     site.remove(spare, unmade)
-    assert len(site.layers()) == len(layers) - 1
+    assert len(site.layers()) < len(layers)
     site.restart()
     site.api.post(
         f"/shares/{share.id}/action",

@@ -57,6 +57,10 @@ class Layers:
         """The layer that is in a file."""
         return path.name.removesuffix(".qcow2")
 
+    def _draft(self, layer: str) -> Path:
+        """Where it is made. Whoever makes it holds its volume's record, so nobody else does."""
+        return self.directory / f".draft-{layer}"
+
     def exists(self, layer: str) -> bool:
         """Whether it was made, completely."""
         return self.path(layer).exists()
@@ -72,7 +76,7 @@ class Layers:
                 f"The volume has {DEEPEST} snapshots on top of each other.",
                 hint="Delete some of them first.",
             )
-        fresh = self.directory / f".{layer}.{os.getpid()}"
+        fresh = self._draft(layer)
         argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
         if base:
             # A relative name, so that the state directory can be moved; unchecked (-u), because a
@@ -131,12 +135,16 @@ class Layers:
         ``reached`` is called after the files were listed: a record is written before its layer, so
         whatever is listed and wanted is in a record by then.
         """
-        present = [self.layer(path) for path in self.directory.glob("*.qcow2")]
+        present = {self.layer(path) for path in self.directory.glob("*.qcow2")}
+        drafts = [path.name.removeprefix(".draft-") for path in self.directory.glob(".draft-*")]
         wanted: set[str] = set()
         for layer in reached():
             while layer and layer not in wanted:
                 wanted.add(layer)
                 layer = self.base(layer)
+        for layer in drafts:
+            if layer not in wanted:  # a worker died while it made one
+                self._draft(layer).unlink(missing_ok=True)
         unwanted = [layer for layer in present if layer not in wanted]
         for layer in unwanted:
             self.path(layer).unlink(missing_ok=True)
