@@ -98,8 +98,9 @@ def test_a_warm_instance_is_taken_and_another_one_boots(new_house: Callable[...,
     house.until(lambda: len(servers()) == 2, "the next warm one")
 
 
+@pytest.mark.parametrize("accident", ["it is gone", "it can't be started"])
 def test_a_mounted_client_waits_while_its_instance_is_replaced(
-    new_house: Callable[..., House],
+    new_house: Callable[..., House], accident: str
 ) -> None:
     house = new_house(reconcile_interval=0.1)
     house.start_worker()
@@ -112,7 +113,11 @@ def test_a_mounted_client_waits_while_its_instance_is_replaced(
         mounts.append(house.mount(share_id))
         mounts[-1].write("data", b"precious")
     [old] = house.cloud.compute.list_instances()
-    house.cloud.delete_instance(old.id)
+    if accident == "it is gone":
+        house.cloud.delete_instance(old.id)
+    else:
+        house.cloud.faults.fail("reboot_instance", "CloudError", times=None)
+        house.cloud.kill_instance(old.id)
 
     def read() -> bool:
         """True once all are served again; any error but a time-out fails a user's program."""

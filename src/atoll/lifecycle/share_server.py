@@ -23,6 +23,8 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     AtollError,
+    CloudError,
+    OutOfCapacity,
     Postponed,
     ServiceInstanceException,
     ServiceInstanceUnavailable,
@@ -216,17 +218,29 @@ class ShareServerHandler:
         if instance is not None and instance.status == "active" and instance.fault:
             self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
         elif instance is None or instance.status == "error" or silent_for > 2 * patience:
-            log.warning("share_server.replaced", share_server_id=server["id"])
-            details = manager.replace_service_instance(
-                operation, details, lambda new: self._serve_shares(operation, server, new)
-            )
-            self._serve_again(operation, server, details)
+            self._replace(operation, server, details)
         elif instance.status == "stopped" or silent_for > patience:
             log.warning("share_server.rebooted", share_server_id=server["id"])
-            manager.reboot_server(details)
-            self._look_again(operation, server, ServiceInstanceUnavailable("It was rebooted."))
+            try:
+                manager.reboot_server(details)
+            except CloudError as error:
+                if error.retryable or isinstance(error, OutOfCapacity):
+                    raise
+                log.warning("share_server.broken", share_server_id=server["id"], why=str(error))
+                self._replace(operation, server, details)
+            else:
+                why = ServiceInstanceUnavailable("It was rebooted.")
+                self._look_again(operation, server, why)
         else:
             self._look_again(operation, server, ServiceInstanceUnavailable())
+
+    def _replace(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+        log.warning("share_server.replaced", share_server_id=server["id"])
+        manager = self._backend.driver(operation).service_instance_manager
+        details = manager.replace_service_instance(
+            operation, details, lambda new: self._serve_shares(operation, server, new)
+        )
+        self._serve_again(operation, server, details)
 
     def _look_again(self, operation: Operation, server: Row, why: AtollError) -> None:
         """Note since when it has been silent; the retry that follows looks again."""
