@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 When = Literal["before", "after"]
 
-AT_ONCE = 4
+AT_ONCE = 6
 
 
 @dataclass
@@ -196,7 +196,10 @@ VERBS: dict[str, tuple[Callable[[House], Stage], Step, Step]] = {
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_killed_at_every_call(new_house: Callable[..., House], verb: str, when: When) -> None:
-    calls = _calls(new_house(), verb)
+    first_house = new_house()
+    if when == "before" and not first_house.database.is_sqlite:
+        pytest.skip("before a call is after the one before it: once, on SQLite, is enough")
+    calls = _calls(first_house, verb)
     assert calls > 0
 
     def kill_at(nth: int) -> None:
