@@ -66,6 +66,14 @@ def test_a_record_is_found_by_its_owner_and_made_once(things: Records[Thing]) ->
     assert list(things.directory.iterdir()) == []
 
 
+def test_what_a_killed_worker_half_made_is_nothing_and_goes(things: Records[Thing]) -> None:
+    (things.directory / ".new").mkdir()
+    (things.directory / ".new" / "record.json").write_text("{")
+    assert things.list() == []
+    made = things.find_or_create(lambda _: False, a_thing)
+    assert [path.name for path in things.directory.iterdir()] == [made.id]
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../things", "x/../..", "0" * 36])
 def test_an_id_never_leads_out_of_the_directory(things: Records[Thing], name: str) -> None:
     assert things.get(name) is None

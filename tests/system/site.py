@@ -188,7 +188,7 @@ class Site:
     def records(self, kind: str) -> list[dict[str, Any]]:
         """What the cloud has on record: ``instances``, ``volumes``, ``snapshots``, …"""
         found = []
-        for path in self.state.glob(f"local/*/{kind}/*/record.json"):
+        for path in self.state.glob(f"local/*/{kind}/[!.]*/record.json"):
             try:
                 found.append(json.loads(path.read_text()))
             except FileNotFoundError:

@@ -144,7 +144,8 @@ class Records(Generic[R]):
             if found is not None:
                 return found
             record = make()
-            fresh = self.directory / f".new-{record.id}"
+            fresh = self.directory / ".new"
+            shutil.rmtree(fresh, ignore_errors=True)  # a worker died right here
             fresh.mkdir(mode=0o711)
             write_file(fresh / "record.json", msgspec.json.encode(record))
             fresh.rename(self.path(record.id))
