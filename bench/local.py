@@ -148,6 +148,7 @@ def site(directory: Path) -> Iterator[Site]:
     made = Site(directory / "service", config=CONFIG)
     made.start()
     try:
+        made.until(lambda: b'"worker.set_up"' in made.log.read_bytes(), pause=0.1)
         yield made
     finally:
         made.stop()

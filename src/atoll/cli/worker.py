@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 
 import structlog
@@ -51,6 +52,7 @@ def run(settings: Settings) -> None:
         start_http_server(settings.worker.metrics_port, "127.0.0.1")
     heartbeat = Heartbeat(backend)
     heartbeat.start()
+    threading.Thread(target=backend.set_up, name="set-up", daemon=True).start()
     log.info("worker.started", cloud=settings.cloud, threads=settings.worker.threads)
     try:
         worker.run()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import structlog
+
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.driver.generic import GenericShareDriver
 from atoll.driver.service_instance import ServiceInstanceManager
+from atoll.driver.timing import timed
 from atoll.engine.operation import Operation
+from atoll.errors import AtollError
 from atoll.guest.pool import GuestPool
 from atoll.lifecycle.storage import DatabaseStorage, Seal
+
+log = structlog.get_logger(__name__)
 
 
 class Backend:
@@ -22,6 +28,19 @@ class Backend:
         self._seal = seal
         self._pool = GuestPool()
         self.pool_name = settings.driver.share_backend_name
+
+    def set_up(self) -> None:
+        """Have the cloud ready before the first share needs it (libvirt, image, service network).
+
+        What fails here is only logged: each operation makes what it needs, and tells its user.
+        """
+        driver = self.driver(None)
+        try:
+            with timed("worker.set_up"):
+                driver.do_setup(None)
+                driver.check_for_setup_error()
+        except AtollError as error:
+            log.warning("worker.set_up_failed", error=str(error))
 
     def driver(self, operation: Operation | None) -> GenericShareDriver:
         """A driver whose memory carries this operation's fence; None is for reading only."""

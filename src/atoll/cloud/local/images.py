@@ -71,6 +71,7 @@ class LocalImages:
         fresh.rename(path)
 
     def _import(self, source: Path) -> str:
+        self._user()  # the first answer takes libvirt seconds: not while a user waits for a share
         with locked(self.directory):
             with source.open("rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
