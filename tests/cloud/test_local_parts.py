@@ -22,11 +22,14 @@ from hypothesis import strategies as st
 from atoll.cloud.local import acceleration as accel
 from atoll.cloud.local import domain, firewall
 from atoll.cloud.local.bridge import MOST_PORTS, Bridge, bridge_name
-from atoll.cloud.local.connection import QemuUser
+from atoll.cloud.local.connection import Connection, QemuUser
+from atoll.cloud.local.daemon import Daemon
+from atoll.cloud.local.domains import Domains
 from atoll.cloud.local.layers import DEEPEST, Layers
 from atoll.cloud.local.merge import Pair, mergeable
 from atoll.cloud.local.program import run
 from atoll.cloud.local.records import Records, locked, write_file
+from atoll.cloud.local.volumes import Capacity, LocalVolumes
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
 needs_qemu = pytest.mark.skipif(not shutil.which(accel.EMULATOR), reason="QEMU is not installed")
@@ -157,6 +160,22 @@ def test_a_layer_can_t_stand_on_nothing(layers: Layers) -> None:
     with pytest.raises(CloudNotFound):
         layers.create("b", 1, "gone")
     assert not layers.exists("b")
+
+
+@needs_qemu_img
+def test_a_deletion_cut_short_is_found_and_finished(layers: Layers, tmp_path: Path) -> None:
+    domains = Domains(Connection(Daemon(tmp_path, "", lambda: "tcg")), "test", tmp_path)
+    volumes = LocalVolumes(tmp_path, layers, domains, Capacity(0, 1e9))
+    volume = volumes.create_volume("share/1", 1)
+    snapshot = volumes.create_snapshot("snapshot/1", volume.id)
+    volumes.collect(leaving=volume.id)  # so far, and the worker dies
+    assert volumes.find_volume("share/1") == volume
+    volumes.delete_volume(volume.id)
+    volumes.collect(leaving=snapshot.id)
+    assert volumes.find_snapshot("snapshot/1") == snapshot
+    volumes.delete_snapshot(snapshot.id)
+    assert (volumes.list_volumes(), volumes.list_snapshots()) == ([], [])
+    assert list(layers.directory.iterdir()) == []
 
 
 @needs_qemu_img

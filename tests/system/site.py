@@ -234,7 +234,8 @@ class Site:
         hosts.write_text(f"instance {access.host_key_public.strip()}\n")
         argv = ["ssh", "-F", "none", "-i", str(key), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]
         argv += ["-o", f"UserKnownHostsFile={hosts}", "-o", "HostKeyAlias=instance"]
-        argv += ["-o", "ConnectTimeout=60", f"{access.user}@{access.address}", "sudo -n sh -e"]
+        argv += ["-o", "ServerAliveInterval=5", "-o", "ConnectTimeout=60"]
+        argv += [f"{access.user}@{access.address}", "sudo -n sh -e"]
         done = subprocess.run(
             argv, input=script, capture_output=True, text=True, timeout=seconds, check=False
         )

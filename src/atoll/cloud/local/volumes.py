@@ -121,10 +121,11 @@ class LocalVolumes:
             with self.records.locked(volume_id) as record:
                 if self.is_attached(record):
                     raise VolumeInUse(f"Volume {volume_id} is attached to {record.instance_id}.")
+                # The record goes last: who finds it after a crash knows that there is work left.
+                self.collect(leaving=volume_id)
                 self.records.delete(volume_id)
         except CloudNotFound:
             return
-        self.collect()
         self._merger.later()
 
     def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
@@ -178,10 +179,10 @@ class LocalVolumes:
         """Destroy it; volumes made from it stay usable."""
         try:
             with self.snapshot_records.locked(snapshot_id):
+                self.collect(leaving=snapshot_id)  # first, as for volumes
                 self.snapshot_records.delete(snapshot_id)
         except CloudNotFound:
             return
-        self.collect()
         self._merger.later()
 
     def pools(self) -> list[Pool]:
@@ -224,20 +225,22 @@ class LocalVolumes:
         """The volumes that an instance has, or is about to get or to lose."""
         return [record for record in self.records.list() if record.instance_id == instance_id]
 
-    def collect(self) -> list[str]:
-        """Remove layers that nothing needs any more."""
+    def collect(self, leaving: str = "") -> list[str]:
+        """Remove layers that nothing needs but, at most, the record ``leaving``, soon to go."""
         with locked(self.layers.directory):
-            return self.layers.collect(self._reached)
+            return self.layers.collect(lambda: self._reached(leaving))
 
     def close(self) -> None:
         """End what goes on in the background."""
         self._merger.close()
 
-    def _reached(self) -> Iterator[str]:
+    def _reached(self, leaving: str) -> Iterator[str]:
         for snapshot in self.snapshot_records.list():
-            yield snapshot.layer
+            if snapshot.id != leaving:
+                yield snapshot.layer
         for volume in self.records.list():
-            yield from (volume.head, volume.pending, volume.base)
+            if volume.id != leaving:
+                yield from (volume.head, volume.pending, volume.base)
 
     def _settle(self, record: VolumeRecord) -> VolumeRecord:
         head = record.head
