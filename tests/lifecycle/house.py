@@ -138,7 +138,7 @@ class House:
 
     # --- waiting ----------------------------------------------------------------------------
 
-    def settled(self, share_id: str, seconds: float = 20) -> dict[str, Any]:
+    def settled(self, share_id: str, seconds: float = 60) -> dict[str, Any]:
         """The share when it no longer changes."""
         share: dict[str, Any] = self.until(
             lambda: self._if(
@@ -153,7 +153,7 @@ class House:
         )
         return share
 
-    def until(self, look: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    def until(self, look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Look until there is something true to see."""
         end = time.monotonic() + seconds
         while True:
@@ -163,7 +163,7 @@ class House:
             assert time.monotonic() < end, f"waited {seconds} s for {what}: {self._state()}"
             time.sleep(0.02)
 
-    def gone(self, collection: str, seconds: float = 20) -> None:
+    def gone(self, collection: str, seconds: float = 60) -> None:
         """Wait until nothing of a kind is left, e.g. ``shares`` or ``share-servers``."""
         key = collection.replace("-", "_")
         self.until(lambda: not self.call("GET", f"/{collection}")[key], f"no {collection}", seconds)

@@ -209,7 +209,7 @@ def test_killed_at_every_call(new_house: Callable[..., House], verb: str, when: 
         stage = prepare(house)
         house.cloud.faults.kill(nth=nth, when=when)
         act(stage)
-        first.join(timeout=20)
+        first.join(timeout=60)
         assert first.exitcode == -signal.SIGKILL, f"{verb}: no kill {when} call {nth} of {calls}"
         house.start_worker()
         check(stage)
