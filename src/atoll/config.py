@@ -221,7 +221,8 @@ def load(file: Path | None = None, **overrides: Any) -> Settings:
     settings = reader.section(Settings, table)
     reader.report_unknown_variables()
     if reader.mistakes:
-        raise ConfigurationError(f"In {chosen}: {'; '.join(reader.mistakes)}.")
+        source = chosen if chosen.exists() else "the environment"
+        raise ConfigurationError(f"In {source}: {'; '.join(reader.mistakes)}.")
     return msgspec.structs.replace(settings, **overrides)
 
 

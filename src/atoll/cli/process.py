@@ -17,6 +17,9 @@ from atoll.errors import AtollError
 
 Role = Literal["api", "worker"]
 
+PYTHON = [sys.executable, "-P", "-m"]
+"""A module of ours follows. ``-P``: none is taken from the directory that we happen to be in."""
+
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
@@ -29,7 +32,7 @@ from which it gives memory back at once, so that one long list is remembered for
 def command(config_file: Path | None) -> list[str]:
     """The program and its first arguments; the role follows."""
     config = [] if config_file is None else ["--config", str(config_file)]
-    return [sys.executable, "-m", "atoll.cli.process", *config]
+    return [*PYTHON, "atoll.cli.process", *config]
 
 
 def environment() -> Mapping[str, str]:

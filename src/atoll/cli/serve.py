@@ -40,7 +40,7 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
     text = READY if settings.api.auth_strategy == "token" else OPEN
     ready_file = settings.state_dir / "ready.txt"
     ready_file.write_text(text.format(url=url, token_file=prepared.token_file))
-    supervisor = [sys.executable, "-m", "atoll.cli.supervise", str(ready_file)]
+    supervisor = [*process.PYTHON, "atoll.cli.supervise", str(ready_file)]
     supervisor += [settings.api.host, str(settings.api.port), *process.command(config_file)]
     console.print("Starting the API and the worker")
     sys.stdout.flush()
