@@ -311,9 +311,9 @@ def test_on_one_machine_a_dead_worker_is_known_to_be_dead(tmp_path: Path) -> Non
     first.does["share/1"] = first.does["share/2"] = waiting(stuck)
     with Yard(database) as dies, Yard(database) as lives, Yard(database) as comes:
         dies.ask("share/1")
-        dies.work({"share": first}, lease=60.0)
+        dies.work({"share": first}, lease=60.0, threads=1)  # so that each has one, and no more
         eventually(lambda: bool(first.converged["share/1"]))
-        lives.work({"share": first}, lease=60.0)
+        lives.work({"share": first}, lease=60.0, threads=1)
         lives.ask("share/2")
         eventually(lambda: bool(first.converged["share/2"]))
         dies.stop(grace=0.1)
