@@ -47,8 +47,11 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if settings.worker.metrics_port:
-        from prometheus_client import start_http_server
+        from prometheus_client import REGISTRY, start_http_server
 
+        from atoll.engine.metrics import QueueCollector
+
+        REGISTRY.register(QueueCollector(database))
         start_http_server(settings.worker.metrics_port, "127.0.0.1")
     heartbeat = Heartbeat(backend)
     heartbeat.start()
