@@ -15,7 +15,7 @@ from .site import Site, running_site
 
 @pytest.fixture(
     scope="module",
-    params=["memory", pytest.param("local", marks=[pytest.mark.vm, pytest.mark.timeout(1200)])],
+    params=["memory", pytest.param("local", marks=[pytest.mark.vm, pytest.mark.timeout(600)])],
 )
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)

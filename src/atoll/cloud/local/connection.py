@@ -1,4 +1,4 @@
-"""One connection to libvirt, opened anew when the daemon was restarted; its errors become ours."""
+"""Connections to libvirt, opened anew when the daemon was restarted; its errors become ours."""
 
 from __future__ import annotations
 
@@ -63,29 +63,41 @@ def as_cloud_error(what: str, error: libvirt.libvirtError) -> CloudError:
     return CloudError(message)
 
 
+class _Opened(threading.local):
+    """A thread's connection; closed when the thread ends."""
+
+    handle: libvirt.virConnect | None = None
+    asked_at = 0.0
+
+
 class Connection:
-    """libvirt, for many threads."""
+    """libvirt, for many threads: each has a connection of its own.
+
+    Threads that share one take turns in reading its socket, and libvirt before 10.1 may lose the
+    word that it is another's turn ("rpc: fix race in waking up client event loop"): a call then
+    waits for as long as the one before it, such as the destruction of a QEMU that hangs for the
+    attachment that hangs on it.
+    """
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self._lock = threading.Lock()
-        self._handle: libvirt.virConnect | None = None
-        self._asked_at = 0.0
+        self._opened = _Opened()
         self._user: QemuUser | None = None
 
     def __call__(self) -> libvirt.virConnect:
-        """The open connection. Raises ``CloudUnavailable``."""
-        with self._lock:
-            if self._handle is None or not self._is_alive(self._handle):
-                self._handle = self._open()
-            return self._handle
+        """This thread's open connection. Raises ``CloudUnavailable``."""
+        opened = self._opened
+        if opened.handle is None or not self._is_alive(opened, opened.handle):
+            opened.handle = None
+            opened.handle = self._open()
+        return opened.handle
 
-    def _is_alive(self, handle: libvirt.virConnect) -> bool:
+    def _is_alive(self, opened: _Opened, handle: libvirt.virConnect) -> bool:
         """Ask the daemon, once in a while; the socket alone does not tell that it was restarted."""
         now = time.monotonic()
-        if now - self._asked_at < ASK_SECONDS:
+        if now - opened.asked_at < ASK_SECONDS:
             return bool(handle.isAlive())
-        self._asked_at = now
+        opened.asked_at = now
         try:
             return bool(handle.getLibVersion())
         except libvirt.libvirtError:
@@ -106,8 +118,5 @@ class Connection:
         return self._user
 
     def close(self) -> None:
-        """Let go of it; the next call opens it again."""
-        with self._lock:
-            if self._handle is not None:
-                self._handle.close()
-                self._handle = None
+        """Let go of all; the next call opens one again."""
+        self._opened = _Opened()
