@@ -14,8 +14,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import structlog
@@ -148,7 +148,7 @@ class Worker:
 
     def _prepare(self, bell: Doorbell) -> bool:
         """Go on with what dead workers have left, and plan the periodic work."""
-        with self._database.begin() as connection:
+        with self._begin() as connection:
             others = operations.owners(connection) - {self.name}
             left = operations.release(connection, [self.name, *bell.gone(others)])
             for handler in self._handlers.values():
@@ -170,11 +170,9 @@ class Worker:
                 return self._poll
             if not look and (pause := self._peek(room)) > 0:
                 return pause
+        begun = time.monotonic()
         try:
-            begun = time.monotonic()
-            with self._database.begin() as connection:
-                if time.monotonic() - begun > self._leases.lease / 6:
-                    self._leases.distrust()  # others will have had to wait as well
+            with self._begin() as connection:
                 locked = self._settle(connection, ended)
                 claimed, more = self._claim(connection, free, room) if free else ([], False)
                 idle = len(claimed) < free and not more
@@ -189,6 +187,15 @@ class Worker:
         if locked:
             return _LOCKED
         return 0.0 if more else self._pause(due_in)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """Write; after a long wait for the lock, nobody is judged: others had to wait as well."""
+        begun = time.monotonic()
+        with self._database.begin() as connection:
+            if time.monotonic() - begun > self._leases.lease / 6:
+                self._leases.distrust()
+            yield connection
 
     def _peek(self, room: dict[str, int]) -> float:
         """Seconds until there is something to claim; takes no write lock."""
