@@ -21,7 +21,7 @@ from atoll.guest.ssh import await_banner
 from tests.guest.conftest import rules
 from tests.guest.machine import BOOT_SECONDS, Machine, service_image
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 HOME, AWAY = "127.0.0.1", "10.0.2.15"
 GIB = 1 << 30

@@ -18,7 +18,7 @@ from tests.system.site import Site, gib, wait
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
 

@@ -13,7 +13,7 @@ from tests.system.site import Site
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
 

@@ -15,7 +15,7 @@ from tests.system.site import Site, gib, refused, wait
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),  # the clients' own
 ]
 
