@@ -114,6 +114,18 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnedSubnet:
+    """A subnet that ``create_subnet`` made."""
+
+    id: str
+    owner: str
+    network_id: str
+    cidr: str
+    router_id: str | None = None
+    """What ``connect_router`` plugged it into."""
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A layer-2 network with its subnets."""
 
@@ -259,6 +271,28 @@ class Networks(Protocol):
 
     def delete_network(self, network_id: str) -> None:
         """Remove a network of this deployment; one that isn't ours is left alone."""
+
+    def create_subnet(self, owner: str, network_id: str, cidr: str, *, gateway: bool) -> Subnet:
+        """Add a range with DHCP to a network; one subnet an owner in each network.
+
+        Only with ``gateway`` has it a gateway's address, which instances are told and a router can
+        have. Raises ``CloudError`` where the range overlaps with another of that network.
+        """
+
+    def delete_subnet(self, subnet_id: str) -> None:
+        """Remove what ``create_subnet`` made; any other subnet is left alone."""
+
+    def list_subnets(self) -> list[OwnedSubnet]:
+        """All that ``create_subnet`` made for this deployment."""
+
+    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+        """Plug our subnet into the router that is the other's gateway; returns the router's id.
+
+        Raises ``CloudError`` where the other has no gateway, or where that is no router's.
+        """
+
+    def disconnect_router(self, router_id: str, subnet_id: str) -> None:
+        """Unplug our subnet from the router; what we didn't plug in is left alone."""
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
         """Reserve a MAC and an address; one port an owner in each network (and subnet)."""

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
-from atoll.cloud.base import Network, Port, Subnet
+from atoll.cloud.base import Network, OwnedSubnet, Port, Subnet
 from atoll.cloud.local import firewall
 from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
 from atoll.cloud.local.domain import Nic
@@ -22,6 +22,7 @@ from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
 SERVICE_OWNER = "service_network"
 SMALLEST = 29
 """Prefix length of the smallest network."""
+_DIRECTLY = "Set connect_share_server_to_tenant_network to true."
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,28 @@ class LocalNetworks:
             return
         with locked(self.records.directory):
             self._apply_firewall()
+
+    def create_subnet(self, owner: str, network_id: str, cidr: str, *, gateway: bool) -> Subnet:
+        """Not here: a network has the one subnet that it was made with."""
+        raise CloudError(
+            "On this machine a network has one subnet; another can't be added.", hint=_DIRECTLY
+        )
+
+    def delete_subnet(self, subnet_id: str) -> None:
+        """Nothing to do: a subnet goes with its network."""
+
+    def list_subnets(self) -> list[OwnedSubnet]:
+        """None."""
+        return []
+
+    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+        """Not here: networks of this machine are isolated."""
+        raise CloudError(
+            "This machine has no routers that a subnet could be connected to.", hint=_DIRECTLY
+        )
+
+    def disconnect_router(self, router_id: str, subnet_id: str) -> None:
+        """Nothing to do: there are no routers."""
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
         """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
