@@ -184,6 +184,12 @@ class Compute(Protocol):
     def get_instance(self, instance_id: str) -> Instance | None:
         """The instance, or None when it is gone."""
 
+    def find_instance(self, name_or_id: str) -> Instance | None:
+        """An instance by name or id, also one that isn't ours, with all of its ports.
+
+        None when there is none; ``CloudError`` where several have that name.
+        """
+
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment."""
 
@@ -318,6 +324,8 @@ class Cloud(Protocol):
     """One cloud, bound to one deployment."""
 
     name: str
+    project_id: str
+    """The project that what we make is in; empty where the cloud has none."""
 
     @property
     def compute(self) -> Compute:

@@ -31,6 +31,7 @@ class LocalCloud:
     """
 
     name = "local"
+    project_id = ""
 
     def __init__(self, deployment: str, settings: LocalSettings) -> None:
         self.deployment = deployment

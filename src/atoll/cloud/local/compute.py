@@ -160,6 +160,13 @@ class LocalCompute:
         record = self.records.get(instance_id)
         return self._instance(record) if record else None
 
+    def find_instance(self, name_or_id: str) -> Instance | None:
+        """An instance of this deployment by name or id: no other can be served on this machine."""
+        for record in self.records.list():
+            if name_or_id in (record.id, record.name):
+                return self._instance(record)
+        return None
+
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment, those without a record included."""
         records = self.records.list()
