@@ -17,7 +17,7 @@ import pytest
 
 from atoll.cloud.base import Volume
 from atoll.cloud.local import LocalCloud
-from atoll.cloud.local.program import run
+from atoll.cloud.program import run
 from atoll.errors import AtollError, CloudUnavailable, OutOfCapacity
 
 from .local_place import local_place, make_local

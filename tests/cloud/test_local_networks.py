@@ -14,7 +14,7 @@ import pytest
 from atoll.cloud.base import Network
 from atoll.cloud.local import LocalCloud
 from atoll.cloud.local.bridge import bridge_prefix
-from atoll.cloud.local.program import run
+from atoll.cloud.program import run
 
 from .local_place import local_place, make_local
 from .site import owner

@@ -27,9 +27,9 @@ from atoll.cloud.local.daemon import Daemon
 from atoll.cloud.local.domains import Domains
 from atoll.cloud.local.layers import DEEPEST, Layers
 from atoll.cloud.local.merge import Pair, mergeable
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import Records, locked, write_file
 from atoll.cloud.local.volumes import Capacity, LocalVolumes
+from atoll.cloud.program import run
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
 needs_qemu = pytest.mark.skipif(not shutil.which(accel.EMULATOR), reason="QEMU is not installed")

@@ -19,8 +19,8 @@ from typing import Literal
 
 import msgspec
 
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import write_file
+from atoll.cloud.program import run
 from atoll.errors import CloudError
 
 Acceleration = Literal["kvm", "tcg"]

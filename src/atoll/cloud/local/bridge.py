@@ -13,8 +13,8 @@ import msgspec
 
 from atoll.cloud.local.connection import Connection, translated
 from atoll.cloud.local.domain import NAMESPACE, parsed
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import is_id
+from atoll.cloud.program import run
 from atoll.errors import CloudNotFound
 
 _LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG

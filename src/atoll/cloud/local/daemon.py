@@ -20,8 +20,8 @@ import libvirt
 
 from atoll.cloud.local.acceleration import Acceleration
 from atoll.cloud.local.launch import PLACES
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import locked, write_file
+from atoll.cloud.program import run
 from atoll.errors import CloudUnavailable, ConfigurationError
 
 MACHINE = "qemu:///system"

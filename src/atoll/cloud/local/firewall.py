@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from atoll.cloud.local.program import run
+from atoll.cloud.program import run
 from atoll.errors import CloudError
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from atoll.cloud.base import Image
 from atoll.cloud.local.connection import QemuUser
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import locked
+from atoll.cloud.program import run
 from atoll.errors import CloudNotFound
 
 KEEP_SECONDS = 86400.0

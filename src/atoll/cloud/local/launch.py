@@ -24,7 +24,7 @@ KVM = Path("/dev/kvm")
 
 def main(directory: Path, daemon: str, acceleration: str) -> None:
     """Mount, then become the daemon."""
-    from atoll.cloud.local.program import run
+    from atoll.cloud.program import run
 
     for name, place in PLACES.items():
         place.mkdir(parents=True, exist_ok=True)

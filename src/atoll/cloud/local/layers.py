@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from atoll.cloud.local.connection import QemuUser
-from atoll.cloud.local.program import run
 from atoll.cloud.local.records import sync
+from atoll.cloud.program import run
 from atoll.errors import CloudError, CloudNotFound
 
 GIB = 1 << 30
