@@ -114,6 +114,7 @@ def test_the_storys_checks_are_real(site: Site, story: Story) -> None:
         story.from_snapshot(client, network["id"], snapshot)
     client.run("umount -l /mnt/share /mnt/copy")
     site.api.delete_share_snapshot(snapshot.id)
+    wait("the snapshot to go", lambda: not list(site.api.share_snapshots()), 60)
     site.remove(*(each for each in site.api.shares() if each.name.startswith("demo")))
 
 
