@@ -1,0 +1,128 @@
+"""Network devices of this machine that are Neutron ports: veth pairs, or Open vSwitch's own."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+
+import msgspec
+
+from atoll.cloud.openstack.api import Json
+from atoll.cloud.program import run
+from atoll.errors import CloudError
+
+_ID_LETTERS = 11
+"""So much of a port's id is in its devices' names, as Neutron's agents have it."""
+
+
+class Devices:
+    """How a port is plugged into this machine. Each verb may be repeated."""
+
+    def plug(self, port: Json, mtu: int) -> str:
+        """Have a device that is the port, up; returns its name."""
+        raise NotImplementedError
+
+    def unplug(self, port_id: str) -> None:
+        """Remove the device. Absent is fine."""
+        raise NotImplementedError
+
+    def remove_others(self, port: Json) -> None:
+        """Remove devices that an earlier port of this host has left: they have the same MAC."""
+        for device in _json(["ip", "-json", "link", "show"]):
+            name, prefix = device["ifname"], device["ifname"][:-_ID_LETTERS]
+            ours = prefix in ("ns-", "tap") and device.get("address") == port["mac_address"]
+            if ours and name[-_ID_LETTERS:] != port["id"][:_ID_LETTERS]:
+                self.unplug(name[-_ID_LETTERS:])
+
+
+class VethPair(Devices):
+    """For Linux bridge's agent: one end is the agent's, the other is ours."""
+
+    def plug(self, port: Json, mtu: int) -> str:
+        """Have a device that is the port, up; returns its name."""
+        name = f"ns-{port['id'][:_ID_LETTERS]}"
+        agents = f"tap{port['id'][:_ID_LETTERS]}"
+        if not exists(name):
+            argv = ["ip", "link", "add", name, "type", "veth", "peer", "name", agents]
+            _unless_there(argv, name)
+        run(["ip", "link", "set", name, "address", port["mac_address"], "mtu", str(mtu), "up"])
+        run(["ip", "link", "set", agents, "mtu", str(mtu), "up"])
+        return name
+
+    def unplug(self, port_id: str) -> None:
+        """Remove the device. Absent is fine."""
+        name = f"ns-{port_id[:_ID_LETTERS]}"
+        if exists(name):
+            run(["ip", "link", "delete", name])
+
+
+class InternalPort(Devices):
+    """For Open vSwitch's agent: a device of its integration bridge."""
+
+    def __init__(self, bridge: str) -> None:
+        self._bridge = bridge
+
+    def plug(self, port: Json, mtu: int) -> str:
+        """Have a device that is the port, up; returns its name."""
+        name = f"tap{port['id'][:_ID_LETTERS]}"
+        run(self.argv(name, port))
+        run(["ip", "link", "set", name, "address", port["mac_address"], "mtu", str(mtu), "up"])
+        return name
+
+    def argv(self, name: str, port: Json) -> list[str]:
+        """The ``ovs-vsctl`` that makes the device, or finds it."""
+        ids = {
+            "iface-id": port["id"],
+            "iface-status": "active",
+            "attached-mac": port["mac_address"],
+        }
+        return [
+            "ovs-vsctl",
+            "--may-exist",
+            "add-port",
+            self._bridge,
+            name,
+            "--",
+            "set",
+            "Interface",
+            name,
+            "type=internal",
+            # The shell isn't asked, but ovs-vsctl is: a MAC's colons need its quotes.
+            *(f'external_ids:{key}="{value}"' for key, value in ids.items()),
+        ]
+
+    def unplug(self, port_id: str) -> None:
+        """Remove the device. Absent is fine."""
+        run(["ovs-vsctl", "--if-exists", "del-port", self._bridge, f"tap{port_id[:_ID_LETTERS]}"])
+
+
+def set_addresses(device: str, wanted: set[str]) -> None:
+    """Have exactly these addresses (``a.b.c.d/n``) on the device, link-local ones aside."""
+    (found,) = _json(["ip", "-json", "address", "show", "dev", device])
+    have = {
+        f"{each['local']}/{each['prefixlen']}"
+        for each in found["addr_info"]
+        if each["scope"] != "link"
+    }
+    for address in sorted(wanted - have):
+        extra = ["nodad"] if ip_interface(address).version == 6 else []
+        run(["ip", "address", "replace", address, "dev", device, *extra])
+    for address in sorted(have - wanted):
+        run(["ip", "address", "delete", address, "dev", device])
+
+
+def exists(device: str) -> bool:
+    """Whether this machine has a network device of that name."""
+    return any(each["ifname"] == device for each in _json(["ip", "-json", "link", "show"]))
+
+
+def _unless_there(argv: list[str], device: str) -> None:
+    try:
+        run(argv)
+    except CloudError:
+        if not exists(device):  # else another worker of this host was quicker
+            raise
+
+
+def _json(argv: list[str]) -> list[Json]:
+    found: list[Json] = msgspec.json.decode(run(argv))
+    return found

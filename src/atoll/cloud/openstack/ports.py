@@ -1,0 +1,176 @@
+"""Ports in Neutron: an owner's place in a network, and who may reach it there.
+
+While a server has a port, Nova writes its own name and the server's id into it, and clears both
+when it lets go; the description is ours all the time. A port's MAC follows from whom it is for, and
+Neutron gives no MAC out twice in a network, so two workers can't make two ports for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from atoll.cloud.base import Port
+from atoll.cloud.openstack.api import Json
+from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.routers import Routers
+from atoll.cloud.openstack.security_groups import SecurityGroups
+from atoll.cloud.openstack.service_network import ServiceNetwork
+from atoll.cloud.openstack.subnets import HOST, Subnets
+from atoll.errors import CloudError, CloudNotFound
+
+_COMPUTE = "compute:"
+
+
+class NeutronPorts:
+    """The deployment's ports."""
+
+    def __init__(
+        self, neutron: Neutron, subnets: Subnets, service: ServiceNetwork, routers: Routers
+    ) -> None:
+        self._neutron = neutron
+        self._ports = neutron.ports
+        self._subnets = subnets
+        self._service = service
+        self._routers = routers
+        self.groups = SecurityGroups(neutron)
+
+    def create(self, owner: str, network_id: str, subnet_id: str) -> Port:
+        """The owner's port in that network (and subnet), made if need be."""
+        network = self._neutron.networks.get(network_id)
+        subnets = self._subnets.in_network(network_id) if network else []
+        if network is None or subnet_id not in ("", *(each["id"] for each in subnets)):
+            raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
+        if not subnets:
+            raise CloudError(f"The network {network_id} has no subnet to take an address from.")
+        if not subnet_id and network_id == self._service.id:
+            subnet_id = self._service.own_subnet_id(subnets)
+
+        def find() -> Json | None:
+            found = self._ports.of(owner, network_id=network_id)
+            return next((port for port in found if not subnet_id or _is_in(port, subnet_id)), None)
+
+        def make(attempt: int) -> Json:
+            tries = str(attempt) if attempt else ""  # another MAC, if it was somebody else's
+            mac = mac_for(self._neutron.mark(owner), network_id, subnet_id, tries)
+            wish: Json = {"network_id": network_id, "mac_address": mac, "security_groups": groups}
+            if subnet_id:
+                wish["fixed_ips"] = [{"subnet_id": subnet_id}]
+            return self._ports.create(owner, **wish)
+
+        groups = self._groups_for(network, subnets, subnet_id)
+        try:
+            port = found_or_made(find, make)
+        except CloudNotFound:
+            self.groups.forget()  # a group was removed with the last port that used it
+            groups = self._groups_for(network, subnets, subnet_id)
+            port = found_or_made(find, make)
+        return port_of(self._admit(port, groups), owner)
+
+    def readmit(self, subnet_id: str) -> None:
+        """Let the clients in that our subnet has just been connected to."""
+        ports = [
+            port
+            for port in self._ports.list(fixed_ips=f"subnet_id={subnet_id}")
+            if self._is_for_instance(port)
+        ]
+        if ports:
+            groups = self.groups.clients(self._routers.client_cidrs(subnet_id))
+            for port in ports:
+                self._admit(port, groups)
+
+    def _groups_for(self, network: Json, subnets: list[Json], subnet_id: str) -> list[str]:
+        if network.get("port_security_enabled") is False:
+            return []
+        if network["id"] != self._service.id:
+            return self.groups.clients(subnet["cidr"] for subnet in subnets)
+        groups = [self.groups.ssh(self._service.cidrs(subnets))]
+        if subnet_id != self._service.own_subnet_id(subnets):
+            groups += self.groups.clients(self._routers.client_cidrs(subnet_id))
+        return groups
+
+    def _admit(self, port: Json, groups: Iterable[str]) -> Json:
+        have = set(port["security_groups"])
+        if have.issuperset(groups) or port.get("port_security_enabled") is False:
+            return port
+        return self._ports.update(port["id"], security_groups=sorted(have.union(groups)))
+
+    def get(self, port_id: str) -> Port | None:
+        """The port, or None when it is gone, or isn't ours."""
+        found = self._ports.get(port_id)
+        owner = self._neutron.owner_of(found) if found else None
+        return port_of(found, owner) if found and owner is not None else None
+
+    def list(self) -> list[Port]:
+        """All of this deployment; interfaces of routers are told with their subnets."""
+        return [
+            port_of(port, self._neutron.owner_of(port) or "")
+            for port in self._ports.ours()
+            if not self._routers.is_interface(port)
+        ]
+
+    def delete(self, port_id: str) -> None:
+        """Give the address back. A port that isn't ours is left alone."""
+        found = self._ports.get(port_id)
+        if found is None or self._neutron.owner_of(found) is None:
+            return
+        if self._routers.is_interface(found):
+            self._routers.remove(found)
+            return
+        self._ports.delete(port_id)
+        self.groups.sweep(found["security_groups"])
+
+    def by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
+        """Ids of ports by the id of the server that has them, the service network's port first.
+
+        Of all servers for "". One request.
+        """
+        found = self._ports.ours(**({"device_id": instance_id} if instance_id else {}))
+        plugged = [port for port in found if _instance_id(port) is not None]
+        if not plugged:
+            return {}
+        service_id = self._service.id
+        plugged.sort(key=lambda port: (port["network_id"] != service_id, port["id"]))
+        ports: dict[str, tuple[str, ...]] = {}
+        for port in plugged:
+            server = str(port["device_id"])
+            ports[server] = (*ports.get(server, ()), port["id"])
+        return ports
+
+    def purge(self) -> None:
+        """Remove all ports, interfaces of routers included, and the groups."""
+        for port in self._ports.ours():
+            self.delete(port["id"])
+        self.groups.purge()
+
+    def _is_for_instance(self, port: Json) -> bool:
+        if self._neutron.owner_of(port) is None or port["device_owner"] == HOST:
+            return False
+        return not self._routers.is_interface(port)
+
+
+def mac_for(*parts: str) -> str:
+    """A MAC that follows from the parts: unicast, locally administered."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return ":".join(("fa", *(f"{octet:02x}" for octet in digest[:5])))
+
+
+def port_of(found: Json, owner: str) -> Port:
+    """A port as the ports have it."""
+    addresses = [fixed["ip_address"] for fixed in found["fixed_ips"]]
+    return Port(
+        found["id"],
+        owner,
+        found["network_id"],
+        found["mac_address"],
+        tuple(sorted(addresses, key=lambda address: ":" in address)),
+        _instance_id(found),
+    )
+
+
+def _instance_id(found: Json) -> str | None:
+    return found["device_id"] if found["device_owner"].startswith(_COMPUTE) else None
+
+
+def _is_in(port: Json, subnet_id: str) -> bool:
+    return any(fixed["subnet_id"] == subnet_id for fixed in port["fixed_ips"])

@@ -1,0 +1,87 @@
+"""The service network: the deployment's own, made when missing, or one of an administrator's.
+
+Its own subnet is the first free part of ``service_network_cidr``, a sixteenth where that leaves
+enough addresses. The rest is for subnets that are made later. Ranges of other deployments in our
+project are passed over, so that one host can reach all of their service networks.
+"""
+
+from __future__ import annotations
+
+from atoll.cloud.openstack.api import Json
+from atoll.cloud.openstack.neutron import Neutron, is_id
+from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.subnets import OF_NETWORK, Block, Subnets, first_free, parsed
+from atoll.errors import CloudNotFound
+
+SERVICE_OWNER = "service_network"
+
+
+class ServiceNetwork:
+    """Where service instances are reached by Atoll."""
+
+    def __init__(self, neutron: Neutron, subnets: Subnets, settings: OpenStackSettings) -> None:
+        self._neutron = neutron
+        self._subnets = subnets
+        self._name = settings.service_network_name
+        self._cidr = settings.service_network_cidr
+        self._id = self._name if is_id(self._name) else ""
+
+    def provide(self) -> Json:
+        """The network, with a subnet. Raises ``CloudNotFound`` for an administrator's, absent."""
+        network = self._given() if is_id(self._name) else self._own()
+        self._id = str(network["id"])
+        return network
+
+    @property
+    def id(self) -> str:
+        """Its id; it is made when missing."""
+        return self._id or str(self.provide()["id"])
+
+    def cidrs(self, subnets: list[Json]) -> list[str]:
+        """All that a worker may come from, given the network's subnets as they are now."""
+        if is_id(self._name):
+            return [subnet["cidr"] for subnet in subnets]
+        whole = parsed(self._cidr)
+        older = {subnet["cidr"] for subnet in subnets if not whole.overlaps(parsed(subnet["cidr"]))}
+        return [self._cidr, *sorted(older)]
+
+    def own_subnet_id(self, subnets: list[Json]) -> str:
+        """The one for ports that no subnet was chosen for; empty: Neutron may choose."""
+        came = (s["id"] for s in subnets if self._neutron.owner_of(s) == OF_NETWORK)
+        return next(came, "")
+
+    def _given(self) -> Json:
+        network = self._neutron.networks.get(self._name)
+        if network is None:
+            raise CloudNotFound(
+                f"There is no network {self._name}.",
+                hint="Set service_network_name to the id of a network that Atoll's project sees, "
+                "or to a name that it shall have.",
+            )
+        return network
+
+    def _own(self) -> Json:
+        networks = self._neutron.networks
+        network = networks.provide(
+            SERVICE_OWNER, lambda network: bool(network["subnets"]), name=self._name
+        )
+        if network["subnets"]:
+            return network
+        self._subnets.provide(OF_NETWORK, network["id"], self._free_block(), gateway=False)
+        return networks.get(network["id"]) or network
+
+    def _free_block(self) -> Block:
+        taken = [
+            subnet["cidr"]
+            for subnet in self._neutron.subnets.list(project_id=self._neutron.project_id)
+            if (subnet["description"] or "").startswith("atoll:")
+        ]
+        return first_free(self._cidr, own_prefix(parsed(self._cidr)), taken)
+
+
+def own_prefix(whole: Block) -> int:
+    """Prefix length of the service network's own subnet."""
+    if whole.version == 6:
+        return max(whole.prefixlen, 64)
+    sixteenth, usual = whole.prefixlen + 4, max(whole.prefixlen + 1, 24)
+    return min(sixteenth, usual, 29)

@@ -1,0 +1,119 @@
+"""Address ranges: which are free, and subnets, those that came with their network and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from atoll.cloud.base import Subnet
+from atoll.cloud.openstack.api import Json
+from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.errors import CloudError, OutOfCapacity
+
+OF_NETWORK = "network"
+"""Owner of a subnet that came with its network; it goes with it, too."""
+HOST = "atoll:host"
+"""``device_owner`` of the port that a worker's host has in the service network."""
+
+Block = IPv4Network | IPv6Network
+
+
+def parsed(cidr: str) -> Block:
+    """The range as such. Raises ``CloudError`` for what is none."""
+    try:
+        return ip_network(cidr)
+    except ValueError as error:
+        raise CloudError(f"{cidr!r} is no network's address range.") from error
+
+
+def first_free(pool: str, prefix: int, taken: Iterable[str]) -> Block:
+    """The first block of that prefix length that overlaps with none. Raises ``OutOfCapacity``."""
+    used = [parsed(cidr) for cidr in taken]
+    for block in parsed(pool).subnets(new_prefix=prefix):
+        if not any(block.overlaps(other) for other in used):
+            return block
+    raise OutOfCapacity(
+        f"No range with the prefix length {prefix} is free in {pool}.",
+        hint="Choose a larger range, or remove what is not needed any more.",
+    )
+
+
+class Subnets:
+    """The deployment's subnets."""
+
+    def __init__(self, neutron: Neutron) -> None:
+        self._neutron = neutron
+        self._subnets = neutron.subnets
+
+    def provide(self, owner: str, network_id: str, block: Block, *, gateway: bool) -> Json:
+        """The owner's subnet in that network, made if need be.
+
+        Neutron itself refuses a second one with the same range, so two workers can't make two.
+        """
+
+        def find() -> Json | None:
+            return next(iter(self._subnets.of(owner, network_id=network_id)), None)
+
+        def make(_attempt: int) -> Json:
+            return self._subnets.create(owner, network_id=network_id, **_wish(block, gateway))
+
+        try:
+            return found_or_made(find, make)
+        except CloudError:
+            found = find()  # another worker's, which ours would have overlapped with
+            if found is None:
+                raise
+            return found
+
+    def in_network(self, network_id: str) -> list[Json]:
+        """All of a network: those that came with it first, IPv4 before IPv6."""
+        return sorted(self._subnets.list(network_id=network_id), key=self._rank)
+
+    def ours(self) -> list[Json]:
+        """All of this deployment, in the same order."""
+        return sorted(self._subnets.ours(), key=self._rank)
+
+    def _rank(self, subnet: Json) -> tuple[bool, int, str]:
+        return (self.is_extra(subnet), subnet["ip_version"], subnet["id"])
+
+    def is_extra(self, subnet: Json) -> bool:
+        """Whether ``create_subnet`` made it, in this deployment."""
+        return self._neutron.owner_of(subnet) not in (None, OF_NETWORK)
+
+    def delete(self, subnet_id: str) -> None:
+        """Remove one that ``create_subnet`` made. Raises ``CloudError`` while it has ports."""
+        subnet = self._subnets.get(subnet_id)
+        if subnet is None or not self.is_extra(subnet):
+            return
+        ports = self._neutron.ports
+        hosts = []
+        for port in ports.list(fixed_ips=f"subnet_id={subnet_id}"):
+            if port["device_owner"] == HOST and self._neutron.owner_of(port) is not None:
+                hosts.append(port)
+            elif port["device_owner"] != "network:dhcp":
+                raise CloudError(f"Subnet {subnet_id} still has the port {port['id']}.")
+        for port in hosts:
+            left = [each for each in port["fixed_ips"] if each["subnet_id"] != subnet_id]
+            ports.update(port["id"], fixed_ips=left)
+        self._subnets.delete(subnet_id)
+
+
+def _wish(block: Block, gateway: bool) -> Json:
+    wish: Json = {"cidr": str(block), "ip_version": block.version, "enable_dhcp": True}
+    if not gateway:
+        wish["gateway_ip"] = None
+    if block.version == 6:
+        mode = "slaac" if block.prefixlen == 64 else "dhcpv6-stateful"
+        wish |= {"ipv6_address_mode": mode, "ipv6_ra_mode": mode}
+    return wish
+
+
+def subnet_of(found: Json) -> Subnet:
+    """A subnet as the ports have it."""
+    return Subnet(
+        found["id"],
+        found["network_id"],
+        found["cidr"],
+        found["gateway_ip"],
+        6 if found["ip_version"] == 6 else 4,
+    )
