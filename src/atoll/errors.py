@@ -9,6 +9,7 @@
     │   ├── Unprocessable             the request body is empty or has no envelope      (422)
     │   └── NotAcceptable             a microversion that we don't have                 (406)
     ├── Unauthenticated               no token, or not a valid one                      (401)
+    ├── KeystoneUnavailable           nobody can say whose token it is                  (503)
     ├── NotFound                      no such thing, or not the caller's                (404)
     ├── Conflict                      not in the thing's present state                  (409)
     ├── Forbidden                     policy says no                                    (403)
@@ -103,6 +104,13 @@ class NotAcceptable(Invalid):
 
 class Unauthenticated(AtollError):
     """The request you have made requires authentication."""
+
+
+class KeystoneUnavailable(AtollError):
+    """Keystone can't be asked at the moment whether your token is valid."""
+
+    hint = "Try again shortly."
+    retryable = True
 
 
 class NotFound(AtollError):

@@ -172,7 +172,7 @@ def index(call: Call) -> Body:
         raise Invalid("The field 'share_id' has to be specified.")
     with call.database.read() as connection:
         share = visible(call, connection, share_id)
-        if share["project_id"] != call.project_id and not call.is_admin:
+        if not call.sees_all and share["project_id"] != call.project_id:
             found = []  # a public share is seen by all, and who may mount it only by its owner
         else:
             wanted = pages.has_metadata(table, mapping(params, "metadata"))

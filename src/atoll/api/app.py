@@ -47,7 +47,7 @@ from atoll.api.policy import Policy
 from atoll.api.routing import mount
 from atoll.config import Settings
 from atoll.db.database import Database
-from atoll.errors import Invalid
+from atoll.errors import ConfigurationError, Invalid
 
 RESOURCES: Final[tuple[ModuleType, ...]] = (
     access_rules,
@@ -127,7 +127,8 @@ class _V2:
 def create_app(settings: Settings, database: Database) -> Application:
     """Everything wired together; any WSGI server can serve it."""
     policies: dict[str, str] = {}
-    for module in RESOURCES:
+    resources = [module for module in RESOURCES if _is_served(module, settings)]
+    for module in resources:
         policies.update(getattr(module, "RULES", {}))
     rooms = Rooms(settings, database, Policy(policies, settings.api.policy_file))
     metrics = Metrics()
@@ -142,7 +143,26 @@ def create_app(settings: Settings, database: Database) -> Application:
     app.add_route("/v2/", _Versions(rooms, 200))
     app.add_route("/healthcheck", Healthcheck(rooms))
     app.add_route("/metrics", MetricsPage(metrics))
-    collections = mount(app, rooms, [module.routes for module in RESOURCES])
-    inner: Application = app
-    auth = NoAuth(inner) if settings.api.auth_strategy == "none" else TokenAuth(inner, database)
-    return Edge(auth, metrics, collections)
+    collections = mount(app, rooms, [module.routes for module in resources])
+    return Edge(_authenticated(app, settings, database), metrics, collections)
+
+
+def _is_served(module: ModuleType, settings: Settings) -> bool:
+    """Where Keystone keeps the projects, nobody looks for them here."""
+    return module is not projects or settings.api.auth_strategy != "keystone"
+
+
+def _authenticated(app: Application, settings: Settings, database: Database) -> Application:
+    """The application behind the filter that finds out who asks."""
+    if settings.api.auth_strategy == "none":
+        return NoAuth(app)
+    if settings.api.auth_strategy == "token":
+        return TokenAuth(app, database)
+    try:
+        from atoll.api.auth.keystone import KeystoneAuth  # large, so only where it is needed
+    except ImportError as error:
+        raise ConfigurationError(
+            f'auth_strategy = "keystone" needs {error.name}, which is not installed.',
+            hint="Install Atoll with the extra [openstack].",
+        ) from error
+    return KeystoneAuth(app, settings)

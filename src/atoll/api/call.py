@@ -10,11 +10,11 @@ from typing import Any
 import falcon
 
 from atoll.api.paging import Page
-from atoll.api.policy import IS_ADMIN, Identity, Policy
+from atoll.api.policy import IS_ADMIN, SEES_ALL, Identity, Policy
 from atoll.api.views import Shape, View
 from atoll.config import Settings
 from atoll.db.database import Database
-from atoll.errors import NotFound
+from atoll.errors import Forbidden, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,12 @@ class Call:
 
     @property
     def project_id(self) -> str:
-        """The caller's project."""
+        """The caller's project. Raises ``Forbidden`` for a token that has none."""
+        if not self.identity.project_id:
+            raise Forbidden(
+                "This needs a project, and your token is scoped to the system.",
+                hint="Ask Keystone for a token of the project that is meant.",
+            )
         return self.identity.project_id
 
     @property
@@ -70,14 +75,19 @@ class Call:
         return self.may(IS_ADMIN)
 
     @cached_property
+    def sees_all(self) -> bool:
+        """Whether the caller may see everybody's things: administrators, readers of the system."""
+        return self.may(SEES_ALL)
+
+    @cached_property
     def base_url(self) -> str:
         """The endpoint as the client knows it, without a slash at the end."""
         return self.settings.api.public_url.rstrip("/") or str(self.request.prefix)
 
     @property
     def own_project(self) -> str | None:
-        """For queries: the project that they are limited to; None for administrators."""
-        return None if self.is_admin else self.project_id
+        """For queries: the project that they are limited to; None for who sees all."""
+        return None if self.sees_all else self.project_id
 
     def may(self, rule: str, target: Mapping[str, Any] | None = None) -> bool:
         """Whether policy allows this, on a row or in the caller's own project."""
@@ -94,18 +104,18 @@ class Call:
             self.rooms.policy.enforce(name, self.identity, target)
 
     def visible(self, row: Mapping[str, Any] | None, what: str, row_id: str) -> Mapping[str, Any]:
-        """The row, if it is the caller's project's (or the caller is an administrator).
+        """The row, if it is the caller's project's (or the caller sees all).
 
         Raises ``NotFound`` otherwise: whether another project has such an id is not told.
         """
-        if row is None or not (self.is_admin or row["project_id"] == self.project_id):
+        if row is None or not (self.sees_all or row["project_id"] == self.project_id):
             raise NotFound(f"{what} {row_id[:64]} could not be found.")
         self.enforce(row)
         return row
 
     def shape(self, view: View) -> Shape:
         """The view at this request's version, with what only administrators see if they ask."""
-        return view.at(self.version, self.is_admin)
+        return view.at(self.version, self.sees_all)
 
     def page(self, sortable: Iterable[str], **more: Any) -> Page:
         """``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir`` of the query string."""

@@ -69,5 +69,5 @@ def index_of_snapshot(call: Call, snapshot_id: str) -> Body:
 
 def _of_share(call: Call, connection: Connection, share_id: str) -> list[Mapping[str, Any]]:
     call.visible(shares.get(connection, share_id), "Share", share_id)
-    found = export_locations.of_share(connection, share_id, with_admin_only=call.is_admin)
+    found = export_locations.of_share(connection, share_id, with_admin_only=call.sees_all)
     return list(found)

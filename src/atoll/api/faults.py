@@ -38,9 +38,11 @@ _CODES: Final[tuple[tuple[type[errors.AtollError], int], ...]] = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.Forbidden, 403),
+    (errors.KeystoneUnavailable, 503),
 )
 """The first that fits counts, so the special ones stand before the general ones."""
 
+DATABASE_AWAY: Final = "The database does not answer at the moment. Try again shortly."
 UNKNOWN: Final = (
     "The server has either erred or is incapable of performing the requested operation."
 )
@@ -100,9 +102,14 @@ def on_database(
     request: falcon.Request, response: falcon.Response, error: Exception, params: object
 ) -> None:
     """The database does not answer: say so, and that it may pass."""
-    log.error("database unavailable", error=str(error.__cause__ or error))
-    fill(response, 503, "The database does not answer at the moment. Try again shortly.")
+    log_database(error)
+    fill(response, 503, DATABASE_AWAY)
     response.set_header("Retry-After", "5")
+
+
+def log_database(error: Exception) -> None:
+    """What the caller is not told of the database."""
+    log.error("database unavailable", error=str(error.__cause__ or error))
 
 
 def on_integrity(

@@ -61,7 +61,7 @@ class Filters:
                 chosen(each.name)
                 and each.name in call.request.params
                 and each.since <= call.version
-                and (call.is_admin or not each.admin)
+                and (call.sees_all or not each.admin)
             ):
                 found[each.column] = each.read(call.request.params, each.name)
         return found

@@ -1,8 +1,9 @@
 """Who may do what: oslo.policy with defaults in code, and a cache in front of it.
 
 Roles are admin, member and reader; an admin is also a member, a member also a reader. Everything
-belongs to a project. A resource module names its rules with ``rules(…)``; an operator overrides
-them in a YAML file, which is read again when it changes.
+belongs to a project. Whoever's token is scoped to the system instead (Keystone has such) sees all
+projects, and changes them as an admin only. A resource module names its rules with ``rules(…)``;
+an operator overrides them in a YAML file, which is read again when it changes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ log = structlog.get_logger(__name__)
 
 ADMIN: Final = "role:admin"
 MEMBER: Final = "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
-READER: Final = "rule:context_is_admin or (role:reader and project_id:%(project_id)s)"
+READER: Final = "rule:context_sees_all or (role:reader and project_id:%(project_id)s)"
+OVERSEER: Final = "rule:context_is_admin or (role:reader and system_scope:all)"
 IS_ADMIN: Final = "context_is_admin"
+SEES_ALL: Final = "context_sees_all"
 
 _IMPLIED: Final = {"admin": ("member", "reader"), "member": ("reader",)}
 _RELOAD_SECONDS: Final = 10.0
@@ -35,12 +38,20 @@ Rules = Mapping[str, str]
 
 
 def rules(
-    *, reader: Iterable[str] = (), member: Iterable[str] = (), admin: Iterable[str] = ()
+    *,
+    reader: Iterable[str] = (),
+    member: Iterable[str] = (),
+    overseer: Iterable[str] = (),
+    admin: Iterable[str] = (),
 ) -> Rules:
-    """Rule names with the role that may do it by default."""
+    """Rule names with the role that may do it by default.
+
+    ``overseer`` is who reads what belongs to no project: an admin, or a reader of the system.
+    """
     return {
         **dict.fromkeys(reader, READER),
         **dict.fromkeys(member, MEMBER),
+        **dict.fromkeys(overseer, OVERSEER),
         **dict.fromkeys(admin, ADMIN),
     }
 
@@ -51,14 +62,19 @@ class Identity:
 
     user_id: str
     project_id: str
+    """Empty with a token that is scoped to the system."""
     roles: frozenset[str]
+    system_scope: str = ""
+    """``all`` with such a token."""
 
     @classmethod
-    def of(cls, user_id: str, project_id: str, roles: Iterable[str]) -> Identity:
+    def of(
+        cls, user_id: str, project_id: str, roles: Iterable[str], system_scope: str = ""
+    ) -> Identity:
         """With the roles that others imply."""
         lower = {role.strip().lower() for role in roles if role.strip()}
         implied = {more for role in lower for more in _IMPLIED.get(role, ())}
-        return cls(user_id, project_id, frozenset(lower | implied))
+        return cls(user_id, project_id, frozenset(lower | implied), system_scope)
 
 
 class Policy:
@@ -78,9 +94,10 @@ class Policy:
         )
         self._enforcer.suppress_deprecation_warnings = True
         self._enforcer.register_default(oslo.RuleDefault(IS_ADMIN, ADMIN))
+        self._enforcer.register_default(oslo.RuleDefault(SEES_ALL, OVERSEER))
         for name, check in rules.items():
             self._enforcer.register_default(oslo.RuleDefault(name, check))
-        self._known = frozenset(rules) | {IS_ADMIN}
+        self._known = frozenset(rules) | {IS_ADMIN, SEES_ALL}
         self._cache: dict[tuple[str, Identity, str, str], bool] = {}
         self._next_look = 0.0
         self._load(first=True)
@@ -123,11 +140,14 @@ class Policy:
         return answer
 
     def _ask(self, rule: str, identity: Identity, project_id: str, user_id: str) -> bool:
-        credentials = {
+        credentials: dict[str, Any] = {
             "user_id": identity.user_id,
-            "project_id": identity.project_id,
             "roles": sorted(identity.roles),
         }
+        if identity.project_id:
+            credentials["project_id"] = identity.project_id
+        if identity.system_scope:
+            credentials["system_scope"] = identity.system_scope
         target = {"project_id": project_id, "user_id": user_id}
         return bool(self._enforcer.enforce(rule, target, credentials))
 

@@ -18,7 +18,7 @@ from atoll.db import services, share_types
 from atoll.db.rows import Row
 from atoll.errors import Invalid, NotFound
 
-RULES = rules(admin=("scheduler_stats:pools:index", "scheduler_stats:pools:detail"))
+RULES = rules(overseer=("scheduler_stats:pools:index", "scheduler_stats:pools:detail"))
 routes = Routes()
 
 _BRIEF = (field("name"), field("host"), field("backend"), field("pool"))

@@ -13,7 +13,7 @@ from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
 from atoll.db import services
 
-RULES = rules(admin=("service:index", "service:update"))
+RULES = rules(overseer=("service:index",), admin=("service:update",))
 routes = Routes()
 
 VIEW = View(

@@ -38,7 +38,8 @@ RULES = rules(
         "share_network:add_security_service",
         "share_network:remove_security_service",
     ),
-    admin=("share_network:get_all_share_networks", "share_network:reset_status"),
+    overseer=("share_network:get_all_share_networks",),
+    admin=("share_network:reset_status",),
 )
 routes = Routes()
 
@@ -135,10 +136,11 @@ def _whose(call: Call) -> str | None:
     params = call.request.params
     project = paging.one(params, "project_id")
     everybody = paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects")
-    if everybody or project not in (None, call.project_id):
+    own = call.identity.project_id
+    if everybody or not own or project not in (None, own):
         call.enforce(rule="share_network:get_all_share_networks")
         return project
-    return call.project_id
+    return own
 
 
 def visible(call: Call, connection: Connection, network_id: str) -> Row:

@@ -16,13 +16,8 @@ from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid
 
 RULES = rules(
-    admin=(
-        "share_server:index",
-        "share_server:show",
-        "share_server:details",
-        "share_server:delete",
-        "share_server:reset_status",
-    )
+    overseer=("share_server:index", "share_server:show", "share_server:details"),
+    admin=("share_server:delete", "share_server:reset_status"),
 )
 routes = Routes()
 

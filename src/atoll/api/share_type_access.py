@@ -15,11 +15,8 @@ from atoll.db.rows import Row
 from atoll.errors import Conflict, Invalid, NotFound
 
 RULES = rules(
-    admin=(
-        "share_type:list_project_access",
-        "share_type:add_project_access",
-        "share_type:remove_project_access",
-    )
+    overseer=("share_type:list_project_access",),
+    admin=("share_type:add_project_access", "share_type:remove_project_access"),
 )
 routes = Routes()
 

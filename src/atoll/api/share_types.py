@@ -44,7 +44,7 @@ _SPEC_FILTER_SINCE = minor("2.43")
 
 def _specs(row: Row, call: Call) -> Mapping[str, str]:
     specs: Mapping[str, str] = row["extra_specs"]
-    return specs if call.is_admin else extra_specs.visible(specs)
+    return specs if call.sees_all else extra_specs.visible(specs)
 
 
 VIEW = View(
@@ -96,11 +96,11 @@ def _shown(call: Call, row: Row) -> Body:
 
 @routes.get("/types", policy="share_type:index")
 def index(call: Call) -> Body:
-    """Types that the caller may use; administrators choose by ``is_public`` (true unless said)."""
+    """Types that the caller may use; who sees all chooses by ``is_public`` (true unless said)."""
     is_public: bool | None = True
-    if call.is_admin and (paging.one(call.request.params, "is_public") or "").lower() == "all":
+    if call.sees_all and (paging.one(call.request.params, "is_public") or "").lower() == "all":
         is_public = None
-    elif call.is_admin:
+    elif call.sees_all:
         is_public = paging.boolean(call.request.params, "is_public", default=True)
     wanted = _wanted_specs(call)
     with call.database.read() as connection:

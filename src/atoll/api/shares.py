@@ -153,7 +153,7 @@ def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, An
     locations: Mapping[str, list[str]] = {}
     if call.version <= LAST_WITH_LOCATIONS:
         locations = export_locations.paths(
-            connection, [row["id"] for row in found], with_admin_only=call.is_admin
+            connection, [row["id"] for row in found], with_admin_only=call.sees_all
         )
     return Scope(call, shares.types(connection), locations)
 
@@ -201,10 +201,13 @@ def _list(call: Call, view: View, path: str) -> Body:
 
 
 def whose(call: Call) -> str | None:
-    """The project whose things are listed; None for all, which only administrators may ask for."""
+    """The project whose things are listed; None for all, which only who sees all may ask for.
+
+    A token without a project has nothing of its own to list, so it asks for all.
+    """
     params = call.request.params
-    if not call.is_admin:
+    if not call.sees_all:
         return call.project_id
     if paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects"):
         return paging.one(params, "project_id")
-    return paging.one(params, "project_id") or call.project_id
+    return paging.one(params, "project_id") or call.identity.project_id or None

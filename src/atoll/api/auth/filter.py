@@ -1,13 +1,17 @@
-"""What all authentication filters share: open paths, the 401, and keystonemiddleware's keys."""
+"""What all authentication filters share: open paths, the refusals, keystonemiddleware's keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
+
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from atoll.api import faults
 from atoll.api.edge import Application, Environ, StartResponse
 from atoll.api.policy import Identity
+from atoll.errors import AtollError
 
 OPEN_PATHS: Final = frozenset({"", "/", "/v2", "/v2/", "/healthcheck", "/metrics"})
 _SPOOFABLE: Final = (
@@ -19,11 +23,15 @@ _SPOOFABLE: Final = (
     "HTTP_X_IDENTITY_STATUS",
     "HTTP_X_IS_ADMIN_PROJECT",
     "HTTP_X_SYSTEM_SCOPE",
+    "HTTP_OPENSTACK_SYSTEM_SCOPE",
 )
 
 
 class AuthFilter:
     """Base of the filters: subclasses say who asks."""
+
+    challenge = 'Token realm="atoll"'
+    """``WWW-Authenticate`` of a 401."""
 
     def __init__(self, inner: Application) -> None:
         self._inner = inner
@@ -33,14 +41,21 @@ class AuthFilter:
         raise NotImplementedError
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Pass the request on with its identity, or answer 401."""
+        """Pass the request on with its identity, or answer 401, or why nobody can say who asks."""
         for name in _SPOOFABLE:
             environ.pop(name, None)
         if environ["PATH_INFO"] in OPEN_PATHS:
             return self._inner(environ, start_response)
-        identity = self.identify(environ)
+        try:
+            identity = self.identify(environ)
+        except AtollError as error:
+            return _refuse(start_response, faults.code_of(error), str(error))
+        except (OperationalError, InterfaceError) as error:
+            faults.log_database(error)
+            return _refuse(start_response, 503, faults.DATABASE_AWAY)
         if identity is None:
-            return _refuse(start_response)
+            message = "The request you have made requires authentication."
+            return _refuse(start_response, 401, message, ("WWW-Authenticate", self.challenge))
         environ["atoll.identity"] = identity
         # As keystonemiddleware sets them, for whatever WSGI filter an operator puts behind us.
         environ["HTTP_X_PROJECT_ID"] = identity.project_id
@@ -50,14 +65,17 @@ class AuthFilter:
         return self._inner(environ, start_response)
 
 
-def _refuse(start_response: StartResponse) -> Iterable[bytes]:
-    body = faults.body(401, "The request you have made requires authentication.")
+def _refuse(
+    start_response: StartResponse, code: int, message: str, *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    body = faults.body(code, message)
     start_response(
-        "401 Unauthorized",
+        f"{code} {HTTPStatus(code).phrase}",
         [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
-            ("WWW-Authenticate", 'Token realm="atoll"'),
+            *([("Retry-After", "5")] if code == HTTPStatus.SERVICE_UNAVAILABLE else []),
+            *headers,
         ],
     )
     return [body]

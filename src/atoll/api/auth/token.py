@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from typing import Final
 
 from atoll.api.auth.filter import AuthFilter
+from atoll.api.auth.remembered import Remembered
 from atoll.api.edge import Application, Environ
 from atoll.api.policy import Identity
 from atoll.db import tokens
@@ -15,7 +14,6 @@ from atoll.db.database import Database
 REMEMBERED_SECONDS: Final = 5.0
 """A revoked token works at most this much longer."""
 _LONGEST: Final = 512
-_MOST: Final = 4096
 
 
 class TokenAuth(AuthFilter):
@@ -28,25 +26,22 @@ class TokenAuth(AuthFilter):
     def __init__(self, inner: Application, database: Database) -> None:
         super().__init__(inner)
         self._database = database
-        self._known: dict[bytes, tuple[float, Identity]] = {}
+        self._remembered = Remembered()
 
     def identify(self, environ: Environ) -> Identity | None:
         """The bearer, or None for an unknown or expired token."""
         token: str | None = environ.get("HTTP_X_AUTH_TOKEN")
         if not token or len(token) > _LONGEST:
             return None
-        key = hashlib.sha256(token.encode("latin-1")).digest()
-        now = time.monotonic()
-        known = self._known.get(key)
-        if known is not None and known[0] > now:
-            return known[1]
+        key = Remembered.key(token)
+        known = self._remembered.get(key)
+        if known is not None:
+            return known
         with self._database.read() as connection:
             bearer = tokens.verify(connection, token)
         if bearer is None:
-            self._known.pop(key, None)
+            self._remembered.forget(key)
             return None
         identity = Identity.of(bearer.user_id, bearer.project_id, bearer.roles)
-        if len(self._known) >= _MOST:
-            self._known.clear()
-        self._known[key] = (now + REMEMBERED_SECONDS, identity)
+        self._remembered.put(key, identity, REMEMBERED_SECONDS)
         return identity
