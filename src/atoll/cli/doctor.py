@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from atoll.api.auth.service_user import password_file
 from atoll.cli import bootstrap
 from atoll.cli.clouds import open_cloud
 from atoll.cloud.base import Finding
@@ -26,6 +27,7 @@ def examine(settings: Settings) -> list[Finding]:
         _python,
         _state_directory,
         _port,
+        _keystone,
         _database_and_cloud,
     )
     return [finding for check in checks for finding in check(settings)]
@@ -51,8 +53,11 @@ def _state_directory(settings: Settings) -> list[Finding]:
             f"Let others pass at most: chmod 711 {path}",
         )
     ]
-    for secret in ("admin.token", "secret.key"):
-        findings += _private(path / secret)
+    secrets = [path / "admin.token", path / "secret.key"]
+    if settings.api.auth_strategy == "keystone":
+        secrets.append(password_file(settings))
+    for secret in secrets:
+        findings += _private(secret)
     return findings
 
 
@@ -88,6 +93,17 @@ def _taken(where: str, error: OSError) -> Finding:
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return Finding("API port", False, f"{where}: {error.strerror}", "Choose another api.port.")
     return Finding("API port", True, f"Atoll answers on {where}")
+
+
+def _keystone(settings: Settings) -> list[Finding]:
+    if settings.api.auth_strategy != "keystone":
+        return []
+    try:
+        from atoll.cli.keystone import findings
+    except ImportError as error:
+        missing = f"{error.name} is not installed"
+        return [Finding("Keystone", False, missing, "Install Atoll with the extra [openstack].")]
+    return findings(settings)
 
 
 def _database_and_cloud(settings: Settings) -> list[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from atoll.api.auth import service_user
 from atoll.cli import bootstrap, process
 from atoll.cli.image import ensure_image
 from atoll.config import Settings
@@ -24,6 +25,12 @@ Your first share:
 The openstack command: pip install python-openstackclient python-manilaclient
 """
 
+KEYSTONE = """
+Atoll is ready on {url}; Keystone at {keystone} says who may come in.
+
+So that clients find it, once, with an administrator's credentials: atoll keystone register
+"""
+
 OPEN = """
 Atoll is ready on {url}, WITHOUT AUTHENTICATION: whoever reaches this port is the administrator.
 """
@@ -31,15 +38,19 @@ Atoll is ready on {url}, WITHOUT AUTHENTICATION: whoever reaches this port is th
 
 def serve(settings: Settings, config_file: Path | None, console: Console) -> None:
     """Does not return: the process becomes the supervisor."""
+    if settings.api.auth_strategy == "keystone":
+        service_user.auth_url(settings)  # what is missing is said now, not by a process that dies
+        service_user.password(settings)
     settings.make_state_dir()  # before the database, which would make it ours alone
     if settings.cloud == "local":
         ensure_image(settings, console)
     with console.status("Preparing the database"):
         prepared = bootstrap.prepare(settings, Database(settings.database_url))
     url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
-    text = READY if settings.api.auth_strategy == "token" else OPEN
+    text = {"token": READY, "keystone": KEYSTONE, "none": OPEN}[settings.api.auth_strategy]
+    facts = {"token_file": prepared.token_file, "keystone": settings.keystone.auth_url}
     ready_file = settings.state_dir / "ready.txt"
-    ready_file.write_text(text.format(url=url, token_file=prepared.token_file))
+    ready_file.write_text(text.format(url=url, **facts))
     supervisor = [*process.PYTHON, "atoll.cli.supervise", str(ready_file)]
     supervisor += [settings.api.host, str(settings.api.port), *process.command(config_file)]
     console.print("Starting the API and the worker")

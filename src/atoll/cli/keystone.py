@@ -1,0 +1,145 @@
+"""``atoll keystone``: Atoll in Keystone's catalog, and what the doctor says of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import openstack
+from keystoneauth1.access import AccessInfo
+from keystoneauth1.exceptions import ClientException, Unauthorized
+from keystoneauth1.identity.v3 import Password
+from keystoneauth1.session import Session
+from openstack.connection import Connection
+from openstack.exceptions import HttpException, SDKException
+
+from atoll.api.auth import service_user
+from atoll.cli import catalog
+from atoll.cli import service_user as users
+from atoll.cli.catalog import Change
+from atoll.cloud.base import Finding
+from atoll.config import Settings
+from atoll.errors import AtollError, CloudError, Forbidden
+
+ADMINISTRATOR = "Use an administrator's credentials: set OS_CLOUD, or the other OS_… variables."
+ANSWER_SECONDS = 10
+
+
+def register(
+    settings: Settings, *, url: str, region: str, interface: str, with_user: bool
+) -> list[Change]:
+    """Make, or mend, what clients and the API need in Keystone."""
+    api = settings.api
+    address = f"[{api.host}]" if ":" in api.host else api.host
+    chosen = catalog.endpoint_url(url or api.public_url or f"http://{address}:{api.port}")
+    wanted = catalog.interfaces(interface)
+    with _administrator() as connection:
+        where = _region(connection, settings, region)
+        changes = list(catalog.register(connection, chosen, where, wanted))
+        if with_user:
+            changes += users.ensure(connection, settings)
+    return changes
+
+
+def unregister(settings: Settings, *, region: str, with_user: bool) -> list[Change]:
+    """Take away what ``register`` has made."""
+    with _administrator() as connection:
+        where = _region(connection, settings, region)
+        changes = list(catalog.unregister(connection, where))
+        if with_user:
+            changes += users.remove(connection, settings)
+    return changes
+
+
+def _region(connection: Connection, settings: Settings, named: str) -> str:
+    configured = settings.keystone.region_name or connection.config.get_region_name() or ""
+    return catalog.region(connection, named or configured)
+
+
+@contextmanager
+def _administrator() -> Iterator[Connection]:
+    """A connection by clouds.yaml or the environment; its errors say what to do."""
+    try:
+        with openstack.connect(app_name="atoll") as connection:
+            yield connection
+    except HttpException as error:
+        if error.status_code in (401, 403):
+            raise Forbidden(
+                f"Keystone refuses: {error.details or error}", hint=ADMINISTRATOR
+            ) from error
+        raise CloudError(f"Keystone: {error.details or error}") from error
+    except Unauthorized as error:
+        raise Forbidden(f"Keystone refuses: {error}", hint=ADMINISTRATOR) from error
+    except (ClientException, SDKException) as error:
+        raise CloudError(f"Keystone can't be asked: {error}", hint=ADMINISTRATOR) from error
+
+
+# --- the doctor -------------------------------------------------------------------------------
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Whether the API can ask Keystone, and whether clients find the API there."""
+    try:
+        access = _log_in(settings)
+    except AtollError as error:
+        return [Finding("Keystone", False, error.message, error.hint)]
+    except Unauthorized as error:
+        user = settings.keystone.username
+        todo = "Correct the table [keystone], or run 'atoll keystone register --service-user'."
+        return [Finding("Keystone", False, f"refuses the user {user}: {error}", todo)]
+    except ClientException as error:
+        todo = "Check keystone.auth_url and keystone.cafile, and that Keystone runs."
+        return [Finding("Keystone", False, f"does not answer: {error}", todo)]
+    return [_role(settings, access), *_registered(settings, access)]
+
+
+def _log_in(settings: Settings) -> AccessInfo:
+    keystone = settings.keystone
+    login = Password(
+        service_user.auth_url(settings).rstrip("/").removesuffix("/v3") + "/v3",
+        username=keystone.username,
+        password=service_user.password(settings),
+        user_domain_name=keystone.user_domain_name,
+        project_name=keystone.project_name,
+        project_domain_name=keystone.project_domain_name,
+    )
+    verify = str(keystone.cafile) if keystone.cafile else True
+    return login.get_access(Session(auth=login, verify=verify, timeout=ANSWER_SECONDS))
+
+
+def _role(settings: Settings, access: AccessInfo) -> Finding:
+    user = settings.keystone.username
+    fit = {service_user.ROLE, "admin"} & {name.lower() for name in access.role_names}
+    detail = f"{user} has the roles {', '.join(sorted(access.role_names))}"
+    todo = f"It may not ask about tokens without the role {service_user.ROLE}: "
+    return Finding("Keystone", bool(fit), detail, f"{todo}atoll keystone register --service-user")
+
+
+def _registered(settings: Settings, access: AccessInfo) -> Iterator[Finding]:
+    """One finding for each type of service; the last says whether the endpoint is an Atoll."""
+    urls = set()
+    for service_type in catalog.SERVICES:
+        found = access.service_catalog.get_urls(
+            service_type=service_type,
+            interface="public",
+            region_name=settings.keystone.region_name or None,
+        )
+        where = ", ".join(found) or "not in the catalog"
+        todo = "Register it: atoll keystone register"
+        yield Finding(f"Catalog {service_type}", len(found) == 1, where, todo)
+        urls.update(found)
+    for url in sorted(urls):
+        yield _answers(url, settings)
+
+
+def _answers(url: str, settings: Settings) -> Finding:
+    versions = url[: url.index("/v2") + len("/v2")] + "/" if "/v2" in url else url
+    verify = str(settings.keystone.cafile) if settings.keystone.cafile else True
+    session = Session(verify=verify, timeout=ANSWER_SECONDS)
+    todo = "Start the API there, or correct the URL: atoll keystone register --url URL"
+    try:
+        answer = session.get(versions, authenticated=False).json()
+        known = [f"{each['id']} up to {each['version']}" for each in answer["versions"]]
+    except (ClientException, ValueError, KeyError, TypeError) as error:
+        return Finding("Endpoint", False, f"{versions} does not answer as it should: {error}", todo)
+    return Finding("Endpoint", True, f"{versions} answers: {', '.join(known)}")
