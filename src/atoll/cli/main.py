@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from atoll.config import Settings, load
 from atoll.errors import AtollError
 
 if TYPE_CHECKING:
+    from atoll.cli.catalog import Change
     from atoll.db.database import Database
 
 app = typer.Typer(
@@ -28,12 +31,15 @@ image_app = typer.Typer(help="The image that service instances boot.", no_args_i
 token_app = typer.Typer(help="Bearer tokens (auth_strategy = token).", no_args_is_help=True)
 project_app = typer.Typer(help="Projects (auth_strategy = token).", no_args_is_help=True)
 operation_app = typer.Typer(help="Long-running work.", no_args_is_help=True)
+keystone_app = typer.Typer(help="Atoll in Keystone's catalog.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 app.add_typer(token_app, name="token")
 app.add_typer(project_app, name="project")
 app.add_typer(operation_app, name="operation")
+app.add_typer(keystone_app, name="keystone")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Region = Annotated[str, typer.Option(help="Keystone's region; needed where there are several.")]
 
 console = Console()
 
@@ -256,6 +262,57 @@ def operation_retry(resource: str) -> None:
     with database().begin() as connection:
         enqueue(connection, resource)
     typer.echo(f"{resource} is looked at next.")
+
+
+@keystone_app.command("register")
+def keystone_register(
+    url: Annotated[str, typer.Option(help="Where clients reach the API.")] = "",
+    region: Region = "",
+    interface: Annotated[str, typer.Option(help="Which endpoints.")] = "public,internal,admin",
+    service_user: Annotated[
+        bool, typer.Option("--service-user", help="Also the user that asks about tokens.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put Atoll into Keystone's catalog, or mend what is there; safe to run again.
+
+    It needs an administrator's credentials: OS_CLOUD, or the other OS_… variables.
+    """
+    changes = _keystone().register(
+        settings(), url=url, region=region, interface=interface, with_user=service_user
+    )
+    _show_changes(changes, as_json)
+
+
+@keystone_app.command("unregister")
+def keystone_unregister(
+    region: Region = "",
+    service_user: Annotated[
+        bool, typer.Option("--service-user", help="Also delete the user.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take Atoll out of Keystone's catalog again; other regions' endpoints stay."""
+    changes = _keystone().unregister(settings(), region=region, with_user=service_user)
+    _show_changes(changes, as_json)
+
+
+def _keystone() -> ModuleType:
+    try:
+        from atoll.cli import keystone
+    except ImportError as error:
+        raise AtollError(
+            f"The libraries for OpenStack are not installed: {error}.",
+            hint="Install Atoll with its extra [openstack].",
+        ) from error
+    return keystone
+
+
+def _show_changes(changes: list[Change], as_json: bool) -> None:
+    rows = [asdict(change) for change in changes]
+    show(rows, ("change", "kind", "name", "url", "id"), as_json)
+    if not as_json and all(change.change == "kept" for change in changes):
+        typer.echo("Nothing changed.")
 
 
 def main() -> None:
