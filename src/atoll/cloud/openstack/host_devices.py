@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import msgspec
 
@@ -12,6 +12,7 @@ from atoll.errors import CloudError
 
 _ID_LETTERS = 11
 """So much of a port's id is in its devices' names, as Neutron's agents have it."""
+_PREFIXES = ("ns-", "tap")
 
 
 class Devices:
@@ -29,7 +30,7 @@ class Devices:
         """Remove devices that an earlier port of this host has left: they have the same MAC."""
         for device in _json(["ip", "-json", "link", "show"]):
             name, prefix = device["ifname"], device["ifname"][:-_ID_LETTERS]
-            ours = prefix in ("ns-", "tap") and device.get("address") == port["mac_address"]
+            ours = prefix in _PREFIXES and device.get("address") == port["mac_address"]
             if ours and name[-_ID_LETTERS:] != port["id"][:_ID_LETTERS]:
                 self.unplug(name[-_ID_LETTERS:])
 
@@ -108,6 +109,17 @@ def set_addresses(device: str, wanted: set[str]) -> None:
         run(["ip", "address", "replace", address, "dev", device, *extra])
     for address in sorted(have - wanted):
         run(["ip", "address", "delete", address, "dev", device])
+
+
+def is_beside(address: str) -> bool:
+    """Whether a device of ours, or of another deployment, has an address in the same range."""
+    wanted = ip_address(address)
+    return any(
+        wanted in ip_interface(f"{each['local']}/{each['prefixlen']}").network
+        for device in _json(["ip", "-json", "address", "show", "up"])
+        if device["ifname"].startswith(_PREFIXES)
+        for each in device["addr_info"]
+    )
 
 
 def exists(device: str) -> bool:

@@ -8,39 +8,49 @@ is routed, or a bastion stands before it), and nothing is made here.
 
 from __future__ import annotations
 
-from typing import Literal
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.host_devices import Devices, InternalPort, VethPair, set_addresses
+from atoll.cloud.openstack.host_devices import (
+    Devices,
+    InternalPort,
+    VethPair,
+    is_beside,
+    set_addresses,
+)
 from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.neutron import found_or_made
 from atoll.cloud.openstack.ports import mac_for
+from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import HOST
 from atoll.errors import CloudError
 
-Interface = Literal["linuxbridge", "openvswitch", "none"]
-
 
 class HostPort:
-    """This host's place in the service network of one deployment. Needs root to plug it in."""
+    """This host's place in the network that instances are reached in. Needs root to plug it in."""
 
-    def __init__(
-        self,
-        networks: NeutronNetworks,
-        host: str,
-        interface: Interface,
-        integration_bridge: str = "br-int",
-    ) -> None:
-        """``host``: as ``openstack network agent list`` has this machine's name."""
+    def __init__(self, networks: NeutronNetworks, settings: OpenStackSettings) -> None:
         self._networks = networks
         self._neutron = networks.neutron
-        self._host = host
-        self._owner = f"host/{host}"
+        self._host = settings.service_network_host or socket.gethostname()
+        self._owner = f"host/{self._host}"
         self._devices: Devices | None = None
-        if interface == "linuxbridge":
+        self._lock = settings.state_dir / "host-port.lock"
+        if settings.service_network_interface == "linuxbridge":
             self._devices = VethPair()
-        elif interface == "openvswitch":
-            self._devices = InternalPort(integration_bridge)
+        elif settings.service_network_interface == "openvswitch":
+            self._devices = InternalPort(settings.ovs_integration_bridge)
+
+    def reach(self, address: str) -> None:
+        """``ensure``, unless this host has an address beside this one already.
+
+        Each service subnet that is made, by whichever worker, needs an address of this host.
+        """
+        if self._devices is not None and not is_beside(address):
+            self.ensure()
 
     def ensure(self) -> None:
         """Have the port, with an address in each of the network's subnets, plugged in and up.
@@ -49,17 +59,26 @@ class HostPort:
         """
         if self._devices is None:
             return
-        network = self._networks.service_network()
-        port = self._provide(network.id, [subnet.id for subnet in network.subnets])
-        prefixes = {subnet.id: subnet.cidr.partition("/")[2] for subnet in network.subnets}
-        addresses = {
-            f"{fixed['ip_address']}/{prefixes[fixed['subnet_id']]}"
-            for fixed in port["fixed_ips"]
-            if fixed["subnet_id"] in prefixes
-        }
-        self._devices.remove_others(port)
-        device = self._devices.plug(port, network.mtu)
-        set_addresses(device, addresses)
+        with self._alone():
+            network = self._networks.service.management()
+            subnets = self._networks.subnets.in_network(network["id"])
+            port = self._provide(network, [subnet["id"] for subnet in subnets])
+            prefixes = {subnet["id"]: subnet["cidr"].partition("/")[2] for subnet in subnets}
+            addresses = {
+                f"{fixed['ip_address']}/{prefixes[fixed['subnet_id']]}"
+                for fixed in port["fixed_ips"]
+                if fixed["subnet_id"] in prefixes
+            }
+            self._devices.remove_others(port)
+            set_addresses(self._devices.plug(port, network["mtu"]), addresses)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One at a time on this host: a port's addresses can only be set all at once."""
+        self._lock.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def remove(self) -> None:
         """Take it out of this machine and of Neutron. Absent is fine."""
@@ -68,8 +87,9 @@ class HostPort:
                 self._devices.unplug(port["id"])
             self._neutron.ports.delete(port["id"])
 
-    def _provide(self, network_id: str, subnet_ids: list[str]) -> Json:
+    def _provide(self, network: Json, subnet_ids: list[str]) -> Json:
         ports = self._neutron.ports
+        network_id = network["id"]
         fixed_ips = [{"subnet_id": subnet_id} for subnet_id in subnet_ids]
 
         def find() -> Json | None:
@@ -85,7 +105,6 @@ class HostPort:
                 "fixed_ips": fixed_ips,
                 "security_groups": [],
             }
-            network = self._neutron.networks.get(network_id) or {}
             if "port_security_enabled" in network:
                 wish["port_security_enabled"] = False
             return ports.create(self._owner, **wish)

@@ -82,8 +82,11 @@ class NeutronPorts:
     def _groups_for(self, network: Json, subnets: list[Json], subnet_id: str) -> list[str]:
         if network.get("port_security_enabled") is False:
             return []
+        cidrs = [subnet["cidr"] for subnet in subnets]
+        if self._service.is_given(network["id"]):
+            return [self.groups.ssh(cidrs, network["id"])]
         if network["id"] != self._service.id:
-            return self.groups.clients(subnet["cidr"] for subnet in subnets)
+            return self.groups.clients(cidrs)
         groups = [self.groups.ssh(self._service.cidrs(subnets))]
         if subnet_id != self._service.own_subnet_id(subnets):
             groups += self.groups.clients(self._routers.client_cidrs(subnet_id))

@@ -1,6 +1,7 @@
 """Who may reach a service instance: security groups with the least rules that shares need.
 
-The group ``ssh`` lets Atoll in from the service network. Clients come from the ranges of the share
+The group ``ssh`` lets Atoll in from the service network (``ssh/<network>``: from an
+administrator's). Clients come from the ranges of the share
 network's subnets; there is one group for each range (``clients/<range>``), so its rules never
 change, and networks that have the same range share it. Rules that are missing are added to a group,
 and others that let traffic in are removed, also where the group has been there for long.
@@ -59,9 +60,10 @@ class SecurityGroups:
         self._ready: dict[tuple[str, frozenset[Rule]], str] = {}
         self._making = threading.Lock()
 
-    def ssh(self, cidrs: Iterable[str]) -> str:
-        """Id of the group that lets ssh in from these ranges."""
-        return self._ensure(SSH, frozenset(Rule("tcp", 22, cidr) for cidr in cidrs))
+    def ssh(self, cidrs: Iterable[str], network_id: str = "") -> str:
+        """Id of the group that lets ssh in from these ranges, those of the network, if not ours."""
+        owner = f"{SSH}/{network_id}" if network_id else SSH
+        return self._ensure(owner, frozenset(Rule("tcp", 22, cidr) for cidr in cidrs))
 
     def clients(self, cidrs: Iterable[str]) -> list[str]:
         """Ids of the groups that let the clients of shares in from these ranges."""

@@ -25,10 +25,11 @@ class ServiceNetwork:
         self._name = settings.service_network_name
         self._cidr = settings.service_network_cidr
         self._id = self._name if is_id(self._name) else ""
+        self._admin_id = settings.admin_network_id
 
     def provide(self) -> Json:
         """The network, with a subnet. Raises ``CloudNotFound`` for an administrator's, absent."""
-        network = self._given() if is_id(self._name) else self._own()
+        network = self._given(self._name) if is_id(self._name) else self._own()
         self._id = str(network["id"])
         return network
 
@@ -37,10 +38,16 @@ class ServiceNetwork:
         """Its id; it is made when missing."""
         return self._id or str(self.provide()["id"])
 
+    def management(self) -> Json:
+        """The network that workers reach instances in: the administrator's, if there is one."""
+        return self._given(self._admin_id) if self._admin_id else self.provide()
+
+    def is_given(self, network_id: str) -> bool:
+        """Whether it is an administrator's that stands for the service network, or for its part."""
+        return network_id in (self._name, self._admin_id)
+
     def cidrs(self, subnets: list[Json]) -> list[str]:
-        """All that a worker may come from, given the network's subnets as they are now."""
-        if is_id(self._name):
-            return [subnet["cidr"] for subnet in subnets]
+        """All that a worker may come from in our own, given its subnets as they are now."""
         whole = parsed(self._cidr)
         older = {subnet["cidr"] for subnet in subnets if not whole.overlaps(parsed(subnet["cidr"]))}
         return [self._cidr, *sorted(older)]
@@ -50,13 +57,13 @@ class ServiceNetwork:
         came = (s["id"] for s in subnets if self._neutron.owner_of(s) == OF_NETWORK)
         return next(came, "")
 
-    def _given(self) -> Json:
-        network = self._neutron.networks.get(self._name)
+    def _given(self, network_id: str) -> Json:
+        network = self._neutron.networks.get(network_id)
         if network is None:
             raise CloudNotFound(
-                f"There is no network {self._name}.",
-                hint="Set service_network_name to the id of a network that Atoll's project sees, "
-                "or to a name that it shall have.",
+                f"There is no network {network_id}.",
+                hint="Set service_network_name, or admin_network_id, to the id of a network that "
+                "Atoll's project sees.",
             )
         return network
 
