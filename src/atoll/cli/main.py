@@ -142,7 +142,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine(settings())
     if as_json:
-        typer.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
             mark = "[green]ok  [/]" if finding.ok else "[red]FAIL[/]"
