@@ -72,6 +72,17 @@ def test_the_same_owner_gets_the_same_instance(site: Site) -> None:
     assert site.cloud.compute.create_instance(site.spec).id == site.instance.id
 
 
+def test_an_instance_is_found_by_name_or_id_with_all_its_ports(site: Site) -> None:
+    found = site.cloud.compute.find_instance(site.instance.id)
+    assert found is not None
+    assert found.id == site.instance.id
+    assert site.cloud.compute.find_instance(found.name) == found
+    assert site.cloud.compute.find_instance("absent") is None
+    ports = site.cloud.networks.ports_of_instance(site.instance.id)
+    assert {port.id for port in ports} == {site.service_port.id, site.share_port.id}
+    assert site.cloud.networks.ports_of_instance("absent") == []
+
+
 def test_absent_instances_and_volumes(site: Site) -> None:
     compute = site.cloud.compute
     assert compute.get_instance("absent") is None

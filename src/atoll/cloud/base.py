@@ -185,9 +185,9 @@ class Compute(Protocol):
         """The instance, or None when it is gone."""
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """An instance by name or id, also one that isn't ours, with all of its ports.
+        """An instance by name or id, also one that isn't ours; None when there is none.
 
-        None when there is none; ``CloudError`` where several have that name.
+        Raises ``CloudError`` where several have that name.
         """
 
     def list_instances(self) -> list[Instance]:
@@ -298,13 +298,19 @@ class Networks(Protocol):
         """
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
-        """Unplug our subnet from the router; what we didn't plug in is left alone."""
+        """Unplug our subnet from the router; what we didn't plug in is left alone.
+
+        An empty ``router_id`` clears away what an interrupted ``connect_router`` has left.
+        """
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
         """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
 
     def get_port(self, port_id: str) -> Port | None:
         """The port, or None when it is gone."""
+
+    def ports_of_instance(self, instance_id: str) -> list[Port]:
+        """All ports of an instance, also of one that isn't ours (then their owner is empty)."""
 
     def list_ports(self) -> list[Port]:
         """All ports of this deployment."""

@@ -215,6 +215,10 @@ class LocalNetworks:
         record = self.port_records.get(port_id)
         return _port(record) if record else None
 
+    def ports_of_instance(self, instance_id: str) -> list[Port]:
+        """All ports of an instance of this deployment."""
+        return [_port(each) for each in self.port_records.list() if each.instance_id == instance_id]
+
     def list_ports(self) -> list[Port]:
         """All ports of this deployment."""
         return [_port(record) for record in self.port_records.list()]

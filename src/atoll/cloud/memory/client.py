@@ -76,15 +76,27 @@ class MemoryClient:
         return Export(serial, fsid, level, fs_gib, is_frozen(frozen_until, frozen_by))
 
     def _server(self, address: str) -> str:
-        row = self._world.row(
-            "SELECT i.id FROM ports JOIN instances i ON i.id = instance_id"
+        rows = self._world.rows(
+            "SELECT i.id, s.id, s.owner FROM ports JOIN instances i ON i.id = instance_id"
+            " JOIN subnets s ON s.id = subnet_id"
             " WHERE address = ? AND power = 'active' AND NOT hung AND ready_at <= ?",
             address,
             time.time(),
         )
-        if row is None:
-            raise TimeoutError(errno.ETIMEDOUT, "The server does not answer", address)
-        return str(row[0])
+        for instance_id, subnet_id, owner in rows:
+            if owner is None or self._is_routed_to(subnet_id):
+                return str(instance_id)
+        raise TimeoutError(errno.ETIMEDOUT, "The server does not answer", address)
+
+    def _is_routed_to(self, subnet_id: str) -> bool:
+        """Whether a router leads from this machine's subnet to one of Atoll's own."""
+        beside = self._world.rows(
+            "SELECT cidr FROM router_interfaces here JOIN router_interfaces there"
+            " ON here.router_id = there.router_id JOIN subnets ON subnets.id = here.subnet_id"
+            " WHERE there.subnet_id = ?",
+            subnet_id,
+        )
+        return any(_within(self.address, cidr) for (cidr,) in beside)
 
     def _level(self, protocol: str, rules: list[list[str]]) -> str | None:
         hosts = [(to, level) for kind, to, level in rules if kind == "ip"]

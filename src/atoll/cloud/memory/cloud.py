@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from atoll.cloud.base import Access, Finding, Image
 from atoll.cloud.memory import guest
@@ -15,7 +16,8 @@ from atoll.cloud.memory.faults import Fault, Faults
 from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.cloud.memory.guest import MemoryGuest
 from atoll.cloud.memory.journal import Journal
-from atoll.cloud.memory.networks import SERVICE_OWNER, MemoryNetworks
+from atoll.cloud.memory.networks import MemoryNetworks
+from atoll.cloud.memory.routers import SERVICE_OWNER
 from atoll.cloud.memory.volumes import MemoryVolumes
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, CloudNotFound, CloudUnavailable, GuestUnreachable
@@ -64,6 +66,7 @@ class MemoryCloud:
     """
 
     name = "memory"
+    project_id = ""
     room = "cloud"
     unanswered: type[AtollError] = CloudUnavailable
 
@@ -139,6 +142,10 @@ class MemoryCloud:
             self.volumes.delete_snapshot(snapshot.id)
         for port in self.networks.list_ports():
             self.networks.delete_port(port.id)
+        for subnet in self.networks.list_subnets():
+            if subnet.router_id is not None:
+                self.networks.disconnect_router(subnet.router_id, subnet.id)
+            self.networks.delete_subnet(subnet.id)
         for network in self.networks.list_networks():
             self.networks.delete_network(network.id)
 
@@ -180,8 +187,15 @@ class MemoryCloud:
                     SERVICE_OWNER,
                 )
             ]
-            for kind in ("instances", "volumes", "snapshots", "networks", "ports")
+            for kind in ("instances", "volumes", "snapshots", "networks", "subnets", "ports")
         }
+        found["router interfaces"] = [
+            f"{subnet_id} {router_id}"
+            for subnet_id, router_id in self._world.rows(
+                "SELECT subnet_id, router_id FROM router_interfaces WHERE deployment = ?",
+                self._deployment,
+            )
+        ]
         found["exports"] = [
             f"{share_id} {instance_id}"
             for share_id, instance_id in self._world.rows(
@@ -199,6 +213,23 @@ class MemoryCloud:
             "SELECT text FROM accidents WHERE deployment = ? ORDER BY number", self._deployment
         )
         return [row[0] for row in rows]
+
+    # --- what a user has --------------------------------------------------------------------
+
+    def add_router(self, *subnet_ids: str) -> str:
+        """A user's router that is the gateway of these subnets; its id."""
+        router_id = str(uuid4())
+        with self._world.change():
+            for subnet_id in subnet_ids:
+                self._world.execute(
+                    "INSERT INTO router_interfaces VALUES (?, ?, NULL)", subnet_id, router_id
+                )
+        return router_id
+
+    def remove_router(self, router_id: str) -> None:
+        """Its owner unplugs everything from it and deletes it."""
+        with self._world.change():
+            self._world.execute("DELETE FROM router_interfaces WHERE router_id = ?", router_id)
 
     # --- accidents to stage: neither journal nor faults see them ---------------------------------
 

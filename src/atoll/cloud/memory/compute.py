@@ -101,6 +101,16 @@ class MemoryCompute:
         return found[0] if found else None
 
     @call
+    def find_instance(self, name_or_id: str) -> Instance | None:
+        """An instance by name or id, also another deployment's."""
+        found = self._find("id = ?", name_or_id) or self._find("name = ?", name_or_id)
+        if len(found) > 1:
+            raise CloudError(
+                f"{len(found)} instances are named {name_or_id}.", hint="Name the one by its id."
+            )
+        return found[0] if found else None
+
+    @call
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment."""
         return self._find("deployment = ?", self._deployment)

@@ -1,4 +1,7 @@
-"""Networks and ports of the simulated cloud: addresses that outlive instances."""
+"""Networks and ports of the simulated cloud: addresses that outlive instances.
+
+Subnets of our own, and the routers that they are plugged into, are in ``routers.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,17 @@ from ipaddress import ip_network
 from uuid import uuid4
 
 from atoll.cloud.base import Network, Port, Subnet
-from atoll.cloud.memory.gate import Gate, call
+from atoll.cloud.memory.gate import call
+from atoll.cloud.memory.routers import SERVICE_OWNER, MemoryRouters
 from atoll.cloud.memory.world import Row
-from atoll.errors import AtollError, CloudError, CloudNotFound, CloudUnavailable, OutOfCapacity
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
 
-SERVICE_OWNER = "service-network"
 _FIRST_ADDRESS = 10  # below it: the gateway, and what a site's own services like to have
-_NETWORK = "SELECT id, owner, cidr, subnet_id, gateway FROM networks"
 _PORT = "SELECT id, owner, network_id, mac, address, instance_id FROM ports"
 
 
-class MemoryNetworks:
-    """Implements ``Networks``. Each network has one subnet."""
-
-    room = "networks"
-    unanswered: type[AtollError] = CloudUnavailable
-
-    def __init__(self, gate: Gate, deployment: str) -> None:
-        self.gate = gate
-        self._world = gate.world
-        self._deployment = deployment
-
-    def subject(self) -> str:
-        """Nothing: the arguments say it."""
-        return ""
+class MemoryNetworks(MemoryRouters):
+    """Implements ``Networks``. Each network has one subnet to begin with."""
 
     @call
     def service_network(self) -> Network:
@@ -42,14 +32,12 @@ class MemoryNetworks:
         return self._make(owner, cidr, "10.{}.{}.0/24", first=0, count=1 << 16)
 
     def _make(self, owner: str, cidr: str, pattern: str, *, first: int, count: int) -> Network:
-        made = self._world.row(
-            f"{_NETWORK} WHERE deployment = ? AND owner = ?", self._deployment, owner
-        )
+        made = self._find("deployment = ? AND owner = ?", self._deployment, owner)
         if made:
-            return _network(made)
+            return made[0]
         kind = "owner = ?" if owner == SERVICE_OWNER else "owner <> ?"
         (number,) = self._world.row(
-            f"SELECT coalesce(max(number) + 1, ?) FROM networks WHERE {kind}",  # noqa: S608
+            f"SELECT coalesce(max(block) + 1, ?) FROM networks WHERE {kind}",  # noqa: S608
             first,
             SERVICE_OWNER,
         ) or (first,)
@@ -61,90 +49,118 @@ class MemoryNetworks:
             )
         except ValueError as error:
             raise CloudError(f"{cidr!r} is no network's address range.") from error
-        row = (str(uuid4()), owner, str(subnet), str(uuid4()), str(subnet[1]))
+        network_id = str(uuid4())
         self._world.execute(
-            "INSERT INTO networks (id, owner, cidr, subnet_id, gateway, deployment, number)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *row,
+            "INSERT INTO networks (id, deployment, owner, block) VALUES (?, ?, ?, ?)",
+            network_id,
             self._deployment,
+            owner,
             number,
         )
-        return _network(row)
+        self._add_subnet(network_id, None, subnet, gateway=True)
+        return self._find("id = ?", network_id)[0]
 
     @call
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
         """A network by id, also another deployment's; None when absent (or lacks that subnet)."""
-        row = self._world.row(f"{_NETWORK} WHERE id = ?", network_id)
-        if row is None or subnet_id not in ("", row[3]):
+        found = self._find("id = ?", network_id)
+        if not found or (subnet_id and subnet_id not in [s.id for s in found[0].subnets]):
             return None
-        return _network(row)
+        return found[0]
 
     @call
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""
-        rows = self._world.rows(f"{_NETWORK} WHERE deployment = ?", self._deployment)
-        return [_network(row) for row in rows]
+        return self._find("deployment = ?", self._deployment)
+
+    def _find(self, where: str, *values: str) -> list[Network]:
+        rows = self._world.rows(
+            f"SELECT id, owner FROM networks WHERE {where} ORDER BY number",  # noqa: S608
+            *values,
+        )
+        subnets: dict[str, list[Subnet]] = {network_id: [] for network_id, _ in rows}
+        for subnet in self._subnets(
+            f"network_id IN (SELECT id FROM networks WHERE {where})",  # noqa: S608
+            *values,
+        ):
+            subnets[subnet.network_id].append(subnet)
+        return [
+            Network(network_id, owner, owner, tuple(subnets[network_id]))
+            for network_id, owner in rows
+        ]
 
     @call
     def delete_network(self, network_id: str) -> None:
         """Remove a network of this deployment; one that isn't ours is left alone."""
+        if not self._find("id = ? AND deployment = ?", network_id, self._deployment):
+            return
         if self._world.row("SELECT 1 FROM ports WHERE network_id = ?", network_id):
             raise CloudError(f"Network {network_id} still has ports.")
-        self._world.execute(
-            "DELETE FROM networks WHERE id = ? AND deployment = ?", network_id, self._deployment
-        )
+        if self._world.row(
+            "SELECT 1 FROM subnets JOIN router_interfaces ON subnet_id = id WHERE network_id = ?",
+            network_id,
+        ):
+            raise CloudError(f"Network {network_id} is still plugged into a router.")
+        self._world.execute("DELETE FROM networks WHERE id = ?", network_id)
+        self._world.execute("DELETE FROM subnets WHERE network_id = ?", network_id)
 
     @call
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
-        """Reserve a MAC and an address; one port an owner in each network."""
+        """Reserve a MAC and an address; one port an owner in each subnet."""
+        subnet = self._world.row(
+            "SELECT id, cidr FROM subnets WHERE network_id = ? AND id = coalesce(?, id)"
+            " ORDER BY number",
+            network_id,
+            subnet_id or None,
+        )
+        if subnet is None:
+            raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
         made = self._world.row(
-            f"{_PORT} WHERE deployment = ? AND owner = ? AND network_id = ?",
+            f"{_PORT} WHERE deployment = ? AND owner = ? AND subnet_id = ?",
             self._deployment,
             owner,
-            network_id,
+            subnet[0],
         )
         if made:
             return _port(made)
-        network = self._world.row("SELECT cidr, subnet_id FROM networks WHERE id = ?", network_id)
-        if network is None or subnet_id not in ("", network[1]):
-            raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
-        number, address = self._free_address(network_id, network[0])
+        number, address = self._free_address(*subnet)
         port_id = uuid4()
         mac = ":".join(("52:54:00", *(f"{octet:02x}" for octet in port_id.bytes[:3])))
         row = (str(port_id), owner, network_id, mac, address, None)
         self._world.execute(
             "INSERT INTO ports (id, owner, network_id, mac, address, instance_id, deployment,"
-            " number) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " number, subnet_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *row,
             self._deployment,
             number,
+            subnet[0],
         )
         return _port(row)
 
-    def _free_address(self, network_id: str, cidr: str) -> tuple[int, str]:
+    def _free_address(self, subnet_id: str, cidr: str) -> tuple[int, str]:
         subnet = ip_network(cidr)
         end = subnet.num_addresses - 1
         first = min(_FIRST_ADDRESS, max(2, end // 2))
         (number,) = self._world.row(
-            "SELECT coalesce(max(number) + 1, ?) FROM ports WHERE network_id = ?",
+            "SELECT coalesce(max(number) + 1, ?) FROM ports WHERE subnet_id = ?",
             first,
-            network_id,
+            subnet_id,
         ) or (first,)
         if number >= end:
-            number = self._gap(network_id, first)
+            number = self._gap(subnet_id, first)
         if not 0 < number < end:
-            raise OutOfCapacity(f"Network {network_id} has no address left.")
+            raise OutOfCapacity(f"Subnet {subnet_id} has no address left.")
         return number, str(subnet[number])
 
-    def _gap(self, network_id: str, first: int) -> int:
+    def _gap(self, subnet_id: str, first: int) -> int:
         """The lowest number that an earlier port gave back."""
         (number,) = self._world.row(
             "SELECT n FROM (SELECT ? AS n UNION ALL"
-            " SELECT number + 1 FROM ports WHERE network_id = ?)"
-            " WHERE NOT EXISTS (SELECT 1 FROM ports WHERE network_id = ? AND number = n) LIMIT 1",
+            " SELECT number + 1 FROM ports WHERE subnet_id = ?)"
+            " WHERE NOT EXISTS (SELECT 1 FROM ports WHERE subnet_id = ? AND number = n) LIMIT 1",
             first,
-            network_id,
-            network_id,
+            subnet_id,
+            subnet_id,
         ) or (0,)
         return int(number)
 
@@ -153,6 +169,12 @@ class MemoryNetworks:
         """The port, or None when it is gone."""
         row = self._world.row(f"{_PORT} WHERE id = ?", port_id)
         return _port(row) if row else None
+
+    @call
+    def ports_of_instance(self, instance_id: str) -> list[Port]:
+        """All ports of an instance, also of another deployment's."""
+        rows = self._world.rows(f"{_PORT} WHERE instance_id = ? ORDER BY position", instance_id)
+        return [_port(row) for row in rows]
 
     @call
     def list_ports(self) -> list[Port]:
@@ -164,12 +186,6 @@ class MemoryNetworks:
     def delete_port(self, port_id: str) -> None:
         """Give the address back."""
         self._world.execute("DELETE FROM ports WHERE id = ?", port_id)
-
-
-def _network(row: Row) -> Network:
-    network_id, owner, cidr, subnet_id, gateway = row
-    subnet = Subnet(subnet_id, network_id, cidr, gateway, 6 if ":" in cidr else 4)
-    return Network(network_id, owner, owner, (subnet,))
 
 
 def _port(row: Row) -> Port:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atoll.errors import AtollError, CloudUnavailable
+from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 
@@ -53,18 +53,34 @@ CREATE TABLE files (
     PRIMARY KEY (disk_id, name, flushed)) WITHOUT ROWID;
 
 CREATE TABLE networks (
-    id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, number INTEGER NOT NULL,
-    cidr TEXT NOT NULL, subnet_id TEXT NOT NULL, gateway TEXT NOT NULL,
-    UNIQUE (deployment, owner)) WITHOUT ROWID;
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    deployment TEXT NOT NULL, owner TEXT NOT NULL,
+    block INTEGER NOT NULL,         -- which of the ranges to choose from it has
+    UNIQUE (deployment, owner));
+
+CREATE TABLE subnets (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, network_id TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    owner TEXT,                     -- NULL: it came with its network, and goes with it
+    cidr TEXT NOT NULL, gateway TEXT,
+    UNIQUE (deployment, owner, network_id));
+CREATE INDEX subnets_by_network ON subnets (network_id);
+
+-- A router belongs to whoever staged it; Atoll only plugs subnets in and out.
+CREATE TABLE router_interfaces (
+    subnet_id TEXT PRIMARY KEY, router_id TEXT NOT NULL,
+    deployment TEXT) WITHOUT ROWID; -- NULL: the router's owner plugged it in
 
 CREATE TABLE ports (
     id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL, network_id TEXT NOT NULL,
-    number INTEGER NOT NULL,        -- of the address within the network
+    subnet_id TEXT NOT NULL,
+    number INTEGER NOT NULL,        -- of the address within the subnet
     mac TEXT NOT NULL, address TEXT NOT NULL,
     instance_id TEXT, position INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (network_id, number), UNIQUE (deployment, owner, network_id)) WITHOUT ROWID;
+    UNIQUE (subnet_id, number), UNIQUE (deployment, owner, subnet_id)) WITHOUT ROWID;
 CREATE INDEX ports_by_instance ON ports (instance_id);
 CREATE INDEX ports_by_address ON ports (address);
+CREATE INDEX ports_by_network ON ports (network_id);
 
 -- What the root disk of a simulated instance holds; it goes when the instance goes.
 CREATE TABLE served (
@@ -150,8 +166,14 @@ class World:
                 self._open()
 
     def _make(self, capacity: Mapping[str, float]) -> None:
-        if self.row("PRAGMA user_version") == (SCHEMA_VERSION,):
+        (version,) = self.row("PRAGMA user_version") or (0,)
+        if version == SCHEMA_VERSION:
             return
+        if version:
+            raise ConfigurationError(
+                f"The simulated cloud in {self._path} was made by another version of Atoll.",
+                hint="Start a new one: remove that file and the database that goes with it.",
+            )
         for statement in _statements(SCHEMA):
             self._db.execute(statement)
         self._db.executemany(
