@@ -15,7 +15,11 @@ from .site import Site, running_site
 
 @pytest.fixture(
     scope="module",
-    params=["memory", pytest.param("local", marks=[pytest.mark.vm, pytest.mark.timeout(600)])],
+    params=[
+        "memory",
+        pytest.param("local", marks=[pytest.mark.vm, pytest.mark.timeout(600)]),
+        pytest.param("openstack", marks=[pytest.mark.openstack, pytest.mark.timeout(900)]),
+    ],
 )
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -23,7 +27,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def place(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if kind == "memory":
+    if kind != "local":
         yield tmp_path_factory.mktemp("cloud")
         return
     from .local_place import local_place
@@ -35,7 +39,12 @@ def place(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def make(kind: str, place: Path, deployment: str) -> Cloud:
     if kind == "memory":
         return MemoryCloud(deployment, path=place / "world.sqlite")
-    from .local_place import make_local  # here: its libraries aren't on every machine
+    # Here, because their libraries aren't on every machine.
+    if kind == "openstack":
+        from .openstack_place import make_openstack
+
+        return make_openstack(place, deployment)
+    from .local_place import make_local
 
     return make_local(place, deployment)
 

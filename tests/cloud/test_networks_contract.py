@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
-from atoll.cloud.base import Cloud, Network
+from atoll.cloud.base import Cloud, Network, Port
 from atoll.errors import CloudError, CloudNotFound
 
+from .conftest import make
 from .site import owner
 
 
@@ -118,6 +120,31 @@ def test_another_deployment_s_things_are_seen_but_left_alone(
     cloud.networks.delete_port(port.id)
     other.networks.delete_network(network.id)
     assert cloud.networks.get_network(network.id) == network
+
+
+def test_workers_that_begin_at_once_make_one(kind: str, place: Path) -> None:
+    """Each has a cloud object of its own, as if it were another process."""
+    workers = [make(kind, place, "workers") for _ in range(4)]
+    who = owner("share_server")
+
+    def begin(worker: Cloud) -> tuple[Network, Network, Port]:
+        service = worker.networks.service_network()
+        network = worker.networks.create_network(who)
+        return service, network, worker.networks.create_port(who, network.id)
+
+    try:
+        with ThreadPoolExecutor(len(workers)) as pool:
+            made = set(pool.map(begin, workers))
+        assert len(made) == 1
+        networks = workers[0].networks
+        assert {network.id for network in networks.list_networks()} == {
+            network.id for network in next(iter(made))[:2]
+        }
+        assert [port.owner for port in networks.list_ports()] == [who]
+    finally:
+        workers[0].purge()
+        for worker in workers:
+            worker.close()
 
 
 def test_there_is_an_image(cloud: Cloud) -> None:

@@ -117,7 +117,7 @@ def is_beside(address: str) -> bool:
     return any(
         wanted in ip_interface(f"{each['local']}/{each['prefixlen']}").network
         for device in _json(["ip", "-json", "address", "show", "up"])
-        if device["ifname"].startswith(_PREFIXES)
+        if device.get("ifname", "").startswith(_PREFIXES)  # those that are down are empty
         for each in device["addr_info"]
     )
 

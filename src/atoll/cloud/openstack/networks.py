@@ -70,7 +70,7 @@ class NeutronNetworks:
         found = self._networks.get(network_id)
         if found is None or self.neutron.owner_of(found) is None:
             return
-        for port in self.neutron.ports.list(network_id=network_id):
+        for port in self.neutron.ports.find(network_id=network_id):
             if port["device_owner"] != "network:dhcp":
                 raise CloudError(f"Network {network_id} still has the port {port['id']}.")
         self._networks.delete(network_id)
@@ -120,9 +120,13 @@ class NeutronNetworks:
         """The port, or None when it is gone."""
         return self._ports.get(port_id)
 
+    def ports_of_instance(self, instance_id: str) -> list[Port]:
+        """All ports of an instance, also of one that isn't ours (then their owner is empty)."""
+        return self._ports.of_instance(instance_id)
+
     def list_ports(self) -> list[Port]:
         """All ports of this deployment."""
-        return self._ports.list()
+        return self._ports.ours()
 
     def delete_port(self, port_id: str) -> None:
         """Give the address back."""

@@ -43,19 +43,19 @@ class Things:
         answer = self._neutron.api.find(f"{self._path}/{thing_id}") if is_id(thing_id) else None
         return answer[self._kind] if answer else None
 
-    def list(self, **filters: Any) -> list[Json]:
+    def find(self, **filters: Any) -> list[Json]:
         """All that we may see and that fit, in the order of their ids."""
         found = self._neutron.api.list(self._path, f"{self._kind}s", **filters)
         return sorted(found, key=lambda thing: str(thing["id"]))
 
     def ours(self, **filters: Any) -> list[Json]:
         """This deployment's."""
-        found = self.list(project_id=self._neutron.project_id, **filters)
+        found = self.find(project_id=self._neutron.project_id, **filters)
         return [thing for thing in found if self._neutron.owner_of(thing) is not None]
 
     def of(self, owner: str, **filters: Any) -> list[Json]:
         """What was made for ``owner``."""
-        found = self.list(description=self._neutron.mark(owner), **filters)
+        found = self.find(description=self._neutron.mark(owner), **filters)
         return [thing for thing in found if self._neutron.owner_of(thing) == owner]
 
     def create(self, owner: str, **wish: Any) -> Json:

@@ -71,7 +71,7 @@ class NeutronPorts:
         """Let the clients in that our subnet has just been connected to."""
         ports = [
             port
-            for port in self._ports.list(fixed_ips=f"subnet_id={subnet_id}")
+            for port in self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
             if self._is_for_instance(port)
         ]
         if ports:
@@ -104,7 +104,7 @@ class NeutronPorts:
         owner = self._neutron.owner_of(found) if found else None
         return port_of(found, owner) if found and owner is not None else None
 
-    def list(self) -> list[Port]:
+    def ours(self) -> list[Port]:
         """All of this deployment; interfaces of routers are told with their subnets."""
         return [
             port_of(port, self._neutron.owner_of(port) or "")
@@ -122,6 +122,13 @@ class NeutronPorts:
             return
         self._ports.delete(port_id)
         self.groups.sweep(found["security_groups"])
+
+    def of_instance(self, instance_id: str) -> list[Port]:
+        """All ports of a server, whoever made it. One request."""
+        return [
+            port_of(port, self._neutron.owner_of(port) or "")
+            for port in self._ports.find(device_id=instance_id)
+        ]
 
     def by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
         """Ids of ports by the id of the server that has them, the service network's port first.

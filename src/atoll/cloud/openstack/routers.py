@@ -68,7 +68,7 @@ class Routers:
 
     def interface(self, subnet_id: str) -> Json | None:
         """Our subnet's place in a router; perhaps not plugged in yet."""
-        found = self._ports.list(fixed_ips=f"subnet_id={subnet_id}")
+        found = self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
         return next((port for port in found if self.is_interface(port)), None)
 
     def is_interface(self, port: Json) -> bool:
@@ -122,7 +122,7 @@ class Routers:
         gateway = subnet["gateway_ip"]
         if not gateway:
             raise CloudError(f"The subnet {subnet_id} has no gateway.", hint=_DIRECTLY)
-        holders = self._ports.list(
+        holders = self._ports.find(
             network_id=subnet["network_id"], fixed_ips=f"ip_address={gateway}"
         )
         for port in holders:

@@ -78,7 +78,7 @@ class SecurityGroups:
         for group in map(self._groups.get, group_ids):
             if group is None or not (self._neutron.owner_of(group) or "").startswith(CLIENTS):
                 continue
-            if self._neutron.ports.list(security_groups=group["id"], fields="id"):
+            if self._neutron.ports.find(security_groups=group["id"], fields="id"):
                 continue
             self.forget()
             try:

@@ -80,7 +80,7 @@ class ServiceNetwork:
     def _free_block(self) -> Block:
         taken = [
             subnet["cidr"]
-            for subnet in self._neutron.subnets.list(project_id=self._neutron.project_id)
+            for subnet in self._neutron.subnets.find(project_id=self._neutron.project_id)
             if (subnet["description"] or "").startswith("atoll:")
         ]
         return first_free(self._cidr, own_prefix(parsed(self._cidr)), taken)

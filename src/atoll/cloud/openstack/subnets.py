@@ -67,7 +67,7 @@ class Subnets:
 
     def in_network(self, network_id: str) -> list[Json]:
         """All of a network: those that came with it first, IPv4 before IPv6."""
-        return sorted(self._subnets.list(network_id=network_id), key=self._rank)
+        return sorted(self._subnets.find(network_id=network_id), key=self._rank)
 
     def ours(self) -> list[Json]:
         """All of this deployment, in the same order."""
@@ -87,7 +87,7 @@ class Subnets:
             return
         ports = self._neutron.ports
         hosts = []
-        for port in ports.list(fixed_ips=f"subnet_id={subnet_id}"):
+        for port in ports.find(fixed_ips=f"subnet_id={subnet_id}"):
             if port["device_owner"] == HOST and self._neutron.owner_of(port) is not None:
                 hosts.append(port)
             elif port["device_owner"] != "network:dhcp":

@@ -1,0 +1,126 @@
+"""A server that answers as Neutron does where it keeps things: enough to see who asks for what."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+import openstack
+
+from atoll.cloud.openstack.api import Api
+
+Json = dict[str, Any]
+
+
+class NeutronDouble:
+    """Things by kind; ``hold`` makes so many requests to make something wait for each other."""
+
+    def __init__(self) -> None:
+        self.things: dict[str, dict[str, Json]] = {}
+        self.requests: list[str] = []
+        self.hold: threading.Barrier | None = None
+        self.lose_answers = 0
+        """So many answers to requests that make something are lost."""
+        self.lock = threading.Lock()
+
+    def get(self, kind: str, query: dict[str, str]) -> Json:
+        with self.lock:
+            wanted = {key: query[key] for key in ("description", "network_id") if key in query}
+            found = [
+                thing
+                for thing in self.things.get(kind, {}).values()
+                if wanted.items() <= thing.items()
+            ]
+        return {kind: found}
+
+    def post(self, kind: str, wish: Json) -> Json:
+        if self.hold is not None:
+            self.hold.wait(10)
+        made = {"subnets": [], **wish, "id": str(uuid4())}
+        with self.lock:
+            self.things.setdefault(kind, {})[made["id"]] = made
+        return made
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Speaks HTTP for a ``NeutronDouble``."""
+
+    neutron: NeutronDouble
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.neutron.requests.append(f"GET {self.path}")
+        kind, _, thing_id = self._path()
+        if thing_id:
+            found = self.neutron.things.get(kind, {}).get(thing_id)
+            self._answer(200 if found else 404, {kind.removesuffix("s"): found})
+        elif kind:
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            self._answer(200, self.neutron.get(kind, query))
+        else:
+            link = {"rel": "self", "href": f"http://{self.headers['Host']}/v2.0"}
+            version = {"id": "v2.0", "status": "CURRENT", "links": [link]}
+            self._answer(200, {"versions": [version]})
+
+    def do_POST(self) -> None:
+        self.neutron.requests.append(f"POST {self.path}")
+        kind, _, _ = self._path()
+        name = kind.removesuffix("s")
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        made = self.neutron.post(kind, body[name])
+        with self.neutron.lock:
+            lost = self.neutron.lose_answers > 0
+            self.neutron.lose_answers -= lost
+        self._answer(503 if lost else 201, {name: made})
+
+    def do_DELETE(self) -> None:
+        self.neutron.requests.append(f"DELETE {self.path}")
+        kind, _, thing_id = self._path()
+        with self.neutron.lock:
+            found = self.neutron.things.get(kind, {}).pop(thing_id, None)
+        self._answer(204 if found else 404, None)
+
+    def _path(self) -> tuple[str, str, str]:
+        return urlsplit(self.path).path.removeprefix("/v2.0").strip("/").partition("/")
+
+    def _answer(self, status: int, body: Json | None) -> None:
+        content = json.dumps(body).encode() if body is not None else b""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Not on the terminal."""
+
+
+@contextmanager
+def neutron_double() -> Iterator[tuple[NeutronDouble, Api]]:
+    """The server, and our side of it."""
+    neutron = NeutronDouble()
+    handler = type("Bound", (Handler,), {"neutron": neutron})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v2.0"
+        connection = openstack.connect(
+            load_envvars=False,
+            load_yaml_config=False,
+            auth_type="none",
+            network_api_version="2",
+            network_endpoint_override=url,
+        )
+        yield neutron, Api(connection, "network")
+        connection.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

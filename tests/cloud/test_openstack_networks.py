@@ -1,0 +1,349 @@
+"""What Neutron gets from us: address ranges, rules, MACs, devices. And on a real one, all of it."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import time
+from collections.abc import Iterator
+from importlib import resources
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atoll.cloud.openstack import OpenStackCloud
+from atoll.cloud.openstack.api import Json
+from atoll.cloud.openstack.host_devices import InternalPort, VethPair, is_beside, set_addresses
+from atoll.cloud.openstack.host_port import HostPort
+from atoll.cloud.openstack.ports import mac_for
+from atoll.cloud.openstack.security_groups import SHARE_PORTS, share_rules
+from atoll.cloud.openstack.service_network import own_prefix
+from atoll.cloud.openstack.subnets import first_free
+from atoll.cloud.program import run
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+
+from .openstack_place import make_openstack, openstack_settings, users_network
+from .site import owner
+
+# --- without a cloud --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cidr", "prefix"),
+    [("10.254.0.0/16", 20), ("10.254.0.0/20", 24), ("10.254.0.0/24", 25), ("fd00::/48", 64)],
+)
+def test_the_service_networks_own_subnet_leaves_room_for_others(cidr: str, prefix: int) -> None:
+    assert own_prefix(ip_network(cidr)) == prefix
+
+
+def test_the_first_free_range_overlaps_with_none() -> None:
+    assert str(first_free("10.0.0.0/16", 20, [])) == "10.0.0.0/20"
+    taken = ["10.0.0.16/28", "10.0.16.0/19", "fd00::/64", "192.168.0.0/16"]
+    assert str(first_free("10.0.0.0/16", 20, taken[:1])) == "10.0.16.0/20"
+    assert str(first_free("10.0.0.0/16", 20, ["10.0.0.0/17"])) == "10.0.128.0/20"
+    with pytest.raises(OutOfCapacity):
+        first_free("10.0.0.0/24", 28, ["10.0.0.0/8"])
+    with pytest.raises(CloudError):
+        first_free("nonsense", 28, [])
+
+
+def test_clients_are_let_in_where_the_image_listens() -> None:
+    text = resources.files("atoll.image").joinpath("files/rootfs/etc/nfs.conf").read_text()
+    conf = configparser.ConfigParser()
+    conf.read_string(text)
+    listening = {int(conf[section]["port"]) for section in ("nfsd", "mountd", "statd", "lockd")}
+    assert set(SHARE_PORTS["tcp"]) == listening | {111, 445}
+    assert {rule.cidr for rule in share_rules("10.1.0.0/24")} == {"10.1.0.0/24"}
+    assert all(rule.wish["ethertype"] == "IPv6" for rule in share_rules("fd00::/64"))
+
+
+def test_a_mac_follows_from_whom_it_is_for() -> None:
+    mac = mac_for("atoll:one share_server/1", "network")
+    assert mac == mac_for("atoll:one share_server/1", "network")
+    assert mac != mac_for("atoll:two share_server/1", "network")
+    first = int(mac.split(":")[0], 16)
+    assert first & 0b11 == 0b10  # unicast, locally administered
+    assert len(mac) == 17
+
+
+PORT: Json = {"id": "0123456789abcdef", "mac_address": "fa:00:00:00:00:01"}
+
+
+def test_open_vswitch_is_told_the_ports_id_and_mac() -> None:
+    argv = InternalPort("br-int").argv("tap01234567-89", PORT)
+    assert argv[:4] == ["ovs-vsctl", "--may-exist", "add-port", "br-int"]
+    assert 'external_ids:iface-id="0123456789abcdef"' in argv
+    assert 'external_ids:attached-mac="fa:00:00:00:00:01"' in argv
+
+
+def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    veth = VethPair()
+    device = veth.plug(PORT, 1450)
+    try:
+        assert veth.plug(PORT, 1450) == device
+        set_addresses(device, {"10.239.0.1/28", "fd00:239::1/64"})
+        set_addresses(device, {"10.239.0.1/28", "10.239.1.1/28"})
+        assert is_beside("10.239.1.2")
+        assert not is_beside("10.239.2.2")
+        assert not is_beside("fd00:239::2")
+        shown = run(["ip", "address", "show", "dev", device])
+        assert "fa:00:00:00:00:01" in shown
+        assert "mtu 1450" in shown
+        veth.remove_others(PORT)
+        assert is_beside("10.239.0.2")
+        veth.remove_others(PORT | {"id": "fedcba9876543210"})  # the port was made anew
+        assert not is_beside("10.239.0.2")
+    finally:
+        veth.unplug(PORT["id"])
+        veth.unplug(PORT["id"])
+
+
+# --- on a real one ----------------------------------------------------------------------------
+
+openstack = [pytest.mark.openstack, pytest.mark.timeout(600)]
+
+
+def on_openstack(test: Any) -> Any:
+    """Needs an OpenStack, and some minutes at worst."""
+    for mark in openstack:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStackCloud]:
+    made = make_openstack(tmp_path_factory.mktemp("state"), "networks")
+    yield made
+    made.purge()
+    left = made.networks.leftovers()
+    made.close()
+    assert left == []
+
+
+def let_in(cloud: OpenStackCloud, port_id: str) -> set[tuple[str, int, str]]:
+    """Protocol, port and range of all that reaches this port."""
+    neutron = cloud.networks.neutron
+    port = neutron.ports.get(port_id)
+    assert port is not None
+    groups = [neutron.security_groups.get(each) for each in port["security_groups"]]
+    return {
+        (rule["protocol"], rule["port_range_min"], rule["remote_ip_prefix"])
+        for group in groups
+        if group is not None
+        for rule in group["security_group_rules"]
+        if rule["direction"] == "ingress"
+    }
+
+
+def shares(*cidrs: str) -> set[tuple[str, int, str]]:
+    return {(rule.protocol, rule.port, rule.cidr) for cidr in cidrs for rule in share_rules(cidr)}
+
+
+@on_openstack
+def test_only_clients_reach_shares_and_only_atoll_logs_in(real: OpenStackCloud) -> None:
+    networks = real.networks
+    with users_network(networks.neutron.api, "10.97.1.0/24", gateway=True, router=False) as users:
+        who = owner("share_server")
+        service_port = networks.create_port(who, networks.service_network().id)
+        share_port = networks.create_port(who, users.network_id, users.subnet_id)
+        assert let_in(real, service_port.id) == {("tcp", 22, "10.240.0.0/16")}
+        assert let_in(real, share_port.id) == shares("10.97.1.0/24")
+        networks.delete_port(share_port.id)
+        networks.delete_port(service_port.id)
+        assert not networks.neutron.security_groups.of("clients/10.97.1.0/24")
+
+
+@on_openstack
+def test_rules_are_put_right(real: OpenStackCloud, tmp_path: Path) -> None:
+    neutron = real.networks.neutron
+    network = real.networks.create_network(owner("share_network"))
+    cidr = network.subnets[0].cidr
+    first = real.networks.create_port(owner("share_server"), network.id)
+    (group,) = neutron.security_groups.of(f"clients/{cidr}")
+    ingress = [r for r in group["security_group_rules"] if r["direction"] == "ingress"]
+    neutron.api.delete(f"/security-group-rules/{ingress[0]['id']}")
+    rule = {"direction": "ingress", "ethertype": "IPv4", "security_group_id": group["id"]}
+    neutron.api.post("/security-group-rules", {"security_group_rule": rule})
+    assert let_in(real, first.id) != shares(cidr)
+
+    restarted = make_openstack(tmp_path, "networks")
+    second = restarted.networks.create_port(owner("share_server"), network.id)
+    assert let_in(real, first.id) == let_in(real, second.id) == shares(cidr)
+    for port in (first, second):
+        restarted.networks.delete_port(port.id)
+    restarted.networks.delete_network(network.id)
+    restarted.close()
+
+
+@on_openstack
+def test_a_group_that_was_removed_is_made_anew(real: OpenStackCloud) -> None:
+    neutron = real.networks.neutron
+    network = real.networks.create_network(owner("share_network"))
+    cidr = network.subnets[0].cidr
+    first = real.networks.create_port(owner("share_server"), network.id)
+    neutron.api.put(f"/ports/{first.id}", {"port": {"security_groups": []}})
+    (group,) = neutron.security_groups.of(f"clients/{cidr}")
+    neutron.api.delete(f"/security-groups/{group['id']}")
+    second = real.networks.create_port(owner("share_server"), network.id)
+    assert let_in(real, second.id) == shares(cidr)
+    for port in (first, second):
+        real.networks.delete_port(port.id)
+    real.networks.delete_network(network.id)
+
+
+@on_openstack
+def test_a_network_may_have_both_kinds_of_addresses(real: OpenStackCloud) -> None:
+    networks = real.networks
+    api = networks.neutron.api
+    with users_network(api, "10.97.2.0/24", gateway=False, router=False) as users:
+        wish = {"network_id": users.network_id, "cidr": "fd00:97::/64", "ip_version": 6}
+        wish |= {"ipv6_address_mode": "dhcpv6-stateful", "ipv6_ra_mode": "dhcpv6-stateful"}
+        sixth = api.post("/subnets", {"subnet": wish})["subnet"]["id"]
+        network = networks.get_network(users.network_id)
+        assert network is not None
+        assert [subnet.ip_version for subnet in network.subnets] == [4, 6]
+        both = networks.create_port(owner("share_server"), users.network_id)
+        one = networks.create_port(owner("share_server"), users.network_id, sixth)
+        assert [":" in address for address in both.addresses] == [False, True]
+        assert [":" in address for address in one.addresses] == [True]
+        assert let_in(real, both.id) == shares("10.97.2.0/24", "fd00:97::/64")
+        for port in (both, one):
+            networks.delete_port(port.id)
+
+
+@on_openstack
+def test_clients_behind_the_users_router_are_let_in(real: OpenStackCloud) -> None:
+    networks = real.networks
+    service = networks.service_network()
+    who = owner("share_server")
+    with users_network(networks.neutron.api, "10.97.3.0/24", gateway=True, router=True) as users:
+        subnet = networks.create_subnet(who, service.id, "10.241.200.0/28", gateway=True)
+        port = networks.create_port(who, service.id, subnet.id)
+        ssh = ("tcp", 22, "10.240.0.0/16")
+        assert let_in(real, port.id) == {ssh, ("tcp", 22, subnet.cidr)}
+        networks.connect_router(subnet.id, users.subnet_id)
+        assert let_in(real, port.id) >= shares("10.97.3.0/24")
+        second = networks.create_port(owner("share_server"), service.id, subnet.id)
+        assert let_in(real, second.id) == let_in(real, port.id)
+        for each in (port, second):
+            networks.delete_port(each.id)
+        networks.disconnect_router(users.router_id, subnet.id)
+        networks.delete_subnet(subnet.id)
+
+
+@on_openstack
+def test_what_a_killed_worker_left_is_finished(real: OpenStackCloud) -> None:
+    """Between any two requests there may be a crash."""
+    networks, neutron = real.networks, real.networks.neutron
+    who = owner("share_network")
+    half = neutron.networks.create(who)
+    assert networks.create_network(who).id == half["id"]
+    networks.delete_network(half["id"])
+
+    service = networks.service_network()
+    with users_network(neutron.api, "10.97.4.0/24", gateway=True, router=True) as users:
+        subnet = networks.create_subnet(who, service.id, "10.241.201.0/28", gateway=True)
+        place = neutron.ports.create(
+            f"router_interface/{subnet.id}/{users.subnet_id}",
+            network_id=service.id,
+            fixed_ips=[{"subnet_id": subnet.id, "ip_address": subnet.gateway}],
+        )
+        assert networks.connect_router(subnet.id, users.subnet_id) == users.router_id
+        plugged = neutron.ports.get(place["id"])
+        assert plugged is not None
+        assert plugged["device_id"] == users.router_id
+        networks.disconnect_router(users.router_id, subnet.id)
+        networks.delete_subnet(subnet.id)
+
+
+@on_openstack
+def test_an_administrators_network_may_stand_for_the_service_network(
+    real: OpenStackCloud, tmp_path: Path
+) -> None:
+    api = real.networks.neutron.api
+    with users_network(api, "10.97.5.0/24", gateway=True, router=False) as given:
+        cloud = make_openstack(tmp_path, "given", service_network_name=given.network_id)
+        assert cloud.networks.service_network().id == given.network_id
+        port = cloud.networks.create_port(owner("share_server"), given.network_id)
+        assert let_in(cloud, port.id) == {("tcp", 22, "10.97.5.0/24")}
+        cloud.purge()
+        assert cloud.networks.leftovers() == []
+        cloud.close()
+        assert real.networks.get_network(given.network_id) is not None
+    with pytest.raises(CloudNotFound, match="service_network_name"):
+        make_openstack(
+            tmp_path, "given", service_network_name=given.network_id
+        ).networks.service_network()
+
+
+@on_openstack
+def test_deployments_have_ranges_of_their_own(real: OpenStackCloud, tmp_path: Path) -> None:
+    cloud = make_openstack(tmp_path, "beside")
+    ours, theirs = (each.networks.service_network().subnets[0].cidr for each in (real, cloud))
+    cloud.purge()
+    cloud.close()
+    assert not ip_network(ours).overlaps(ip_network(theirs))
+
+
+@on_openstack
+def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path: Path) -> None:
+    networks = real.networks
+    service = networks.service_network()
+    host = HostPort(networks, openstack_settings(tmp_path))
+    try:
+        host.ensure()
+        (port,) = networks.list_ports()
+        host.ensure()
+        assert networks.list_ports() == [port]
+        assert port.owner.startswith("host/")
+        ping(dhcp_server(real, service.subnets[0].id))
+
+        extra = networks.create_subnet(
+            owner("share_server"), service.id, "10.241.202.0/28", gateway=True
+        )
+        inside = str(ip_network(extra.cidr)[5])
+        assert not is_beside(inside)
+        host.reach(inside)
+        assert is_beside(inside)
+        ping(dhcp_server(real, extra.id))
+        networks.delete_subnet(extra.id)
+        host.ensure()
+        assert not is_beside(inside)
+
+        networks.delete_port(port.id)  # by an administrator's mistake, say
+        host.ensure()
+        ping(dhcp_server(real, service.subnets[0].id))
+    finally:
+        host.remove()
+        host.remove()
+    assert networks.list_ports() == []
+    assert not is_beside(str(ip_network(service.subnets[0].cidr)[5]))
+
+
+@on_openstack
+def test_a_host_without_an_agent_is_told_so(real: OpenStackCloud, tmp_path: Path) -> None:
+    host = HostPort(real.networks, openstack_settings(tmp_path, service_network_host="nowhere"))
+    with pytest.raises(CloudError, match="no working agent on the host 'nowhere'"):
+        host.ensure()
+    host.remove()
+
+
+def dhcp_server(cloud: OpenStackCloud, subnet_id: str) -> str:
+    """An address in that subnet which answers."""
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        for port in cloud.networks.neutron.ports.find(fixed_ips=f"subnet_id={subnet_id}"):
+            if port["device_owner"] == "network:dhcp" and port["status"] == "ACTIVE":
+                found = {each["subnet_id"]: each["ip_address"] for each in port["fixed_ips"]}
+                return str(found[subnet_id])
+        time.sleep(1)
+    raise AssertionError("no DHCP agent serves the subnet")
+
+
+def ping(address: str) -> None:
+    """It answers within a minute."""
+    run(["ping", "-c", "1", "-w", "60", address], seconds=70)

@@ -1,0 +1,96 @@
+"""Workers that begin at the same time, and answers that get lost: one thing is there in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from atoll.cloud.openstack import neutron as module
+from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.errors import CloudUnavailable
+
+from .neutron_double import NeutronDouble, neutron_double
+
+
+@pytest.fixture
+def double() -> Iterator[tuple[NeutronDouble, Api]]:
+    with neutron_double() as made:
+        yield made
+
+
+def is_whole(thing: Json) -> bool:
+    return bool(thing["subnets"])
+
+
+def test_of_workers_that_make_one_at_once_one_wins(double: tuple[NeutronDouble, Api]) -> None:
+    server, api = double
+    server.hold = threading.Barrier(4, action=lambda: setattr(server, "hold", None))
+
+    def begin(_: int) -> str:
+        made = Neutron(api, "race").networks.provide("service_network", is_whole)
+        server.things["networks"][made["id"]]["subnets"] = ["made whole"]
+        return str(made["id"])
+
+    with ThreadPoolExecutor(4) as pool:
+        winners = set(pool.map(begin, range(4)))
+    assert winners == set(server.things["networks"])
+    assert len(winners) == 1
+
+
+def test_what_a_dead_worker_has_begun_is_gone_on_with(
+    double: tuple[NeutronDouble, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    _, api = double
+    networks = Neutron(api, "race").networks
+    begun = networks.create("service_network")
+    assert networks.provide("service_network", is_whole)["id"] == begun["id"]
+
+
+def test_what_a_lost_answer_told_of_is_found(double: tuple[NeutronDouble, Api]) -> None:
+    server, api = double
+    server.lose_answers = 1
+    ports = Neutron(api, "race").ports
+
+    def provide() -> Json:
+        return found_or_made(
+            lambda: next(iter(ports.of("share_server/1")), None),
+            lambda _: ports.create("share_server/1"),
+        )
+
+    assert provide() == provide()
+    assert len(server.things["ports"]) == 1
+
+
+def test_patience_with_a_silent_neutron_ends(
+    double: tuple[NeutronDouble, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRIES", 2)
+    server, api = double
+    server.lose_answers = 100
+    ports = Neutron(api, "race").ports
+    with pytest.raises(CloudUnavailable):
+        found_or_made(lambda: None, lambda _: ports.create("share_server/1"))
+
+
+def test_only_what_carries_our_mark_is_ours(double: tuple[NeutronDouble, Api]) -> None:
+    _, api = double
+    ours, theirs = Neutron(api, "one"), Neutron(api, "one2")
+    made = ours.networks.create("share_network/1")
+    others = theirs.networks.create("share_network/1")
+    assert ours.owner_of(made) == "share_network/1"
+    assert theirs.owner_of(made) is None
+    assert [each["id"] for each in ours.networks.of("share_network/1")] == [made["id"]]
+    assert [each["id"] for each in theirs.networks.of("share_network/1")] == [others["id"]]
+    assert ours.owner_of({"description": None}) is None
+
+
+def test_ids_that_are_none_never_reach_a_path(double: tuple[NeutronDouble, Api]) -> None:
+    server, api = double
+    for wrong in ("", "absent", "../routers", "a?b=c", "0" * 31):
+        assert Neutron(api, "one").networks.get(wrong) is None
+    assert server.requests == []
