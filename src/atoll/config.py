@@ -150,6 +150,28 @@ class Driver(Section, frozen=True):
     """How many instances wait, booted, for the next share network."""
     replace_dead_after: Seconds = 60
     """An instance that has not answered for this many seconds is rebooted, then replaced."""
+    driver_handles_share_servers: bool = True
+    """False: no share servers; all shares are on one instance that the administrator has made."""
+    service_instance_name_or_id: str = ""
+    """That instance."""
+    service_net_name_or_ip: str = ""
+    """Its address for Atoll, or the network, by name or id, that it has that address in."""
+    tenant_net_name_or_ip: str = ""
+    """The same for clients: where they mount from."""
+    path_to_private_key: Path | None = None
+    """File with the private SSH key that opens that instance to ``service_instance_user``."""
+    service_instance_host_key: str = ""
+    """The public SSH host key of that instance, or the path of a file with it."""
+    connect_share_server_to_tenant_network: bool = True
+    """True: an interface in the user's own subnet; false: through the gateway of that subnet."""
+    service_network_cidr: str = "10.254.0.0/16"
+    """Range that subnets of the service network are cut from; those that exist keep theirs."""
+    service_network_division_mask: Annotated[int, Meta(ge=8, le=125)] = 28
+    """Prefix length of a subnet of the service network."""
+    admin_network_id: str = ""
+    """A network of the administrator's in which Atoll reaches instances; empty: service network."""
+    admin_subnet_id: str = ""
+    """Which subnet of that network; empty: any."""
 
 
 class Local(Section, frozen=True):

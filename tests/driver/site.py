@@ -25,8 +25,8 @@ class Context:
 
 
 class Site:
-    def __init__(self, **options: Any) -> None:
-        self.cloud = MemoryCloud("test", silence=0.01)
+    def __init__(self, cloud: MemoryCloud | None = None, **options: Any) -> None:
+        self.cloud = cloud or MemoryCloud("test", silence=0.01)
         self.storage = MemoryStorage()
         self.options = Options(**{"max_time_to_build_instance": 2} | options)
         self.pool = GuestPool()
@@ -79,6 +79,18 @@ class Site:
         if remembered := self.storage.resources():
             found["remembered"] = remembered
         return found
+
+
+class RoutedSite(Site):
+    """A site whose instances have one interface, behind the router that its user has."""
+
+    def __init__(self, cloud: MemoryCloud | None = None, **options: Any) -> None:
+        super().__init__(cloud, **({"connect_share_server_to_tenant_network": False} | options))
+        self.router = self.cloud.add_router(self.network.subnets[0].id)
+
+    def subnets(self) -> list[str]:
+        """Ranges of the service subnets."""
+        return [subnet.cidr for subnet in self.cloud.networks.list_subnets()]
 
 
 def rule(to: str, level: str = "rw", access_type: str = "ip") -> Row:

@@ -17,9 +17,9 @@ from atoll.driver.generic import GenericShareDriver
 from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.errors import AtollError
 from atoll.guest.pool import GuestPool
-from tests.driver.site import Row, Site, rule
+from tests.driver.site import RoutedSite, Row, Site, rule
 
-ALICE, BOB = "10.9.0.5", "10.9.0.6"
+ALICE, BOB = "10.0.0.205", "10.0.0.206"
 SHARE = "5d0c5bd8-5b5c-4f5f-9d5b-3c8f0e3c2a11"
 CLONE = "8a3f7a08-1111-4f5f-9d5b-3c8f0e3c2a11"
 
@@ -27,8 +27,8 @@ CLONE = "8a3f7a08-1111-4f5f-9d5b-3c8f0e3c2a11"
 class Story:
     """A share's life up to some point, and the verb that is broken off there."""
 
-    def __init__(self) -> None:
-        self.site = Site()
+    def __init__(self, site: Site) -> None:
+        self.site = site
         self.share = self.site.share(2, rules=[rule(ALICE)]) | {"id": SHARE}
         self.clone = self.site.share(3, rules=[rule(ALICE)]) | {"id": CLONE}
         self.snapshot = {"id": "p1", "share_id": SHARE}
@@ -177,10 +177,10 @@ def break_off(story: Story, way: str, number: int) -> None:
         faults.fail("*", nth=number + 1, times=None)
 
 
-def calls_of(case: str) -> int:
+def calls_of(layout: type[Site], case: str) -> int:
     """How many calls the verb makes when nobody disturbs it."""
     before, verb, after = CASES[case]
-    story = begin(before)
+    story = begin(layout, before)
     start = story.site.cloud.journal.mark()
     verb(story)
     calls = story.site.cloud.journal.count(since=start)
@@ -189,8 +189,8 @@ def calls_of(case: str) -> int:
     return calls
 
 
-def begin(before: list[Verb]) -> Story:
-    story = Story()
+def begin(layout: type[Site], before: list[Verb]) -> Story:
+    story = Story(layout())
     for step in before:
         step(story)
     return story
@@ -206,12 +206,21 @@ def remove_everything(story: Story) -> None:
     story.site.cloud.close()
 
 
+in_both_layouts = pytest.mark.parametrize(
+    ("layout", "case"),
+    [
+        *((Site, case) for case in CASES),
+        *((RoutedSite, case) for case in ("setup_server", "replace", "teardown_server")),
+    ],
+)
+
+
 @pytest.mark.parametrize("way", ["fail", "lose", "die"])
-@pytest.mark.parametrize("case", CASES)
-def test_broken_off_anywhere_and_run_again(case: str, way: str) -> None:
+@in_both_layouts
+def test_broken_off_anywhere_and_run_again(layout: type[Site], case: str, way: str) -> None:
     before, verb, after = CASES[case]
-    for number in range(1, calls_of(case) + 1):
-        story = begin(before)
+    for number in range(1, calls_of(layout, case) + 1):
+        story = begin(layout, before)
         break_off(story, way, number)
         with contextlib.suppress(AtollError):
             verb(story)
@@ -222,11 +231,11 @@ def test_broken_off_anywhere_and_run_again(case: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["fail", "lose", "die"])
-@pytest.mark.parametrize("case", CASES)
-def test_broken_off_anywhere_and_given_up(case: str, way: str) -> None:
+@in_both_layouts
+def test_broken_off_anywhere_and_given_up(layout: type[Site], case: str, way: str) -> None:
     before, verb, _ = CASES[case]
-    for number in range(1, calls_of(case) + 1):
-        story = begin(before)
+    for number in range(1, calls_of(layout, case) + 1):
+        story = begin(layout, before)
         break_off(story, way, number)
         with contextlib.suppress(AtollError):
             verb(story)

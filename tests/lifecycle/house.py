@@ -52,6 +52,9 @@ class House:
         )
         self._token = prepared.token_file.read_text().strip()
         self._http = TestClient(create_app(self.settings, self.database))
+        self._network_id = ""
+        if not self.settings.driver.connect_share_server_to_tenant_network:
+            self._network_id = self._users_network()
         self._workers: list[BaseProcess] = []
         self.errors: list[str] = []
 
@@ -95,12 +98,26 @@ class House:
         return answer.json if answer.content else None
 
     def network(self) -> str:
-        """The ready share network's id."""
-        return str(self.call("GET", "/share-networks")["share_networks"][0]["id"])
+        """The share network's id."""
+        return self._network_id or str(
+            self.call("GET", "/share-networks")["share_networks"][0]["id"]
+        )
+
+    def _users_network(self) -> str:
+        """A share network on a network of the user's own, whose gateway is the user's router."""
+        user = MemoryCloud("user", path=self.settings.state_dir / "memory-cloud.sqlite")
+        [subnet] = user.networks.create_network("user/1", "10.0.0.0/24").subnets
+        user.add_router(subnet.id)
+        user.close()
+        wish = {"neutron_net_id": subnet.network_id, "neutron_subnet_id": subnet.id}
+        made = self.call("POST", "/share-networks", {"share_network": wish})
+        return str(made["share_network"]["id"])
 
     def create(self, **more: Any) -> str:
         """Ask for a share; its id."""
-        wish = {"share_proto": "NFS", "size": 1, "share_network_id": self.network(), **more}
+        wish = {"share_proto": "NFS", "size": 1, **more}
+        if "share_network_id" not in wish:
+            wish["share_network_id"] = self.network()
         return str(self.call("POST", "/shares", {"share": wish})["share"]["id"])
 
     def share(self, share_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -104,7 +104,8 @@ def delete_share(stage: Stage) -> None:
 
 
 def delete_network(stage: Stage) -> None:
-    stage.house.call("DELETE", f"/share-networks/{stage.house.network()}")
+    for network in stage.house.call("GET", "/share-networks")["share_networks"]:
+        stage.house.call("DELETE", f"/share-networks/{network['id']}")
 
 
 # --- what must be true in the end ----------------------------------------------------------------
@@ -199,11 +200,29 @@ def test_killed_at_every_call(new_house: Callable[..., House], verb: str, when: 
     first_house = new_house()
     if when == "before" and not first_house.database.is_sqlite:
         pytest.skip("before a call is after the one before it: once, on SQLite, is enough")
-    calls = _calls(first_house, verb)
+    _kill_at_every_call(new_house, _calls(first_house, verb), verb, when)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("verb", ["create the first share", "delete the network"])
+def test_killed_at_every_call_behind_the_users_router(
+    new_house: Callable[..., House], verb: str, when: When
+) -> None:
+    """The layout with service subnets, which a router of the user's is plugged into."""
+    options = {"connect_share_server_to_tenant_network": False}
+    first_house = new_house(**options)
+    if not first_house.database.is_sqlite:
+        pytest.skip("what differs is the cloud's, not the database's: once, on SQLite, is enough")
+    _kill_at_every_call(new_house, _calls(first_house, verb), verb, when, **options)
+
+
+def _kill_at_every_call(
+    new_house: Callable[..., House], calls: int, verb: str, when: When, **options: Any
+) -> None:
     assert calls > 0
 
     def kill_at(nth: int) -> None:
-        house = new_house()
+        house = new_house(**options)
         first = house.start_worker()
         prepare, act, check = VERBS[verb]
         stage = prepare(house)

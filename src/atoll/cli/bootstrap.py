@@ -42,9 +42,11 @@ def prepare(settings: Settings, database: Database) -> Prepared:
         deployment_id = _deployment_id(connection)
         if settings.api.auth_strategy == "token":
             project = _project(connection)
-            _share_network(connection, project)
+            if settings.driver.driver_handles_share_servers:
+                _share_network(connection, project)
             _first_token(connection, project, token_file)
-        _share_type(connection, settings.driver.default_share_type)
+        handles = settings.driver.driver_handles_share_servers
+        _share_type(connection, settings.driver.default_share_type, handles_servers=handles)
     return Prepared(deployment_id, token_file)
 
 
@@ -114,17 +116,18 @@ def _first_token(connection: Connection, project_id: str, file: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _share_type(connection: Connection, name: str) -> None:
+def _share_type(connection: Connection, name: str, *, handles_servers: bool) -> None:
     try:
         share_types.find(connection, name)
     except NotFound:
         share_types.create(
             connection,
             name=name,
-            description="Shares served by a service instance on your share network",
+            description="Shares served by a service instance"
+            + (" on your share network" if handles_servers else ""),
             is_public=True,
             extra_specs={
-                "driver_handles_share_servers": "True",
+                "driver_handles_share_servers": str(handles_servers),
                 "snapshot_support": "True",
                 "create_share_from_snapshot_support": "True",
             },

@@ -35,18 +35,26 @@ def ensure_server(f: Method[D, P, R]) -> Method[D, P, R]:
     @functools.wraps(f)
     def ensured(self: D, context: object, /, *args: P.args, **kwargs: P.kwargs) -> R:
         call = signature.bind(self, context, *args, **kwargs)
-        self.service_instance_manager.reach(server_details(call.arguments.get("share_server")))
+        manager = self.service_instance_manager
+        manager.reach(server_details(manager, call.arguments.get("share_server")))
         return f(self, context, *args, **kwargs)
 
     return ensured
 
 
-def server_details(share_server: ShareServer | None) -> ServerDetails:
-    """What is known of a share server's instance. Raises where there is none."""
+def server_details(
+    manager: ServiceInstanceManager, share_server: ShareServer | None
+) -> ServerDetails:
+    """What is known of a share's instance: its share server's, or else the common server.
+
+    Raises ``ServiceInstanceException`` where there is neither.
+    """
+    if share_server is None and not manager.options.driver_handles_share_servers:
+        return manager.get_common_server()
     details = (share_server or {}).get("backend_details") or {}
     if not details.get(INSTANCE_ID):
         raise ServiceInstanceException(
             "The share has no share server that is set up.",
-            hint="This back end always handles share servers: give the share a share network.",
+            hint="This back end handles share servers: give the share a share network.",
         )
     return cast(ServerDetails, details)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from atoll.cloud.base import Cloud, Volume
+from atoll.cloud.base import Cloud
 from atoll.config import Driver as DriverOptions
 from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
@@ -28,28 +28,21 @@ from atoll.driver.resources import (
     fence_of,
 )
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.serving import ShareServing
 from atoll.driver.snapshots import ShareSnapshots
 from atoll.driver.stats import share_stats
 from atoll.driver.storage import PrivateStorage
-from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
 from atoll.errors import (
     AtollError,
     ConfigurationError,
     GuestError,
-    GuestUnreachable,
     NotFound,
     ServiceInstanceUnavailable,
     StaleFence,
 )
-from atoll.guest.base import (
-    AppliedShare,
-    Guest,
-    Health,
-    ShareUsage,
-    WantedShare,
-)
+from atoll.guest.base import Health, ShareUsage
 
 
 class GenericShareDriver(ShareDriver):
@@ -65,26 +58,33 @@ class GenericShareDriver(ShareDriver):
         max_over_subscription_ratio: float = 20.0,
     ) -> None:
         self.configuration = configuration or DriverOptions()
+        self.driver_handles_share_servers = self.configuration.driver_handles_share_servers
         self.service_instance_manager = service_instance_manager
         self._cloud = cloud
         self._snapshots = ShareSnapshots(cloud, storage)
         self._volumes = ShareVolumes(cloud, storage, self.configuration, self._snapshots)
         self._wanted = WantedShares(self.configuration)
+        self._serving = ShareServing(cloud, service_instance_manager, self._volumes, self._wanted)
         self._max_over_subscription_ratio = max_over_subscription_ratio
 
     # --- setting up -------------------------------------------------------------------------
 
     def do_setup(self, context: object) -> None:
-        """Connect this host to the service network."""
-        helper = self.service_instance_manager.network_helper
-        helper.setup_connectivity_with_service_instances()
+        """Connect this host to the service network, or see that the common server answers."""
+        manager = self.service_instance_manager
+        if self.driver_handles_share_servers:
+            manager.network_helper.setup_connectivity_with_service_instances()
+        else:
+            manager.ensure_service_instance(context, manager.get_common_server())
 
     def check_for_setup_error(self) -> None:
-        """Raise ``ConfigurationError`` for protocols that aren't there, or an absent image."""
+        """Raise ``ConfigurationError`` for options that can't be, or an absent image."""
         unknown = set(self.configuration.enabled_share_protocols) - set(HELPERS)
         if unknown or not self.configuration.enabled_share_protocols:
             raise ConfigurationError(f"enabled_share_protocols: choose from {', '.join(HELPERS)}.")
-        self._cloud.images.service_image()
+        if self.driver_handles_share_servers:
+            self.service_instance_manager.network_helper.check_for_setup_error()
+            self._cloud.images.service_image()
 
     def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         pools = self._cloud.volumes.pools()
@@ -154,6 +154,12 @@ class GenericShareDriver(ShareDriver):
         self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         self._volumes.provide(share, share.get("snapshot_id"))
 
+    def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
+        return self._wanted.export_locations(share, self._details(share_server))
+
+    def _details(self, share_server: ShareServer | None) -> ServerDetails:
+        return server_details(self.service_instance_manager, share_server)
+
     @ensure_server
     def create_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
@@ -161,7 +167,7 @@ class GenericShareDriver(ShareDriver):
         """Volume, file system, mount, export; returns the export locations."""
         self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         volume = self._volumes.provide(share)
-        self._serve(context, share, volume, share_server, may_format=True)
+        self._serving.serve(context, share, volume, share_server, may_format=True)
         return self._locations(share, share_server)
 
     @ensure_server
@@ -176,7 +182,7 @@ class GenericShareDriver(ShareDriver):
         """The same with the snapshot's content, grown to the share's size."""
         self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
         volume = self._volumes.provide(share, snapshot["id"])
-        self._serve(context, share, volume, share_server)
+        self._serving.serve(context, share, volume, share_server)
         return {
             "status": "available",
             "export_locations": self._locations(share, share_server),
@@ -191,7 +197,7 @@ class GenericShareDriver(ShareDriver):
         Raises ``VolumeLost`` when there is nothing left to serve.
         """
         volume = self._volumes.of(share["id"])
-        self._serve(context, share, volume, share_server)
+        self._serving.serve(context, share, volume, share_server)
         return self._locations(share, share_server)
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
@@ -218,7 +224,7 @@ class GenericShareDriver(ShareDriver):
         volume: ``ServiceInstanceUnavailable``, to be tried again when it is mended.
         """
         share_id = share["id"]
-        guest = self._guest_unless_off(share_server)
+        guest = self._serving.guest_unless_off(share_id, share_server)
         if guest is not None:
             guest.remove_share(share_id, self._wanted.path(share_id), fence=fence_of(context))
         self._volumes.remove(share_id)
@@ -234,7 +240,7 @@ class GenericShareDriver(ShareDriver):
         """Grow volume and file system to ``new_size`` GiB while clients go on."""
         volume = self._volumes.of(share["id"])
         self._cloud.volumes.extend_volume(volume.id, new_size)
-        self._serve(context, share, volume, share_server)
+        self._serving.serve(context, share, volume, share_server)
 
     @ensure_server
     def update_access(
@@ -258,16 +264,16 @@ class GenericShareDriver(ShareDriver):
         file_system = self._volumes.file_system(share_id)
         wish = self._wanted.wish(share, self._volumes.volume_id(share_id), file_system, verdict)
         try:
-            applied = self._apply(context, wish, share_server)
+            applied = self._serving.apply(context, wish, share_server)
         except StaleFence:
             raise
         except GuestError:
             # The one good reason to fail is a volume that isn't plugged in any more.
             volume = self._volumes.of(share_id)
-            if volume.instance_id == server_details(share_server)[INSTANCE_ID]:
+            if volume.instance_id == self._details(share_server)[INSTANCE_ID]:
                 raise
-            self._attach(volume, share_server)
-            applied = self._apply(context, wish, share_server)
+            self._serving.attach(volume, share_server)
+            applied = self._serving.apply(context, wish, share_server)
         return verdict.updates(applied.rejected_rules) or None
 
     # --- how shares are ---------------------------------------------------------------------
@@ -283,11 +289,11 @@ class GenericShareDriver(ShareDriver):
     def get_share_usage(
         self,
         context: object,
-        share_server: ShareServer,
+        share_server: ShareServer | None = None,
     ) -> dict[str, ShareUsage]:
         """Share id → size and used bytes, of all shares of a server in one round trip."""
         usages = self.service_instance_manager.ask(
-            server_details(share_server), lambda guest: guest.usage()
+            self._details(share_server), lambda guest: guest.usage()
         )
         return {usage.share_id: usage for usage in usages}
 
@@ -296,7 +302,7 @@ class GenericShareDriver(ShareDriver):
     ) -> list[dict[str, Any]]:
         """``id`` and ``used_size`` (GiB) of each share whose server answers."""
         wanted = {share["id"]: share["share_server"] for share in shares}
-        servers = {server["id"]: server for server in wanted.values()}
+        servers = {(server or {}).get("id"): server for server in wanted.values()}
         updates = []
         for server in servers.values():
             try:
@@ -321,7 +327,9 @@ class GenericShareDriver(ShareDriver):
         """
         share_id = snapshot["share_id"]
         volume = self._volumes.of(share_id)
-        guest = self._guest_unless_off(share_server) if volume.instance_id else None
+        guest = (
+            self._serving.guest_unless_off(share_id, share_server) if volume.instance_id else None
+        )
         path, seconds = self._wanted.path(share_id), self.configuration.freeze_seconds
         still = frozen(guest, share_id, path, seconds)
         file_system = self._volumes.file_system(share_id)
@@ -356,64 +364,3 @@ class GenericShareDriver(ShareDriver):
     def unmanage_snapshot(self, snapshot: Snapshot) -> None:
         """Forget the snapshot, without touching it."""
         self._snapshots.forget(snapshot["id"])
-
-    # --- steps ------------------------------------------------------------------------------
-
-    def _serve(
-        self,
-        context: object,
-        share: Share,
-        volume: Volume,
-        share_server: ShareServer | None,
-        *,
-        may_format: bool = False,
-    ) -> AppliedShare:
-        """Plug the volume in and let the agent make the rest true."""
-        rules = share.get("access_rules")
-        verdict = None if rules is None else self._wanted.verdict(share, rules)
-        self._attach(volume, share_server)
-        wish = self._wanted.wish(
-            share,
-            volume.id,
-            self._volumes.file_system(share["id"]),
-            verdict,
-            may_format=may_format,
-        )
-        return self._apply(context, wish, share_server)
-
-    def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
-        return self._wanted.export_locations(share, server_details(share_server))
-
-    def _attach(self, volume: Volume, share_server: ShareServer | None) -> None:
-        instance_id = server_details(share_server)[INSTANCE_ID]
-        if volume.instance_id != instance_id:
-            with timed("volume_attached", volume=volume.id, instance=instance_id):
-                self._cloud.compute.attach_volume(instance_id, volume.id)
-
-    def _apply(
-        self, context: object, wish: WantedShare, share_server: ShareServer | None
-    ) -> AppliedShare:
-        details = server_details(share_server)
-        with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
-            applied = self.service_instance_manager.ask(
-                details, lambda guest: guest.apply_share(wish, fence=fence_of(context))
-            )
-            facts["steps"] = applied.steps
-        return applied
-
-    def _guest_unless_off(self, share_server: ShareServer | None) -> Guest | None:
-        """The agent, proved to answer; None where there is no running instance to talk to.
-
-        Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
-        """
-        details = (share_server or {}).get("backend_details") or {}
-        if not details.get(INSTANCE_ID):
-            return None
-        manager = self.service_instance_manager
-        try:
-            manager.health(details)
-            return manager.guest(details)
-        except (GuestUnreachable, ServiceInstanceUnavailable):
-            if manager.instance_is_off(details):
-                return None
-            raise

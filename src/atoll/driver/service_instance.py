@@ -5,8 +5,9 @@ server's instance is its ports (addresses) and its keys; both are in private sto
 so ``replace_service_instance`` puts a new instance where a dead one was.
 
 What it returns as details is text without secrets: ``server_id``, ``instance_id``, ``username``,
-``ip`` (in the service network), ``public_address`` and ``public_addresses`` (comma-separated; where
-clients mount from), ``service_port_id``, ``public_port_id``.
+``ip`` (where Atoll reaches it), ``public_address`` and ``public_addresses`` (comma-separated; where
+clients mount from), and the ids of what it hangs on, as far as there are such things:
+``service_port_id``, ``public_port_id``, ``admin_port_id``, ``subnet_id``, ``router_id``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import structlog
 
 from atoll.cloud.base import Cloud, Instance, InstanceSpec
 from atoll.config import Driver as DriverOptions
+from atoll.driver.common_server import CommonServer
 from atoll.driver.identity import InstanceKeys
-from atoll.driver.network import BaseNetworkhelper, DirectNetworkHelper, InstancePorts
+from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
 from atoll.driver.storage import PrivateStorage
 from atoll.driver.timing import timed
@@ -27,6 +29,7 @@ from atoll.errors import (
     AtollError,
     CloudError,
     CloudUnavailable,
+    ConfigurationError,
     GuestError,
     GuestUnreachable,
     ServiceInstanceException,
@@ -47,7 +50,7 @@ FIRST_ANSWER_SECONDS = 60.0
 
 
 class ServiceInstanceManager:
-    """Makes and mends service instances. Keeps no state; make one for each operation."""
+    """Makes and mends service instances. Keeps next to no state; make one for each operation."""
 
     def __init__(
         self,
@@ -61,7 +64,9 @@ class ServiceInstanceManager:
     ) -> None:
         self.cloud = cloud
         self.storage = storage
-        self._options = driver_config or DriverOptions()
+        self.options = driver_config or DriverOptions()
+        self._common = CommonServer(cloud, self.options)
+        self._common_details: dict[str, str] | None = None
         self._pool = pool
         self._vcpus = vcpus
         self._memory_mib = memory_mib
@@ -71,18 +76,22 @@ class ServiceInstanceManager:
     @property
     def network_helper(self) -> BaseNetworkhelper:
         """How instances are connected."""
-        return DirectNetworkHelper(self)
+        return NeutronNetworkHelper(self)
 
     def get_config_option(self, key: str) -> object:
         """Value of a configuration option. Raises ``AttributeError`` for an unknown one."""
-        return getattr(self._options, key)
+        return getattr(self.options, key)
 
     def get_common_server(self) -> ServerDetails:
-        """The one instance of a back end without share servers: not offered."""
-        raise ServiceInstanceException(
-            "This back end always handles share servers; there is no common one.",
-            hint="Use a share type with driver_handles_share_servers=True.",
-        )
+        """The one instance of a back end without share servers; found once, then remembered."""
+        if self.options.driver_handles_share_servers:
+            raise ServiceInstanceException(
+                "This back end handles share servers; there is no common one.",
+                hint="Use a share type with driver_handles_share_servers=True.",
+            )
+        if self._common_details is None:
+            self._common_details = self._common.details()
+        return self._common_details
 
     def set_up_service_instance(
         self,
@@ -112,7 +121,7 @@ class ServiceInstanceManager:
 
         ``server_id`` is enough: whatever was made for it is found by its owner.
         """
-        owner = server_key(server_details["server_id"])
+        owner = _own(server_details)
         self._pool.drop(owner)
         for instance in self.cloud.compute.list_instances():
             if instance.owner == owner:
@@ -122,7 +131,7 @@ class ServiceInstanceManager:
 
     def reboot_server(self, server: ServerDetails, soft_reboot: bool = False) -> None:
         """Reset the instance, or press its power button; also starts a stopped one."""
-        owner = server_key(server["server_id"])
+        owner = _own(server)
         self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
         self._pool.drop(owner)
         self.cloud.compute.reboot_instance(server[INSTANCE_ID], soft=soft_reboot)
@@ -153,18 +162,20 @@ class ServiceInstanceManager:
         server that answers without their exports would make them fail instead of wait. The dead
         instance is destroyed before the new one is made, so a volume is never in two.
         """
+        owner = _own(server)
         server_id = server["server_id"]
-        owner = server_key(server_id)
         self._pool.drop(owner)
         # An interrupted replacement has written another id: then only the rest is left to do.
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
             self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
             self.cloud.compute.delete_instance(server[INSTANCE_ID])
+            self.network_helper.shut_clients_out(server_id)
         network_info: NetworkInfo = {"server_id": server_id}  # stored ports stand for the networks
         ports = self.network_helper.setup_network(network_info)
-        details = self._boot(network_info, ports, (ports.service.id,))
+        details = self._boot(network_info, ports, (ports.management.id,))
         serve(details)
         self._plug_in(details, ports)
+        self.network_helper.let_clients_in(server_id)
         return details
 
     def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
@@ -172,17 +183,18 @@ class ServiceInstanceManager:
 
         Raises ``GuestUnreachable``; at once while the instance is known not to answer.
         """
-        owner = server_key(server["server_id"])
+        server_id = server.get("server_id")
+        key = server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
 
         def connect(seconds: float) -> Guest:
+            keys = InstanceKeys(self.storage, key) if server_id else self._common
             try:
-                keys = InstanceKeys(self.storage, owner)
                 access = keys.access(server["username"], server["ip"])
-            except ServiceInstanceException as error:
-                raise GuestUnreachable(f"Nobody can log in to {owner}: {error}") from error
+            except (ServiceInstanceException, ConfigurationError) as error:
+                raise GuestUnreachable(f"Nobody can log in to {key}: {error}") from error
             return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
 
-        return self._pool.get(owner, connect, deadline)
+        return self._pool.get(key, connect, deadline)
 
     def reach(self, server: ServerDetails) -> Guest:
         """``guest``, but ``ServiceInstanceUnavailable`` says what is wrong with the instance."""
@@ -263,14 +275,14 @@ class ServiceInstanceManager:
     def _create_instance(
         self, network_info: NetworkInfo, owner: str, port_ids: tuple[str, ...]
     ) -> Instance:
-        name = self._options.service_instance_name_template % network_info["server_id"]
+        name = self.options.service_instance_name_template % network_info["server_id"]
         keys = InstanceKeys(self.storage, owner)
         spec = InstanceSpec(
             owner=owner,
             name=name,
             image_id=self.cloud.images.service_image().id,
             port_ids=port_ids,
-            identity=keys.identity(self._options.service_instance_user, name),
+            identity=keys.identity(self.options.service_instance_user, name),
             vcpus=self._vcpus,
             memory_mib=self._memory_mib,
             availability_zone=network_info.get("availability_zone") or "",
@@ -286,19 +298,18 @@ class ServiceInstanceManager:
         return {
             "server_id": server_id,
             INSTANCE_ID: instance.id,
-            "username": self._options.service_instance_user,
-            "ip": ports.service.addresses[0],
+            "username": self.options.service_instance_user,
+            "ip": ports.management.addresses[0],
             "public_address": public[0] if public else "",
             "public_addresses": ",".join(public),
-            "service_port_id": ports.service.id,
-            "public_port_id": ports.public.id if ports.public else "",
+            **ports.details,
         }
 
     def _await_boot(self, details: ServerDetails) -> None:
         """Wait until the agent answers; remove an instance that can't be brought to that."""
         owner = server_key(details["server_id"])
         instance_id = details[INSTANCE_ID]
-        limit = self._options.max_time_to_build_instance
+        limit = self.options.max_time_to_build_instance
         try:
             with timed("service_instance_answers", instance=instance_id, share_server=owner):
                 self.wait_for_instance_to_be_active(instance_id, limit)
@@ -337,3 +348,13 @@ class ServiceInstanceManager:
             fault = f" ({instance.fault})" if instance.fault else ""
             return f"The service instance {instance_id} is {instance.status}{fault}."
         return f"The service instance {instance_id} is active, but does not answer."
+
+
+def _own(server: ServerDetails) -> str:
+    """Key of an instance that we have made. Raises for the common server, which isn't ours."""
+    if not server.get("server_id"):
+        raise ServiceInstanceException(
+            "The common server is not Atoll's to reboot, replace or delete.",
+            hint="The administrator who made it can.",
+        )
+    return server_key(server["server_id"])

@@ -47,7 +47,11 @@ def pending(connection: Connection, share_id: str) -> bool:
 
 
 def sync(
-    backend: Backend, operation: Operation, driver: GenericShareDriver, share: Row, server: Row
+    backend: Backend,
+    operation: Operation,
+    driver: GenericShareDriver,
+    share: Row,
+    server: Row | None,
 ) -> bool:
     """Apply what is asked for; False when nothing was.
 

@@ -8,14 +8,15 @@ from atoll.db import messages
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.engine.operation import Operation
-from atoll.errors import AtollError, CloudError, GuestError
+from atoll.errors import AtollError, CloudError, ConfigurationError, GuestError
 
 UNEXPECTED = "Something unexpected went wrong."
 
 
 def sentence(error: Exception) -> str:
     """What a user may read of an error: our own sentences, never an internal failure's."""
-    if isinstance(error, AtollError) and type(error) not in (CloudError, GuestError):
+    operators = (CloudError, GuestError, ConfigurationError)
+    if isinstance(error, AtollError) and type(error) not in operators:
         return str(error)
     # What a cloud or a guest says in its own words names hosts and files of the operator's.
     cause = (type(error).__doc__ if isinstance(error, AtollError) else None) or UNEXPECTED

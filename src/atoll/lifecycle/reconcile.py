@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from atoll.cloud.base import Instance, Network, Port, Volume, VolumeSnapshot
+from atoll.cloud.base import Instance, Network, OwnedSubnet, Port, Volume, VolumeSnapshot
 from atoll.db import audit, messages, rows
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 PROBES = 16
 """Share servers that are asked at the same time, so that a hung one delays few others."""
 
-Owned = Instance | Volume | VolumeSnapshot | Port | Network
+Owned = Instance | Volume | VolumeSnapshot | Port | OwnedSubnet | Network
 Probe = tuple[Row, Health | AtollError, dict[str, ShareUsage]]
 
 
@@ -45,6 +45,7 @@ class Reconciliation:
         parts: tuple[Callable[[Operation], None], ...] = (
             self._wake_stragglers,
             self._check_servers,
+            self._check_common_server,
             self._fit_servers,
             self._remove_orphans,
             self._prune,
@@ -80,17 +81,45 @@ class Reconciliation:
                             connection, share_servers, server["id"], unhealthy_since=time.time()
                         )
                 continue
-            here = [s for s in served.get(server["id"], []) if f"share/{s['id']}" not in busy]
-            broken = {
-                f"share/{share['id']}": difference
-                for share in here
-                if (difference := driver.differences(share, health))
-            }
-            for resource, difference in broken.items():
-                self._ask(operation, [resource], difference)
-            self._note_usage(operation, here, usage)
+            here = served.get(server["id"], [])
+            self._check_shares(operation, driver, here, busy, health, usage)
             if server["unhealthy_since"] is not None:
                 self._ask(operation, [f"share_server/{server['id']}"], "answers again")
+
+    def _check_common_server(self, operation: Operation) -> None:
+        """The same of the one server that all shares are on, where there are no share servers."""
+        driver = self._backend.driver(None)
+        if driver.driver_handles_share_servers:
+            return
+        with self._backend.database.read() as connection:
+            here = audit.served_shares(connection).get("", [])
+            busy = audit.busy(connection)
+        if not here:
+            return
+        manager = driver.service_instance_manager
+        health = manager.health(manager.get_common_server())
+        usage = driver.get_share_usage(None)
+        self._check_shares(operation, driver, here, busy, health, usage)
+
+    def _check_shares(
+        self,
+        operation: Operation,
+        driver: GenericShareDriver,
+        served: list[Row],
+        busy: set[str],
+        health: Health,
+        usage: dict[str, ShareUsage],
+    ) -> None:
+        """Have shares repaired that an instance doesn't serve as it should."""
+        here = [share for share in served if f"share/{share['id']}" not in busy]
+        broken = {
+            f"share/{share['id']}": difference
+            for share in here
+            if (difference := driver.differences(share, health))
+        }
+        for resource, difference in broken.items():
+            self._ask(operation, [resource], difference)
+        self._note_usage(operation, here, usage)
 
     def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
         def ask(server: Row) -> Probe:
@@ -144,6 +173,7 @@ class Reconciliation:
             *((each, self._delete_volume) for each in cloud.volumes.list_volumes()),
             *((each, cloud.volumes.delete_snapshot) for each in cloud.volumes.list_snapshots()),
             *((each, cloud.networks.delete_port) for each in cloud.networks.list_ports()),
+            *((each, self._delete_subnet) for each in cloud.networks.list_subnets()),
             *((each, cloud.networks.delete_network) for each in cloud.networks.list_networks()),
         ]
         with self._backend.database.read() as connection:
@@ -168,6 +198,13 @@ class Reconciliation:
         if volume is not None and volume.instance_id is not None:
             self._backend.cloud.compute.detach_volume(volume.instance_id, volume_id)
         self._backend.cloud.volumes.delete_volume(volume_id)
+
+    def _delete_subnet(self, subnet_id: str) -> None:
+        networks = self._backend.cloud.networks
+        for subnet in networks.list_subnets():
+            if subnet.id == subnet_id:
+                networks.disconnect_router(subnet.router_id or "", subnet_id)
+        networks.delete_subnet(subnet_id)
 
     def _prune(self, operation: Operation) -> None:
         with operation.transaction() as connection:

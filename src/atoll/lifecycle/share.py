@@ -27,6 +27,7 @@ from atoll.errors import (
 from atoll.lifecycle import access, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.share_server import lane_of
 
 AT_REST = ("available", "extending_error")
 
@@ -82,16 +83,14 @@ class ShareHandler:
 
     def _create(self, operation: Operation, share: Row) -> None:
         server = self._place(operation, share)
-        share["share_server_id"] = server["id"]
         driver = self._backend.driver(operation)
         driver.prepare_share(operation, share)  # while the instance still boots
-        if server["status"] == "creating":
-            raise Postponed(
-                "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
-            )
-        if server["status"] != "active":
-            raise NoShareServer
-        operation.set_lane(server["id"])
+        if server is not None:
+            share["share_server_id"] = server["id"]
+            _await_set_up(server)
+            if server["status"] != "active":
+                raise NoShareServer
+        operation.set_lane(lane_of(server))
         if share["snapshot_id"]:
             snapshot = self._snapshot(share["snapshot_id"])
             update = driver.create_share_from_snapshot(operation, share, snapshot, server)
@@ -109,31 +108,45 @@ class ShareHandler:
         if access.pending(connection, operation.resource_id):
             enqueue(connection, operation.resource, request_id=operation.request_id)
 
-    def _place(self, operation: Operation, share: Row) -> Row:
-        """The share's server: the one that it has, one with room, or a new one."""
+    def _place(self, operation: Operation, share: Row) -> Row | None:
+        """The share's server: the one that it has, one with room, or a new one.
+
+        None is the common server. Which of the two a share asks for, its share type has said.
+        """
+        settings = self._backend.settings
+        if settings.driver.driver_handles_share_servers != bool(share["share_network_id"]):
+            raise ShareBackendException(
+                "The back end has no share servers of the kind that the share type asks for.",
+                hint="Ask the administrator for a share type with another value of"
+                " driver_handles_share_servers.",
+            )
         with operation.transaction() as connection:
             if share["share_server_id"]:
                 server = rows.get(connection, share_servers, share["share_server_id"])
                 if server is not None and server["status"] != "deleting":
                     return server
-            if placement.is_disabled(connection, self._backend.settings.backend_host):
+            elif share["host"] and not share["share_network_id"]:
+                return None
+            if placement.is_disabled(connection, settings.backend_host):
                 raise ShareBackendException(
                     "The back end takes no new shares at the moment.",
                     hint="The administrator has disabled it; try again later.",
                 )
-            server = share_server.choose(connection, self._backend.settings, share)
+            server = None
+            if share["share_network_id"]:
+                server = share_server.choose(connection, settings, share)
             rows.change(
                 connection,
                 shares,
                 share["id"],
-                share_server_id=server["id"],
-                host=f"{server['host']}#{self._backend.pool_name}",
+                share_server_id=server["id"] if server is not None else None,
+                host=f"{settings.backend_host}#{self._backend.pool_name}",
             )
             return server
 
     def _extend(self, operation: Operation, share: Row) -> None:
         server = self._server(share)
-        operation.set_lane(server["id"])
+        operation.set_lane(lane_of(server))
         size = share["wanted_size"] or share["size"]
         self._backend.driver(operation).extend_share(operation, share, size, server)
         with operation.transaction() as connection:
@@ -156,17 +169,15 @@ class ShareHandler:
     def _ensure(self, operation: Operation, share: Row) -> None:
         """Repair what is broken, then bring the access rules up to date."""
         server = self._server(share)
-        if server["status"] == "creating":
-            raise Postponed(
-                "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
-            )
-        operation.set_lane(server["id"])
+        if server is not None:
+            _await_set_up(server)
+        operation.set_lane(lane_of(server))
         driver = self._backend.driver(operation)
         if not access.sync(self._backend, operation, driver, share, server):
             self._repair(operation, driver, share, server)
 
     def _repair(
-        self, operation: Operation, driver: GenericShareDriver, share: Row, server: Row
+        self, operation: Operation, driver: GenericShareDriver, share: Row, server: Row | None
     ) -> None:
         locations = driver.ensure_share(operation, share, server)
         if locations:
@@ -182,9 +193,10 @@ class ShareHandler:
                 share["access_rules"] = access.applied(connection, share_id)
             return share
 
-    def _server(self, share: Row) -> Row:
+    def _server(self, share: Row) -> Row | None:
+        """The share's server; None where it is on the common one."""
         server = self._server_or_none(share)
-        if server is None:
+        if server is None and share["share_network_id"]:
             raise ServiceInstanceException("The share has no share server.")
         return server
 
@@ -200,3 +212,10 @@ class ShareHandler:
         if snapshot is None:
             raise ServiceInstanceException("The snapshot that the share is made from is gone.")
         return snapshot
+
+
+def _await_set_up(server: Row) -> None:
+    if server["status"] == "creating":
+        raise Postponed(
+            "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
+        )

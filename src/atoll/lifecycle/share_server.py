@@ -39,6 +39,11 @@ SERVED = ("available", "extending", "extending_error")
 """Statuses of shares that clients may have mounted."""
 
 
+def lane_of(server: Row | None) -> str:
+    """Where operations on a server's shares queue up; None is the common server."""
+    return str(server["id"]) if server is not None else "common_server"
+
+
 def choose(connection: Connection, settings: Settings, share: Row) -> Row:
     """A server with room for the share on its share network, or a new row and its operation."""
     subnet = _subnet_for(connection, share)
@@ -64,6 +69,8 @@ def choose(connection: Connection, settings: Settings, share: Row) -> Row:
 
 def keep_warm(connection: Connection, settings: Settings) -> None:
     """Have as many instances boot as should wait for the next share network."""
+    if not settings.driver.driver_handles_share_servers:
+        return
     missing = settings.driver.warm_service_instances - placement.count_warm(
         connection, settings.backend_host
     )

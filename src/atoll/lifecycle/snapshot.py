@@ -10,6 +10,7 @@ from atoll.engine.operation import Operation
 from atoll.errors import ShareBackendException
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.share_server import lane_of
 
 
 class SnapshotHandler:
@@ -29,8 +30,7 @@ class SnapshotHandler:
                 raise ShareBackendException("The snapshot's share is gone.")
             server = rows.get(connection, share_servers, share["share_server_id"] or "")
         snapshot["share"] = share
-        if server is not None:
-            operation.set_lane(server["id"])
+        operation.set_lane(lane_of(server))
         if snapshot["status"] == "creating":
             self._create(operation, snapshot, server)
         else:

@@ -1,0 +1,81 @@
+"""Service subnets: equal pieces of one address range, one for each share server that needs one.
+
+A subnet that exists keeps its range, whatever the options say later: only new ones are cut by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from atoll.cloud.base import Network, Networks, Subnet
+from atoll.errors import CloudError, ConfigurationError, OutOfCapacity
+
+Block = IPv4Network | IPv6Network
+
+LEAST_BITS = 3
+"""A subnet needs addresses for its gateway, its DHCP server and the instance: 8 at least."""
+
+
+def pool(cidr: str, division_mask: int) -> Block:
+    """The range to cut from. Raises ``ConfigurationError`` where pieces of that size don't fit."""
+    try:
+        block = ip_network(cidr)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"service_network_cidr is no address range: {error}.",
+            hint="Write it like 10.254.0.0/16.",
+        ) from error
+    if not block.prefixlen <= division_mask <= block.max_prefixlen - LEAST_BITS:
+        raise ConfigurationError(
+            f"{cidr} can't be cut into subnets with service_network_division_mask {division_mask}.",
+            hint=f"Choose from {block.prefixlen} to {block.max_prefixlen - LEAST_BITS}.",
+        )
+    return block
+
+
+def first_free(block: Block, division_mask: int, taken: Iterable[str]) -> str | None:
+    """The lowest piece of ``block`` that overlaps with no range of ``taken``; None if none is."""
+    size = 1 << (block.max_prefixlen - division_mask)
+    others = [other for other in map(ip_network, taken) if other.version == block.version]
+    start = int(block.network_address)
+    for other in sorted(others, key=lambda other: int(other.network_address)):
+        if int(other.network_address) >= start + size:
+            break
+        # Up to the next piece that begins after this range; ranges that end before change nothing.
+        start = max(start, -(-(int(other.broadcast_address) + 1) // size) * size)
+    if start > int(block.broadcast_address):
+        return None
+    return str(type(block)((start, division_mask)))
+
+
+def provide(networks: Networks, network: Network, owner: str, block: Block, mask: int) -> Subnet:
+    """The owner's subnet of a network, made where there is none yet.
+
+    Several workers may cut at once: who comes second to a piece takes the next one. Raises
+    ``OutOfCapacity`` when there is none.
+    """
+    taken = [subnet.cidr for subnet in network.subnets]
+    while True:
+        cidr = first_free(block, mask, taken)
+        if cidr is None:
+            return _own(networks, network, owner, block)
+        try:
+            return networks.create_subnet(owner, network.id, cidr, gateway=True)
+        except CloudError as error:
+            seen = networks.get_network(network.id)
+            taken = [subnet.cidr for subnet in seen.subnets] if seen is not None else []
+            if error.retryable or first_free(block, mask, taken) == cidr:
+                raise
+
+
+def _own(networks: Networks, network: Network, owner: str, block: Block) -> Subnet:
+    """What an earlier try has made: it counts among those that leave no room."""
+    mine = {subnet.id for subnet in networks.list_subnets() if subnet.owner == owner}
+    for subnet in network.subnets:
+        if subnet.id in mine:
+            return subnet
+    raise OutOfCapacity(
+        f"All subnets that service_network_cidr {block} can be cut into are in use.",
+        hint="Ask the administrator for a larger range; subnets that exist keep theirs.",
+    )

@@ -1,0 +1,250 @@
+"""The contract's two layouts, on the ``Networks`` port of any cloud.
+
+* *Direct* (``connect_share_server_to_tenant_network``): the instance has two interfaces, one for
+  Atoll in the service network and one in the user's own subnet, where clients mount from. No router
+  is needed.
+* *Routed*: one interface, in a service subnet of its own that is plugged into the router which is
+  the gateway of the user's subnet. Clients mount from the service port's address.
+
+In both, ``admin_network_id`` puts Atoll's interface into that network instead. A share server keeps
+the layout that it was made with, whatever the options say later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.cloud.base import Network, Networks, Port, Subnet
+from atoll.driver.network import cuts
+from atoll.driver.network.base import BaseNetworkhelper, InstancePorts
+from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, ServiceInstanceException
+
+SERVICE_PORT = "service_port_id"
+PUBLIC_PORT = "public_port_id"
+ADMIN_PORT = "admin_port_id"
+SERVICE_SUBNET = "subnet_id"
+ROUTER = "router_id"
+NETWORK = "neutron_net_id"
+SUBNET = "neutron_subnet_id"
+DETAILS = (SERVICE_PORT, PUBLIC_PORT, ADMIN_PORT, SERVICE_SUBNET, ROUTER)
+
+LAYOUT = "layout"
+MANAGEMENT = "management"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a share server was made with."""
+
+    routed: bool
+    by_admin_network: bool
+
+
+class NeutronNetworkHelper(BaseNetworkhelper):
+    """Subnets, ports and router interfaces, each found by its owner before it is made."""
+
+    # --- the contract -----------------------------------------------------------------------
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 -- the contract's spelling
+        """Code name of the network helper."""
+        return "neutron"
+
+    @property
+    def neutron_api(self) -> Networks:
+        """What stands for Neutron here."""
+        return self._manager.cloud.networks
+
+    @property
+    def admin_project_id(self) -> str:
+        """The project that service networks and ports are in; empty where there are none."""
+        return self._manager.cloud.project_id
+
+    @property
+    def service_network_id(self) -> str:
+        """The service network, made when missing."""
+        return self.neutron_api.service_network().id
+
+    def get_network_name(self, network_info: NetworkInfo) -> str:
+        """Name of the user's network. Raises ``ServiceInstanceException`` if it is gone."""
+        network = self._users_network(network_info[NETWORK], "")
+        return network.name or network.id
+
+    def setup_connectivity_with_service_instances(self) -> None:
+        """Have the network there; the cloud connects this host to its service network."""
+        if self._by_admin_network and not self._routed:
+            self._admin_network()
+        else:
+            self.neutron_api.service_network()
+
+    def setup_network(self, network_info: NetworkInfo) -> InstancePorts:
+        """Make subnet, ports and router interface, or find them; each is written down."""
+        owner = server_key(network_info["server_id"])
+        layout = self._layout(owner)
+        if network_info.get(NETWORK):
+            self._note_users_network(owner, network_info, layout)
+        admin = self._admin_port(owner) if layout.by_admin_network else None
+        if layout.routed:
+            service = self._service_port(owner, layout)
+            if network_info.get(NETWORK):
+                self.let_clients_in(network_info["server_id"])
+            return InstancePorts(admin or service, service, self._details(owner))
+        management = admin or self._service_port(owner, layout)
+        public = self._public_port(owner)
+        return InstancePorts(management, public, self._details(owner))
+
+    def teardown_network(self, server_details: ServerDetails) -> None:
+        """Remove all that the share server's key owns, also what was never written down."""
+        owner = server_key(server_details["server_id"])
+        networks = self.neutron_api
+        subnets = [subnet for subnet in networks.list_subnets() if subnet.owner == owner]
+        for subnet in subnets:
+            networks.disconnect_router(subnet.router_id or "", subnet.id)
+        for port in networks.list_ports():
+            if port.owner == owner:
+                networks.delete_port(port.id)
+        for subnet in subnets:
+            networks.delete_subnet(subnet.id)
+
+    # --- beyond the contract ----------------------------------------------------------------
+
+    def check_for_setup_error(self) -> None:
+        """Raise ``ConfigurationError`` where no service subnets can be cut by the options."""
+        self._pool()
+
+    def shut_clients_out(self, server_id: str) -> None:
+        """Unplug the service subnet from the user's router. (Directly, the port is unplugged.)"""
+        owner = server_key(server_id)
+        router, subnet = (self._manager.storage.get(owner, key) for key in (ROUTER, SERVICE_SUBNET))
+        if router and subnet:
+            self.neutron_api.disconnect_router(router, subnet)
+
+    def let_clients_in(self, server_id: str) -> None:
+        """Plug the service subnet into the router that is the gateway of the user's subnet."""
+        owner = server_key(server_id)
+        storage = self._manager.storage
+        users = storage.get(owner, SUBNET)
+        if not users or not self._layout(owner).routed:
+            return
+        subnet = storage.get(owner, SERVICE_SUBNET) or ""
+        try:
+            router = self.neutron_api.connect_router(subnet, users)
+        except CloudError as error:
+            if error.retryable or isinstance(error, OutOfCapacity):
+                raise
+            raise ServiceInstanceException(
+                f"The share server can't be connected to the router of subnet {users}: {error}",
+                hint="Plug the subnet into a router, at the subnet's gateway address.",
+            ) from error
+        storage.update(owner, {ROUTER: router})
+
+    # --- the user's network -----------------------------------------------------------------
+
+    def _users_network(self, network_id: str, subnet_id: str) -> Network:
+        network = self.neutron_api.get_network(network_id, subnet_id)
+        if network is None:
+            raise ServiceInstanceException(
+                f"The network {network_id} or its subnet {subnet_id} does not exist.",
+                hint="Make a share network on a network that exists.",
+            )
+        return network
+
+    def _note_users_network(self, owner: str, network_info: NetworkInfo, layout: Layout) -> None:
+        subnet_id = network_info.get(SUBNET) or ""
+        network = self._users_network(network_info[NETWORK], subnet_id)
+        if layout.routed:
+            subnet_id = _gateway_subnet(network, subnet_id).id
+        self._manager.storage.update(owner, {NETWORK: network.id, SUBNET: subnet_id})
+
+    # --- ports ------------------------------------------------------------------------------
+
+    def _service_port(self, owner: str, layout: Layout) -> Port:
+        port = self._port(owner, SERVICE_PORT)
+        if port is None:
+            network = self.neutron_api.service_network()
+            subnet_id = self._service_subnet(owner, network).id if layout.routed else ""
+            port = self._create_port(owner, SERVICE_PORT, network.id, subnet_id)
+        return port
+
+    def _service_subnet(self, owner: str, network: Network) -> Subnet:
+        mask = self._manager.options.service_network_division_mask
+        subnet = cuts.provide(self.neutron_api, network, owner, self._pool(), mask)
+        self._manager.storage.update(owner, {SERVICE_SUBNET: subnet.id})
+        return subnet
+
+    def _pool(self) -> cuts.Block:
+        options = self._manager.options
+        return cuts.pool(options.service_network_cidr, options.service_network_division_mask)
+
+    def _admin_port(self, owner: str) -> Port:
+        options = self._manager.options
+        return self._port(owner, ADMIN_PORT) or self._create_port(
+            owner, ADMIN_PORT, self._admin_network().id, options.admin_subnet_id
+        )
+
+    def _admin_network(self) -> Network:
+        options = self._manager.options
+        network = self.neutron_api.get_network(options.admin_network_id, options.admin_subnet_id)
+        if network is None:
+            raise CloudNotFound(
+                f"The network {options.admin_network_id} or its subnet {options.admin_subnet_id}"
+                " does not exist.",
+                hint="The administrator's options admin_network_id and admin_subnet_id are wrong.",
+            )
+        return network
+
+    def _public_port(self, owner: str) -> Port | None:
+        port = self._port(owner, PUBLIC_PORT)
+        network_id = self._manager.storage.get(owner, NETWORK)
+        if port is None and network_id:
+            subnet_id = self._manager.storage.get(owner, SUBNET) or ""
+            port = self._create_port(owner, PUBLIC_PORT, network_id, subnet_id)
+        return port
+
+    def _create_port(self, owner: str, key: str, network_id: str, subnet_id: str) -> Port:
+        port = self.neutron_api.create_port(owner, network_id, subnet_id)
+        self._manager.storage.update(owner, {key: port.id})
+        return port
+
+    def _port(self, owner: str, key: str) -> Port | None:
+        port_id = self._manager.storage.get(owner, key)
+        return self.neutron_api.get_port(port_id) if port_id else None
+
+    # --- what is remembered -----------------------------------------------------------------
+
+    @property
+    def _routed(self) -> bool:
+        return not self._manager.options.connect_share_server_to_tenant_network
+
+    @property
+    def _by_admin_network(self) -> bool:
+        return bool(self._manager.options.admin_network_id)
+
+    def _layout(self, owner: str) -> Layout:
+        """What the share server was made with; for a new one, what the options say now."""
+        storage = self._manager.storage
+        layout, management = storage.get(owner, LAYOUT), storage.get(owner, MANAGEMENT)
+        if layout is None or management is None:
+            layout = "routed" if self._routed else "direct"
+            management = "admin" if self._by_admin_network else "service"
+            storage.update(owner, {LAYOUT: layout, MANAGEMENT: management})
+        return Layout(layout == "routed", management == "admin")
+
+    def _details(self, owner: str) -> dict[str, str]:
+        known = {key: self._manager.storage.get(owner, key) for key in DETAILS}
+        return {key: value for key, value in known.items() if value}
+
+
+def _gateway_subnet(network: Network, subnet_id: str) -> Subnet:
+    """The user's subnet. Raises ``ServiceInstanceException`` where it has no gateway."""
+    for subnet in network.subnets:
+        if subnet_id in ("", subnet.id):
+            if subnet.gateway is None:
+                raise ServiceInstanceException(
+                    f"The subnet {subnet.id} has no gateway.",
+                    hint="Give it one, at a router, or ask for"
+                    " connect_share_server_to_tenant_network.",
+                )
+            return subnet
+    raise ServiceInstanceException(f"The network {network.id} has no subnet.")

@@ -1,0 +1,90 @@
+"""Serving shares: a volume plugged into an instance, and one wish told to the agent in there."""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Cloud, Volume
+from atoll.driver.ensure import server_details
+from atoll.driver.resources import Share, ShareServer, fence_of
+from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.timing import timed
+from atoll.driver.volumes import ShareVolumes
+from atoll.driver.wanted import WantedShares
+from atoll.errors import GuestUnreachable, ServiceInstanceUnavailable
+from atoll.guest.base import AppliedShare, Guest, WantedShare
+
+
+class ShareServing:
+    """The steps that the driver's verbs are made of."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        manager: ServiceInstanceManager,
+        volumes: ShareVolumes,
+        wanted: WantedShares,
+    ) -> None:
+        self._compute = cloud.compute
+        self._manager = manager
+        self._volumes = volumes
+        self._wanted = wanted
+
+    def serve(
+        self,
+        context: object,
+        share: Share,
+        volume: Volume,
+        share_server: ShareServer | None,
+        *,
+        may_format: bool = False,
+    ) -> AppliedShare:
+        """Plug the volume in and let the agent make the rest true."""
+        rules = share.get("access_rules")
+        verdict = None if rules is None else self._wanted.verdict(share, rules)
+        self.attach(volume, share_server)
+        wish = self._wanted.wish(
+            share,
+            volume.id,
+            self._volumes.file_system(share["id"]),
+            verdict,
+            may_format=may_format,
+        )
+        return self.apply(context, wish, share_server)
+
+    def attach(self, volume: Volume, share_server: ShareServer | None) -> None:
+        """Plug the volume into the server's instance, where it isn't yet."""
+        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        if volume.instance_id != instance_id:
+            with timed("volume_attached", volume=volume.id, instance=instance_id):
+                self._compute.attach_volume(instance_id, volume.id)
+
+    def apply(
+        self, context: object, wish: WantedShare, share_server: ShareServer | None
+    ) -> AppliedShare:
+        """Tell the agent, over an open channel or a new one."""
+        details = server_details(self._manager, share_server)
+        with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
+            applied = self._manager.ask(
+                details, lambda guest: guest.apply_share(wish, fence=fence_of(context))
+            )
+            facts["steps"] = applied.steps
+        return applied
+
+    def guest_unless_off(self, share_id: str, share_server: ShareServer | None) -> Guest | None:
+        """The agent, proved to answer; None where there is no running instance to talk to.
+
+        Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
+        """
+        if share_server is None:
+            volume = self._volumes.find(share_id)
+            if volume is None or volume.instance_id is None:
+                return None  # nobody serves it, whatever has become of the common server
+        elif not (share_server.get("backend_details") or {}).get(INSTANCE_ID):
+            return None
+        details = server_details(self._manager, share_server)
+        try:
+            self._manager.health(details)
+            return self._manager.guest(details)
+        except (GuestUnreachable, ServiceInstanceUnavailable):
+            if self._manager.instance_is_off(details):
+                return None
+            raise
