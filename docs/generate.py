@@ -156,7 +156,8 @@ def _values(kind: Any) -> str:
         return f"list of {_values(arguments[0])}"
     if origin in (Union, types.UnionType):
         return _values(arguments[0])
-    return {int: "integer", float: "number", str: "text", Path: "path"}[kind]
+    names = {bool: "`true`, `false`", int: "integer", float: "number", str: "text", Path: "path"}
+    return names[kind]
 
 
 # --- commands ---------------------------------------------------------------------------------

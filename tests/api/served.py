@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -28,6 +29,8 @@ class Server:
     url: str
     token: str
     state: Path
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """``OS_…`` variables in place of the token."""
 
     def openstack(self, *commands: str) -> list[Any]:
         """Run ``openstack share …`` commands; what each printed, as JSON. All must succeed."""
@@ -47,9 +50,7 @@ class Server:
         ]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("OS_")},
-            "OS_AUTH_TYPE": "admin_token",
-            "OS_ENDPOINT": self.url,
-            "OS_TOKEN": self.token,
+            **(self.credentials or self._token()),
         }
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(Path(__file__).with_name("osc.py"))],
@@ -63,6 +64,9 @@ class Server:
         outcomes: list[dict[str, Any]] = json.loads(done.stdout)
         return outcomes
 
+    def _token(self) -> dict[str, str]:
+        return {"OS_AUTH_TYPE": "admin_token", "OS_ENDPOINT": self.url, "OS_TOKEN": self.token}
+
 
 def _prints(command: str) -> bool:
     """Whether the command has something to show, and so can show it as JSON."""
@@ -73,6 +77,13 @@ def _prints(command: str) -> bool:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     state = tmp_path_factory.mktemp("state")
+    with serving(state) as url:
+        yield Server(url, (state / "admin.token").read_text().strip(), state)
+
+
+@contextmanager
+def serving(state: Path, options: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run it, with more ``ATOLL_…`` variables; its URL once it is up."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -81,6 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "ATOLL_STATE_DIR": str(state),
         "ATOLL_CLOUD": "memory",
         "ATOLL_API__PORT": str(port),
+        **(options or {}),
     }
     log = (state / "serve.log").open("wb")
     process = subprocess.Popen(
@@ -92,8 +104,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     try:
         _wait(f"http://127.0.0.1:{port}/healthcheck", process, state)
-        token = (state / "admin.token").read_text().strip()
-        yield Server(f"http://127.0.0.1:{port}/v2", token, state)
+        yield f"http://127.0.0.1:{port}/v2"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

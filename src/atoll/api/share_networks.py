@@ -44,6 +44,7 @@ RULES = rules(
 routes = Routes()
 
 _PATH = "/share-networks/{network_id}"
+_ALL = "share_network:get_all_share_networks"
 _SINCE_SUBNETS = minor("2.51")
 _STATUSES = ("active", "error", "network_change")
 
@@ -132,13 +133,19 @@ def _list(call: Call, view: View, path: str) -> Body:
 
 
 def _whose(call: Call) -> str | None:
-    """The project whose networks are listed; None for all. Raises ``Forbidden``."""
+    """The project whose networks are listed; None for all. Raises ``Forbidden``.
+
+    Clients ask for all tenants whenever they look for a name: for who may not see them, all are
+    the caller's own.
+    """
     params = call.request.params
     project = paging.one(params, "project_id")
     everybody = paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects")
     own = call.identity.project_id
+    if everybody and project is None and not call.may(_ALL):
+        return call.project_id
     if everybody or not own or project not in (None, own):
-        call.enforce(rule="share_network:get_all_share_networks")
+        call.enforce(rule=_ALL)
         return project
     return own
 

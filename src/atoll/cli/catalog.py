@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from openstack.connection import Connection
+from openstack.identity.v3._proxy import Proxy
 
-from atoll.errors import Conflict, Invalid, NotFound
+from atoll.errors import CloudError, Conflict, Invalid, NotFound
 
 SERVICES: Final = {"shared-file-system": "atoll", "sharev2": "atollv2"}
 """Type → name. Clients of today look for the first; older ones know only the second."""
@@ -30,6 +31,13 @@ class Change:
     name: str
     id: str
     url: str = ""
+
+
+def identity_api(connection: Connection) -> Proxy:
+    """Keystone, as the SDK speaks to it. Raises ``CloudError`` for one without its API v3."""
+    if isinstance(connection.identity, Proxy):
+        return connection.identity
+    raise CloudError("This Keystone has no API v3.", hint="Set OS_IDENTITY_API_VERSION=3.")
 
 
 def endpoint_url(url: str) -> str:
@@ -55,9 +63,9 @@ def interfaces(text: str) -> tuple[str, ...]:
     return wanted
 
 
-def region(connection: Connection, wanted: str) -> str:
+def region(identity: Proxy, wanted: str) -> str:
     """The region that is meant. Raises ``NotFound`` or ``Invalid``."""
-    known = sorted(each.id for each in connection.identity.regions())
+    known = sorted(each.id for each in identity.regions())
     if wanted and wanted not in known:
         raise NotFound(
             f"Keystone has no region {wanted}; it has {', '.join(known) or 'none'}.",
@@ -73,48 +81,44 @@ def region(connection: Connection, wanted: str) -> str:
     return known[0]
 
 
-def register(
-    connection: Connection, url: str, region_id: str, wanted: Sequence[str]
-) -> Iterator[Change]:
+def register(identity: Proxy, url: str, region_id: str, wanted: Sequence[str]) -> Iterator[Change]:
     """Make, or mend, our services and their endpoints in one region. Raises ``Conflict``."""
     for service_type, name in SERVICES.items():
-        _check_nobody_else(connection, service_type, name, region_id)
+        _check_nobody_else(identity, service_type, name, region_id)
     for service_type, name in SERVICES.items():
-        change, service_id = _service(connection, service_type, name)
+        change, service_id = _service(identity, service_type, name)
         yield change
         for interface in wanted:
-            yield from _endpoint(connection, service_id, interface, region_id, url)
+            yield from _endpoint(identity, service_id, interface, region_id, url)
 
 
-def unregister(connection: Connection, region_id: str) -> Iterator[Change]:
+def unregister(identity: Proxy, region_id: str) -> Iterator[Change]:
     """Remove our endpoints in one region, and a service that has none left anywhere."""
     for service_type, name in SERVICES.items():
-        for service in _ours(connection, service_type, name):
+        for service in _ours(identity, service_type, name):
             left = 0
-            for endpoint in connection.identity.endpoints(service_id=service.id):
+            for endpoint in identity.endpoints(service_id=service.id):
                 if endpoint.region_id == region_id:
-                    connection.identity.delete_endpoint(endpoint.id)
+                    identity.delete_endpoint(endpoint.id)
                     yield _of_endpoint("removed", endpoint)
                 else:
                     left += 1
             if not left:
-                connection.identity.delete_service(service.id)
+                identity.delete_service(service.id)
                 yield Change("removed", "service", f"{name} ({service_type})", service.id)
 
 
-def _ours(connection: Connection, service_type: str, name: str) -> list[Any]:
-    found = connection.identity.services(type=service_type)
+def _ours(identity: Proxy, service_type: str, name: str) -> list[Any]:
+    found = identity.services(type=service_type)
     return sorted((each for each in found if each.name == name), key=lambda each: str(each.id))
 
 
-def _check_nobody_else(
-    connection: Connection, service_type: str, name: str, region_id: str
-) -> None:
+def _check_nobody_else(identity: Proxy, service_type: str, name: str, region_id: str) -> None:
     """Clients take the first service of a type that they find, so there must be one only."""
-    for service in connection.identity.services(type=service_type):
+    for service in identity.services(type=service_type):
         if service.name == name or not service.is_enabled:
             continue
-        for endpoint in connection.identity.endpoints(service_id=service.id):
+        for endpoint in identity.endpoints(service_id=service.id):
             if endpoint.region_id == region_id and endpoint.is_enabled:
                 raise Conflict(
                     f"Region {region_id} has another service of type {service_type}, "
@@ -124,29 +128,29 @@ def _check_nobody_else(
                 )
 
 
-def _service(connection: Connection, service_type: str, name: str) -> tuple[Change, str]:
+def _service(identity: Proxy, service_type: str, name: str) -> tuple[Change, str]:
     label = f"{name} ({service_type})"
-    found = _ours(connection, service_type, name)
+    found = _ours(identity, service_type, name)
     if not found:
-        made = connection.identity.create_service(
+        made = identity.create_service(
             type=service_type, name=name, description=_DESCRIPTION, enabled=True
         )
         return Change("made", "service", label, made.id), made.id
     service = found[0]
     if service.is_enabled:
         return Change("kept", "service", label, service.id), service.id
-    connection.identity.update_service(service.id, enabled=True)
+    identity.update_service(service.id, enabled=True)
     return Change("mended", "service", label, service.id), service.id
 
 
 def _endpoint(
-    connection: Connection, service_id: str, interface: str, region_id: str, url: str
+    identity: Proxy, service_id: str, interface: str, region_id: str, url: str
 ) -> Iterable[Change]:
     """The one of this service, interface and region; what is there twice is removed."""
-    found = connection.identity.endpoints(service_id=service_id, interface=interface)
+    found = identity.endpoints(service_id=service_id, interface=interface)
     here = sorted((each for each in found if each.region_id == region_id), key=lambda one: one.id)
     if not here:
-        made = connection.identity.create_endpoint(
+        made = identity.create_endpoint(
             service_id=service_id, interface=interface, region_id=region_id, url=url, enabled=True
         )
         yield _of_endpoint("made", made)
@@ -155,10 +159,10 @@ def _endpoint(
     if first.url == url and first.is_enabled:
         yield _of_endpoint("kept", first)
     else:
-        mended = connection.identity.update_endpoint(first.id, url=url, enabled=True)
+        mended = identity.update_endpoint(first.id, url=url, enabled=True)
         yield _of_endpoint("mended", mended)
     for endpoint in surplus:
-        connection.identity.delete_endpoint(endpoint.id)
+        identity.delete_endpoint(endpoint.id)
         yield _of_endpoint("removed", endpoint)
 
 

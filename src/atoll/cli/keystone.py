@@ -35,7 +35,7 @@ def register(
     wanted = catalog.interfaces(interface)
     with _administrator() as connection:
         where = _region(connection, settings, region)
-        changes = list(catalog.register(connection, chosen, where, wanted))
+        changes = list(catalog.register(catalog.identity_api(connection), chosen, where, wanted))
         if with_user:
             changes += users.ensure(connection, settings)
     return changes
@@ -45,7 +45,7 @@ def unregister(settings: Settings, *, region: str, with_user: bool) -> list[Chan
     """Take away what ``register`` has made."""
     with _administrator() as connection:
         where = _region(connection, settings, region)
-        changes = list(catalog.unregister(connection, where))
+        changes = list(catalog.unregister(catalog.identity_api(connection), where))
         if with_user:
             changes += users.remove(connection, settings)
     return changes
@@ -53,7 +53,7 @@ def unregister(settings: Settings, *, region: str, with_user: bool) -> list[Chan
 
 def _region(connection: Connection, settings: Settings, named: str) -> str:
     configured = settings.keystone.region_name or connection.config.get_region_name() or ""
-    return catalog.region(connection, named or configured)
+    return catalog.region(catalog.identity_api(connection), named or configured)
 
 
 @contextmanager
@@ -109,27 +109,33 @@ def _log_in(settings: Settings) -> AccessInfo:
 
 def _role(settings: Settings, access: AccessInfo) -> Finding:
     user = settings.keystone.username
-    fit = {service_user.ROLE, "admin"} & {name.lower() for name in access.role_names}
-    detail = f"{user} has the roles {', '.join(sorted(access.role_names))}"
+    fit = {service_user.ROLE, "admin"} & _roles(access)
+    detail = f"{user} has the roles {', '.join(sorted(_roles(access)))}"
     todo = f"It may not ask about tokens without the role {service_user.ROLE}: "
     return Finding("Keystone", bool(fit), detail, f"{todo}atoll keystone register --service-user")
 
 
+def _roles(access: AccessInfo) -> set[str]:
+    return {name.lower() for name in access.role_names or ()}
+
+
 def _registered(settings: Settings, access: AccessInfo) -> Iterator[Finding]:
     """One finding for each type of service; the last says whether the endpoint is an Atoll."""
-    urls = set()
+    urls: set[str] = set()
     for service_type in catalog.SERVICES:
-        found = access.service_catalog.get_urls(
-            service_type=service_type,
-            interface="public",
-            region_name=settings.keystone.region_name or None,
-        )
+        found = [
+            endpoint["url"]
+            for service in access.service_catalog.catalog
+            for endpoint in service["endpoints"]
+            if service["type"] == service_type
+            and endpoint["interface"] == "public"
+            and settings.keystone.region_name in ("", endpoint["region_id"])
+        ]
         where = ", ".join(found) or "not in the catalog"
         todo = "Register it: atoll keystone register"
         yield Finding(f"Catalog {service_type}", len(found) == 1, where, todo)
         urls.update(found)
-    for url in sorted(urls):
-        yield _answers(url, settings)
+    yield from (_answers(url, settings) for url in sorted(urls))
 
 
 def _answers(url: str, settings: Settings) -> Finding:

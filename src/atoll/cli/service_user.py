@@ -12,19 +12,20 @@ from keystoneauth1.exceptions import Unauthorized
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 from openstack.connection import Connection
+from openstack.identity.v3._proxy import Proxy
 
 from atoll.api.auth import service_user
-from atoll.cli.catalog import Change
+from atoll.cli.catalog import Change, identity_api
 from atoll.config import Settings
 from atoll.errors import NotFound
 
 
 def ensure(connection: Connection, settings: Settings) -> Iterator[Change]:
     """Project, role, user with the configured password, and the role given to it."""
-    identity = connection.identity
+    identity = identity_api(connection)
     names = settings.keystone
-    project_domain = _domain(connection, names.project_domain_name)
-    user_domain = _domain(connection, names.user_domain_name)
+    project_domain = _domain(identity, names.project_domain_name)
+    user_domain = _domain(identity, names.user_domain_name)
 
     projects = identity.projects(name=names.project_name, domain_id=project_domain)
     project, change = _found_or_made(
@@ -53,15 +54,16 @@ def ensure(connection: Connection, settings: Settings) -> Iterator[Change]:
 
 def remove(connection: Connection, settings: Settings) -> Iterator[Change]:
     """Delete the user; project and role may be others' as well, so they stay."""
-    domain_id = _domain(connection, settings.keystone.user_domain_name)
+    identity = identity_api(connection)
+    domain_id = _domain(identity, settings.keystone.user_domain_name)
     name = settings.keystone.username
-    for user in connection.identity.users(name=name, domain_id=domain_id):
-        connection.identity.delete_user(user.id)
+    for user in identity.users(name=name, domain_id=domain_id):
+        identity.delete_user(user.id)
         yield Change("removed", "user", name, user.id)
 
 
-def _domain(connection: Connection, name: str) -> str:
-    for domain in connection.identity.domains(name=name):
+def _domain(identity: Proxy, name: str) -> str:
+    for domain in identity.domains(name=name):
         return str(domain.id)
     raise NotFound(
         f"Keystone has no domain {name}.",
@@ -77,14 +79,15 @@ def _found_or_made(kind: str, found: Any, make: Any) -> tuple[Any, Change]:
 
 
 def _user(connection: Connection, settings: Settings, domain_id: str) -> Change:
+    identity = identity_api(connection)
     name = settings.keystone.username
     password = _password(settings)
-    for user in connection.identity.users(name=name, domain_id=domain_id):
+    for user in identity.users(name=name, domain_id=domain_id):
         if user.is_enabled and _lets_in(connection, user.id, password):
             return Change("kept", "user", name, user.id)
-        connection.identity.update_user(user.id, password=password, enabled=True)
+        identity.update_user(user.id, password=password, enabled=True)
         return Change("mended", "user", name, user.id)
-    made = connection.identity.create_user(
+    made = identity.create_user(
         name=name,
         domain_id=domain_id,
         password=password,
