@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from atoll.cli.doctor import examine
+from atoll.cloud.base import Finding
 from tests import common_server
 from tests.lifecycle.house import House
 
@@ -89,3 +91,15 @@ def test_a_type_of_the_other_kind_ends_in_error(common: House, house: House) -> 
         [message] = there.call("GET", "/messages")["messages"]
         assert "driver_handles_share_servers" in message["user_message"]
         there.empty()
+
+
+def test_the_doctor_looks_for_it(new_house: Callable[..., House], tmp_path: Path) -> None:
+    house = new_house(**common_server.options(tmp_path))
+
+    def finding() -> Finding:
+        return next(each for each in examine(house.settings) if each.check == "Common server")
+
+    assert not finding().ok
+    assert common_server.NAME in finding().detail
+    common_server.make(house.settings.state_dir / "memory-cloud.sqlite")
+    assert finding().ok

@@ -15,9 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from atoll.api.auth.service_user import password_file
 from atoll.cli import bootstrap
 from atoll.cli.clouds import open_cloud
-from atoll.cloud.base import Finding
+from atoll.cloud.base import Cloud, Finding
 from atoll.config import Settings, load
 from atoll.db.database import Database
+from atoll.driver.common_server import CommonServer
+from atoll.driver.network import cuts
 from atoll.errors import AtollError
 
 
@@ -124,7 +126,12 @@ def _untouched(settings: Settings) -> list[Finding]:
     """The cloud's findings on a machine where nothing was started yet, and nothing shall stay."""
     with tempfile.TemporaryDirectory(prefix="atoll-doctor-", dir="/var/tmp") as place:
         Path(place).chmod(0o711)
-        elsewhere = load(state_dir=Path(place), cloud=settings.cloud, local=settings.local)
+        elsewhere = load(
+            state_dir=Path(place),
+            cloud=settings.cloud,
+            local=settings.local,
+            driver=settings.driver,
+        )
         return _cloud(elsewhere, "doctor", purge=True)
 
 
@@ -134,8 +141,25 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
     except AtollError as error:
         return [Finding(f"Cloud {settings.cloud}", False, error.message, error.hint)]
     try:
-        return cloud.check()
+        return [*cloud.check(), *_driver(settings, cloud)]
     finally:
         if purge:
             cloud.purge()
         cloud.close()
+
+
+def _driver(settings: Settings, cloud: Cloud) -> list[Finding]:
+    """Options that would only show to be wrong when the first share is made."""
+    options = settings.driver
+    handles = options.driver_handles_share_servers
+    check = "Service network's range" if handles else "Common server"
+    try:
+        if handles:
+            mask = options.service_network_division_mask
+            detail = f"{cuts.pool(options.service_network_cidr, mask)}, in parts of /{mask}"
+        else:
+            found = CommonServer(cloud, options).details()
+            detail = f"at {found['ip']}, for clients at {found['public_addresses']}"
+    except AtollError as error:
+        return [Finding(check, False, error.message, error.hint)]
+    return [Finding(check, True, detail)]

@@ -34,24 +34,21 @@ def share_stats(
 ) -> dict[str, Any]:
     """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
     protocols = options.enabled_share_protocols
-    mode = {"driver_handles_share_servers": options.driver_handles_share_servers}
-    reported = [mode | _pool(pool, max_over_subscription_ratio) for pool in pools]
-    return (
-        mode
-        | CAPABILITIES
-        | {
-            "share_backend_name": options.share_backend_name,
-            "vendor_name": "Atoll",
-            "driver_version": __version__,
-            "storage_protocol": "_".join(sorted(protocols, reverse=True)),
-            "total_capacity_gb": sum(pool["total_capacity_gb"] for pool in reported),
-            "free_capacity_gb": sum(pool["free_capacity_gb"] for pool in reported),
-            "pools": reported,
-            "max_shares_per_share_server": options.max_shares_per_share_server,
-            "max_share_server_size": -1,
-            "share_group_stats": {"consistent_snapshot_support": None},
-        }
-    )
+    handles = {"driver_handles_share_servers": options.driver_handles_share_servers}
+    reported = [handles | _pool(pool, max_over_subscription_ratio) for pool in pools]
+    report: dict[str, Any] = {
+        "share_backend_name": options.share_backend_name,
+        "vendor_name": "Atoll",
+        "driver_version": __version__,
+        "storage_protocol": "_".join(sorted(protocols, reverse=True)),
+        "total_capacity_gb": sum(pool["total_capacity_gb"] for pool in reported),
+        "free_capacity_gb": sum(pool["free_capacity_gb"] for pool in reported),
+        "pools": reported,
+        "max_shares_per_share_server": options.max_shares_per_share_server,
+        "max_share_server_size": -1,
+        "share_group_stats": {"consistent_snapshot_support": None},
+    }
+    return handles | CAPABILITIES | report
 
 
 def _pool(pool: Pool, max_over_subscription_ratio: float) -> dict[str, Any]:
