@@ -210,6 +210,39 @@ class Memory(Section, frozen=True):
     """Size of the simulated storage."""
 
 
+class OpenStack(Section, frozen=True):
+    """The cloud ``openstack``: Nova, Cinder, Neutron and Glance."""
+
+    cloud: str = ""
+    """Entry of clouds.yaml; empty takes what ``OS_CLOUD`` or the other ``OS_…`` variables say."""
+    service_image_name: str = "atoll-service-image"
+    """Tag that ``atoll image upload`` gives the service image, or an image's id."""
+    service_instance_flavor_id: str = "100"
+    """Flavor of service instances."""
+    cinder_volume_type: str = ""
+    """Volume type of shares; empty: the cloud's default."""
+    availability_zone: str = ""
+    """Where instances and volumes are made when nothing else says it."""
+    service_network_name: str = "atoll_service_network"
+    """Name of the service network."""
+    service_network_host: str = ""
+    """This machine's name among Neutron's agents; empty: its host name."""
+    service_network_interface: Literal["linuxbridge", "openvswitch", "none"] = "none"
+    """How this machine is plugged into that network; ``none``: it is routed, or by a bastion."""
+    ovs_integration_bridge: str = "br-int"
+    """Bridge that ``openvswitch`` plugs into."""
+    max_time_to_create_volume: Seconds = 180
+    """Seconds for a volume or a snapshot to be made, or deleted."""
+    max_time_to_extend_volume: Seconds = 180
+    """Seconds for a volume to grow."""
+    max_time_to_attach: Seconds = 120
+    """Seconds for a volume to be attached or detached."""
+    max_over_subscription_ratio: Annotated[float, Meta(ge=1)] = 20
+    """A pool that provisions thinly may promise so many times its size."""
+    ssh_proxy_jump: str = ""
+    """``[user@]host[:port]`` of a bastion in front of the service network."""
+
+
 class Quota(Section, frozen=True):
     """Default limits of a project; -1 means none."""
 
@@ -247,14 +280,15 @@ class Settings(Section, frozen=True):
     """Everything that Atoll writes is below this directory."""
     host: str = msgspec.field(default_factory=socket.gethostname)
     """This controller's name in services and share hosts."""
-    cloud: Literal["local", "memory"] = "local"
-    """Where instances, volumes and networks come from: this machine, or a simulation."""
+    cloud: Literal["local", "openstack", "memory"] = "local"
+    """Where instances, volumes and networks come from: this machine, OpenStack, a simulation."""
     api: Api = Api()
     keystone: Keystone = Keystone()
     database: DatabaseSettings = DatabaseSettings()
     worker: Worker = Worker()
     driver: Driver = Driver()
     local: Local = Local()
+    openstack: OpenStack = OpenStack()
     memory: Memory = Memory()
     quota: Quota = Quota()
     log: Log = Log()
@@ -263,6 +297,12 @@ class Settings(Section, frozen=True):
     def database_url(self) -> str:
         """Where the rows are; SQLite in the state directory unless configured."""
         return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
+
+    @property
+    def max_over_subscription_ratio(self) -> float:
+        """How many times its size a thin pool of this cloud may be promised."""
+        section = self.openstack if self.cloud == "openstack" else self.local
+        return section.max_over_subscription_ratio
 
     def make_state_dir(self) -> None:
         """Make the state directory: ours to read, for QEMU's own user only to pass through."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
+from atoll.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from atoll.cloud.openstack import OpenStackCloud
 
 
 def service_image(settings: Settings) -> Path | None:
@@ -29,6 +36,8 @@ def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
             capacity_gib=settings.memory.capacity_gib,
             boot_seconds=settings.memory.boot_seconds,
         )
+    if settings.cloud == "openstack":
+        return open_openstack(settings, deployment_id)
     from atoll.cloud.local import LocalCloud, LocalSettings
 
     local = settings.local
@@ -46,5 +55,26 @@ def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
             memory_mib=local.memory_mib,
             reserved_gib=local.reserved_gib,
             max_over_subscription_ratio=local.max_over_subscription_ratio,
+        ),
+    )
+
+
+def open_openstack(settings: Settings, deployment_id: str) -> OpenStackCloud:
+    """The cloud ``openstack``. Raises ``ConfigurationError`` where its libraries are missing."""
+    try:
+        from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The libraries for OpenStack are not installed: {error}.",
+            hint="Install Atoll with its extra [openstack].",
+        ) from error
+    return OpenStackCloud(
+        deployment_id,
+        OpenStackSettings(
+            state_dir=settings.state_dir,
+            service_network_cidr=settings.driver.service_network_cidr,
+            service_network_division_mask=settings.driver.service_network_division_mask,
+            admin_network_id=settings.driver.admin_network_id,
+            **msgspec.structs.asdict(settings.openstack),
         ),
     )

@@ -1,4 +1,4 @@
-"""``atoll image``: the service image of this machine."""
+"""``atoll image``: the service image, on this machine and in Glance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from atoll.config import Settings
 
 if TYPE_CHECKING:
+    from atoll.cloud.base import Image
     from atoll.image import BuiltImage
 
 
@@ -37,3 +38,13 @@ def build(settings: Settings, console: Console) -> BuiltImage:
                 console.print(f"image: {phase}")
 
         return build_image(settings.local.image_cache, progress=show)
+
+
+def upload(settings: Settings, console: Console) -> Image:
+    """Build the image if need be and give it to Glance, unless it has this very one."""
+    from atoll.cli.clouds import open_openstack
+
+    built = build(settings, console)
+    cloud = open_openstack(settings, "")
+    with console.status("Uploading the service image"):
+        return cloud.images.upload(built.path, built.checksum)

@@ -184,6 +184,16 @@ def image_build(as_json: AsJson = False) -> None:
     show([facts], ("path", "checksum"), as_json)
 
 
+@image_app.command("upload")
+def image_upload(as_json: AsJson = False) -> None:
+    """Give the service image to the cloud's Glance; what is there already is kept."""
+    from atoll.cli.image import upload
+
+    image = upload(settings(), Console(stderr=True) if as_json else console)
+    facts = {"id": image.id, "name": image.name, "checksum": image.checksum}
+    show([facts], ("id", "name", "checksum"), as_json)
+
+
 @project_app.command("create")
 def project_create(name: str, as_json: AsJson = False) -> None:
     """Make a project."""

@@ -330,8 +330,10 @@ class Cloud(Protocol):
     """One cloud, bound to one deployment."""
 
     name: str
-    project_id: str
-    """The project that what we make is in; empty where the cloud has none."""
+
+    @property
+    def project_id(self) -> str:
+        """The project that what we make is in; empty where the cloud has none."""
 
     @property
     def compute(self) -> Compute:

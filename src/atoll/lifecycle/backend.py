@@ -50,15 +50,13 @@ class Backend:
             cloud=self.cloud,
             storage=storage,
             pool=self._pool,
-            vcpus=self.settings.local.vcpus,
-            memory_mib=self.settings.local.memory_mib,
         )
         return GenericShareDriver(
             configuration=self.settings.driver,
             cloud=self.cloud,
             storage=storage,
             service_instance_manager=manager,
-            max_over_subscription_ratio=self.settings.local.max_over_subscription_ratio,
+            max_over_subscription_ratio=self.settings.max_over_subscription_ratio,
         )
 
     def remove_network(self, owner: str, network_id: str | None) -> None:

@@ -1,0 +1,129 @@
+"""One service's REST API, by way of openstacksdk's adapters.
+
+Requests and answers are plain JSON: the resources' classes of the SDK cost more than the request,
+and hide which microversion is spoken. Reading, and whatever may be repeated without harm, is
+repeated when a service is silent or busy; making something is not: callers look for what an
+unanswered request may have made before they ask again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import structlog
+from openstack.connection import Connection
+from prometheus_client import Counter
+from requests import Response
+
+from atoll.cloud.openstack.failures import check, translated
+from atoll.errors import CloudNotFound, CloudUnavailable
+
+log = structlog.get_logger(__name__)
+
+REQUESTS = Counter(
+    "atoll_cloud_requests", "Requests to OpenStack's services", ["service", "method"]
+)
+ANSWER_SECONDS = 60.0
+"""Longest time that a service may take for an answer."""
+UPLOAD_SECONDS = 600.0
+"""The same for each read and write of an upload."""
+TRIES = 4
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+
+Json = dict[str, Any]
+
+
+class Api:
+    """``service_type`` at the one ``microversion`` that our code is written for."""
+
+    def __init__(self, connection: Connection, service_type: str, microversion: str = "") -> None:
+        self.service_type = service_type
+        self._connection = connection
+        self._microversion = microversion or None
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def get(self, path: str, **query: Any) -> Json:
+        """What is there. Raises ``CloudNotFound``."""
+        answer: Json = self._repeated("GET", path, params=query).json()
+        return answer
+
+    def find(self, path: str, **query: Any) -> Json | None:
+        """What is there, or None."""
+        try:
+            return self.get(path, **query)
+        except CloudNotFound:
+            return None
+
+    def list(self, path: str, key: str, **query: Any) -> Iterator[Json]:
+        """All entries of a list, page by page."""
+        while True:
+            page = self.get(path, **query)
+            yield from page[key]
+            following = [link for link in page.get(f"{key}_links", ()) if link["rel"] == "next"]
+            if not following:
+                return
+            query = {**query, **dict(parse_qsl(urlsplit(following[0]["href"]).query))}
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Make or start something; asked once."""
+        return _json(self._request("POST", path, json=body))
+
+    def put(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
+        """Change something; repeated when there is no answer."""
+        return _json(self._repeated("PUT", path, json=body))
+
+    def upload(self, path: str, content: IO[bytes]) -> None:
+        """Send a file's content, as long as it takes."""
+        headers = {"Content-Type": "application/octet-stream"}
+        self._request("PUT", path, data=content, headers=headers, timeout=UPLOAD_SECONDS)
+
+    def delete(self, path: str, **query: Any) -> bool:
+        """Remove something; False if it was gone already."""
+        try:
+            self._repeated("DELETE", path, params=query)
+        except CloudNotFound:
+            return False
+        return True
+
+    # --- how ----------------------------------------------------------------------------------
+
+    def _repeated(self, method: str, path: str, **options: Any) -> Response:
+        for attempt in range(TRIES):
+            try:
+                return self._request(method, path, **options)
+            except CloudUnavailable as error:
+                if attempt + 1 == TRIES:
+                    raise
+                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * random.uniform(0.5, 1)
+                log.info("openstack.again", service=self.service_type, error=str(error))
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _request(self, method: str, path: str, **options: Any) -> Response:
+        what = f"{self.service_type} {method} {path}"
+        REQUESTS.labels(self.service_type, method).inc()
+        with translated(what):
+            response: Response = self._adapter().request(
+                path,
+                method,
+                microversion=self._microversion,
+                raise_exc=False,
+                **{"timeout": ANSWER_SECONDS, **options},
+            )
+        check(what, response)
+        return response
+
+    def _adapter(self) -> Any:
+        return getattr(self._connection, self.service_type.replace("-", "_"))
+
+
+def _json(response: Response) -> Json:
+    answer: Json = response.json() if response.content else {}
+    return answer

@@ -1,0 +1,100 @@
+"""The cloud ``openstack`` as a whole: one project of it, bound to one deployment."""
+
+from __future__ import annotations
+
+import openstack
+from openstack.connection import Connection
+
+from atoll.cloud.base import Access, Finding
+from atoll.cloud.openstack import doctor
+from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.compute import NovaCompute
+from atoll.cloud.openstack.failures import translated
+from atoll.cloud.openstack.host_port import HostPort
+from atoll.cloud.openstack.images import GlanceImages
+from atoll.cloud.openstack.networks import NeutronNetworks
+from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.volumes import CinderVolumes
+from atoll.guest.base import Guest
+from atoll.guest.channel import open_guest
+from atoll.guest.ssh import SshOptions
+
+NOVA = "2.79"  # tags at creation (2.52), volumes' details in servers
+CINDER = "3.44"  # growing a volume in use (3.42), attachments (3.27, 3.44)
+
+
+class OpenStackCloud:
+    """Implements ``Cloud``. Nothing is asked of the cloud before it is needed."""
+
+    name = "openstack"
+
+    def __init__(self, deployment: str, settings: OpenStackSettings) -> None:
+        self.deployment = deployment
+        self.settings = settings
+        self._connection = connect(settings)
+        self.networks = NeutronNetworks(self._api("network"), deployment, settings)
+        self._host_port = HostPort(self.networks, settings)
+        self.volumes = CinderVolumes(self._api("block-storage", CINDER), deployment, settings)
+        self.images = GlanceImages(self._api("image"), settings.service_image_name)
+        self.compute = NovaCompute(
+            self._api("compute", NOVA),
+            deployment,
+            settings,
+            self.volumes,
+            self.networks.ports_by_instance,
+        )
+
+    def _api(self, service_type: str, microversion: str = "") -> Api:
+        return Api(self._connection, service_type, microversion)
+
+    @property
+    def project_id(self) -> str:
+        """The project that what we make is in."""
+        with translated("OpenStack's credentials"):
+            return str(self._connection.current_project_id)
+
+    def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
+        """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+        self._host_port.reach(access.address)
+        channels = self.settings.state_dir.absolute() / "channels"
+        channels.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options = SshOptions(channels, proxy_jump=self.settings.ssh_proxy_jump)
+        return open_guest(access, options, deadline)
+
+    def check(self) -> list[Finding]:
+        """What ``atoll doctor`` says about this cloud."""
+        return doctor.findings(self)
+
+    def leftovers(self) -> list[str]:
+        """A line for everything of this deployment that is in the cloud now."""
+        listed = (
+            ("instance", self.compute.list_instances()),
+            ("volume", self.volumes.list_volumes()),
+            ("snapshot", self.volumes.list_snapshots()),
+        )
+        here = [f"{kind} {each.id} of {each.owner}" for kind, things in listed for each in things]
+        return here + self.networks.leftovers()
+
+    def purge(self) -> None:
+        """Take away everything of this deployment, shares' data too. Safe to run again."""
+        for instance in self.compute.list_instances():
+            self.compute.delete_instance(instance.id)
+        for volume in self.volumes.list_volumes():
+            if volume.instance_id is not None:
+                self.compute.detach_volume(volume.instance_id, volume.id)
+        for snapshot in self.volumes.list_snapshots():
+            self.volumes.delete_snapshot(snapshot.id)
+        for volume in self.volumes.list_volumes():
+            self.volumes.delete_volume(volume.id)
+        self._host_port.remove()
+        self.networks.purge()
+
+    def close(self) -> None:
+        """Let go of connections; everything that was made goes on."""
+        self._connection.close()
+
+
+def connect(settings: OpenStackSettings) -> Connection:
+    """A connection by clouds.yaml or the environment. Raises ``ConfigurationError``."""
+    with translated("OpenStack's credentials"):
+        return openstack.connect(cloud=settings.cloud or None, app_name="atoll")

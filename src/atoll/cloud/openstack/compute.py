@@ -1,0 +1,250 @@
+"""Service instances in Nova.
+
+A server carries two tags, the deployment's and its owner's, so that one filtered list finds what an
+interrupted call has made. Its identity travels in a config drive; its image says that disks are on
+virtio-scsi, so that a volume's id is its disk's serial, whole, and more than 26 of them fit.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
+from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.tags import deployment_tag, owner_of, owner_tag
+from atoll.cloud.openstack.volumes import CinderVolumes
+from atoll.cloud.openstack.waiting import Watch
+from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, VolumeInUse
+from atoll.image.seed import user_data
+
+REBOOT_SECONDS = 120.0
+DELETE_SECONDS = 300.0
+CONSOLE_LINES = 100
+_GONE = {"DELETED", "SOFT_DELETED"}
+_STATUS: dict[str, InstanceStatus] = {
+    "BUILD": "building",
+    "REBOOT": "building",
+    "HARD_REBOOT": "building",
+    "REBUILD": "building",
+    "ERROR": "error",
+    "UNKNOWN": "error",
+    "SHUTOFF": "stopped",
+    "PAUSED": "stopped",
+    "SUSPENDED": "stopped",
+    "RESCUE": "stopped",
+    "SHELVED": "stopped",
+    "SHELVED_OFFLOADED": "stopped",
+}
+
+
+class NovaCompute:
+    """Implements ``Compute``."""
+
+    def __init__(
+        self,
+        api: Api,
+        deployment: str,
+        settings: OpenStackSettings,
+        volumes: CinderVolumes,
+        ports_of: Callable[[str], dict[str, tuple[str, ...]]],
+    ) -> None:
+        """``ports_of`` tells the ports of a server (all servers, for ""), by server id."""
+        self._api = api
+        self._deployment = deployment
+        self._settings = settings
+        self._volumes = volumes
+        self._ports_of = ports_of
+        self._watch: Watch[Json] = Watch(self._find, self._by_id)
+
+    # --- making and removing ------------------------------------------------------------------
+
+    def create_instance(self, spec: InstanceSpec) -> Instance:
+        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        for server in self._servers(owner_tag(spec.owner)):
+            return self._instance(server)
+        return self._instance(self._api.post("/servers", {"server": self._wish(spec)})["server"])
+
+    def _wish(self, spec: InstanceSpec) -> Json:
+        identity = spec.identity
+        seed = user_data(
+            user=identity.user,
+            authorized_key=identity.authorized_key,
+            host_key=identity.host_key,
+            host_key_public=identity.host_key_public,
+            hostname=identity.hostname,
+        )
+        wish: Json = {
+            "name": spec.name,
+            "imageRef": spec.image_id,
+            "flavorRef": self._settings.service_instance_flavor_id,
+            "networks": [{"port": port_id} for port_id in spec.port_ids],
+            "config_drive": True,
+            "user_data": base64.b64encode(seed.encode()).decode(),
+            "tags": [deployment_tag(self._deployment), owner_tag(spec.owner)],
+        }
+        zone = spec.availability_zone or self._settings.availability_zone
+        if zone:
+            wish["availability_zone"] = zone
+        return wish
+
+    def wait_for_instance(self, instance_id: str, deadline: float) -> Instance:
+        """Return when it is active; raise ``CloudError`` with the fault if it fails."""
+
+        def active(server: Json | None) -> bool:
+            if server is None:
+                raise CloudNotFound(f"There is no instance {instance_id}.")
+            if server["status"] == "ERROR":
+                raise CloudError(_fault(server) or f"Instance {instance_id} is in error.")
+            if _status(server) == "stopped":
+                raise CloudError(f"Instance {instance_id} is {server['status'].lower()}.")
+            return bool(server["status"] == "ACTIVE")
+
+        server = self._watch.until(instance_id, active, deadline, f"The boot of {instance_id}")
+        assert server is not None
+        return self._instance(server)
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        if not self._api.delete(f"/servers/{instance_id}"):
+            return
+        self._watch.until(
+            instance_id,
+            lambda server: server is None,
+            DELETE_SECONDS,
+            f"The deletion of instance {instance_id}",
+        )
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def get_instance(self, instance_id: str) -> Instance | None:
+        """The instance, or None when it is gone."""
+        server = self._find(instance_id)
+        return self._instance(server) if server is not None else None
+
+    def find_instance(self, name_or_id: str) -> Instance | None:
+        """Any instance of the project, also one that isn't ours, by its id or its only name."""
+        server = self._find(name_or_id)
+        if server is None:
+            query = f"^{re.escape(name_or_id)}$"
+            named = list(self._api.list("/servers/detail", "servers", name=query))
+            if len(named) > 1:
+                raise CloudError(f"{len(named)} instances are named {name_or_id}: give an id.")
+            server = named[0] if named else None
+        return self._instance(server) if server is not None else None
+
+    def list_instances(self) -> list[Instance]:
+        """All instances of this deployment."""
+        servers = list(self._servers())
+        ports = self._ports_of("") if servers else {}
+        return [self._instance(server, ports) for server in servers]
+
+    def console(self, instance_id: str) -> str:
+        """The last lines of its serial console, for messages about a failed boot."""
+        answer = self._act(instance_id, "os-getConsoleOutput", {"length": CONSOLE_LINES})
+        return str(answer["output"] or "")
+
+    def flavor(self) -> str:
+        """The flavor of service instances, for people. Raises ``CloudNotFound``."""
+        found = self._api.get(f"/flavors/{self._settings.service_instance_flavor_id}")["flavor"]
+        return f"{found['name']}: {found['vcpus']} CPUs, {found['ram']} MiB"
+
+    # --- power --------------------------------------------------------------------------------
+
+    def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
+        """Reset it (or press its power button); also starts a stopped one."""
+        server = self._find(instance_id)
+        if server is None:
+            raise CloudNotFound(f"There is no instance {instance_id}.")
+        if server["status"] in ("SHUTOFF", "STOPPED"):
+            self._act(instance_id, "os-start", None)
+        else:
+            self._act(instance_id, "reboot", {"type": "SOFT" if soft else "HARD"})
+        self._watch.until(instance_id, _is_idle, REBOOT_SECONDS, f"The reboot of {instance_id}")
+
+    # --- plugging -----------------------------------------------------------------------------
+
+    def attach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Plug a volume in. ``VolumeInUse`` if another instance has it."""
+        volume = self._volumes.expect(volume_id)
+        holder = volume.instance_id
+        if holder not in (None, instance_id):
+            raise VolumeInUse(f"Volume {volume_id} is attached to instance {holder}.")
+        if holder is None:
+            self._api.post(
+                f"/servers/{instance_id}/os-volume_attachments",
+                {"volumeAttachment": {"volumeId": volume_id}},
+            )
+        self._volumes.await_attached(volume_id, instance_id)
+
+    def detach_volume(self, instance_id: str, volume_id: str) -> None:
+        """Unplug a volume; returns when the instance has let go of it."""
+        volume = self._volumes.get_volume(volume_id)
+        if volume is None or volume.instance_id != instance_id:
+            return
+        gone = not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}")
+        if gone and self._find(instance_id) is None:
+            self._volumes.forget_attachments(volume_id)  # left behind by a server that is no more
+        self._volumes.await_detached(volume_id)
+
+    def attach_port(self, instance_id: str, port_id: str) -> None:
+        """Plug a port into a running instance (warm instances)."""
+        if port_id in self._ports_of(instance_id).get(instance_id, ()):
+            return
+        self._api.post(
+            f"/servers/{instance_id}/os-interface", {"interfaceAttachment": {"port_id": port_id}}
+        )
+
+    # --- how ----------------------------------------------------------------------------------
+
+    def _find(self, instance_id: str) -> Json | None:
+        answer = self._api.find(f"/servers/{instance_id}")
+        return answer["server"] if answer and answer["server"]["status"] not in _GONE else None
+
+    def _servers(self, *tags: str) -> Iterable[Json]:
+        wanted = ",".join((deployment_tag(self._deployment), *tags))
+        for server in self._api.list("/servers/detail", "servers", tags=wanted):
+            if server["status"] not in _GONE:
+                yield server
+
+    def _by_id(self) -> dict[str, Json]:
+        return {server["id"]: server for server in self._servers()}
+
+    def _act(self, instance_id: str, action: str, arguments: Any) -> Json:
+        try:
+            return self._api.post(f"/servers/{instance_id}/action", {action: arguments})
+        except CloudUnavailable as error:
+            raise CloudUnavailable(f"Instance {instance_id} is busy: {error}") from error
+
+    def _instance(self, server: Json, ports: dict[str, tuple[str, ...]] | None = None) -> Instance:
+        """``server`` as we see it. The answer to its creation has little more than its id."""
+        if "status" not in server:
+            server = self._api.get(f"/servers/{server['id']}")["server"]
+        instance_id = server["id"]
+        ports = self._ports_of(instance_id) if ports is None else ports
+        return Instance(
+            instance_id,
+            owner_of(server["tags"]),
+            server["name"],
+            _status(server),
+            _fault(server),
+            ports.get(instance_id, ()),
+            tuple(v["id"] for v in server["os-extended-volumes:volumes_attached"]),
+        )
+
+
+def _status(server: Json) -> InstanceStatus:
+    return _STATUS.get(server["status"], "active")
+
+
+def _fault(server: Json) -> str:
+    return str(server.get("fault", {}).get("message", ""))
+
+
+def _is_idle(server: Json | None) -> bool:
+    return server is None or (
+        server["status"] in ("ACTIVE", "ERROR") and server["OS-EXT-STS:task_state"] is None
+    )

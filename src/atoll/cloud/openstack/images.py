@@ -1,0 +1,83 @@
+"""Service images in Glance: found by tag, newest first, never by a name that others may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from atoll.cloud.base import Image
+from atoll.cloud.openstack.api import Api, Json
+from atoll.errors import CloudNotFound
+
+CHECKSUM = "atoll_checksum"
+PROPERTIES = {
+    "hw_scsi_model": "virtio-scsi",  # volumes by serial, whole, and more than 26 of them
+    "hw_disk_bus": "scsi",
+    "hw_cdrom_bus": "scsi",  # the config drive: our kernel has no IDE or SATA driver
+    "hw_vif_model": "virtio",
+    "hw_rng_model": "virtio",
+    "os_type": "linux",
+    "os_distro": "debian",
+}
+
+
+class GlanceImages:
+    """Implements ``Images``. ``wanted`` is the tag of our images, or one image's id."""
+
+    def __init__(self, api: Api, wanted: str) -> None:
+        self._api = api
+        self._wanted = wanted
+
+    def service_image(self) -> Image:
+        """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
+        found = self._by_id() if _is_id(self._wanted) else self._newest()
+        if found is None or found["status"] != "active":
+            raise CloudNotFound(
+                f"Glance has no active image with the tag {self._wanted!r}.",
+                hint="Run: atoll image upload",
+            )
+        return _image(found)
+
+    def upload(self, path: Path, checksum: str) -> Image:
+        """Make an image of the file, unless there is one with this checksum (the build's)."""
+        for found in self._tagged():
+            if found.get(CHECKSUM) == checksum:
+                if found["status"] == "active":
+                    return _image(found)
+                self._api.delete(f"/v2/images/{found['id']}")  # an upload that was cut short
+        wish = {
+            "name": f"{self._wanted}-{checksum[:12]}",
+            "tags": [self._wanted],
+            "disk_format": "qcow2",
+            "container_format": "bare",
+            "visibility": "private",
+            CHECKSUM: checksum,
+            **PROPERTIES,
+        }
+        made = self._api.post("/v2/images", wish)
+        with path.open("rb") as content:
+            self._api.upload(f"/v2/images/{made['id']}/file", content)
+        return _image(self._api.get(f"/v2/images/{made['id']}"))
+
+    def _by_id(self) -> Json | None:
+        return self._api.find(f"/v2/images/{self._wanted}")
+
+    def _newest(self) -> Json | None:
+        return next((found for found in self._tagged() if found["status"] == "active"), None)
+
+    def _tagged(self) -> list[Json]:
+        answer = self._api.get("/v2/images", tag=self._wanted, sort="created_at:desc")
+        found: list[Json] = answer["images"]
+        return found
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _image(found: Json) -> Image:
+    return Image(found["id"], found["name"], found.get(CHECKSUM) or found["checksum"])

@@ -1,0 +1,318 @@
+"""Share volumes and their snapshots in Cinder.
+
+Each carries its deployment and owner in its metadata, which lists can be filtered by. Growing a
+volume that is in use needs microversion 3.42.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from atoll.cloud.base import Pool, Volume, VolumeSnapshot
+from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.waiting import Watch
+from atoll.errors import (
+    CloudError,
+    CloudNotFound,
+    CloudUnavailable,
+    OutOfCapacity,
+    VolumeInUse,
+)
+
+DEPLOYMENT, OWNER = "atoll_deployment", "atoll_owner"
+_CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
+_PLUGGING = {"reserved", "attaching", "detaching"}
+
+
+class CinderVolumes:
+    """Implements ``Volumes``."""
+
+    def __init__(self, api: Api, deployment: str, settings: OpenStackSettings) -> None:
+        self._api = api
+        self._deployment = deployment
+        self._settings = settings
+        self._volumes: Watch[Json] = Watch(self._find, self._by_id)
+        self._snapshots: Watch[Json] = Watch(self._find_snapshot, self._snapshots_by_id)
+
+    # --- volumes ------------------------------------------------------------------------------
+
+    def create_volume(
+        self,
+        owner: str,
+        size_gib: int,
+        *,
+        snapshot_id: str | None = None,
+        volume_type: str = "",
+        availability_zone: str = "",
+    ) -> Volume:
+        """Make a blank volume, or one with a snapshot's content, at least as large."""
+        found = next(iter(self._list("volumes", owner)), None)
+        if found is None:
+            wish: Json = {
+                "name": _name(owner),
+                "description": "Made by Atoll for a share.",
+                "size": size_gib,
+                "metadata": self._marks(owner),
+            }
+            if snapshot_id is not None:
+                snapshot = self.get_snapshot(snapshot_id)
+                if snapshot is None:
+                    raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
+                # Without a type Cinder takes the snapshot's: another might be another back end's.
+                wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
+            elif volume_type or self._settings.cinder_volume_type:
+                wish["volume_type"] = volume_type or self._settings.cinder_volume_type
+            if zone := availability_zone or self._settings.availability_zone:
+                wish["availability_zone"] = zone
+            found = self._api.post("/volumes", {"volume": wish})["volume"]
+        made = self._settled(found["id"], self._settings.max_time_to_create_volume)
+        return _volume(made)
+
+    def get_volume(self, volume_id: str) -> Volume | None:
+        """The volume, or None when it is gone."""
+        found = self._find(volume_id)
+        return _volume(found) if found is not None else None
+
+    def find_volume(self, owner: str) -> Volume | None:
+        """What ``create_volume`` made for this owner: used where its id was never written down."""
+        return next((_volume(found) for found in self._list("volumes", owner)), None)
+
+    def list_volumes(self) -> list[Volume]:
+        """All volumes of this deployment."""
+        return [_volume(found) for found in self._list("volumes")]
+
+    def expect(self, volume_id: str) -> Volume:
+        """The volume. Raises ``CloudNotFound``."""
+        found = self.get_volume(volume_id)
+        if found is None:
+            raise CloudNotFound(f"There is no volume {volume_id}.")
+        return found
+
+    def extend_volume(self, volume_id: str, size_gib: int) -> None:
+        """Grow it, online when attached; a volume that is already that large is left alone."""
+        seconds = self._settings.max_time_to_extend_volume
+        if self.expect(volume_id).size_gib >= size_gib:
+            self._settled(volume_id, seconds)
+            return
+        self._act("volumes", volume_id, "os-extend", {"new_size": size_gib})
+        grown = self._settled(volume_id, seconds)
+        if grown["size"] < size_gib:
+            raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        found = self._find(volume_id)
+        if found is None:
+            return
+        if found["attachments"]:
+            raise VolumeInUse(f"Volume {volume_id} is still attached.")
+        if found["status"] != "deleting":
+            self._api.delete(f"/volumes/{volume_id}")
+        self._volumes.until(
+            volume_id,
+            _is_deleted,
+            self._settings.max_time_to_create_volume,
+            f"The deletion of volume {volume_id}",
+        )
+
+    # --- where volumes are plugged in ---------------------------------------------------------
+
+    def await_attached(self, volume_id: str, instance_id: str) -> None:
+        """Return when the instance has it; raise ``CloudError`` when that has failed."""
+
+        def attached(volume: Json | None) -> bool:
+            if volume is None:
+                raise CloudNotFound(f"There is no volume {volume_id}.")
+            if volume["status"] in ("available", "error", "error_attaching"):
+                raise CloudError(
+                    f"Volume {volume_id} could not be attached to instance {instance_id}; "
+                    f"it is {volume['status']}.",
+                    hint="Nova's and Cinder's logs say why.",
+                )
+            holders = [each["server_id"] for each in volume["attachments"]]
+            return volume["status"] == "in-use" and instance_id in holders
+
+        seconds = self._settings.max_time_to_attach
+        self._volumes.until(volume_id, attached, seconds, f"Attaching volume {volume_id}")
+
+    def await_detached(self, volume_id: str) -> None:
+        """Return when nobody has it."""
+
+        def detached(volume: Json | None) -> bool:
+            return volume is None or (
+                not volume["attachments"] and volume["status"] not in _PLUGGING
+            )
+
+        seconds = self._settings.max_time_to_attach
+        self._volumes.until(volume_id, detached, seconds, f"Detaching volume {volume_id}")
+
+    def forget_attachments(self, volume_id: str) -> None:
+        """Delete the attachments of a server that does not exist any more."""
+        for attachment in self._api.list("/attachments/detail", "attachments", volume_id=volume_id):
+            self._api.delete(f"/attachments/{attachment['id']}")
+
+    # --- snapshots ----------------------------------------------------------------------------
+
+    def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
+        """Copy the volume as it is now, attached or not."""
+        found = next(iter(self._list("snapshots", owner)), None)
+        if found is None:
+            wish = {
+                "name": _name(owner),
+                "description": "Made by Atoll for a share snapshot.",
+                "volume_id": volume_id,
+                "force": True,  # also while it is attached
+                "metadata": self._marks(owner),
+            }
+            found = self._api.post("/snapshots", {"snapshot": wish})["snapshot"]
+        snapshot_id = found["id"]
+
+        def made(snapshot: Json | None) -> bool:
+            if snapshot is None:
+                raise CloudNotFound(f"The snapshot {snapshot_id} is gone.")
+            if snapshot["status"].startswith("error"):
+                self._api.delete(f"/snapshots/{snapshot_id}")
+                raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
+            return bool(snapshot["status"] == "available")
+
+        seconds = self._settings.max_time_to_create_volume
+        what = f"The snapshot of volume {volume_id}"
+        settled = self._snapshots.until(snapshot_id, made, seconds, what)
+        assert settled is not None
+        return _snapshot(settled)
+
+    def get_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
+        """The snapshot, or None when it is gone."""
+        found = self._find_snapshot(snapshot_id)
+        return _snapshot(found) if found is not None else None
+
+    def find_snapshot(self, owner: str) -> VolumeSnapshot | None:
+        """What ``create_snapshot`` made for this owner."""
+        return next((_snapshot(found) for found in self._list("snapshots", owner)), None)
+
+    def list_snapshots(self) -> list[VolumeSnapshot]:
+        """All volume snapshots of this deployment."""
+        return [_snapshot(found) for found in self._list("snapshots")]
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Destroy it; volumes made from it stay usable."""
+        found = self._find_snapshot(snapshot_id)
+        if found is None:
+            return
+        if found["status"] != "deleting":
+            self._api.delete(f"/snapshots/{snapshot_id}")
+        self._snapshots.until(
+            snapshot_id,
+            _is_deleted,
+            self._settings.max_time_to_create_volume,
+            f"The deletion of snapshot {snapshot_id}",
+        )
+
+    # --- capacity -----------------------------------------------------------------------------
+
+    def pools(self) -> list[Pool]:
+        """Capacity as it is: the back ends' pools, or, for who may not see them, the quota."""
+        try:
+            found = self._api.get("/scheduler-stats/get_pools", detail="true")["pools"]
+        except CloudUnavailable:
+            raise
+        except CloudError:
+            return [self._quota()]
+        return [_pool(pool["name"], pool["capabilities"]) for pool in found]
+
+    def _quota(self) -> Pool:
+        limits = self._api.get("/limits")["limits"]["absolute"]
+        total, used = limits["maxTotalVolumeGigabytes"], limits["totalGigabytesUsed"]
+        total = float("inf") if total < 0 else float(total)
+        return Pool("cinder", total, total - used, float(used), thin=False)
+
+    # --- how ----------------------------------------------------------------------------------
+
+    def _settled(self, volume_id: str, seconds: float) -> Json:
+        """The volume once it is not changing; raises ``CloudError`` if it has come to grief."""
+
+        def settled(volume: Json | None) -> bool:
+            if volume is None:
+                raise CloudNotFound(f"The volume {volume_id} is gone.")
+            if volume["status"] == "error":
+                self._api.delete(f"/volumes/{volume_id}")
+                raise OutOfCapacity(
+                    f"Cinder could not make the volume {volume_id}.",
+                    hint="No back end has room for it, or none offers its type: see Cinder's log.",
+                )
+            if volume["status"] == "error_extending":
+                raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
+            return volume["status"] not in _CHANGING
+
+        volume = self._volumes.until(volume_id, settled, seconds, f"A change of volume {volume_id}")
+        assert volume is not None
+        return volume
+
+    def _act(self, kind: str, thing_id: str, action: str, arguments: Any) -> Json:
+        return self._api.post(f"/{kind}/{thing_id}/action", {action: arguments})
+
+    def _find(self, volume_id: str) -> Json | None:
+        answer = self._api.find(f"/volumes/{volume_id}")
+        return answer["volume"] if answer else None
+
+    def _find_snapshot(self, snapshot_id: str) -> Json | None:
+        answer = self._api.find(f"/snapshots/{snapshot_id}")
+        return answer["snapshot"] if answer else None
+
+    def _by_id(self) -> dict[str, Json]:
+        return {each["id"]: each for each in self._list("volumes")}
+
+    def _snapshots_by_id(self) -> dict[str, Json]:
+        return {each["id"]: each for each in self._list("snapshots")}
+
+    def _marks(self, owner: str = "") -> dict[str, str]:
+        marks = {DEPLOYMENT: self._deployment}
+        return {**marks, OWNER: owner} if owner else marks
+
+    def _list(self, kind: str, owner: str = "") -> Iterable[Json]:
+        """This deployment's (and owner's), but for those that are being deleted for good."""
+        marks = str(self._marks(owner))
+        for found in self._api.list(f"/{kind}/detail", kind, metadata=marks):
+            if not owner or found["status"] != "deleting":
+                yield found
+
+
+def _name(owner: str) -> str:
+    return f"atoll-{owner.replace('/', '-')}"
+
+
+def _is_deleted(thing: Json | None) -> bool:
+    if thing is not None and thing["status"] == "error_deleting":
+        raise CloudError(f"Cinder could not delete {thing['id']}.", hint="See Cinder's log.")
+    return thing is None
+
+
+def _volume(found: Json) -> Volume:
+    attachments = found["attachments"]
+    return Volume(
+        found["id"],
+        found["metadata"].get(OWNER, ""),
+        found["size"],
+        attachments[0]["server_id"] if attachments else None,
+    )
+
+
+def _snapshot(found: Json) -> VolumeSnapshot:
+    return VolumeSnapshot(
+        found["id"], found["metadata"].get(OWNER, ""), found["volume_id"], found["size"]
+    )
+
+
+def _pool(name: str, capabilities: Json) -> Pool:
+    def number(key: str) -> float:
+        value = capabilities.get(key)
+        if isinstance(value, int | float):
+            return float(value)
+        return float("inf") if value in ("infinite", "unknown") else 0.0
+
+    total, free = number("total_capacity_gb"), number("free_capacity_gb")
+    promised = number("provisioned_capacity_gb") or number("allocated_capacity_gb")
+    thin = bool(capabilities.get("thin_provisioning_support", False))
+    return Pool(name, total, free, promised, thin)

@@ -1,0 +1,78 @@
+"""Waiting for things to come about: one look for all who wait, less often the longer it takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from atoll.errors import CloudUnavailable
+
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.2, 3.0, 1.3
+FEW = 2
+"""So many are looked at one by one; of more, the whole list is asked for, once for all."""
+
+T = TypeVar("T")
+
+
+class Watch(Generic[T]):
+    """Waiting for things of one kind, by many threads."""
+
+    def __init__(
+        self, get: Callable[[str], T | None], list_all: Callable[[], Mapping[str, T]]
+    ) -> None:
+        self._get = get
+        self._list_all = list_all
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._listed_at = 0.0
+        self._listed: Mapping[str, T] = {}
+
+    def until(
+        self, thing_id: str, settled: Callable[[T | None], bool], seconds: float, what: str
+    ) -> T | None:
+        """Return the thing as soon as it is ``settled`` (None: it is gone).
+
+        ``settled`` may raise to say that it never will be. Raises ``CloudUnavailable``, with
+        ``what`` was waited for, after so many seconds.
+        """
+        begun = time.monotonic()
+        pause = FIRST_PAUSE
+        with self._counted():
+            found = self._get(thing_id)
+            while not settled(found):
+                left = begun + seconds - time.monotonic()
+                if left <= 0:
+                    raise CloudUnavailable(f"{what} was not done in {seconds:g} seconds.")
+                time.sleep(min(pause, left))
+                # A list that somebody asked for a moment ago will do, but not one from before us.
+                found = self._look(thing_id, max(begun, time.monotonic() - pause / 2))
+                pause = min(LONGEST_PAUSE, pause * GROWTH)
+            return found
+
+    def _look(self, thing_id: str, fresh_since: float) -> T | None:
+        with self._lock:
+            alone = self._waiting <= FEW
+        if alone:
+            return self._get(thing_id)
+        with self._looking:
+            if self._listed_at < fresh_since:
+                asked_at = time.monotonic()
+                self._listed = self._list_all()
+                self._listed_at = asked_at
+            found = self._listed.get(thing_id)
+        # What is missing in a list may only have moved from one page to another.
+        return found if found is not None else self._get(thing_id)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
