@@ -1,9 +1,11 @@
-"""The agent goes to instances as one text that an older Python must understand."""
+"""The agent goes to instances compiled, and as text that an older Python must understand."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,9 +25,16 @@ def test_the_bootstrap_needs_no_quoting() -> None:
     assert re.fullmatch(r"[A-Za-z0-9.=;() ]+", BOOTSTRAP)
 
 
-def test_the_length_comes_first() -> None:
-    length, program = agent_payload().split(b"\n", 1)
-    assert int(length) == len(program)
+def test_another_python_compiles_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    hello = json.dumps({"id": 1, "verb": "health", "args": {}, "deadline": 5}).encode() + b"\n"
+    monkeypatch.setattr("atoll.guest.payload.MAGIC_NUMBER", b"none")
+    payload = agent_payload.__wrapped__()
+    monkeypatch.undo()
+    assert payload != agent_payload()
+    for sent in (payload, agent_payload()):
+        argv = [sys.executable, "-I", "-S", "-u", "-c", BOOTSTRAP]
+        done = subprocess.run(argv, input=sent + hello, capture_output=True, timeout=30, check=True)
+        assert b'"protocol"' in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("module", MODULES)

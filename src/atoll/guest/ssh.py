@@ -168,17 +168,19 @@ def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]
 def await_banner(address: str, port: int, deadline: float) -> None:
     """Return when an SSH server greets at ``address``; cheap to wait with while it boots.
 
+    Connections are tried anew every second: the kernel asks a silent address less and less often.
     Raises ``GuestUnreachable`` after ``deadline`` seconds.
     """
     end = time.monotonic() + deadline
     words = "no answer"
     while (left := end - time.monotonic()) > 0:
         try:
-            with socket.create_connection((address, port), timeout=min(left, 30)) as connection:
+            with socket.create_connection((address, port), timeout=min(left, 1)) as connection:
+                connection.settimeout(min(left, 30))
                 if connection.recv(4) == b"SSH-":
                     return
             words = "connected, but no SSH server greets"
         except OSError as error:
             words = str(error)
-        time.sleep(min(0.5, max(0.0, end - time.monotonic())))
+        time.sleep(min(0.2, max(0.0, end - time.monotonic())))
     raise GuestUnreachable(f"No SSH server answers at {address} port {port}: {words}.")
