@@ -319,9 +319,13 @@ def _keystone() -> ModuleType:
 
 
 def _show_changes(changes: list[Change], as_json: bool) -> None:
-    rows = [asdict(change) for change in changes]
-    show(rows, ("change", "kind", "name", "url", "id"), as_json)
-    if not as_json and all(change.change == "kept" for change in changes):
+    if as_json:
+        typer.echo(json.dumps([asdict(change) for change in changes], indent=2))
+        return
+    for change in changes:
+        url = f": {change.url}" if change.url else ""
+        typer.echo(f"{change.change:<8}{change.kind} {change.name}{url}")
+    if all(change.change == "kept" for change in changes):
         typer.echo("Nothing changed.")
 
 
