@@ -17,27 +17,16 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-Row = dict[str, Any]
-COLLECTIONS = ("domains", "projects", "users", "roles", "regions", "services", "endpoints")
+from tests.api.standin_rows import SYSTEM, Refused, Row, Rows, matches, only
+
 IMPLIED = {"admin": ("member", "reader"), "member": ("reader",)}
-SYSTEM = "system"
 
 
-class Refused(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class StandIn:
+class StandIn(Rows):
     """The administrator is ``admin`` with the password ``admin`` in the project ``admin``."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Row]] = {name: {} for name in COLLECTIONS}
-        self.grants: set[tuple[str, str, str]] = set()
-        """user, project (or ``system``), role"""
+        super().__init__()
         self.tokens: dict[str, Row] = {}
         self.validations = 0
         self.url = ""
@@ -47,11 +36,6 @@ class StandIn:
         project = self.add("projects", name="admin", domain_id="default")
         admin = self.add("users", name="admin", domain_id="default", password="admin")
         self.grants = {(admin["id"], place, roles["admin"]) for place in (project["id"], SYSTEM)}
-
-    def add(self, collection: str, **row: Any) -> Row:
-        made = {"id": uuid4().hex, "enabled": True, **row}
-        self.rows[collection][made["id"]] = made
-        return made
 
     def publish(self, url: str) -> None:
         """Be in the catalog oneself."""
@@ -110,7 +94,7 @@ class StandIn:
         now = datetime.now(UTC)
         token: Row = {
             "methods": auth["identity"]["methods"],
-            "user": {**_only(user, "id", "name"), "domain": self._domain(user)},
+            "user": {**only(user, "id", "name"), "domain": self._domain(user)},
             "audit_ids": [uuid4().hex],
             "issued_at": _text(now),
             "expires_at": _text(now + timedelta(hours=1)),
@@ -132,7 +116,7 @@ class StandIn:
             for user in self.rows["users"].values():
                 named = given.get("id") == user["id"] or (
                     given.get("name") == user["name"]
-                    and _is(self._domain(user), given.get("domain", {}))
+                    and matches(self._domain(user), given.get("domain", {}))
                 )
                 if named and user["enabled"] and given["password"] == user["password"]:
                     return user
@@ -150,13 +134,13 @@ class StandIn:
                     if wanted.get("id") == each["id"]
                     or (
                         wanted.get("name") == each["name"]
-                        and _is(self._domain(each), wanted["domain"])
+                        and matches(self._domain(each), wanted["domain"])
                     )
                 ),
                 {"id": "", "name": "", "domain_id": "default"},
             )
             place = project["id"]
-            facts = {"project": {**_only(project, "id", "name"), "domain": self._domain(project)}}
+            facts = {"project": {**only(project, "id", "name"), "domain": self._domain(project)}}
         roles = [
             self.rows["roles"][role]
             for who, at, role in self.grants
@@ -168,22 +152,22 @@ class StandIn:
             raise Refused(401, "The request you have made requires authentication.")
         return {
             **facts,
-            "roles": [_only(role, "id", "name") for role in roles],
+            "roles": [only(role, "id", "name") for role in roles],
             "catalog": list(self._catalog()),
         }
 
     def _catalog(self) -> Iterator[Row]:
         for service in self.rows["services"].values():
             endpoints = [
-                {**_only(each, "id", "interface", "region_id", "url"), "region": each["region_id"]}
+                {**only(each, "id", "interface", "region_id", "url"), "region": each["region_id"]}
                 for each in self.rows["endpoints"].values()
                 if each["service_id"] == service["id"] and each["enabled"]
             ]
             if service["enabled"]:
-                yield {**_only(service, "id", "type", "name"), "endpoints": endpoints}
+                yield {**only(service, "id", "type", "name"), "endpoints": endpoints}
 
     def _domain(self, row: Row) -> Row:
-        return _only(self.rows["domains"][row["domain_id"]], "id", "name")
+        return only(self.rows["domains"][row["domain_id"]], "id", "name")
 
     def subject(
         self, method: str, environ: Row, roles: set[str], headers: list[tuple[str, str]]
@@ -206,77 +190,6 @@ class StandIn:
 
     def expire(self, token_id: str) -> None:
         self.tokens[token_id]["expires_at"] = _text(datetime.now(UTC) - timedelta(seconds=1))
-
-    # --- the rest -----------------------------------------------------------------------------
-
-    def administer(
-        self, method: str, parts: list[str], query: Row, body: Row
-    ) -> tuple[int, Row | None]:
-        match parts:
-            case ["role_assignments"]:
-                return 200, {"role_assignments": list(self._assignments(query))}
-            case ["system", "users", user, "roles", role] if method == "PUT":
-                return self._grant(user, SYSTEM, role)
-            case ["projects", project, "users", user, "roles", role] if method == "PUT":
-                return self._grant(user, project, role)
-            case [collection, *which] if collection in COLLECTIONS:
-                return self._crud(method, collection, which, query, body)
-        raise Refused(404, "(https://keystone/): The resource could not be found.")
-
-    def _grant(self, user: str, place: str, role: str) -> tuple[int, None]:
-        if user not in self.rows["users"] or role not in self.rows["roles"]:
-            raise Refused(404, "Could not find it.")
-        self.grants.add((user, place, role))
-        return 204, None
-
-    def _assignments(self, query: Row) -> Iterator[Row]:
-        for user, place, role in self.grants:
-            project = query.get("scope.project.id", place)
-            if (user, project, role) == (query["user.id"], place, query.get("role.id", role)):
-                yield {
-                    "user": {"id": user},
-                    "role": {"id": role},
-                    "scope": {"project": {"id": place}},
-                }
-
-    def _crud(
-        self, method: str, collection: str, which: list[str], query: Row, body: Row
-    ) -> tuple[int, Row | None]:
-        rows, key = self.rows[collection], collection.removesuffix("s")
-        if method == "POST":
-            wish = body[key]
-            twice = [row for row in rows.values() if row.get("name") == wish.get("name")]
-            if twice and collection in ("projects", "users", "roles"):
-                raise Refused(409, f"Conflict occurred attempting to store {key}.")
-            return 201, {key: _public(self.add(collection, **wish))}
-        if not which:
-            found = [row for row in rows.values() if _is(row, query)]
-            return 200, {collection: [_public(row) for row in found], "links": {"next": None}}
-        if which[0] not in rows:
-            raise Refused(404, f"Could not find {key}: {which[0]}.")
-        if method == "DELETE":
-            del rows[which[0]]
-            if collection == "services":
-                ends = self.rows["endpoints"]
-                self.rows["endpoints"] = {
-                    name: row for name, row in ends.items() if row["service_id"] in rows
-                }
-            return 204, None
-        if method == "PATCH":
-            rows[which[0]].update(body[key])
-        return 200, {key: _public(rows[which[0]])}
-
-
-def _only(row: Row, *names: str) -> Row:
-    return {name: row[name] for name in names}
-
-
-def _public(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != "password"}
-
-
-def _is(row: Row, wanted: Row) -> bool:
-    return all(row.get(name) == value for name, value in wanted.items() if name in row)
 
 
 def _text(moment: datetime) -> str:

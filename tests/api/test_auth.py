@@ -43,6 +43,14 @@ def test_an_expired_token(world: World) -> None:
     assert Client(world.http, old, "blue")("GET", "/shares").status_code == 401
 
 
+def test_without_a_database_nobody_can_say_whose_a_token_is(settings: Settings) -> None:
+    http = TestClient(create_app(settings, Database("sqlite:////nonexistent/atoll.db")))
+    answer = Client(http, "some token", "blue")("GET", "/shares")
+    assert answer.status_code == 503
+    assert "database" in answer.json["serviceUnavailable"]["message"]
+    assert answer.headers["retry-after"] == "5"
+
+
 def test_identity_headers_of_the_client_count_nothing(member: Client, database: Database) -> None:
     add_share(database, "red")
     spoofed = {"X-Project-Id": "red", "X-Roles": "admin", "X-Identity-Status": "Confirmed"}

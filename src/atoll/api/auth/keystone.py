@@ -5,6 +5,7 @@ It needs the extra ``[openstack]``; nothing but ``auth_strategy = "keystone"`` i
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -43,6 +44,8 @@ class KeystoneAuth(AuthFilter):
         clients = settings.keystone.www_authenticate_uri or service_user.auth_url(settings)
         self.challenge = f'Keystone uri="{clients}"'
         self._remembered = Remembered()
+        # It tells Keystone's words on each bad token, and those may hold the token.
+        logging.getLogger("keystonemiddleware").setLevel(logging.WARNING)
         self._auth_token = AuthProtocol(_accept, {"oslo_config_config": _options(settings)})
 
     def identify(self, environ: Environ) -> Identity | None:
