@@ -64,6 +64,8 @@ def users_network(api: Api, cidr: str, *, gateway: bool, router: bool) -> Iterat
         yield UsersNetwork(network_id, subnet_id, router_id)
     finally:
         if router_id:
-            api.put(f"/routers/{router_id}/remove_router_interface", {"subnet_id": subnet_id})
+            for port in list(api.list("/ports", "ports", device_id=router_id)):
+                path = f"/routers/{router_id}/remove_router_interface"
+                api.put(path, {"port_id": port["id"]})
             api.delete(f"/routers/{router_id}")
         api.delete(f"/networks/{network_id}")

@@ -25,6 +25,7 @@ from atoll.cloud.openstack.subnets import first_free
 from atoll.cloud.program import run
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
 
+from .instance_stand_in import hears, stand_in
 from .openstack_place import make_openstack, openstack_settings, users_network
 from .site import owner
 
@@ -345,14 +346,52 @@ def dhcp_server(cloud: OpenStackCloud, subnet_id: str) -> str:
     raise AssertionError("no DHCP agent serves the subnet")
 
 
-def is_answered(address: str) -> bool:
-    """Whether Neutron's dnsmasq, which listens for DNS as well, is heard within a minute."""
-    end = time.monotonic() + 60
+def is_answered(address: str, port: int = 53, seconds: float = 60) -> bool:
+    """Whether somebody listens there; Neutron's DHCP servers do, for DNS."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            socket.create_connection((address, 53), 2).close()
+            socket.create_connection((address, port), 2).close()
         except OSError:
-            time.sleep(1)
+            time.sleep(0.5)
         else:
             return True
+    return False
+
+
+@on_openstack
+def test_packets_find_their_way_and_no_other(real: OpenStackCloud, tmp_path: Path) -> None:
+    """A client behind the user's router reaches shares, and Atoll ssh; neither the other's."""
+    networks = real.networks
+    service = networks.service_network()
+    host = HostPort(networks, openstack_settings(tmp_path))
+    subnet = networks.create_subnet(
+        owner("share_server"), service.id, "10.240.128.0/28", gateway=True
+    )
+    assert subnet.gateway is not None
+    with users_network(networks.neutron.api, "10.97.6.0/24", gateway=True, router=True) as users:
+        dhcp_server(real, users.subnet_id)
+        port = networks.create_port(owner("share_server"), service.id, subnet.id)
+        networks.connect_router(subnet.id, users.subnet_id)
+        address = port.addresses[0]
+        host.reach(address)
+        with stand_in(real, port, subnet.gateway, 22, 2049):
+            assert hears(users.network_id, address, 2049, 60)
+            assert not hears(users.network_id, address, 22, 5)
+            assert is_answered(address, 22)
+            assert not is_answered(address, 2049, 5)
+            networks.disconnect_router(users.router_id, subnet.id)
+            assert falls_silent(users.network_id, address, 2049)
+        networks.delete_port(port.id)
+        networks.delete_subnet(subnet.id)
+    host.remove()
+
+
+def falls_silent(network_id: str, address: str, port: int) -> bool:
+    """Whether nobody is heard any more: the router's agent needs some seconds."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if not hears(network_id, address, port, 3):
+            return True
+        time.sleep(1)
     return False
