@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -108,3 +109,42 @@ def test_tokens_of_our_own_load_none_of_it(database: Database) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_our_own_token_runs_out(keystone: Keystone, database: Database, tmp_path: Path) -> None:
+    if keystone.standin is None:
+        pytest.skip("a real Keystone's tokens live for an hour")
+    http = TestClient(create_app(keystone.settings(tmp_path), database))
+    for _ in range(3):
+        member = Client(http, keystones.token(keystone.person("member", project="blue")), "")
+        assert member("GET", "/shares").status_code == 200
+        for token_id, token in keystone.standin.tokens.items():
+            if token["user"]["name"] == f"{keystone.run}-service":
+                keystone.standin.expire(token_id)
+
+
+def test_many_ask_at_once(keystone: Keystone, database: Database, tmp_path: Path) -> None:
+    app = create_app(keystone.settings(tmp_path), database)
+    tokens = {
+        name: keystones.token(keystone.person("member", project=name)) for name in ("blue", "red")
+    }
+
+    def ask(number: int) -> tuple[int, int]:
+        name = ("blue", "red")[number % 2]
+        other = ("red", "blue")[number % 2]
+        own = Client(TestClient(app), tokens[name], "")
+        return (
+            own("GET", f"/{keystone.project(name)}/shares").status_code,
+            own("GET", f"/{keystone.project(other)}/shares").status_code,
+        )
+
+    assert ask(0) == ask(1) == (200, 400)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(200))) == {(200, 400)}
+    fresh = create_app(keystone.settings(tmp_path), database)
+    with ThreadPoolExecutor(8) as pool:  # who come first, all at once
+        answers = pool.map(
+            lambda _: Client(TestClient(fresh), tokens["blue"], "")("GET", "/shares").status_code,
+            range(16),
+        )
+        assert set(answers) == {200}
