@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_two_workers_at_once_cut_different_subnets(world: Path) -> None:
         list(pool.map(lambda each: each[0].server(each[1]), wanted))
     assert len(set(site.subnets())) == 6
     assert sorted(site.subnets()) == sorted(f"10.254.0.{16 * n}/28" for n in range(6))
+
+
+def test_who_shares_a_range_with_another_gives_way(routed: RoutedSite) -> None:
+    service = routed.cloud.networks.service_network()
+    routed.cloud.faults.delay("get_network", 0.5, about=service.id)
+    with ThreadPoolExecutor(1) as pool:
+        server = pool.submit(routed.server)
+        while not routed.subnets():
+            time.sleep(0.01)
+        assert routed.subnets() == ["10.254.0.0/28"]
+        routed.cloud.add_subnet(service.id, "10.254.0.0/27")  # at the same moment, so to speak
+        assert server.result()["backend_details"]["ip"].startswith("10.254.0.3")
+    assert routed.subnets() == ["10.254.0.32/28"]
 
 
 def test_the_range_ends(routed: RoutedSite) -> None:

@@ -226,6 +226,18 @@ class MemoryCloud:
                 )
         return router_id
 
+    def add_subnet(self, network_id: str, cidr: str) -> None:
+        """Somebody else's subnet, whatever it overlaps with: Neutron is late to notice that of two
+        which come at the same moment."""
+        with self._world.change():
+            self._world.execute(
+                "INSERT INTO subnets (id, network_id, deployment, owner, cidr, gateway)"
+                " VALUES (?, ?, '', NULL, ?, NULL)",
+                str(uuid4()),
+                network_id,
+                cidr,
+            )
+
     def remove_router(self, router_id: str) -> None:
         """Its owner unplugs everything from it and deletes it."""
         with self._world.change():

@@ -5,6 +5,9 @@ A subnet that exists keeps its range, whatever the options say later: only new o
 
 from __future__ import annotations
 
+import itertools
+import random
+import time
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -52,21 +55,40 @@ def first_free(block: Block, division_mask: int, taken: Iterable[str]) -> str | 
 def provide(networks: Networks, network: Network, owner: str, block: Block, mask: int) -> Subnet:
     """The owner's subnet of a network, made where there is none yet.
 
-    Several workers may cut at once: who comes second to a piece takes the next one. Raises
-    ``OutOfCapacity`` when there is none.
+    Several workers may cut at once. The cloud refuses a range that is taken, and who is refused
+    takes the next one; but of two that come at the same moment Neutron may let both have it. So
+    each looks again afterwards, and gives way where it sees that. Raises ``OutOfCapacity`` when
+    there is no range left.
     """
     taken = [subnet.cidr for subnet in network.subnets]
-    while True:
+    for attempt in itertools.count(1):
         cidr = first_free(block, mask, taken)
         if cidr is None:
             return _own(networks, network, owner, block)
         try:
-            return networks.create_subnet(owner, network.id, cidr, gateway=True)
+            made = networks.create_subnet(owner, network.id, cidr, gateway=True)
         except CloudError as error:
-            seen = networks.get_network(network.id)
-            taken = [subnet.cidr for subnet in seen.subnets] if seen is not None else []
+            taken = _ranges(networks, network)
             if error.retryable or first_free(block, mask, taken) == cidr:
                 raise
+            continue
+        if not _overlaps(made.cidr, _ranges(networks, network, but=made)):
+            return made
+        networks.delete_subnet(made.id)
+        time.sleep(random.uniform(0, min(attempt, 5)))  # or both would give way again
+        taken = _ranges(networks, network)
+    raise AssertionError("unreachable")
+
+
+def _ranges(networks: Networks, network: Network, but: Subnet | None = None) -> list[str]:
+    """The ranges of a network as they are now, all or those of the others."""
+    seen = networks.get_network(network.id)
+    subnets = seen.subnets if seen is not None else ()
+    return [subnet.cidr for subnet in subnets if but is None or subnet.id != but.id]
+
+
+def _overlaps(cidr: str, others: Iterable[str]) -> bool:
+    return any(ip_network(cidr).overlaps(ip_network(other)) for other in others)
 
 
 def _own(networks: Networks, network: Network, owner: str, block: Block) -> Subnet:

@@ -134,8 +134,9 @@ class NeutronNetworkHelper(BaseNetworkhelper):
             if error.retryable or isinstance(error, OutOfCapacity):
                 raise
             raise ServiceInstanceException(
-                f"The share server can't be connected to the router of subnet {users}: {error}",
-                hint="Plug the subnet into a router, at the subnet's gateway address.",
+                f"The share server can't be connected to the router of subnet {users}:"
+                f" {error.message}",
+                hint=error.hint or "Plug the subnet into a router, at its gateway's address.",
             ) from error
         storage.update(owner, {ROUTER: router})
 
