@@ -132,7 +132,8 @@ def bootstrap() -> None:
     if chosen.cloud == "local":
         ensure_image(chosen, console)
     prepared = prepare(chosen, database())
-    typer.echo(f"Ready. The first token is in {prepared.token_file}.")
+    first = f" The first token is in {prepared.token_file}."
+    typer.echo(f"Ready.{first if chosen.api.auth_strategy == 'token' else ''}")
 
 
 @app.command()
