@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from atoll.cloud.base import Cloud, Network, Port
-from atoll.errors import CloudError, CloudNotFound
+from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
 
 from .conftest import make
 from .site import owner
@@ -94,6 +94,17 @@ def test_ports_have_addresses_of_their_own(cloud: Cloud, network: Network) -> No
     assert len({port.mac for port in ports}) == 20
     for port in ports:
         cloud.networks.delete_port(port.id)
+
+
+def test_a_network_that_is_full_says_so(cloud: Cloud) -> None:
+    small = cloud.networks.create_network(owner("share_network"), "10.88.78.0/29")
+    makers = (cloud.networks.create_port(owner("share_server"), small.id) for _ in range(8))
+    with pytest.raises(OutOfCapacity):
+        list(makers)
+    for port in cloud.networks.list_ports():
+        if port.network_id == small.id:
+            cloud.networks.delete_port(port.id)
+    cloud.networks.delete_network(small.id)
 
 
 def test_a_port_needs_a_network(cloud: Cloud, network: Network) -> None:

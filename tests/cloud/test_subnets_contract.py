@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from ipaddress import ip_address, ip_network
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from atoll.cloud.base import Cloud, Network, Subnet
 from atoll.cloud.memory import MemoryCloud
 from atoll.errors import CloudError
 
+from .conftest import make
 from .site import owner
 
 _numbers = count(1)
@@ -140,6 +143,33 @@ def test_a_subnet_is_connected_to_the_users_router(
         cloud.networks.disconnect_router(router, subnet.id)
         cloud.networks.disconnect_router(router, subnet.id)
         assert [each.router_id for each in cloud.networks.list_subnets()] == [None]
+
+
+def test_workers_that_begin_at_once_make_one(
+    cloud: Cloud, kind: str, place: Path, service: Network, users_subnet: UsersSubnet
+) -> None:
+    """Each has a cloud object of its own, as if it were another process."""
+    workers = [cloud, *(make(kind, place, "contract") for _ in range(3))]
+    who, cidr = owner("share_server"), free()
+
+    def begin(worker: Cloud) -> tuple[str, str, str]:
+        made = worker.networks.create_subnet(who, service.id, cidr, gateway=True)
+        port = worker.networks.create_port(who, service.id, made.id)
+        return made.id, port.id, worker.networks.connect_router(made.id, users)
+
+    def end(worker: Cloud) -> None:
+        worker.networks.disconnect_router(router, subnet_id)
+
+    with users_subnet(True) as (users, router), ThreadPoolExecutor(len(workers)) as pool:
+        ((subnet_id, port_id, found),) = set(pool.map(begin, workers))
+        assert found == router
+        assert [port.id for port in cloud.networks.list_ports()] == [port_id]
+        list(pool.map(end, workers))
+        cloud.networks.delete_port(port_id)
+        list(pool.map(lambda worker: worker.networks.delete_subnet(subnet_id), workers))
+    assert cloud.networks.list_subnets() == []
+    for worker in workers[1:]:
+        worker.close()
 
 
 def test_without_a_router_nothing_is_connected(
