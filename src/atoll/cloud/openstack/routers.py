@@ -8,10 +8,12 @@ two of them.
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import suppress
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, found_or_made
 from atoll.cloud.openstack.subnets import Subnets
 from atoll.errors import CloudError, CloudNotFound
 
@@ -40,11 +42,11 @@ class Routers:
             raise CloudError(f"Our subnet {subnet_id} was made without a gateway.")
         router_id = self._router_at(to_subnet_id)
         interface = found_or_made(
-            lambda: self.interface(subnet_id),
-            lambda _: self._make_interface(subnet, to_subnet_id),
+            lambda: self._interface_in_use(subnet_id),
+            lambda _: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
         )
         if not interface["device_id"]:
-            interface = self._plug(interface, router_id)
+            interface = self._plug(interface, router_id)  # who made it has died
         if interface["device_id"] != router_id:
             raise CloudError(
                 f"Subnet {subnet_id} is plugged into the router {interface['device_id']}, but "
@@ -70,6 +72,18 @@ class Routers:
         """Our subnet's place in a router; perhaps not plugged in yet."""
         found = self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
         return next((port for port in found if self.is_interface(port)), None)
+
+    def _interface_in_use(self, subnet_id: str) -> Json | None:
+        """The same, but who has just made it is given some time to plug it in.
+
+        Neutron stands still for a minute where several plug one port into a router at once.
+        """
+        patience_ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = self.interface(subnet_id)
+            if found is None or found["device_id"] or time.monotonic() > patience_ends:
+                return found
+            time.sleep(random.uniform(0.3, 1))
 
     def is_interface(self, port: Json) -> bool:
         """Whether the port is, or shall be, a router's interface of ours."""
