@@ -11,6 +11,7 @@ import pytest
 from atoll.cloud.openstack import neutron as module
 from atoll.cloud.openstack.api import Api, Json
 from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.subnets import Subnets, parsed
 from atoll.errors import CloudUnavailable
 
 from .neutron_double import NeutronDouble, neutron_double
@@ -39,6 +40,22 @@ def test_of_workers_that_make_one_at_once_one_wins(double: tuple[NeutronDouble, 
         winners = set(pool.map(begin, range(4)))
     assert winners == set(server.things["networks"])
     assert len(winners) == 1
+
+
+def test_of_subnets_that_neutron_let_pass_at_the_same_moment_one_stays(
+    double: tuple[NeutronDouble, Api],
+) -> None:
+    server, api = double
+    server.hold = threading.Barrier(2, action=lambda: setattr(server, "hold", None))
+
+    def begin(_: int) -> Json:
+        subnets = Subnets(Neutron(api, "race"))
+        return subnets.provide("share_server/1", "net", parsed("10.1.0.0/28"), gateway=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(begin, range(2))
+    assert first == second
+    assert list(server.things["subnets"]) == [first["id"]]
 
 
 def test_what_a_dead_worker_has_begun_is_gone_on_with(

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from atoll.cloud.base import Subnet
 from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.neutron import Neutron, found_or_made
-from atoll.errors import CloudError, OutOfCapacity
+from atoll.errors import CloudError, CloudUnavailable, OutOfCapacity
 
 OF_NETWORK = "network"
 """Owner of a subnet that came with its network; it goes with it, too."""
@@ -48,14 +48,22 @@ class Subnets:
     def provide(self, owner: str, network_id: str, block: Block, *, gateway: bool) -> Json:
         """The owner's subnet in that network, made if need be.
 
-        Neutron itself refuses a second one with the same range, so two workers can't make two.
+        Neutron refuses a range that overlaps with another, but for two that come at the same
+        moment. So who has made one looks again, and takes it back where it is not alone.
         """
 
         def find() -> Json | None:
             return next(iter(self._subnets.of(owner, network_id=network_id)), None)
 
         def make(_attempt: int) -> Json:
-            return self._subnets.create(owner, network_id=network_id, **_wish(block, gateway))
+            made = self._subnets.create(owner, network_id=network_id, **_wish(block, gateway))
+            for other in self._subnets.find(network_id=network_id):
+                if other["id"] != made["id"] and block.overlaps(parsed(other["cidr"])):
+                    self._subnets.delete(made["id"])
+                    raise CloudUnavailable(
+                        f"The range {block} was given to another subnet at the same moment."
+                    )
+            return made
 
         try:
             return found_or_made(find, make)
