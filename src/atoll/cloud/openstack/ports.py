@@ -60,12 +60,12 @@ class NeutronPorts:
 
         groups = self._groups_for(network, subnets, subnet_id)
         try:
-            port = found_or_made(find, make)
+            port = self._admit(found_or_made(find, make), groups)
         except CloudNotFound:
-            self.groups.forget()  # a group was removed with the last port that used it
+            self.groups.forget()  # one was removed, with the last port that used it
             groups = self._groups_for(network, subnets, subnet_id)
-            port = found_or_made(find, make)
-        return port_of(self._admit(port, groups), owner)
+            port = self._admit(found_or_made(find, make), groups)
+        return port_of(port, owner)
 
     def readmit(self, subnet_id: str) -> None:
         """Let the clients in that our subnet has just been connected to."""
