@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
-from atoll.cloud.base import Cloud, Volume
-from atoll.errors import CloudNotFound
+from atoll.cloud.base import Cloud, Pool, Volume
+from atoll.errors import CloudNotFound, VolumeInUse
 
 from .site import owner
 
@@ -88,6 +90,8 @@ def test_a_clone_is_as_large_as_asked_and_at_least_its_parent(cloud: Cloud, volu
 
 
 def test_parents_may_go_before_their_clones(cloud: Cloud) -> None:
+    if cloud.name == "openstack":
+        pytest.skip("Cinder's volumes outlive their snapshots: the next test")
     parent = cloud.volumes.create_volume(owner(), 1)
     snapshot = cloud.volumes.create_snapshot(owner("snapshot"), parent.id)
     cloud.volumes.delete_volume(parent.id)
@@ -99,6 +103,22 @@ def test_parents_may_go_before_their_clones(cloud: Cloud) -> None:
     cloud.volumes.delete_volume(clone.id)
     cloud.volumes.delete_snapshot(second.id)
     assert snapshot.id not in [s.id for s in cloud.volumes.list_snapshots()]
+
+
+def test_parents_that_are_needed_are_refused_or_go(cloud: Cloud) -> None:
+    parent = cloud.volumes.create_volume(owner(), 1)
+    snapshot = cloud.volumes.create_snapshot(owner("snapshot"), parent.id)
+    with suppress(VolumeInUse):
+        cloud.volumes.delete_volume(parent.id)
+    clone = cloud.volumes.create_volume(owner(), 1, snapshot_id=snapshot.id)
+    with suppress(VolumeInUse):
+        cloud.volumes.delete_snapshot(snapshot.id)
+    cloud.volumes.delete_volume(clone.id)
+    cloud.volumes.delete_snapshot(snapshot.id)
+    cloud.volumes.delete_volume(parent.id)
+    gone = {parent.id, snapshot.id, clone.id}
+    left = [*cloud.volumes.list_volumes(), *cloud.volumes.list_snapshots()]
+    assert not gone & {each.id for each in left}
 
 
 def test_lists_hold_this_deployment_s_things_only(
@@ -119,12 +139,21 @@ def test_pools_count_what_was_promised(cloud: Cloud) -> None:
     (before,) = cloud.volumes.pools()
     made = cloud.volumes.create_volume(owner(), 2)
     cloud.volumes.extend_volume(made.id, 5)
-    (during,) = cloud.volumes.pools()
+    during = pool_with(cloud, before.allocated_gib + 5)
     cloud.volumes.delete_volume(made.id)
-    (after,) = cloud.volumes.pools()
-    assert during.allocated_gib - before.allocated_gib == pytest.approx(5)
-    assert after.allocated_gib == pytest.approx(before.allocated_gib)
+    pool_with(cloud, before.allocated_gib)
     assert 0 <= during.free_gib <= during.total_gib == pytest.approx(before.total_gib)
+
+
+def pool_with(cloud: Cloud, allocated_gib: float) -> Pool:
+    """The only pool, once it has promised so much; Cinder counts every minute only."""
+    end = time.monotonic() + (150 if cloud.name == "openstack" else 0)
+    while True:
+        (pool,) = cloud.volumes.pools()
+        if pool.allocated_gib == pytest.approx(allocated_gib) or time.monotonic() >= end:
+            assert pool.allocated_gib == pytest.approx(allocated_gib)
+            return pool
+        time.sleep(2)
 
 
 def test_many_threads_at_once_make_one_thing_an_owner(cloud: Cloud) -> None:

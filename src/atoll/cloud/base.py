@@ -239,7 +239,10 @@ class Volumes(Protocol):
         """Grow it, online when attached; a volume that is already that large is left alone."""
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        """Destroy it; its clones stay usable. ``VolumeInUse`` while it is attached.
+
+        Its snapshots stay usable, too; where they can't (Cinder's need it), it is ``VolumeInUse``.
+        """
 
     def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
         """Copy the volume as it is now, attached or not."""
@@ -254,7 +257,10 @@ class Volumes(Protocol):
         """All volume snapshots of this deployment."""
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable."""
+        """Destroy it; volumes made from it stay usable.
+
+        Where they can't (some of Cinder's back ends copy nothing), it is ``VolumeInUse``.
+        """
 
     def pools(self) -> list[Pool]:
         """Capacity as it is."""

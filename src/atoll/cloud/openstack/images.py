@@ -44,7 +44,7 @@ class GlanceImages:
             if found.get(CHECKSUM) == checksum:
                 if found["status"] == "active":
                     return _image(found)
-                self._api.delete(f"/v2/images/{found['id']}")  # an upload that was cut short
+                self._api.delete(f"/images/{found['id']}")  # an upload that was cut short
         wish = {
             "name": f"{self._wanted}-{checksum[:12]}",
             "tags": [self._wanted],
@@ -54,19 +54,19 @@ class GlanceImages:
             CHECKSUM: checksum,
             **PROPERTIES,
         }
-        made = self._api.post("/v2/images", wish)
+        made = self._api.post("/images", wish)
         with path.open("rb") as content:
-            self._api.upload(f"/v2/images/{made['id']}/file", content)
-        return _image(self._api.get(f"/v2/images/{made['id']}"))
+            self._api.upload(f"/images/{made['id']}/file", content)
+        return _image(self._api.get(f"/images/{made['id']}"))
 
     def _by_id(self) -> Json | None:
-        return self._api.find(f"/v2/images/{self._wanted}")
+        return self._api.find(f"/images/{self._wanted}")
 
     def _newest(self) -> Json | None:
         return next((found for found in self._tagged() if found["status"] == "active"), None)
 
     def _tagged(self) -> list[Json]:
-        answer = self._api.get("/v2/images", tag=self._wanted, sort="created_at:desc")
+        answer = self._api.get("/images", tag=self._wanted, sort="created_at:desc")
         found: list[Json] = answer["images"]
         return found
 

@@ -48,27 +48,45 @@ class CinderVolumes:
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
-        found = next(iter(self._list("volumes", owner)), None)
-        if found is None:
-            wish: Json = {
-                "name": _name(owner),
-                "description": "Made by Atoll for a share.",
-                "size": size_gib,
-                "metadata": self._marks(owner),
-            }
-            if snapshot_id is not None:
-                snapshot = self.get_snapshot(snapshot_id)
-                if snapshot is None:
-                    raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
-                # Without a type Cinder takes the snapshot's: another might be another back end's.
-                wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
-            elif volume_type or self._settings.cinder_volume_type:
-                wish["volume_type"] = volume_type or self._settings.cinder_volume_type
-            if zone := availability_zone or self._settings.availability_zone:
-                wish["availability_zone"] = zone
-            found = self._api.post("/volumes", {"volume": wish})["volume"]
-        made = self._settled(found["id"], self._settings.max_time_to_create_volume)
-        return _volume(made)
+        wish: Json = {
+            "name": _name(owner),
+            "description": "Made by Atoll for a share.",
+            "size": size_gib,
+            "metadata": self._marks(owner),
+        }
+        if snapshot_id is not None:
+            snapshot = self.get_snapshot(snapshot_id)
+            if snapshot is None:
+                raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
+            # Without a type Cinder takes the snapshot's: another might be another back end's.
+            wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
+        elif volume_type or self._settings.cinder_volume_type:
+            wish["volume_type"] = volume_type or self._settings.cinder_volume_type
+        if zone := availability_zone or self._settings.availability_zone:
+            wish["availability_zone"] = zone
+        return _volume(self._provide_volume(owner, wish))
+
+    def _provide_volume(self, owner: str, wish: Json) -> Json:
+        """The one volume of ``owner``.
+
+        Nothing in Cinder keeps two workers from making two: the oldest counts, and who has made
+        another takes it back. It looks again when its own is settled, seconds later: by then it
+        sees what was begun before it.
+        """
+        seconds = self._settings.max_time_to_create_volume
+        found = self._oldest(owner)
+        if found is not None:
+            return self._settled(found["id"], seconds)
+        made = self._settled(self._api.post("/volumes", {"volume": wish})["volume"]["id"], seconds)
+        oldest = self._oldest(owner)
+        if oldest is None or oldest["id"] == made["id"]:
+            return made
+        self.delete_volume(made["id"])
+        return self._settled(oldest["id"], seconds)
+
+    def _oldest(self, owner: str) -> Json | None:
+        found = self._list("volumes", owner)
+        return min(found, key=lambda each: (each["created_at"], each["id"]), default=None)
 
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""
@@ -102,13 +120,15 @@ class CinderVolumes:
             raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        """Destroy it. ``VolumeInUse`` while attached, or while it has snapshots."""
         found = self._find(volume_id)
         if found is None:
             return
         if found["attachments"]:
             raise VolumeInUse(f"Volume {volume_id} is still attached.")
         if found["status"] != "deleting":
+            if next(iter(self._api.list("/snapshots", "snapshots", volume_id=volume_id)), None):
+                raise VolumeInUse(f"Volume {volume_id} has snapshots, which need it.")
             self._api.delete(f"/volumes/{volume_id}")
         self._volumes.until(
             volume_id,
@@ -159,6 +179,7 @@ class CinderVolumes:
         """Copy the volume as it is now, attached or not."""
         found = next(iter(self._list("snapshots", owner)), None)
         if found is None:
+            self.expect(volume_id)
             wish = {
                 "name": _name(owner),
                 "description": "Made by Atoll for a share snapshot.",
@@ -197,7 +218,7 @@ class CinderVolumes:
         return [_snapshot(found) for found in self._list("snapshots")]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable."""
+        """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
         found = self._find_snapshot(snapshot_id)
         if found is None:
             return
@@ -284,9 +305,17 @@ def _name(owner: str) -> str:
 
 
 def _is_deleted(thing: Json | None) -> bool:
-    if thing is not None and thing["status"] == "error_deleting":
+    """Whether it is gone; raises when it won't go."""
+    if thing is None:
+        return True
+    if thing["status"] == "available":  # it was "deleting" when Cinder took the request
+        raise VolumeInUse(
+            f"Cinder keeps {thing['id']}: volumes that were made from it still need it.",
+            hint="Some back ends copy nothing (Ceph): delete those shares first.",
+        )
+    if thing["status"] == "error_deleting":
         raise CloudError(f"Cinder could not delete {thing['id']}.", hint="See Cinder's log.")
-    return thing is None
+    return False
 
 
 def _volume(found: Json) -> Volume:
@@ -313,6 +342,6 @@ def _pool(name: str, capabilities: Json) -> Pool:
         return float("inf") if value in ("infinite", "unknown") else 0.0
 
     total, free = number("total_capacity_gb"), number("free_capacity_gb")
-    promised = number("provisioned_capacity_gb") or number("allocated_capacity_gb")
+    promised = max(number("provisioned_capacity_gb"), number("allocated_capacity_gb"))
     thin = bool(capabilities.get("thin_provisioning_support", False))
     return Pool(name, total, free, promised, thin)
