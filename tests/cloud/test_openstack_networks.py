@@ -283,6 +283,38 @@ def test_an_administrators_network_may_stand_for_the_service_network(
 
 
 @on_openstack
+def test_atoll_may_come_from_an_administrators_network(
+    real: OpenStackCloud, tmp_path: Path
+) -> None:
+    api = real.networks.neutron.api
+    with users_network(api, "10.97.7.0/24", gateway=False, router=False) as given:
+        changes = {"admin_network_id": given.network_id}
+        cloud = make_openstack(tmp_path, "admin", **changes)
+        port = cloud.networks.create_port(owner("share_server"), given.network_id)
+        assert let_in(cloud, port.id) == {("tcp", 22, "10.97.7.0/24")}
+        host = HostPort(cloud.networks, openstack_settings(tmp_path, **changes))
+        host.reach(port.addresses[0])
+        assert is_answered(dhcp_server(cloud, given.subnet_id))
+        host.remove()
+        cloud.purge()
+        assert cloud.networks.leftovers() == []
+        cloud.close()
+
+
+@on_openstack
+def test_a_network_may_have_no_port_security(real: OpenStackCloud) -> None:
+    api = real.networks.neutron.api
+    with users_network(api, "10.97.8.0/24", gateway=False, router=False) as users:
+        open_to_all = {"network": {"port_security_enabled": False}}
+        api.put(f"/networks/{users.network_id}", open_to_all)
+        who = owner("share_server")
+        port = real.networks.create_port(who, users.network_id)
+        assert real.networks.create_port(who, users.network_id) == port
+        assert let_in(real, port.id) == set()
+        real.networks.delete_port(port.id)
+
+
+@on_openstack
 def test_deployments_have_ranges_of_their_own(real: OpenStackCloud, tmp_path: Path) -> None:
     cloud = make_openstack(tmp_path, "beside")
     ours, theirs = (each.networks.service_network().subnets[0].cidr for each in (real, cloud))
