@@ -117,8 +117,8 @@ def test_parents_that_are_needed_are_refused_or_go(cloud: Cloud) -> None:
     cloud.volumes.delete_snapshot(snapshot.id)
     cloud.volumes.delete_volume(parent.id)
     gone = {parent.id, snapshot.id, clone.id}
-    left = [*cloud.volumes.list_volumes(), *cloud.volumes.list_snapshots()]
-    assert not gone & {each.id for each in left}
+    assert not gone & {volume.id for volume in cloud.volumes.list_volumes()}
+    assert not gone & {each.id for each in cloud.volumes.list_snapshots()}
 
 
 def test_lists_hold_this_deployment_s_things_only(

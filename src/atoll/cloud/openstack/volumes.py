@@ -6,7 +6,7 @@ volume that is in use needs microversion 3.42.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
@@ -129,7 +129,7 @@ class CinderVolumes:
         if found["status"] != "deleting":
             if next(iter(self._api.list("/snapshots", "snapshots", volume_id=volume_id)), None):
                 raise VolumeInUse(f"Volume {volume_id} has snapshots, which need it.")
-            self._api.delete(f"/volumes/{volume_id}")
+            self._begin_deletion(f"/volumes/{volume_id}", lambda: self._find(volume_id))
         self._volumes.until(
             volume_id,
             _is_deleted,
@@ -223,7 +223,8 @@ class CinderVolumes:
         if found is None:
             return
         if found["status"] != "deleting":
-            self._api.delete(f"/snapshots/{snapshot_id}")
+            path = f"/snapshots/{snapshot_id}"
+            self._begin_deletion(path, lambda: self._find_snapshot(snapshot_id))
         self._snapshots.until(
             snapshot_id,
             _is_deleted,
@@ -270,6 +271,15 @@ class CinderVolumes:
         volume = self._volumes.until(volume_id, settled, seconds, f"A change of volume {volume_id}")
         assert volume is not None
         return volume
+
+    def _begin_deletion(self, path: str, find: Callable[[], Json | None]) -> None:
+        """Have it deleted, unless somebody else has just asked for that."""
+        try:
+            self._api.delete(path)
+        except CloudError:
+            found = find()
+            if found is not None and found["status"] != "deleting":
+                raise
 
     def _act(self, kind: str, thing_id: str, action: str, arguments: Any) -> Json:
         return self._api.post(f"/{kind}/{thing_id}/action", {action: arguments})
