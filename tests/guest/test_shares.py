@@ -221,6 +221,22 @@ def test_a_grown_disk_is_used_while_files_are_open(
     assert site.lines("exportfs.log") == ["-r"]  # rules None leaves the exports alone
 
 
+def test_a_disk_that_is_told_late_to_have_grown_is_waited_for(
+    guest: SshGuest, site: Site, disks: Disks
+) -> None:
+    share = wanted(site, disks.plug(), file_system="xfs")
+    guest.apply_share(share, fence=1)
+    larger = replace(share, rules=None, least_gib=1)
+    with pytest.raises(GuestBusy, match="yet"):
+        guest.apply_share(larger, fence=2, deadline=2)
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(guest.apply_share, larger, fence=3)
+        time.sleep(0.5)
+        assert not applied.done()
+        disks.grow(share.serial, 1024)
+        assert applied.result().size_bytes > 900 * MIB
+
+
 def test_a_disk_that_is_plugged_in_late_is_waited_for(
     guest: SshGuest, site: Site, disks: Disks
 ) -> None:

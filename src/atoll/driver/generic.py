@@ -8,6 +8,7 @@ already costs a look, so a verb that was interrupted is simply run again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from atoll.cloud.base import Cloud
@@ -240,7 +241,8 @@ class GenericShareDriver(ShareDriver):
         """Grow volume and file system to ``new_size`` GiB while clients go on."""
         volume = self._volumes.of(share["id"])
         self._cloud.volumes.extend_volume(volume.id, new_size)
-        self._serving.serve(context, share, volume, share_server)
+        grown = replace(volume, size_gib=max(volume.size_gib, new_size))
+        self._serving.serve(context, share, grown, share_server)
 
     @ensure_server
     def update_access(

@@ -47,6 +47,7 @@ class ShareServing:
             self._volumes.file_system(share["id"]),
             verdict,
             may_format=may_format,
+            least_gib=volume.size_gib,
         )
         return self.apply(context, wish, share_server)
 

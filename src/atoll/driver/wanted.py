@@ -45,6 +45,7 @@ class WantedShares:
         verdict: Verdict | None,
         *,
         may_format: bool = False,
+        least_gib: int = 0,
     ) -> WantedShare:
         """What the agent is told. Without a verdict exports stay as they are."""
         return WantedShare(
@@ -57,6 +58,7 @@ class WantedShares:
             fsid=file_system_id(share["id"]),
             rules=None if verdict is None else verdict.exports,
             squash=_squash(share),
+            least_gib=least_gib,
         )
 
     def export_locations(self, share: Share, details: ServerDetails) -> list[ExportLocation]:

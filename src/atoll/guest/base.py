@@ -68,6 +68,9 @@ class WantedShare:
     """CIFS share name; empty means the last part of ``path``."""
     exported: bool = True
     """False keeps the file system mounted but no client let in."""
+    least_gib: int = 0
+    """The device is at least this large, or becomes so in a moment: clouds are late to tell an
+    instance that its volume has grown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,16 @@ def size(device: str) -> int:
         return file.seek(0, os.SEEK_END)
 
 
+def await_size(device: str, least: int, deadline: Deadline) -> None:
+    """Return when a device has ``least`` bytes: its instance may be told late that it has grown."""
+    give_up = min(deadline.end - 1, time.monotonic() + PATIENCE)
+    while (found := size(device)) < least:
+        if time.monotonic() >= give_up:
+            raise AgentError("deadline", f"{device} has {found} bytes, and not {least} yet.")
+        tell(SYS / "block" / Path(device).name / "device/rescan", "1")
+        time.sleep(0.2)
+
+
 def numbers(device: str) -> str:
     """A device's ``major:minor``."""
     number = Path(device).stat().st_rdev

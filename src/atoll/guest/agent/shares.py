@@ -82,6 +82,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
         steps.did("finish")
     mounts.keep(kind, share_id, path, fsid)
     steps.did("unit")
+    devices.await_size(device, args.get("least_gib", 0) << 30, deadline)
     filesystems.grow(kind, device, path, deadline, lock)
     steps.did("grow")
     return made
