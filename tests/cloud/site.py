@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from uuid import uuid4
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.cloud.base import Access, Cloud, Identity, Instance, InstanceSpec, Network, Port, Volume
+from atoll.errors import VolumeInUse
 from atoll.guest.base import ExportRule, Guest, WantedShare
 
 BOOT_SECONDS = 300
@@ -98,13 +99,25 @@ def running_site(cloud: Cloud) -> Iterator[Site]:
         yield Site(cloud, network, service_port, share_port, who, private, instance)
     finally:
         cloud.compute.delete_instance(instance.id)
-        for volume in cloud.volumes.list_volumes():
-            cloud.volumes.delete_volume(volume.id)
-        for snapshot in cloud.volumes.list_snapshots():
-            cloud.volumes.delete_snapshot(snapshot.id)
+        clear_volumes(cloud)
         for port in (service_port, share_port):
             cloud.networks.delete_port(port.id)
         cloud.networks.delete_network(network.id)
+
+
+def clear_volumes(cloud: Cloud) -> None:
+    """Delete all volumes and snapshots, some of which may need others."""
+    for patience in (2, 1, 0):
+        for volume in cloud.volumes.list_volumes():
+            with suppress(VolumeInUse):
+                cloud.volumes.delete_volume(volume.id)
+        for snapshot in cloud.volumes.list_snapshots():
+            with suppress(VolumeInUse):
+                cloud.volumes.delete_snapshot(snapshot.id)
+        left = [*cloud.volumes.list_volumes(), *cloud.volumes.list_snapshots()]
+        assert patience or not left
+        if not left:
+            return
 
 
 def rules(*clients: str) -> tuple[ExportRule, ...]:

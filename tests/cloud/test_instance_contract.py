@@ -20,7 +20,7 @@ from atoll.errors import (
 )
 from atoll.guest.base import ExportRule, Guest, ServedShare, digest
 
-from .site import BOOT_SECONDS, Site, nfs, owner, rules
+from .site import BOOT_SECONDS, Site, clear_volumes, nfs, owner, rules
 
 GIB = 1 << 30
 
@@ -42,9 +42,7 @@ def _tidy(site: Site) -> Iterator[None]:
     channel.close()
     for volume in site.cloud.volumes.list_volumes():
         site.cloud.compute.detach_volume(site.instance.id, volume.id)
-        site.cloud.volumes.delete_volume(volume.id)
-    for snapshot in site.cloud.volumes.list_snapshots():
-        site.cloud.volumes.delete_snapshot(snapshot.id)
+    clear_volumes(site.cloud)
 
 
 def share_id() -> str:
@@ -198,7 +196,7 @@ def test_a_share_grows_to_its_volume_s_size(site: Site, guest: Guest) -> None:
     wanted = nfs(share_id(), volume, "10.0.0.1")
     guest.apply_share(wanted, fence=1)
     site.cloud.volumes.extend_volume(volume.id, 2)
-    grown = guest.apply_share(replace(wanted, rules=None), fence=2)
+    grown = guest.apply_share(replace(wanted, rules=None, least_gib=2), fence=2)
     assert grown.size_bytes == pytest.approx(2 * GIB, rel=0.1)
     (usage,) = guest.usage()
     assert (usage.share_id, usage.size_bytes) == (wanted.share_id, grown.size_bytes)

@@ -189,7 +189,10 @@ class Reconciliation:
             kind = type(thing).__name__
             if thing.owner in remembered:
                 log.warning("reconcile.orphan_removed", thing=kind, owner=thing.owner)
-                delete(thing.id)
+                try:
+                    delete(thing.id)
+                except AtollError as error:  # another orphan may need it: the next pass
+                    log.warning("reconcile.orphan_stays", thing=kind, error=str(error))
             else:
                 log.error("reconcile.orphan_kept", thing=kind, id=thing.id, owner=thing.owner)
 

@@ -82,10 +82,7 @@ class OpenStackCloud:
         for volume in self.volumes.list_volumes():
             if volume.instance_id is not None:
                 self.compute.detach_volume(volume.instance_id, volume.id)
-        for snapshot in self.volumes.list_snapshots():
-            self.volumes.delete_snapshot(snapshot.id)
-        for volume in self.volumes.list_volumes():
-            self.volumes.delete_volume(volume.id)
+        self.volumes.purge()
         self._host_port.remove()
         self.networks.purge()
 

@@ -174,10 +174,13 @@ class NovaCompute:
         if holder not in (None, instance_id):
             raise VolumeInUse(f"Volume {volume_id} is attached to instance {holder}.")
         if holder is None:
-            self._api.post(
-                f"/servers/{instance_id}/os-volume_attachments",
-                {"volumeAttachment": {"volumeId": volume_id}},
-            )
+            path = f"/servers/{instance_id}/os-volume_attachments"
+            wish = {"volumeAttachment": {"volumeId": volume_id}}
+            try:
+                self._api.post(path, wish)
+            except CloudUnavailable:  # Nova attaches nothing while it builds an instance
+                self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
+                self._api.post(path, wish)
         self._volumes.await_attached(volume_id, instance_id)
 
     def detach_volume(self, instance_id: str, volume_id: str) -> None:

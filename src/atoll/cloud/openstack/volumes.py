@@ -137,6 +137,24 @@ class CinderVolumes:
             f"The deletion of volume {volume_id}",
         )
 
+    def purge(self) -> None:
+        """Delete all of this deployment: clones before their snapshots, those before volumes."""
+        refusal: VolumeInUse | None = None
+        left = -1
+        while True:
+            things = [(self.delete_volume, volume.id) for volume in self.list_volumes()]
+            things += [(self.delete_snapshot, found.id) for found in self.list_snapshots()]
+            if not things:
+                return
+            if len(things) == left and refusal is not None:
+                raise refusal
+            left = len(things)
+            for delete, thing_id in things:
+                try:
+                    delete(thing_id)
+                except VolumeInUse as error:
+                    refusal = error
+
     # --- where volumes are plugged in ---------------------------------------------------------
 
     def await_attached(self, volume_id: str, instance_id: str) -> None:
