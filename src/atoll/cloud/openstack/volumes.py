@@ -142,6 +142,7 @@ class CinderVolumes:
         refusal: VolumeInUse | None = None
         left = -1
         while True:
+            things: list[tuple[Callable[[str], None], str]]
             things = [(self.delete_volume, volume.id) for volume in self.list_volumes()]
             things += [(self.delete_snapshot, found.id) for found in self.list_snapshots()]
             if not things:
