@@ -105,11 +105,14 @@ class NeutronPorts:
         return port_of(found, owner) if found and owner is not None else None
 
     def ours(self) -> list[Port]:
-        """All of this deployment; interfaces of routers are told with their subnets."""
+        """All of this deployment but the workers' own, which belong to the service network.
+
+        Interfaces of routers are told with their subnets.
+        """
         return [
             port_of(port, self._neutron.owner_of(port) or "")
             for port in self._ports.ours()
-            if not self._routers.is_interface(port)
+            if not self._routers.is_interface(port) and port["device_owner"] != HOST
         ]
 
     def delete(self, port_id: str) -> None:

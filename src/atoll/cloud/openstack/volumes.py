@@ -159,16 +159,16 @@ class CinderVolumes:
     # --- where volumes are plugged in ---------------------------------------------------------
 
     def await_attached(self, volume_id: str, instance_id: str) -> None:
-        """Return when the instance has it; raise ``CloudError`` when that has failed."""
+        """Return when the instance has it; ``CloudUnavailable`` when that has failed."""
 
         def attached(volume: Json | None) -> bool:
             if volume is None:
                 raise CloudNotFound(f"There is no volume {volume_id}.")
             if volume["status"] in ("available", "error", "error_attaching"):
-                raise CloudError(
-                    f"Volume {volume_id} could not be attached to instance {instance_id}; "
-                    f"it is {volume['status']}.",
-                    hint="Nova's and Cinder's logs say why.",
+                raise CloudUnavailable(  # Nova doesn't tell why; often the next try succeeds
+                    f"Nova could not attach volume {volume_id} to instance {instance_id}; "
+                    f"it is {volume['status']} again.",
+                    hint="If that goes on: the log of nova-compute says why.",
                 )
             holders = [each["server_id"] for each in volume["attachments"]]
             return volume["status"] == "in-use" and instance_id in holders
