@@ -1,5 +1,5 @@
 # Everything sets itself up; running it again uses what is there.
-.PHONY: demo test test-fast check docs bench setup
+.PHONY: demo test test-fast test-openstack check docs bench setup
 
 demo: setup  ## the main job end to end on this machine, with real virtual machines
 	scripts/run python -m demo
@@ -9,6 +9,9 @@ test: setup  ## all tests, those that boot virtual machines included
 
 test-fast: setup  ## linters, types and the tests that need no virtual machine
 	scripts/test fast
+
+test-openstack: setup  ## the tests on the OpenStack that OS_CLOUD names
+	scripts/test openstack
 
 check: setup  ## linters and types alone
 	scripts/test check
