@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -112,7 +113,8 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
     if not settings.database.url and not (settings.state_dir / "atoll.sqlite").exists():
         return [Finding("Database", True, "is made at the first start"), *_untouched(settings)]
     try:
-        deployment = bootstrap.known_deployment(Database(settings.database_url))
+        with closing(Database(settings.database_url)) as database:
+            deployment = bootstrap.known_deployment(database)
     except (SQLAlchemyError, AtollError) as error:
         cause = str(error).splitlines()[0]
         todo = "Check database.url, that the server runs, and run 'atoll upgrade'."
@@ -130,6 +132,7 @@ def _untouched(settings: Settings) -> list[Finding]:
             state_dir=Path(place),
             cloud=settings.cloud,
             local=settings.local,
+            openstack=settings.openstack,
             driver=settings.driver,
         )
         return _cloud(elsewhere, "doctor", purge=True)

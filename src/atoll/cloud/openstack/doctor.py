@@ -18,7 +18,7 @@ def findings(cloud: OpenStackCloud) -> list[Finding]:
         _finding("service image", lambda: cloud.images.service_image().name),
         _finding("flavor", lambda: cloud.compute.flavor()),
         _finding("block storage", lambda: _capacity(cloud)),
-        _finding("service network", lambda: cloud.networks.service_network().name),
+        _finding("networking", lambda: f"{len(cloud.networks.list_networks())} networks of ours"),
     ]
 
 
