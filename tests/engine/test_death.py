@@ -43,7 +43,9 @@ class Crew:
         return process
 
     def has(self, name: str) -> bool:
-        return (self.directory / name).exists()
+        """Whether a worker has written this, not only begun to."""
+        file = self.directory / name
+        return file.exists() and file.stat().st_size > 0
 
     def dismiss(self) -> None:
         for process in self._processes:

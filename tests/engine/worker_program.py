@@ -51,7 +51,7 @@ class Slow(Counting):
         try:
             super().converge(operation)
         except LeaseLost:
-            (self._directory / f"refused-{self._name}").touch()
+            (self._directory / f"refused-{self._name}").write_text("yes")
             raise
 
 
@@ -60,7 +60,7 @@ def main(url: str, name: str, directory: str) -> None:
     handlers = {"count": Counting(), "slow": Slow(name, Path(directory))}
     worker = Worker(database, handlers, name=name, threads=8, lease=1.5, poll=0.3)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    (Path(directory) / f"ready-{name}").touch()
+    (Path(directory) / f"ready-{name}").write_text("yes")
     worker.run()
     database.close()
 
