@@ -23,9 +23,10 @@ BENCHMARKS = {
     "queue": "The operations' queue",
     "restart": "A start with 1,000 shares",
     "local": "Virtual machines on this machine",
+    "openstack": "The OpenStack that OS_CLOUD names",
 }
-ON_DEMAND = ("local",)
-"""Needs root, virtual machines and a quiet machine: runs when it is named."""
+ON_DEMAND = ("local", "openstack")
+"""They need root or a cloud, virtual machines and a quiet machine: they run when they are named."""
 
 
 def measure(name: str) -> list[Number]:

@@ -77,10 +77,20 @@ def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> 
 
 def next_shares(atoll: Site, network: str) -> list[Number]:
     """More shares on a running instance, and what each step of them took."""
-    mark = len(atoll.log.read_bytes())
+    mark = atoll.log.stat().st_size
     total = [one_share(atoll, network) for _ in range(NEXT)]
+    steps = steps_of(atoll.log, mark)
+    return [
+        Number("next share, POST to available", total, "s", 3),
+        *(Number(f"  {step}", seconds, "s") for step, seconds in steps.items()),
+        Number("  everything else", [median(total) - sum_of(steps)], "s"),
+    ]
+
+
+def steps_of(log: Path, mark: int) -> dict[str, list[float]]:
+    """Seconds of the steps that the worker has logged since the log had ``mark`` bytes."""
     steps: dict[str, list[float]] = {}
-    for line in atoll.log.read_bytes()[mark:].splitlines():
+    for line in log.read_bytes()[mark:].splitlines():
         if not line.startswith(b"{"):
             continue
         entry = json.loads(line)
@@ -88,11 +98,7 @@ def next_shares(atoll: Site, network: str) -> list[Number]:
             steps.setdefault(entry["event"], []).append(entry["seconds"])
             for step, seconds in entry.get("steps", {}).items():
                 steps.setdefault(f"  {step}", []).append(seconds)
-    return [
-        Number("next share, POST to available", total, "s", 3),
-        *(Number(f"  {step}", seconds, "s") for step, seconds in steps.items()),
-        Number("  everything else", [median(total) - sum_of(steps)], "s"),
-    ]
+    return steps
 
 
 def sum_of(steps: dict[str, list[float]]) -> float:

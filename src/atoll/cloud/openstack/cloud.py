@@ -53,9 +53,13 @@ class OpenStackCloud:
         with translated("OpenStack's credentials"):
             return str(self._connection.current_project_id)
 
+    def reach(self, address: str) -> None:
+        """Plug this machine in beside the address, where it is to be plugged in at all."""
+        self._host_port.reach(address)
+
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
-        self._host_port.reach(access.address)
+        self.reach(access.address)
         channels = self.settings.state_dir.absolute() / "channels"
         channels.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = SshOptions(channels, proxy_jump=self.settings.ssh_proxy_jump)

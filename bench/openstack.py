@@ -1,0 +1,265 @@
+"""Shares on the OpenStack that ``OS_CLOUD`` names, beside the same things made by hand.
+
+Rounds of a bare server and of the first share on a new network come first, in one run, so that
+their ratio holds on any cloud. Then the next shares on a running instance against a volume made and
+attached by hand; rules; sizes; ten shares at once; how many shares one instance takes; and how many
+requests each verb sends to which service (the worker's counter ``atoll_cloud_requests``).
+
+``ATOLL_BENCH_FLAVOR`` is the flavor of instances (default: 100), ``ATOLL_BENCH_SHARES`` how many
+shares the last instance gets (default: 60), ``ATOLL_BENCH_INTERFACE`` how this machine is plugged
+into the service network (default: linuxbridge).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+from openstack.connection import Connection
+from rich.console import Console
+
+from atoll.cli.image import build
+from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
+from atoll.config import load
+from bench.create import one as one_share
+from bench.local import CHANGES, NEXT, ROUNDS, place, steps_of
+from bench.number import Number
+from bench.openstack_floor import BareServer, connection, users_network
+from bench.rules import one as one_rule
+from bench.site import Site
+from demo.service import free_port
+
+FLAVOR = os.environ.get("ATOLL_BENCH_FLAVOR", "100")
+SHARES = int(os.environ.get("ATOLL_BENCH_SHARES", "60"))
+INTERFACE = os.environ.get("ATOLL_BENCH_INTERFACE", "linuxbridge")
+AT_ONCE = 10
+CONFIG = f"""\
+cloud = "openstack"
+[openstack]
+service_instance_flavor_id = "{FLAVOR}"
+service_network_interface = "{INTERFACE}"
+[quota]
+shares = -1
+gigabytes = -1
+share_networks = -1
+[log]
+format = "json"
+[worker]
+reconcile_interval = 3600
+metrics_port = {{metrics_port}}
+"""
+
+Network = tuple[str, str]
+Calls = Counter[str]
+
+
+def run() -> list[Number]:
+    """All of it, in one deployment that goes with everything that it made."""
+    cloud = connection()
+    bare: list[float] = []
+    first: list[float] = []
+    with ExitStack() as stack, place() as directory:
+        networks = [  # entered first, so that they go after the ports in them
+            stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
+            for each in range(ROUNDS + 1)
+        ]
+        atoll = stack.enter_context(site(directory))
+        with floor(cloud, directory) as bare_server:
+            hand: list[tuple[float, float]] = []
+            for number in range(ROUNDS):
+                server = bare_server(number)
+                bare.append(server.boot())
+                if number == ROUNDS - 1:
+                    hand = [server.attach_a_volume(each) for each in range(NEXT)]
+                server.remove()
+                with counted(atoll) as calls:
+                    first.append(one_share(atoll, atoll.plug_in(networks[number])))
+        network = atoll.plugged[-1]
+        return [
+            Number("bare server to SSH login, by hand", bare, "s"),
+            Number("first share on a network, POST to available", first, "s"),
+            Number("first share / bare server", _ratios(first, bare), "x", 1.15),
+            requests("  requests of a first share", calls),
+            *next_shares(atoll, network, hand),
+            *verbs(atoll, network),
+            *at_once(atoll, networks[ROUNDS], median(first), median(each[1] for each in hand)),
+            *many(atoll, network),
+        ]
+
+
+def next_shares(atoll: Cloudy, network: str, hand: list[tuple[float, float]]) -> list[Number]:
+    """More shares on a running instance."""
+    mark = atoll.log.stat().st_size
+    with counted(atoll) as calls:
+        total = [one_share(atoll, network) for _ in range(NEXT)]
+    floor_seconds = [made + attached for made, attached in hand]
+    return [
+        Number("volume made and attached by hand", floor_seconds, "s"),
+        Number("  attached", [attached for _, attached in hand], "s"),
+        Number("next share, POST to available", total, "s"),
+        *(Number(f"  {step}", took, "s") for step, took in steps_of(atoll.log, mark).items()),
+        Number("next share / by hand", [median(total) / median(floor_seconds)], "x", 1.5),
+        requests(f"  requests of {NEXT} shares", calls),
+    ]
+
+
+def verbs(atoll: Cloudy, network: str) -> list[Number]:
+    """What else users do with one share, and the requests of each."""
+    share = atoll.create(network)
+    path = f"/shares/{share}"
+
+    def is_available() -> bool:
+        return bool(atoll.call("GET", path)["share"]["status"] == "available")
+
+    def is_gone() -> bool:
+        with_name = atoll.call("GET", "/shares/detail")["shares"]
+        return share not in {each["id"] for each in with_name}
+
+    atoll.until(is_available)
+    with counted(atoll) as rule_calls:
+        rules = [one_rule(atoll, share, f"10.200.0.{each + 1}") for each in range(CHANGES)]
+    sizes = []
+    with counted(atoll) as size_calls:
+        for each in range(CHANGES):
+            begun = time.perf_counter()
+            atoll.call("POST", f"{path}/action", {"extend": {"new_size": each + 2}})
+            atoll.until(is_available, pause=0.02)
+            sizes.append(time.perf_counter() - begun)
+    begun = time.perf_counter()
+    with counted(atoll) as delete_calls:
+        atoll.send("DELETE", path)
+        atoll.until(is_gone, pause=0.05)
+    return [
+        Number("one rule, POST to active", rules, "s", 1),
+        requests(f"  requests of {CHANGES} rules", rule_calls),
+        Number("extend, POST to available", sizes, "s"),
+        requests(f"  requests of {CHANGES} extends", size_calls),
+        Number("delete", [time.perf_counter() - begun], "s"),
+        requests("  requests of a delete", delete_calls),
+    ]
+
+
+def at_once(atoll: Cloudy, plugged: Network, first: float, attach: float) -> list[Number]:
+    """Ten shares on a new network, all asked for at the same time."""
+    network = atoll.plug_in(plugged)
+    before = atoll.available()
+    with counted(atoll) as calls:
+        begun = time.perf_counter()
+        atoll.many(lambda _: atoll.create(network), AT_ONCE)
+        atoll.until(lambda: atoll.available() == before + AT_ONCE, pause=0.1)
+        seconds = time.perf_counter() - begun
+    allowed = 1.3 * first + AT_ONCE * attach
+    return [
+        Number(f"{AT_ONCE} shares at once on a new network", [seconds], "s", allowed),
+        requests(f"  requests of {AT_ONCE} shares at once", calls),
+    ]
+
+
+def many(atoll: Cloudy, network: str) -> list[Number]:
+    """One instance with as many shares as it takes; every one of them is served."""
+    path = "/share-servers"
+    servers = len(atoll.call("GET", path)["share_servers"])
+    listed = atoll.call("GET", f"/shares?share_network_id={network}")["shares"]
+    missing = SHARES - len(listed)
+    before = atoll.available()
+    begun = time.perf_counter()
+    atoll.many(lambda _: atoll.create(network), missing)
+    atoll.until(lambda: atoll.available() == before + missing, pause=0.2, seconds=900)
+    seconds = time.perf_counter() - begun
+    more = len(atoll.call("GET", path)["share_servers"]) - servers
+    note = f"{missing} more in {seconds:.0f} s, {more} more instances"
+    return [Number("shares on one instance", [SHARES], "", note=note)]
+
+
+class Cloudy(Site):
+    """A deployment whose users bring their own networks."""
+
+    def __init__(self, directory: Path) -> None:
+        self._metrics_port = free_port()
+        super().__init__(directory, config=CONFIG.format(metrics_port=self._metrics_port))
+        self.plugged: list[str] = []
+
+    def plug_in(self, network: Network) -> str:
+        """Make a share network of a user's network and subnet; its id."""
+        wish = {"neutron_net_id": network[0], "neutron_subnet_id": network[1]}
+        answer = self.call("POST", "/share-networks", {"share_network": wish})
+        self.plugged.append(str(answer["share_network"]["id"]))
+        return self.plugged[-1]
+
+    def calls(self) -> Calls:
+        """Requests to OpenStack so far, by service and method."""
+        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            text = answer.read().decode()
+        found: Calls = Counter()
+        line = r'^atoll_cloud_requests_total\{method="(\w+)",service="([\w-]+)"\} (\S+)$'
+        for method, service, count in re.findall(line, text, re.MULTILINE):
+            found[f"{service} {method}"] = int(float(count))
+        return found
+
+
+@contextmanager
+def site(directory: Path) -> Iterator[Cloudy]:
+    """The service image in the cloud, and a deployment."""
+    atoll = Cloudy(directory / "service")
+    build(load(), Console(stderr=True))
+    atoll.run("image", "upload")
+    atoll.start()
+    try:
+        atoll.until(lambda: b'"worker.set_up"' in atoll.log.read_bytes(), pause=0.1)
+        yield atoll
+    finally:
+        atoll.stop()
+        atoll.run("purge", "--yes")
+
+
+@contextmanager
+def floor(cloud: Connection, directory: Path) -> Iterator[Callable[[int], BareServer]]:
+    """Makes bare servers; they and their service network go afterwards."""
+    settings = OpenStackSettings(
+        directory / "bare",
+        cloud=os.environ.get("OS_CLOUD", ""),
+        service_instance_flavor_id=FLAVOR,
+        service_network_interface=INTERFACE,
+        service_network_cidr="10.248.0.0/20",
+    )
+    hand = OpenStackCloud(f"bench-{os.getpid()}", settings)
+
+    def make(number: int) -> BareServer:
+        place = directory / f"bare-{number}"
+        place.mkdir(mode=0o700)
+        server = BareServer(cloud, hand, place)
+        hand.reach(server.address)
+        return server
+
+    try:
+        yield make
+    finally:
+        hand.purge()
+        hand.close()
+
+
+@contextmanager
+def counted(atoll: Cloudy) -> Iterator[Calls]:
+    """Filled at the end with the requests that were sent meanwhile."""
+    calls: Calls = Counter()
+    before = atoll.calls()
+    yield calls
+    calls.update(atoll.calls() - before)
+
+
+def requests(what: str, calls: Calls) -> Number:
+    """How many, and to whom."""
+    note = ", ".join(f"{service} {count}" for service, count in sorted(calls.items()))
+    return Number(what, [calls.total()], "", note=note)
+
+
+def _ratios(ours: list[float], floor: list[float]) -> list[float]:
+    return [mine / bare for mine, bare in zip(ours, floor, strict=True)]
