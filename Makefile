@@ -1,8 +1,10 @@
 # Everything sets itself up; running it again uses what is there.
 .PHONY: demo test test-fast test-openstack check docs bench setup
 
-demo: setup  ## the main job end to end on this machine, with real virtual machines
-	scripts/run python -m demo
+CLOUD = local
+
+demo: setup  ## the main job end to end, on this machine; CLOUD=openstack: on the one that OS_CLOUD names
+	scripts/run python -m demo $(CLOUD)
 
 test: setup  ## all tests, those that boot virtual machines included
 	scripts/test all

@@ -1,6 +1,9 @@
-"""The main job, end to end, on this machine: ``make demo``.
+"""The main job, end to end: ``make demo``, or ``make demo CLOUD=openstack``.
 
-``story.py`` is what a user does, through the public API with the ordinary SDK; ``client.py`` is the
-user's own virtual machine, which mounts with its kernel's NFS client; ``service.py`` runs
-``atoll serve``; ``leaks.py`` looks for what is left at the end. The system tests use all four.
+``story.py`` is what a user does, through the public API with the ordinary SDK. Where that happens
+is a *place* (``place.py``): ``this_machine.py``, with a client in QEMU (``client.py``), or
+``on_openstack.py``, with a server in Nova (``client_server.py``) on a network of the user's
+(``user_network.py``). Both clients are a ``machine.py``, and mount with their kernels' NFS client.
+``service.py`` runs ``atoll serve``; ``leaks.py`` and ``audit.py`` look for what is left on the
+machine and in the cloud. The system tests use all of it.
 """

@@ -31,10 +31,10 @@ class Service:
         self.log = state / "serve.log"
         self._ready_seconds = ready_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._config = state / "atoll.toml"
+        self.config = state / "atoll.toml"
         state.mkdir(mode=0o711, parents=True, exist_ok=True)
         port = self.url.rpartition(":")[2]
-        self._config.write_text(
+        self.config.write_text(
             f'state_dir = "{state}"\n{config}\n[api]\nport = {port}\n', encoding="utf-8"
         )
 
@@ -111,4 +111,4 @@ class Service:
 
     def _command(self, *arguments: str) -> list[str]:
         python = os.environ.get("ATOLL_PYTHON", sys.executable)
-        return [python, "-m", "atoll.cli.main", "--config", str(self._config), *arguments]
+        return [python, "-m", "atoll.cli.main", "--config", str(self.config), *arguments]

@@ -6,12 +6,12 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import openstack
 from openstack.shared_file_system.v2._proxy import Proxy
 
-from demo.client import ClientVm, CommandFailed
+from demo.machine import CommandFailed, Machine
 from demo.steps import Steps, check
 
 MICROVERSION = "2.51"
@@ -43,67 +43,58 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
         time.sleep(0.1)
 
 
+class User(Protocol):
+    """What a user has, before there are shares: a network, and a machine in it."""
+
+    def share_network(self, shares: Proxy) -> tuple[str, str]:
+        """The share network for it: its id, empty where shares need none, and where it is."""
+
+    def boot_client(self) -> Machine:
+        """The machine, booting."""
+
+
 class Story:
     """One user's morning. Each method is a step, in the order of ``run``."""
 
-    def __init__(
-        self,
-        shares: Proxy,
-        steps: Steps,
-        boot_client: Callable[[str], ClientVm],
-        data_mib: int = 64,
-    ) -> None:
+    def __init__(self, shares: Proxy, steps: Steps, user: User, data_mib: int = 64) -> None:
         self._shares = shares
         self._steps = steps
-        self._boot_client = boot_client
+        self._user = user
         self._data_mib = data_mib
         self._checksum = ""
 
     def run(self) -> None:
         """Everything, from the share network to its end."""
-        network = self.share_network()
-        client = self._boot_client(network["bridge"])
-        share = self.create_share(network["id"])
+        network_id = self.share_network()
+        client = self._user.boot_client()
+        share = self.create_share(network_id)
         rule = self.allow(client, share)
         self.write(client, share)
         snapshot = self.snapshot(share)
         self.extend(client, share)
-        copy = self.from_snapshot(client, network["id"], snapshot)
+        copy = self.from_snapshot(client, network_id, snapshot)
         self.deny(client, share, rule)
-        self.delete(client, [copy, share], snapshot, network["id"])
+        self.delete(client, [copy, share], snapshot, network_id)
 
     # --- steps ----------------------------------------------------------------------------
 
-    def share_network(self) -> dict[str, str]:
-        """The ready share network, once its network exists."""
+    def share_network(self) -> str:
+        """Where the shares shall be reached from; empty where they need no such thing."""
         with self._steps.step("share network") as step:
-            [network] = [n for n in self._shares.share_networks() if n.name == "default"]
-
-            def described() -> Any:
-                answer = self._shares.get(
-                    f"/share-networks/{network.id}", microversion=MICROVERSION
-                ).json()
-                [subnet] = answer["share_network"]["share_network_subnets"]
-                return subnet if subnet["cidr"] else None
-
-            subnet = wait("the share network's network", described, 60)
-            step.detail = f"{subnet['cidr']} on {subnet['neutron_net_id']}"
-            # As the cloud "local" names it: the deployment's mark, then the network's id.
-            [device] = Path("/sys/class/net").glob(f"at*-{subnet['neutron_net_id'][:8]}")
-            bridge = device.name
-            return {"id": network.id, "bridge": bridge}
+            network_id, step.detail = self._user.share_network(self._shares)
+            return network_id
 
     def create_share(self, network_id: str) -> Any:
         """1 GiB over NFS."""
         with self._steps.step("1 GiB NFS share") as step:
             share = self._shares.create_share(
-                name="demo", share_protocol="NFS", size=1, share_network_id=network_id
+                name="demo", share_protocol="NFS", size=1, **_on(network_id)
             )
             share = self._available(share.id)
             step.detail = self._export(share)
             return share
 
-    def allow(self, client: ClientVm, share: Any) -> Any:
+    def allow(self, client: Machine, share: Any) -> Any:
         """Let the client in, and nobody else."""
         with self._steps.step("client boots"):
             client.wait()
@@ -116,7 +107,7 @@ class Story:
             step.detail = f"ip {address} rw"
             return rule
 
-    def write(self, client: ClientVm, share: Any) -> None:
+    def write(self, client: Machine, share: Any) -> None:
         """Mount, write, checksum."""
         with self._steps.step("client mounts, writes and checksums") as step:
             client.mount(self._export(share), "/mnt/share")
@@ -141,7 +132,7 @@ class Story:
             wait("the snapshot", ready)
             return snapshot
 
-    def extend(self, client: ClientVm, share: Any) -> None:
+    def extend(self, client: Machine, share: Any) -> None:
         """1 → 2 GiB while the client writes without pause."""
         with self._steps.step("extend to 2 GiB while the client writes") as step:
             client.put(Path(__file__).with_name("writer.py"), "/tmp/writer.py")
@@ -167,7 +158,7 @@ class Story:
             check(self._sum(client, "/mnt/share/data") == self._checksum, "the data has changed")
             step.detail = f"{seen['writes']} writes, no error, longest wait {seen['longest']:.2f} s"
 
-    def from_snapshot(self, client: ClientVm, network_id: str, snapshot: Any) -> Any:
+    def from_snapshot(self, client: Machine, network_id: str, snapshot: Any) -> Any:
         """A larger share from the snapshot: same data, more room."""
         with self._steps.step("3 GiB share from the snapshot") as step:
             copy = self._shares.create_share(
@@ -175,7 +166,7 @@ class Story:
                 share_protocol="NFS",
                 size=3,
                 snapshot_id=snapshot.id,
-                share_network_id=network_id,
+                **_on(network_id),
             )
             copy = self._available(copy.id)
             rule = self._shares.create_access_rule(
@@ -194,7 +185,7 @@ class Story:
             client.unmount("/mnt/copy")
             return copy
 
-    def deny(self, client: ClientVm, share: Any, rule: Any) -> None:
+    def deny(self, client: Machine, share: Any, rule: Any) -> None:
         """Access taken away: the mounted client, and a new mount, are refused."""
         with self._steps.step("access taken away, the client is refused") as step:
             self._shares.delete_access_rule(rule.id, share.id)
@@ -212,7 +203,7 @@ class Story:
             mount = f"mount -t nfs -o vers=4.2 {self._export(share)} /mnt/share"
             check(self._refused(client, mount), "a client without access could mount the share")
 
-    def delete(self, client: ClientVm, shares: list[Any], snapshot: Any, network_id: str) -> None:
+    def delete(self, client: Machine, shares: list[Any], snapshot: Any, network_id: str) -> None:
         """Everything that the user made."""
         with self._steps.step("everything deleted"):
             self._shares.delete_share_snapshot(snapshot.id)
@@ -221,13 +212,22 @@ class Story:
                 self._shares.delete_share(share.id)
             wait("the shares to go", lambda: not list(self._shares.shares()))
             client.stop()
-            self._shares.delete_share_network(network_id)
+            if network_id:
+                self._remove_network(network_id)
 
-            def servers_gone() -> bool:
-                answer = self._shares.get("/share-servers", microversion=MICROVERSION)
-                return not answer.json()["share_servers"]
+    def _remove_network(self, network_id: str) -> None:
+        self._shares.delete_share_network(network_id)
 
-            wait("the share server to go", servers_gone)
+        def servers_gone() -> bool:
+            answer = self._shares.get("/share-servers", microversion=MICROVERSION)
+            return not answer.json()["share_servers"]
+
+        wait("the share server to go", servers_gone)
+
+        def network_gone() -> bool:
+            return network_id not in [each.id for each in self._shares.share_networks()]
+
+        wait("the share network to go", network_gone)
 
     # --- looking --------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class Story:
         return str(next(e.path for e in locations if not e.is_admin))
 
     @staticmethod
-    def _refused(client: ClientVm, command: str) -> str:
+    def _refused(client: Machine, command: str) -> str:
         """The last words of a command that must fail; empty if it does not."""
         try:
             client.run(command)
@@ -264,12 +264,17 @@ class Story:
         return ""
 
     @staticmethod
-    def _sum(client: ClientVm, path: str) -> str:
+    def _sum(client: Machine, path: str) -> str:
         # Past the client's cache: the server's bytes count.
         client.run("echo 3 > /proc/sys/vm/drop_caches")
         return client.run(f"sha256sum {path}").split()[0]
 
     @staticmethod
-    def _size(client: ClientVm, where: str) -> int:
+    def _size(client: Machine, where: str) -> int:
         block, blocks = client.run(f"stat -f -c '%S %b' {where}").split()
         return int(block) * int(blocks)
+
+
+def _on(network_id: str) -> dict[str, str]:
+    """Where a share shall be: on a share network, if it needs one."""
+    return {"share_network_id": network_id} if network_id else {}

@@ -23,6 +23,7 @@ from demo.client import ClientVm, CommandFailed
 from demo.leaks import mounts, processes
 from demo.service import Service
 from demo.story import MICROVERSION, connect
+from demo.this_machine import bridge_of
 from tests.api.served import Server
 from tests.cloud.local_place import service_image
 
@@ -120,10 +121,9 @@ class Site:
         subnet = wait("the share network's network", described, 60)
         return {**subnet, "share_network_id": network.id}
 
-    def bridge(self, network: dict[str, Any]) -> str:
-        """The device that a share network is on."""
-        [device] = Path("/sys/class/net").glob(f"at*-{network['neutron_net_id'][:8]}")
-        return device.name
+    def share_network(self, _shares: Proxy) -> tuple[str, str]:
+        """The ready one, for the demo's story."""
+        return self.network()["share_network_id"], ""
 
     def share(self, name: str, size: int = 1, **options: Any) -> Any:
         """A new share, while it is being made."""
@@ -248,7 +248,7 @@ class Site:
     def boot_client(self, network: dict[str, Any] | None = None) -> ClientVm:
         """The client, booting where it wasn't there yet."""
         if self._client is None:
-            bridge = self.bridge(network or self.network())
+            bridge = bridge_of((network or self.network())["neutron_net_id"])
             self._client = ClientVm(self.place, self.image, bridge)
             self._client.start()
         return self._client

@@ -95,13 +95,13 @@ def test_the_openstack_command(site: Site) -> None:
 @pytest.fixture
 def story(site: Site) -> Story:
     steps = Steps(Console(file=io.StringIO()))
-    return Story(site.api, steps, lambda _: site.boot_client(), data_mib=8)
+    return Story(site.api, steps, site, data_mib=8)
 
 
 def test_the_storys_checks_are_real(site: Site, story: Story) -> None:
     client = site.client
-    network = story.share_network()
-    share = story.create_share(network["id"])
+    network_id = story.share_network()
+    share = story.create_share(network_id)
     with pytest.raises(CommandFailed, match=r"denied|No such file"):
         story.write(client, share)  # nobody has let the client in
     story.allow(client, share)
@@ -111,7 +111,7 @@ def test_the_storys_checks_are_real(site: Site, story: Story) -> None:
     site.inside(site.server(share), change)
     snapshot = story.snapshot(share)
     with pytest.raises(CheckFailed, match="data differs"):
-        story.from_snapshot(client, network["id"], snapshot)
+        story.from_snapshot(client, network_id, snapshot)
     client.run("umount -l /mnt/share /mnt/copy")
     site.api.delete_share_snapshot(snapshot.id)
     wait("the snapshot to go", lambda: not list(site.api.share_snapshots()), 60)

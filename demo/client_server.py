@@ -1,0 +1,87 @@
+"""The user's server in Nova: on the user's network, reached at a floating address."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from openstack.connection import Connection
+
+from atoll.image.seed import user_data
+from demo.audit import users_mark
+from demo.machine import Machine
+from demo.user_network import UserNetwork
+
+CONSOLE_LINES = 60
+DELETE_SECONDS = 180
+
+
+class ClientServer(Machine):
+    """One client in Nova, from its port to its end."""
+
+    connect_seconds = 20
+
+    def __init__(
+        self,
+        directory: Path,
+        connection: Connection,
+        network: UserNetwork,
+        *,
+        run: str,
+        image_id: str,
+        flavor_id: str,
+        name: str = "client",
+    ) -> None:
+        super().__init__(directory, name)
+        self._nova: Any = connection.compute
+        self._network = network
+        self._mark = users_mark(run)
+        self._image_id = image_id
+        self._flavor_id = flavor_id
+        self._port_id = ""
+        self._server_id = ""
+
+    def start(self) -> None:
+        """Boot, without waiting for it."""
+        self._make_keys()
+        self._port_id, address = self._network.plug(self.name)
+        self._login = (address, 22)
+        kind, _, run = self._mark.partition(":")
+        self._server_id = self._nova.create_server(
+            name=f"{kind}-{run}-{self.name}",
+            metadata={kind: run},
+            image_id=self._image_id,
+            flavor_id=self._flavor_id,
+            networks=[{"port": self._port_id}],
+            config_drive=True,
+            user_data=base64.b64encode(user_data(**self._identity()).encode()).decode(),
+        ).id
+
+    def stop(self) -> None:
+        """Delete it, and its port. Safe to run again."""
+        if self._server_id:
+            self._log_out()
+            delete_server(self._nova, self._server_id)
+            self._server_id = ""
+        if self._port_id:
+            self._network.unplug(self._port_id)
+            self._port_id = ""
+
+    def wait(self) -> None:
+        """Return when it accepts SSH. Raises ``CommandFailed``, and the SDK's error for a fault."""
+        self._nova.wait_for_server(self._nova.get_server(self._server_id), wait=300)
+        super().wait()
+
+    def console(self) -> str:
+        """The end of what it has printed while booting, for people."""
+        answer = self._nova.get_server_console_output(self._server_id, length=CONSOLE_LINES)
+        return str(answer["output"])
+
+
+def delete_server(nova: Any, server_id: str) -> None:
+    """Delete a server; returns when it is gone. Absent is fine."""
+    nova.delete_server(server_id)
+    server = nova.find_server(server_id, ignore_missing=True)
+    if server is not None:
+        nova.wait_for_delete(server, wait=DELETE_SECONDS)

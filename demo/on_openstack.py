@@ -1,0 +1,173 @@
+"""The story on the OpenStack that ``OS_CLOUD``, or the other ``OS_…`` variables, name.
+
+``atoll serve`` runs on this machine, in a state directory of its own. The user has a network on a
+router, and a server in Nova with a floating address. All of it is made here and goes in the end;
+the service image stays in Glance for the next run, as it stays in the cache on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import openstack
+from openstack.connection import Connection
+from openstack.shared_file_system.v2._proxy import Proxy
+from rich.console import Console
+
+from atoll.cli.bootstrap import known_deployment
+from atoll.cli.image import upload
+from atoll.config import load
+from atoll.db.database import Database
+from demo import openstack_choices as choices
+from demo.audit import Audit, deployment_mark, users_mark
+from demo.client_server import ClientServer, delete_server
+from demo.leaks import interfaces, mounts, processes
+from demo.service import Service
+from demo.steps import Steps
+from demo.story import wait
+from demo.user_network import UserNetwork
+
+KEPT = {"service_network", "network", "ssh"}
+"""Owners of what serves the whole deployment, so that it goes with that."""
+
+Options = Mapping[str, Mapping[str, object]]
+
+
+class OnOpenStack:
+    """A deployment in a project of a cloud, and a user there."""
+
+    def __init__(
+        self, directory: Path, console: Console, options: Options | None = None, name: str = ""
+    ) -> None:
+        """``options`` are more settings of the service: tables of atoll.toml, and theirs."""
+        self.run = name or uuid4().hex[:6]
+        self.connection: Connection = openstack.connect(app_name="atoll-demo")
+        self.audit = Audit(self.connection)
+        self.flavor_id = choices.flavor(self.connection)
+        external = choices.external_network(self.connection)
+        self.network = UserNetwork(self.connection, self.run, external)
+        self.image_id = ""
+        self._directory = directory
+        self._console = console
+        self._interfaces = interfaces()
+        self._clients: list[ClientServer] = []
+        self._hosts: set[str] = set()
+        interface = choices.service_network_interface(self.connection)
+        self.service = Service(
+            directory / "service", config=_config(self.flavor_id, interface, options or {})
+        )
+
+    # --- a place ----------------------------------------------------------------------------
+
+    def prepare(self, steps: Steps) -> None:
+        """Have the service image in Glance, the user's network, and the service running."""
+        with steps.step("service image in Glance") as step:
+            image = upload(load(self.service.config), self._console)
+            self.image_id = image.id
+            step.detail = image.name
+        with steps.step("the user's network and router") as step:
+            self.network.make()
+            step.detail = self.network.id
+        with steps.step("service up") as step:
+            self.service.start()
+            step.detail = self.service.url
+
+    def share_network(self, shares: Proxy) -> tuple[str, str]:
+        """A share network on the user's network. The ready one, which is elsewhere, goes."""
+        ready = [each.id for each in shares.share_networks()]
+        for network_id in ready:
+            shares.delete_share_network(network_id)
+        wait("the ready share network to go", lambda: not list(shares.share_networks()), 120)
+        made = shares.create_share_network(
+            name="demo", neutron_net_id=self.network.id, neutron_subnet_id=self.network.subnet_id
+        )
+        return made.id, f"on the user's network {self.network.id}"
+
+    def boot_client(self, name: str = "client") -> ClientServer:
+        """The user's server, booting."""
+        client = ClientServer(
+            self._directory,
+            self.connection,
+            self.network,
+            run=self.run,
+            image_id=self.image_id,
+            flavor_id=self.flavor_id,
+            name=name,
+        )
+        self._clients.append(client)
+        client.start()
+        return client
+
+    def stop(self) -> list[str]:
+        """End everything; a line for all that was left in the project and on this machine."""
+        for client in self._clients:
+            client.stop()
+        self.service.stop()
+        too_much = self._before_purge()
+        self.service.run("purge", "--yes")
+        self._remove_users()
+        marks = [users_mark(self.run), *self._deployment_marks()]
+        state = self.service.state
+        devices = sorted(f"interface {name}" for name in interfaces() & self._hosts)
+        return [*too_much, *self.audit.left(*marks), *processes(state), *mounts(state), *devices]
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _deployment_marks(self) -> list[str]:
+        """What the deployment marks its things with, once there is one."""
+        file = self.service.state / "atoll.sqlite"
+        if not file.exists():
+            return []
+        database = Database(f"sqlite:///{file}")
+        try:
+            known = known_deployment(database)
+        finally:
+            database.close()
+        return [deployment_mark(known)] if known else []
+
+    def _before_purge(self) -> list[str]:
+        """What a deployment whose users have deleted everything still has, and should not."""
+        ours = self.audit.of(*self._deployment_marks())
+        for thing in ours:
+            if thing.kind == "port" and thing.owner.startswith("host/"):
+                self._hosts |= {f"{prefix}{thing.id[:11]}" for prefix in ("ns-", "tap")}
+        return [
+            f"before the purge: {thing}"
+            for thing in ours
+            if thing.owner not in KEPT and not thing.owner.startswith("host/")
+            if thing.detail != "network:dhcp"
+        ]
+
+    def _remove_users(self) -> None:
+        nova: Any = self.connection.compute
+        for thing in self.audit.of(users_mark(self.run)):
+            if thing.kind == "server":
+                delete_server(nova, thing.id)
+        self.network.remove()
+
+
+def _config(flavor_id: str, interface: str, options: Options) -> str:
+    """The configuration as TOML."""
+    tables: dict[str, dict[str, object]] = {
+        "openstack": {
+            "service_instance_flavor_id": flavor_id,
+            "service_network_interface": interface,
+        }
+    }
+    for table, values in options.items():
+        tables.setdefault(table, {}).update(values)
+    lines = ['cloud = "openstack"']
+    for table, values in tables.items():
+        lines.append(f"[{table}]")
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items()]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else json.dumps(str(value))

@@ -1,0 +1,77 @@
+"""The story on this machine: the embedded cloud, with a client in QEMU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from openstack.shared_file_system.v2._proxy import Proxy
+from rich.console import Console
+
+from atoll.cli.image import build
+from atoll.config import load
+from demo.client import ClientVm
+from demo.leaks import Before
+from demo.service import Service
+from demo.steps import Steps
+from demo.story import MICROVERSION, wait
+
+
+class ThisMachine:
+    """``atoll serve`` here, and its share network's bridge."""
+
+    def __init__(self, directory: Path, console: Console) -> None:
+        self._directory = directory
+        self._console = console
+        self._before = Before()
+        self._bridge = ""
+        self._image = Path()
+        self._clients: list[ClientVm] = []
+        self.service = Service(directory / "service")
+
+    def prepare(self, steps: Steps) -> None:
+        """Have the service image, and the service running."""
+        with steps.step("service image") as step:
+            image = build(load(state_dir=self._directory), self._console)
+            self._image = image.path
+            step.detail = f"{image.path.stat().st_size / 2**20:.0f} MiB"
+        with steps.step("service up") as step:
+            self.service.start()
+            step.detail = self.service.url
+
+    def share_network(self, shares: Proxy) -> tuple[str, str]:
+        """The ready share network, once its network exists."""
+        [network] = [n for n in shares.share_networks() if n.name == "default"]
+
+        def described() -> Any:
+            path = f"/share-networks/{network.id}"
+            answer = shares.get(path, microversion=MICROVERSION).json()
+            [subnet] = answer["share_network"]["share_network_subnets"]
+            return subnet if subnet["cidr"] else None
+
+        subnet = wait("the share network's network", described, 60)
+        self._bridge = bridge_of(subnet["neutron_net_id"])
+        return network.id, f"{subnet['cidr']} on {subnet['neutron_net_id']}"
+
+    def boot_client(self) -> ClientVm:
+        """The user's machine, booting on the share network's bridge."""
+        client = ClientVm(self._directory, self._image, self._bridge)
+        self._clients.append(client)
+        client.start()
+        return client
+
+    def stop(self) -> list[str]:
+        """End everything; a line for all that was left in the cloud and on the machine."""
+        for client in self._clients:
+            client.stop()
+        self.service.stop()
+        purged = self.service.run("purge", "--yes").splitlines()
+        # The service network, made once for the whole deployment, is all that purge may find.
+        made = [line for line in purged if "service_network" not in line]
+        return [*made, *self._before.leaks(self.service.state)]
+
+
+def bridge_of(network_id: str) -> str:
+    """The device of a network, as "local" names it: the deployment's mark, then the id."""
+    [device] = Path("/sys/class/net").glob(f"at*-{network_id[:8]}")
+    return device.name
