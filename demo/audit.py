@@ -26,6 +26,13 @@ PATIENCE_SECONDS = 60.0
 """So long Neutron may take to remove its own ports after the networks that they served."""
 _MARK = re.compile(r"^(atoll(?:-demo)?:\S+) ?(.*)$")
 _NOVA_WITH_TAGS = "2.52"
+_IN_NEUTRON = {
+    "network": "networks",
+    "router": "routers",
+    "subnet": "subnets",
+    "security group": "security_groups",
+    "floating ip": "floatingips",
+}
 
 Json = dict[str, Any]
 
@@ -124,12 +131,11 @@ class Audit:
     def _networking(self) -> Iterator[Thing]:
         neutron = self._cloud.network
         marks: dict[str, str] = {}
-        for kind in ("network", "router", "subnet", "security_group", "floatingip"):
-            path = f"/{kind.replace('_', '-')}s"
-            for found in _list(neutron, path, f"{kind}s"):
+        for kind, key in _IN_NEUTRON.items():
+            for found in _list(neutron, f"/{key.replace('_', '-')}", key):
                 # An administrator's list holds everybody's; any list what others share with us.
                 if found["project_id"] == self._project:
-                    thing = _described(kind.replace("_", " "), found)
+                    thing = _described(kind, found)
                     marks[thing.id] = thing.mark
                     yield thing
         for port in _list(neutron, "/ports", "ports"):

@@ -42,6 +42,11 @@ class ClientServer(Machine):
         self._port_id = ""
         self._server_id = ""
 
+    @property
+    def server_name(self) -> str:
+        """Its name in Nova."""
+        return f"{self._mark.replace(':', '-')}-{self.name}"
+
     def start(self) -> None:
         """Boot, without waiting for it."""
         self._make_keys()
@@ -49,7 +54,7 @@ class ClientServer(Machine):
         self._login = (address, 22)
         kind, _, run = self._mark.partition(":")
         self._server_id = self._nova.create_server(
-            name=f"{kind}-{run}-{self.name}",
+            name=self.server_name,
             metadata={kind: run},
             image_id=self._image_id,
             flavor_id=self._flavor_id,

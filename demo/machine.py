@@ -116,6 +116,21 @@ class Machine:
 
     # --- logging in -------------------------------------------------------------------------
 
+    @property
+    def login_key(self) -> Path:
+        """The file with the private key that opens it."""
+        return self._directory / "login"
+
+    @property
+    def host_key(self) -> str:
+        """The public key that it shows."""
+        return self._key("host.pub").strip()
+
+    @property
+    def login_address(self) -> str:
+        """Where it is reached by SSH."""
+        return self._login[0]
+
     def _make_keys(self) -> None:
         """Keys of the login and of the host, made anew, and the pin."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

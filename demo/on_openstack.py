@@ -56,10 +56,13 @@ class OnOpenStack:
         self._interfaces = interfaces()
         self._clients: list[ClientServer] = []
         self._hosts: set[str] = set()
+        self.service = Service(directory / "service")
+        self.configure(options or {})
+
+    def configure(self, options: Options) -> None:
+        """Write the service's configuration; it counts from its next start on."""
         interface = choices.service_network_interface(self.connection)
-        self.service = Service(
-            directory / "service", config=_config(self.flavor_id, interface, options or {})
-        )
+        self.service.configure(_config(self.flavor_id, interface, options))
 
     # --- a place ----------------------------------------------------------------------------
 
@@ -72,6 +75,9 @@ class OnOpenStack:
         with steps.step("the user's network and router") as step:
             self.network.make()
             step.detail = self.network.id
+        self._start(steps)
+
+    def _start(self, steps: Steps) -> None:
         with steps.step("service up") as step:
             self.service.start()
             step.detail = self.service.url

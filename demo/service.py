@@ -33,9 +33,13 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self.config = state / "atoll.toml"
         state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.configure(config)
+
+    def configure(self, config: str) -> None:
+        """Write the configuration file; it counts from the next start on."""
         port = self.url.rpartition(":")[2]
         self.config.write_text(
-            f'state_dir = "{state}"\n{config}\n[api]\nport = {port}\n', encoding="utf-8"
+            f'state_dir = "{self.state}"\n{config}\n[api]\nport = {port}\n', encoding="utf-8"
         )
 
     @property

@@ -42,13 +42,17 @@ class UserNetwork:
         self.router_id = neutron.create_router(**marks, external_gateway_info=gateway).id
         neutron.add_interface_to_router(self.router_id, subnet_id=self.subnet_id)
         self._group_id = neutron.create_security_group(**marks).id
-        neutron.create_security_group_rule(
+        self.let_in(22)
+
+    def let_in(self, port: int) -> None:
+        """Let everybody reach the machines at that TCP port."""
+        self._neutron.create_security_group_rule(
             security_group_id=self._group_id,
             direction="ingress",
             ether_type="IPv4",
             protocol="tcp",
-            port_range_min=22,
-            port_range_max=22,
+            port_range_min=port,
+            port_range_max=port,
         )
 
     def plug(self, name: str) -> tuple[str, str]:

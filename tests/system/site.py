@@ -85,10 +85,7 @@ class Site:
     def restart(self, **options: float) -> None:
         """Stop and start the service with other options; instances go on meanwhile."""
         self.service.stop()
-        port = self.service.url.rpartition(":")[2]
-        (self.state / "atoll.toml").write_text(
-            f'state_dir = "{self.state}"\n{self._config(**options)}\n[api]\nport = {port}\n'
-        )
+        self.service.configure(self._config(**options))
         self.service.start()
 
     def _config(self, *, replace_dead_after: float = 45, reserved_gib: float = 0.5) -> str:
