@@ -53,7 +53,6 @@ class OnOpenStack:
         self.image_id = ""
         self._directory = directory
         self._console = console
-        self._interfaces = interfaces()
         self._clients: list[ClientServer] = []
         self._hosts: set[str] = set()
         self.service = Service(directory / "service")
@@ -112,10 +111,12 @@ class OnOpenStack:
         """End everything; a line for all that was left in the project and on this machine."""
         for client in self._clients:
             client.stop()
-        self.service.stop()
-        too_much = self._before_purge()
-        self.service.run("purge", "--yes")
-        self._remove_users()
+        try:
+            self.service.stop()
+            too_much = self._before_purge()
+            self.service.run("purge", "--yes")
+        finally:
+            self._remove_users()
         marks = [users_mark(self.run), *self._deployment_marks()]
         state = self.service.state
         devices = sorted(f"interface {name}" for name in interfaces() & self._hosts)
