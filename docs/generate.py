@@ -157,6 +157,7 @@ def _values(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return _values(arguments[0])
     names = {bool: "`true`, `false`", int: "integer", float: "number", str: "text", Path: "path"}
+    names |= {config.Cidr: "address range", config.SshHost: "text"}
     return names[kind]
 
 

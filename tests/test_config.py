@@ -28,6 +28,8 @@ def test_every_mistake_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text(
         'nonsense = 1\ncloud = "memry"\nlog = 3\n'
         '[worker]\nthreads = 0\nlease = "long"\nthread = 1\n[local]\nservice_image = 4\n'
+        '[openstack]\nssh_source_cidrs = ["10.0.0.0/8", "10.0.0.1/8"]\n'
+        'ssh_proxy_jump = "-oProxyCommand=x"\n'
     )
     monkeypatch.setenv("ATOLL_API__PORT", "seven")
     monkeypatch.setenv("ATOLL_API__PROT", "7")
@@ -42,10 +44,29 @@ def test_every_mistake_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         "worker.lease: Expected `float`, got `str`",
         "worker.thread: unknown option",
         "local.service_image: Expected `Path`, got `int`",
+        "openstack.ssh_source_cidrs: 10.0.0.1/8 has host bits set; write it like 10.0.0.0/8",
+        "openstack.ssh_proxy_jump: Expected [user@]host[:port]",
         "ATOLL_API__PORT: Expected `int`, got `str`",
         "ATOLL_API__PROT: unknown option",
     ):
         assert mistake in told
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("gate", ("", "gate", 22)),
+        ("jump@gate.example.org:2222", ("jump", "gate.example.org", 2222)),
+        ("[fd00::1]:22", ("", "fd00::1", 22)),
+        ("jump@[fd00::1]", ("jump", "fd00::1", 22)),
+    ],
+)
+def test_a_bastion_is_written_as_for_ssh(
+    text: str, parts: tuple[str, str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATOLL_OPENSTACK__SSH_PROXY_JUMP", text)
+    bastion = load().openstack.ssh_proxy_jump
+    assert (bastion.user, bastion.host, bastion.port) == parts
 
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +17,13 @@ import openstack
 from atoll.cloud.openstack.api import Api
 
 Json = dict[str, Any]
+
+DEFAULTS: dict[str, Json] = {
+    "networks": {"subnets": []},
+    "subnets": {"gateway_ip": None},
+    "ports": {"device_id": "", "device_owner": "", "fixed_ips": []},
+    "security_groups": {"security_group_rules": []},
+}
 
 
 class NeutronDouble:
@@ -42,10 +50,29 @@ class NeutronDouble:
     def post(self, kind: str, wish: Json) -> Json:
         if self.hold is not None:
             self.hold.wait(10)
-        made = {"subnets": [], **wish, "id": str(uuid4())}
+        made = {**deepcopy(DEFAULTS.get(kind, {})), **wish, "id": str(uuid4())}
         with self.lock:
             self.things.setdefault(kind, {})[made["id"]] = made
+            if kind == "subnets" and made["network_id"] in self.things.get("networks", {}):
+                self.things["networks"][made["network_id"]]["subnets"].append(made["id"])
         return made
+
+    def add_rules(self, wishes: list[Json]) -> list[Json]:
+        made = [wish | {"id": str(uuid4())} for wish in wishes]
+        with self.lock:
+            for rule in made:
+                group = self.things["security_groups"][rule["security_group_id"]]
+                group["security_group_rules"].append(rule)
+        return made
+
+    def delete_rule(self, rule_id: str) -> bool:
+        with self.lock:
+            for group in self.things.get("security_groups", {}).values():
+                for rule in group["security_group_rules"]:
+                    if rule["id"] == rule_id:
+                        group["security_group_rules"].remove(rule)
+                        return True
+        return False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +84,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.neutron.requests.append(f"GET {self.path}")
         kind, _, thing_id = self._path()
-        if thing_id:
+        if kind == "quotas":
+            self._answer(200, {"tenant": {"tenant_id": "ours"}})
+        elif thing_id:
             found = self.neutron.things.get(kind, {}).get(thing_id)
             self._answer(200 if found else 404, {kind.removesuffix("s"): found})
         elif kind:
@@ -73,6 +102,9 @@ class Handler(BaseHTTPRequestHandler):
         kind, _, _ = self._path()
         name = kind.removesuffix("s")
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if kind == "security_group_rules":
+            self._answer(201, {kind: self.neutron.add_rules(body[kind])})
+            return
         made = self.neutron.post(kind, body[name])
         with self.neutron.lock:
             lost = self.neutron.lose_answers > 0
@@ -82,12 +114,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self.neutron.requests.append(f"DELETE {self.path}")
         kind, _, thing_id = self._path()
+        if kind == "security_group_rules":
+            self._answer(204 if self.neutron.delete_rule(thing_id) else 404, None)
+            return
         with self.neutron.lock:
             found = self.neutron.things.get(kind, {}).pop(thing_id, None)
         self._answer(204 if found else 404, None)
 
     def _path(self) -> tuple[str, str, str]:
-        return urlsplit(self.path).path.removeprefix("/v2.0").strip("/").partition("/")
+        kind, slash, rest = urlsplit(self.path).path.removeprefix("/v2.0").strip("/").partition("/")
+        return kind.replace("-", "_"), slash, rest
 
     def _answer(self, status: int, body: Json | None) -> None:
         content = json.dumps(body).encode() if body is not None else b""

@@ -29,7 +29,7 @@ def openstack_settings(place: Path, **changes: Any) -> OpenStackSettings:
         "service_network_host": os.environ.get("ATOLL_TEST_NEUTRON_HOST", ""),
         "service_network_interface": os.environ.get("ATOLL_TEST_NEUTRON_INTERFACE", "linuxbridge"),
     }
-    return OpenStackSettings(place, **(options | changes))
+    return OpenStackSettings(state_dir=place, **(options | changes))
 
 
 def make_openstack(place: Path, deployment: str, **changes: Any) -> OpenStackCloud:

@@ -122,13 +122,15 @@ def test_keys_are_private_and_gone_after_the_login(site: Site) -> None:
 
 
 def test_ssh_trusts_one_key_and_asks_nobody(tmp_path: Path) -> None:
-    options = SshOptions(tmp_path, port=2222, proxy_jump="jump@gate", extra=("RekeyLimit=1G",))
+    options = SshOptions(tmp_path, port=2222, extra=("RekeyLimit=1G",))
     access = Access("root", "-oProxyCommand=x", "SECRET", "ssh-ed25519 KEY host\n")
     files = _KeyFiles(access, tmp_path)
     command = _command(access, options, files)
     assert files.known_hosts.read_text() == "service-instance ssh-ed25519 KEY host\n"
     assert files.key.read_text() == "SECRET\n"
-    assert {"StrictHostKeyChecking=yes", "BatchMode=yes", "ProxyJump=jump@gate"} < set(command)
+    assert {"StrictHostKeyChecking=yes", "BatchMode=yes", "RekeyLimit=1G"} < set(command)
+    assert command[command.index("-F") + 1] == "none"
+    assert not any("Proxy" in argument for argument in command[: command.index("--")])
     assert command[command.index("--") + 1] == access.address
     assert not any("SECRET" in argument for argument in command)
     assert command[-1].startswith("python3 ")  # root needs no sudo

@@ -73,8 +73,8 @@ def open_openstack(settings: Settings, deployment_id: str) -> OpenStackCloud:
         OpenStackSettings(
             state_dir=settings.state_dir,
             service_network_cidr=settings.driver.service_network_cidr,
-            service_network_division_mask=settings.driver.service_network_division_mask,
             admin_network_id=settings.driver.admin_network_id,
+            threads=settings.worker.threads,
             **msgspec.structs.asdict(settings.openstack),
         ),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from atoll.cloud.base import Access, Cloud, Instance
 from atoll.config import Driver as DriverOptions
 from atoll.errors import ConfigurationError, ServiceInstanceException, ServiceInstanceUnavailable
+from atoll.guest.host_key import host_key
 
 NEEDED = (
     "service_instance_name_or_id",
@@ -68,20 +69,10 @@ class CommonServer:
             user=user,
             address=address,
             private_key=_read(key, "path_to_private_key") if key is not None else "",
-            host_key_public=self._host_key(),
+            host_key_public=host_key(
+                self._options.service_instance_host_key, "service_instance_host_key"
+            ),
         )
-
-    def _host_key(self) -> str:
-        text = self._options.service_instance_host_key
-        if "/" in text.partition(" ")[0]:
-            text = _read(Path(text), "service_instance_host_key")
-        fields = text.split()
-        if len(fields) < 2:
-            raise ConfigurationError(
-                "service_instance_host_key is no public key.",
-                hint="Give the line in the server's /etc/ssh/ssh_host_ed25519_key.pub.",
-            )
-        return " ".join(fields[:2])
 
     def _addresses(self, instance: Instance, option: str) -> list[str]:
         """The address that an option gives, or those in the network that it names, IPv4 first."""

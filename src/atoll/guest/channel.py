@@ -63,7 +63,7 @@ def open_guest(access: Access, options: SshOptions, deadline: float) -> SshGuest
     while True:
         left = end - time.monotonic()
         try:
-            if not options.proxy_jump:
+            if options.bastion is None:
                 await_banner(access.address, options.port, left)
             return SshGuest(access, options, max(0.1, end - time.monotonic()))
         except GuestUnreachable:

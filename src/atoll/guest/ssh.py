@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import time
@@ -16,7 +17,10 @@ from typing import IO
 
 from atoll.errors import GuestUnreachable
 from atoll.guest.base import Access
+from atoll.guest.bastion import ALIAS as BASTION
+from atoll.guest.bastion import Bastion, BastionFiles
 from atoll.guest.payload import BOOTSTRAP
+from atoll.guest.private_file import write_private
 
 ALIAS = "service-instance"
 """Name under which the pinned host key is known, so that addresses may be used again."""
@@ -29,8 +33,8 @@ class SshOptions:
     runtime_dir: Path
     """Private directory (0700) for keys while a channel opens; never on shared storage."""
     port: int = 22
-    proxy_jump: str = ""
-    """``[user@]host[:port]`` of a jump host, as for ``ssh -J``."""
+    bastion: Bastion | None = None
+    """What stands between, if anything."""
     extra: tuple[str, ...] = ()
     """More ``ssh -o`` settings, each ``Name=value``."""
     program: tuple[str, ...] = ("ssh",)
@@ -51,7 +55,7 @@ class SshProcess:
     """A remote Python that waits for its program on stdin."""
 
     def __init__(self, access: Access, options: SshOptions) -> None:
-        self._files = _KeyFiles(access, options.runtime_dir)
+        self._files = _KeyFiles(access, options.runtime_dir, options.bastion)
         self._errors: IO[bytes] = _unnamed_file(options.runtime_dir)
         try:
             self.process = subprocess.Popen(
@@ -91,7 +95,9 @@ class SshProcess:
         try:
             self.process.wait(patience)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            # With it the ssh that has logged in to the bastion, which may hang by itself.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def forget(self) -> None:
@@ -104,23 +110,25 @@ class SshProcess:
 class _KeyFiles:
     """The private key and the pinned host key, on disk only while ssh logs in."""
 
-    def __init__(self, access: Access, folder: Path) -> None:
+    def __init__(self, access: Access, folder: Path, bastion: Bastion | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stem = secrets.token_hex(8)
         self.key = folder / f"{stem}.key"
         self.known_hosts = folder / f"{stem}.hosts"
-        _write_private(self.key, access.private_key.rstrip("\n") + "\n")
-        _write_private(self.known_hosts, f"{ALIAS} {access.host_key_public.strip()}\n")
+        self._bastion = BastionFiles(bastion, folder) if bastion is not None else None
+        write_private(self.key, access.private_key.rstrip("\n") + "\n")
+        write_private(self.known_hosts, f"{ALIAS} {access.host_key_public.strip()}\n")
+
+    @property
+    def configuration(self) -> str:
+        """ssh's own file, which it hands on to the ssh that logs in to the bastion."""
+        return str(self._bastion.configuration) if self._bastion is not None else "none"
 
     def remove(self) -> None:
         self.key.unlink(missing_ok=True)
         self.known_hosts.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+        if self._bastion is not None:
+            self._bastion.remove()
 
 
 def _unnamed_file(folder: Path) -> IO[bytes]:
@@ -153,12 +161,12 @@ def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]
         "LogLevel=ERROR",
         *options.extra,
     ]
-    if options.proxy_jump:
-        settings.append(f"ProxyJump={options.proxy_jump}")
+    if options.bastion is not None:
+        settings.append(f"ProxyJump={BASTION}")
     python = f"python3 -I -S -u -c '{BOOTSTRAP}'"
     return [
         *options.program,
-        *("-F", "none", "-T", "-e", "none", "-p", str(options.port)),
+        *("-F", files.configuration, "-T", "-e", "none", "-p", str(options.port)),
         *(argument for setting in settings for argument in ("-o", setting)),
         *("-l", access.user, "--", access.address),
         python if access.user == "root" else f"sudo -n {python}",

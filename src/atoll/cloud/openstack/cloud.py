@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import openstack
+from keystoneauth1.session import TCPKeepAliveAdapter
 from openstack.connection import Connection
 
 from atoll.cloud.base import Access, Finding
 from atoll.cloud.openstack import doctor
-from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.api import ANSWER_SECONDS, Api
+from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.compute import NovaCompute
 from atoll.cloud.openstack.failures import translated
-from atoll.cloud.openstack.host_port import HostPort
 from atoll.cloud.openstack.images import GlanceImages
 from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.guest.base import Guest
-from atoll.guest.channel import open_guest
-from atoll.guest.ssh import SshOptions
 
 NOVA = "2.79"  # tags at creation (2.52), volumes' details in servers
 CINDER = "3.44"  # growing a volume in use (3.42), attachments (3.27, 3.44)
+SPARE_CONNECTIONS = 16
+"""For those who ask beside the operations: the passes that look for repairs."""
 
 
 class OpenStackCloud:
@@ -33,7 +34,7 @@ class OpenStackCloud:
         self.settings = settings
         self._connection = connect(settings)
         self.networks = NeutronNetworks(self._api("network"), deployment, settings)
-        self._host_port = HostPort(self.networks, settings)
+        self.channels = Channels(self.networks, settings)
         self.volumes = CinderVolumes(self._api("block-storage", CINDER), deployment, settings)
         self.images = GlanceImages(self._api("image"), settings.service_image_name)
         self.compute = NovaCompute(
@@ -55,15 +56,11 @@ class OpenStackCloud:
 
     def reach(self, address: str) -> None:
         """Plug this machine in beside the address, where it is to be plugged in at all."""
-        self._host_port.reach(address)
+        self.channels.host_port.reach(address)
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
-        self.reach(access.address)
-        channels = self.settings.state_dir.absolute() / "channels"
-        channels.mkdir(mode=0o700, parents=True, exist_ok=True)
-        options = SshOptions(channels, proxy_jump=self.settings.ssh_proxy_jump)
-        return open_guest(access, options, deadline)
+        return self.channels.open(access, deadline)
 
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""
@@ -87,7 +84,7 @@ class OpenStackCloud:
             if volume.instance_id is not None:
                 self.compute.detach_volume(volume.instance_id, volume.id)
         self.volumes.purge()
-        self._host_port.remove()
+        self.channels.host_port.remove()
         self.networks.purge()
 
     def close(self) -> None:
@@ -96,6 +93,17 @@ class OpenStackCloud:
 
 
 def connect(settings: OpenStackSettings) -> Connection:
-    """A connection by clouds.yaml or the environment. Raises ``ConfigurationError``."""
+    """A connection by clouds.yaml or the environment. Raises ``ConfigurationError``.
+
+    Each thread may have a request under way; and what Keystone and the versions' discovery are
+    asked has a deadline as all else has, unless clouds.yaml says another (``api_timeout``).
+    """
     with translated("OpenStack's credentials"):
-        return openstack.connect(cloud=settings.cloud or None, app_name="atoll")
+        connection = openstack.connect(cloud=settings.cloud or None, app_name="atoll")
+    session = connection.session
+    if session.timeout is None:
+        session.timeout = ANSWER_SECONDS
+    adapter = TCPKeepAliveAdapter(pool_maxsize=settings.threads + SPARE_CONNECTIONS)
+    for scheme in ("http://", "https://"):
+        session.session.mount(scheme, adapter)
+    return connection

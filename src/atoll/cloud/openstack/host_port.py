@@ -35,8 +35,8 @@ class HostPort:
     def __init__(self, networks: NeutronNetworks, settings: OpenStackSettings) -> None:
         self._networks = networks
         self._neutron = networks.neutron
-        self._host = settings.service_network_host or socket.gethostname()
-        self._owner = f"host/{self._host}"
+        self.host = settings.service_network_host or socket.gethostname()
+        self._owner = f"host/{self.host}"
         self._devices: Devices | None = None
         self._lock = settings.state_dir / "host-port.lock"
         if settings.service_network_interface == "linuxbridge":
@@ -99,8 +99,8 @@ class HostPort:
             wish: Json = {
                 "network_id": network_id,
                 "device_owner": HOST,
-                "device_id": self._host,
-                "binding:host_id": self._host,
+                "device_id": self.host,
+                "binding:host_id": self.host,
                 "mac_address": mac_for(self._neutron.mark(self._owner), network_id),
                 "fixed_ips": fixed_ips,
                 "security_groups": [],
@@ -114,10 +114,10 @@ class HostPort:
         if missing := [wish for wish in fixed_ips if wish["subnet_id"] not in have]:
             port = ports.update(port["id"], fixed_ips=[*port["fixed_ips"], *missing])
         if port["binding:vif_type"] == "binding_failed":
-            port = ports.update(port["id"], **{"binding:host_id": self._host})
+            port = ports.update(port["id"], **{"binding:host_id": self.host})
         if port["binding:vif_type"] == "binding_failed":
             raise CloudError(
-                f"Neutron has no working agent on the host {self._host!r}, so this machine can't "
+                f"Neutron has no working agent on the host {self.host!r}, so this machine can't "
                 "be plugged into the service network.",
                 hint="Set service_network_host to this machine's name in 'openstack network agent "
                 "list', or choose another way to reach service instances.",

@@ -27,7 +27,9 @@ class NeutronNetworks:
         self.service = ServiceNetwork(self.neutron, self.subnets, settings)
         self._networks = self.neutron.networks
         self._routers = Routers(self.neutron, self.subnets)
-        self._ports = NeutronPorts(self.neutron, self.subnets, self.service, self._routers)
+        self._ports = NeutronPorts(
+            self.neutron, self.subnets, self.service, self._routers, settings.ssh_source_cidrs
+        )
 
     # --- networks -----------------------------------------------------------------------------
 
@@ -135,6 +137,17 @@ class NeutronNetworks:
     def ports_by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
         """Ids of ports by the id of the server that has them, of all servers for ""."""
         return self._ports.by_instance(instance_id)
+
+    def admit_workers(self) -> None:
+        """Let workers in from where the options say now, also to instances that are there already.
+
+        And from nowhere else.
+        """
+        self._ports.admit_workers()
+
+    def agents(self, host: str) -> list[Json]:
+        """Neutron's agents on a host. Only administrators see any."""
+        return list(self.neutron.api.list("/agents", "agents", host=host))
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -26,14 +26,20 @@ class NeutronPorts:
     """The deployment's ports."""
 
     def __init__(
-        self, neutron: Neutron, subnets: Subnets, service: ServiceNetwork, routers: Routers
+        self,
+        neutron: Neutron,
+        subnets: Subnets,
+        service: ServiceNetwork,
+        routers: Routers,
+        workers: Iterable[str],
     ) -> None:
+        """``workers`` are ranges that ssh is let in from, beside those of the service network."""
         self._neutron = neutron
         self._ports = neutron.ports
         self._subnets = subnets
         self._service = service
         self._routers = routers
-        self.groups = SecurityGroups(neutron)
+        self.groups = SecurityGroups(neutron, workers)
 
     def create(self, owner: str, network_id: str, subnet_id: str) -> Port:
         """The owner's port in that network (and subnet), made if need be."""
@@ -87,10 +93,22 @@ class NeutronPorts:
             return [self.groups.ssh(cidrs, network["id"])]
         if network["id"] != self._service.id:
             return self.groups.clients(cidrs)
-        groups = [self.groups.ssh(self._service.cidrs(subnets))]
+        groups = [self._ssh_in_service_network(subnets)]
         if subnet_id != self._service.own_subnet_id(subnets):
             groups += self.groups.clients(self._routers.client_cidrs(subnet_id))
         return groups
+
+    def admit_workers(self) -> None:
+        """Put the rules for ssh right where there are instances, as the options are now."""
+        for network_id in self.groups.of_ssh():
+            subnets = self._subnets.in_network(network_id or self._service.id)
+            if not network_id:
+                self._ssh_in_service_network(subnets)
+            elif subnets:
+                self.groups.ssh([subnet["cidr"] for subnet in subnets], network_id)
+
+    def _ssh_in_service_network(self, subnets: list[Json]) -> str:
+        return self.groups.ssh(self._service.cidrs(subnets))
 
     def _admit(self, port: Json, groups: Iterable[str]) -> Json:
         have = set(port["security_groups"])

@@ -1,7 +1,7 @@
 """Who may reach a service instance: security groups with the least rules that shares need.
 
 The group ``ssh`` lets Atoll in from the service network (``ssh/<network>``: from an
-administrator's). Clients come from the ranges of the share
+administrator's), and from where routed workers are. Clients come from the ranges of the share
 network's subnets; there is one group for each range (``clients/<range>``), so its rules never
 change, and networks that have the same range share it. Rules that are missing are added to a group,
 and others that let traffic in are removed, also where the group has been there for long.
@@ -54,16 +54,24 @@ class Rule:
 class SecurityGroups:
     """The deployment's security groups."""
 
-    def __init__(self, neutron: Neutron) -> None:
+    def __init__(self, neutron: Neutron, workers: Iterable[str] = ()) -> None:
+        """``workers`` are the ranges that workers come from, beside the service network's."""
         self._neutron = neutron
         self._groups = neutron.security_groups
+        self._workers = tuple(workers)
         self._ready: dict[tuple[str, frozenset[Rule]], str] = {}
         self._making = threading.Lock()
 
     def ssh(self, cidrs: Iterable[str], network_id: str = "") -> str:
         """Id of the group that lets ssh in from these ranges, those of the network, if not ours."""
         owner = f"{SSH}/{network_id}" if network_id else SSH
-        return self._ensure(owner, frozenset(Rule("tcp", 22, cidr) for cidr in cidrs))
+        wanted = frozenset(Rule("tcp", 22, cidr) for cidr in (*cidrs, *self._workers))
+        return self._ensure(owner, wanted)
+
+    def of_ssh(self) -> list[str]:
+        """The networks whose instances have a group for ssh now; "" is the service network."""
+        owners = (self._neutron.owner_of(group) or "" for group in self._groups.ours())
+        return [owner.partition("/")[2] for owner in owners if owner.partition("/")[0] == SSH]
 
     def clients(self, cidrs: Iterable[str]) -> list[str]:
         """Ids of the groups that let the clients of shares in from these ranges."""

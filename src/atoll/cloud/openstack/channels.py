@@ -1,0 +1,67 @@
+"""How workers log in to instances: beside them by a host port, routed, or through a bastion."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from atoll.cloud.base import Access
+from atoll.cloud.openstack.host_port import HostPort
+from atoll.cloud.openstack.networks import NeutronNetworks
+from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.errors import CloudError
+from atoll.guest.base import Guest
+from atoll.guest.bastion import Bastion
+from atoll.guest.channel import open_guest
+from atoll.guest.host_key import host_key
+from atoll.guest.ssh import SshOptions
+
+log = structlog.get_logger(__name__)
+
+
+class Channels:
+    """Opens them, the way that is configured."""
+
+    def __init__(self, networks: NeutronNetworks, settings: OpenStackSettings) -> None:
+        self._networks = networks
+        self._settings = settings
+        self.folder = settings.state_dir.absolute() / "channels"
+        self.host_port = HostPort(networks, settings)
+        self._are_admitted = False
+        self._admitting = threading.Lock()
+
+    @property
+    def bastion(self) -> Bastion | None:
+        """What stands between. Raises ``ConfigurationError`` for a key that can't be read."""
+        settings = self._settings
+        if not settings.ssh_proxy_jump:
+            return None
+        pinned = settings.ssh_proxy_host_key
+        return Bastion(
+            settings.ssh_proxy_jump.host,
+            settings.ssh_proxy_jump.user,
+            settings.ssh_proxy_jump.port,
+            settings.ssh_proxy_private_key,
+            host_key(pinned, "ssh_proxy_host_key") if pinned else "",
+        )
+
+    def open(self, access: Access, deadline: float) -> Guest:
+        """A channel, waiting for the instance's boot until ``deadline`` (seconds)."""
+        bastion = self.bastion
+        self._admit_workers()
+        self.host_port.reach(access.address)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open_guest(access, SshOptions(self.folder, bastion=bastion), deadline)
+
+    def _admit_workers(self) -> None:
+        """Once for each worker, which may have been started with other options than its elders."""
+        with self._admitting:
+            if self._are_admitted:
+                return
+            try:
+                self._networks.admit_workers()
+            except CloudError as error:  # they may be let in all the same
+                log.warning("openstack.workers_not_admitted", error=str(error))
+            else:
+                self._are_admitted = True

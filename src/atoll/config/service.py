@@ -1,0 +1,60 @@
+"""The programs themselves: where they keep their rows, how they work, what they allow and say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from atoll.config.section import Limit, Seconds, Section
+
+
+class DatabaseSettings(Section, frozen=True):
+    """Where the rows are."""
+
+    url: str = ""
+    """``postgresql+psycopg://…``; empty means SQLite in the state directory."""
+
+
+class Worker(Section, frozen=True):
+    """The process that does the work."""
+
+    threads: Annotated[int, Meta(gt=0)] = 32
+    """Operations that one worker runs at once."""
+    lease: Seconds = 30
+    """A dead worker's operations are taken over after this many seconds."""
+    reconcile_interval: Seconds = 60
+    """Seconds between two passes that compare what should be with what is."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Where the worker serves /metrics on loopback; 0 means not at all."""
+
+
+class Quota(Section, frozen=True):
+    """Default limits of a project; -1 means none."""
+
+    shares: Limit = 50
+    """Shares of a project."""
+    gigabytes: Limit = 1000
+    """GiB of all shares of a project."""
+    snapshots: Limit = 50
+    """Snapshots of a project."""
+    snapshot_gigabytes: Limit = 1000
+    """GiB of all snapshots of a project."""
+    share_networks: Limit = 10
+    """Share networks of a project."""
+    per_share_gigabytes: Limit = -1
+    """GiB of one share."""
+
+    def limits(self) -> dict[str, int]:
+        """All limits by name."""
+        return msgspec.structs.asdict(self)
+
+
+class Log(Section, frozen=True):
+    """Structured logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe messages that are written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: coloured lines on a terminal, else JSON."""

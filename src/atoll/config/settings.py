@@ -1,0 +1,57 @@
+"""All tables together."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from atoll.config.api import Api, Keystone
+from atoll.config.clouds import Local, Memory
+from atoll.config.driver import Driver
+from atoll.config.openstack import OpenStack
+from atoll.config.section import Section
+from atoll.config.service import DatabaseSettings, Log, Quota, Worker
+
+
+class Settings(Section, frozen=True):
+    """Everything that an operator can choose."""
+
+    state_dir: Path = Path("/var/lib/atoll")
+    """Everything that Atoll writes is below this directory."""
+    host: str = msgspec.field(default_factory=socket.gethostname)
+    """This controller's name in services and share hosts."""
+    cloud: Literal["local", "openstack", "memory"] = "local"
+    """Where instances, volumes and networks come from: this machine, OpenStack, a simulation."""
+    api: Api = Api()
+    keystone: Keystone = Keystone()
+    database: DatabaseSettings = DatabaseSettings()
+    worker: Worker = Worker()
+    driver: Driver = Driver()
+    local: Local = Local()
+    openstack: OpenStack = OpenStack()
+    memory: Memory = Memory()
+    quota: Quota = Quota()
+    log: Log = Log()
+
+    @property
+    def database_url(self) -> str:
+        """Where the rows are; SQLite in the state directory unless configured."""
+        return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
+
+    @property
+    def max_over_subscription_ratio(self) -> float:
+        """How many times its size a thin pool of this cloud may be promised."""
+        section = self.openstack if self.cloud == "openstack" else self.local
+        return section.max_over_subscription_ratio
+
+    def make_state_dir(self) -> None:
+        """Make the state directory: ours to read, for QEMU's own user only to pass through."""
+        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    @property
+    def backend_host(self) -> str:
+        """``host`` of shares and share servers, ``<controller>@<cloud>``."""
+        return f"{self.host}@{self.cloud}"

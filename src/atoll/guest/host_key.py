@@ -1,0 +1,35 @@
+"""Public host keys that an administrator gives us to pin: the key itself, or a file with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atoll.errors import ConfigurationError
+
+_TYPES = ("ssh-", "ecdsa-", "sk-")
+
+
+def host_key(given: str, option: str) -> str:
+    """Type and key, as ssh's files have them; ``given`` is that, or the path of a file with it.
+
+    The file may be the server's ``.pub``, or a line of known hosts (what ``ssh-keyscan`` prints).
+    Raises ``ConfigurationError`` about ``option``.
+    """
+    text = given
+    if "/" in given.partition(" ")[0]:
+        try:
+            text = Path(given).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"{option}: {given} can't be read: {error}.",
+                hint="It must be there, and Atoll's to read.",
+            ) from error
+    fields = text.split()
+    if fields and not fields[0].startswith(_TYPES):
+        del fields[0]
+    if len(fields) < 2 or not fields[0].startswith(_TYPES):
+        raise ConfigurationError(
+            f"{option} is no public key.",
+            hint="Give the line in the server's /etc/ssh/ssh_host_ed25519_key.pub.",
+        )
+    return " ".join(fields[:2])
