@@ -57,6 +57,7 @@ class NovaCompute:
         self._deployment = deployment
         self._settings = settings
         self._volumes = volumes
+        self._attachments = volumes.attachments
         self._ports_of = ports_of
         self._watch: Watch[Json] = Watch(self._find, self._by_id)
 
@@ -169,29 +170,51 @@ class NovaCompute:
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""
-        volume = self._volumes.expect(volume_id)
-        holder = volume.instance_id
-        if holder not in (None, instance_id):
-            raise VolumeInUse(f"Volume {volume_id} is attached to instance {holder}.")
-        if holder is None:
-            path = f"/servers/{instance_id}/os-volume_attachments"
-            wish = {"volumeAttachment": {"volumeId": volume_id}}
-            try:
+        if self._is_attached(instance_id, volume_id):
+            return
+        path = f"/servers/{instance_id}/os-volume_attachments"
+        wish = {"volumeAttachment": {"volumeId": volume_id}}
+        try:
+            self._api.post(path, wish)
+        except CloudUnavailable:  # Nova attaches nothing while it builds; or an answer was lost
+            self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
+            if not self._is_attached(instance_id, volume_id):
                 self._api.post(path, wish)
-            except CloudUnavailable:  # Nova attaches nothing while it builds an instance
-                self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
-                self._api.post(path, wish)
-        self._volumes.await_attached(volume_id, instance_id)
+        self._attachments.await_attached(volume_id, instance_id)
+
+    def _is_attached(self, instance_id: str, volume_id: str) -> bool:
+        """Whether the instance has the volume, after what was begun has ended.
+
+        Raises ``VolumeInUse`` if another has it. One that is no more has nothing.
+        """
+        try:
+            volume = self._volumes.expect(volume_id)
+        except CloudUnavailable:
+            self._forget_the_dead(volume_id)  # a stuck volume's: the next try finds it free
+            raise
+        if volume.instance_id not in (None, instance_id):
+            if self._find(volume.instance_id) is not None:
+                raise VolumeInUse(
+                    f"Volume {volume_id} is attached to instance {volume.instance_id}."
+                )
+            self._forget_the_dead(volume_id)
+        return volume.instance_id == instance_id
+
+    def _forget_the_dead(self, volume_id: str) -> None:
+        """Delete attachments that no server knows of."""
+        for attachment in self._attachments.of(volume_id):
+            path = f"/servers/{attachment['instance']}/os-volume_attachments/{volume_id}"
+            if self._api.find(path) is None:
+                self._attachments.forget(attachment)
 
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
         """Unplug a volume; returns when the instance has let go of it."""
-        volume = self._volumes.get_volume(volume_id)
-        if volume is None or volume.instance_id != instance_id:
+        volume = self._attachments.calm(volume_id)
+        if volume is None or instance_id not in (a["server_id"] for a in volume["attachments"]):
             return
-        gone = not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}")
-        if gone and self._find(instance_id) is None:
-            self._volumes.forget_attachments(volume_id)  # left behind by a server that is no more
-        self._volumes.await_detached(volume_id)
+        if not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}"):
+            self._forget_the_dead(volume_id)  # left behind by a server that is no more
+        self._attachments.await_detached(volume_id)
 
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""

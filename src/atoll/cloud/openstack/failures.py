@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from keystoneauth1.exceptions import ClientException
+import structlog
+from keystoneauth1.exceptions import ClientException, DiscoveryFailure, HttpError
 from keystoneauth1.exceptions import ConnectionError as NoConnection
-from openstack.exceptions import HttpException, SDKException, raise_from_response
+from openstack.exceptions import (
+    HttpException,
+    NotSupported,
+    SDKException,
+    ServiceDiscoveryException,
+    raise_from_response,
+)
 from requests import Response
 
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, OutOfCapacity
+
+log = structlog.get_logger(__name__)
 
 _LATER = {408, 409, 425, 429, 500, 502, 503, 504}
 """409: Nova and Cinder say so of things that are in the middle of another change."""
@@ -27,18 +36,30 @@ def check(what: str, response: Response) -> None:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the SDK's and Keystone's errors into ours."""
+    """Turn the SDK's and Keystone's errors into ours.
+
+    A service that answers nothing sensible where its versions should be listed is one that is away:
+    a wrong address looks the same, and the message says which it is that was asked.
+    """
     try:
         yield
     except HttpException as error:
         raise _of_status(what, error.status_code or 0, str(error.details or error)) from error
     except NoConnection as error:
-        raise CloudUnavailable(f"{what}: OpenStack does not answer: {error}") from error
-    except ClientException as error:
-        raise _of_status(
-            what, error.http_status if hasattr(error, "http_status") else 0, str(error)
+        log.info("openstack.no_answer", request=what, error=str(error))  # hosts, for operators only
+        whose = "Keystone" if "/auth/tokens" in str(error) else "the service"
+        raise CloudUnavailable(f"{what}: {whose} does not answer.") from error
+    except (NotSupported, ServiceDiscoveryException) as error:
+        log.info("openstack.not_found", request=what, error=str(error))
+        raise CloudUnavailable(f"{what}: the service does not answer.") from error
+    except DiscoveryFailure as error:
+        log.info("openstack.not_found", request=what, error=str(error))
+        raise CloudUnavailable(
+            f"{what}: Keystone does not answer.", hint="If that goes on: is auth_url right?"
         ) from error
-    except SDKException as error:
+    except HttpError as error:  # the session's own requests: those to Keystone
+        raise _of_status(f"{what}: Keystone", error.http_status, str(error)) from error
+    except (ClientException, SDKException) as error:
         raise CloudError(f"{what}: {error}") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.attachments import PLUGGING, Attachments
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.waiting import Watch
 from atoll.errors import (
@@ -23,7 +24,6 @@ from atoll.errors import (
 
 DEPLOYMENT, OWNER = "atoll_deployment", "atoll_owner"
 _CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
-_PLUGGING = {"reserved", "attaching", "detaching"}
 
 
 class CinderVolumes:
@@ -35,6 +35,7 @@ class CinderVolumes:
         self._settings = settings
         self._volumes: Watch[Json] = Watch(self._find, self._by_id)
         self._snapshots: Watch[Json] = Watch(self._find_snapshot, self._snapshots_by_id)
+        self.attachments = Attachments(api, self._volumes, settings.max_time_to_attach)
 
     # --- volumes ------------------------------------------------------------------------------
 
@@ -102,26 +103,20 @@ class CinderVolumes:
         return [_volume(found) for found in self._list("volumes")]
 
     def expect(self, volume_id: str) -> Volume:
-        """The volume. Raises ``CloudNotFound``."""
-        found = self.get_volume(volume_id)
-        if found is None:
-            raise CloudNotFound(f"There is no volume {volume_id}.")
-        return found
+        """The volume, when nobody is changing it. Raises ``CloudNotFound``."""
+        return _volume(self._expect(volume_id))
 
     def extend_volume(self, volume_id: str, size_gib: int) -> None:
         """Grow it, online when attached; a volume that is already that large is left alone."""
-        seconds = self._settings.max_time_to_extend_volume
-        if self.expect(volume_id).size_gib >= size_gib:
-            self._settled(volume_id, seconds)
-            return
-        self._act("volumes", volume_id, "os-extend", {"new_size": size_gib})
-        grown = self._settled(volume_id, seconds)
+        if self._expect(volume_id)["size"] < size_gib:
+            self._act("volumes", volume_id, "os-extend", {"new_size": size_gib})
+        grown = self._settled(volume_id, self._settings.max_time_to_extend_volume)
         if grown["size"] < size_gib:
             raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
 
     def delete_volume(self, volume_id: str) -> None:
         """Destroy it. ``VolumeInUse`` while attached, or while it has snapshots."""
-        found = self._find(volume_id)
+        found = self._at_rest(volume_id)
         if found is None:
             return
         if found["attachments"]:
@@ -156,49 +151,13 @@ class CinderVolumes:
                 except VolumeInUse as error:
                     refusal = error
 
-    # --- where volumes are plugged in ---------------------------------------------------------
-
-    def await_attached(self, volume_id: str, instance_id: str) -> None:
-        """Return when the instance has it; ``CloudUnavailable`` when that has failed."""
-
-        def attached(volume: Json | None) -> bool:
-            if volume is None:
-                raise CloudNotFound(f"There is no volume {volume_id}.")
-            if volume["status"] in ("available", "error", "error_attaching"):
-                raise CloudUnavailable(  # Nova doesn't tell why; often the next try succeeds
-                    f"Nova could not attach volume {volume_id} to instance {instance_id}; "
-                    f"it is {volume['status']} again.",
-                    hint="If that goes on: the log of nova-compute says why.",
-                )
-            holders = [each["server_id"] for each in volume["attachments"]]
-            return volume["status"] == "in-use" and instance_id in holders
-
-        seconds = self._settings.max_time_to_attach
-        self._volumes.until(volume_id, attached, seconds, f"Attaching volume {volume_id}")
-
-    def await_detached(self, volume_id: str) -> None:
-        """Return when nobody has it."""
-
-        def detached(volume: Json | None) -> bool:
-            return volume is None or (
-                not volume["attachments"] and volume["status"] not in _PLUGGING
-            )
-
-        seconds = self._settings.max_time_to_attach
-        self._volumes.until(volume_id, detached, seconds, f"Detaching volume {volume_id}")
-
-    def forget_attachments(self, volume_id: str) -> None:
-        """Delete the attachments of a server that does not exist any more."""
-        for attachment in self._api.list("/attachments/detail", "attachments", volume_id=volume_id):
-            self._api.delete(f"/attachments/{attachment['id']}")
-
     # --- snapshots ----------------------------------------------------------------------------
 
     def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
         """Copy the volume as it is now, attached or not."""
         found = next(iter(self._list("snapshots", owner)), None)
         if found is None:
-            self.expect(volume_id)
+            self._expect(volume_id)
             wish = {
                 "name": _name(owner),
                 "description": "Made by Atoll for a share snapshot.",
@@ -238,7 +197,12 @@ class CinderVolumes:
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
-        found = self._find_snapshot(snapshot_id)
+        found = self._snapshots.until(
+            snapshot_id,
+            lambda snapshot: snapshot is None or snapshot["status"] != "creating",
+            self._settings.max_time_to_create_volume,
+            f"The making of snapshot {snapshot_id}, before its deletion,",
+        )
         if found is None:
             return
         if found["status"] != "deleting":
@@ -270,6 +234,24 @@ class CinderVolumes:
         return Pool("cinder", total, total - used, float(used), thin=False)
 
     # --- how ----------------------------------------------------------------------------------
+
+    def _at_rest(self, volume_id: str) -> Json | None:
+        """It, once nobody changes it: what a killed worker began goes on. None: it is gone."""
+        found = self._volumes.until(
+            volume_id,
+            lambda volume: volume is None or volume["status"] not in _CHANGING,
+            self._settings.max_time_to_extend_volume,
+            f"A change of volume {volume_id} that had begun before",
+        )
+        if found is not None and found["status"] in PLUGGING:
+            return self.attachments.calm(volume_id)
+        return found
+
+    def _expect(self, volume_id: str) -> Json:
+        found = self._at_rest(volume_id)
+        if found is None:
+            raise CloudNotFound(f"There is no volume {volume_id}.")
+        return found
 
     def _settled(self, volume_id: str, seconds: float) -> Json:
         """The volume once it is not changing; raises ``CloudError`` if it has come to grief."""

@@ -1,0 +1,189 @@
+"""A server that answers as Cinder and Nova do for one volume: what they refuse, and what comes about later."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import openstack
+
+from atoll.cloud.openstack import OpenStackSettings
+from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.compute import NovaCompute
+from atoll.cloud.openstack.volumes import CinderVolumes
+
+Json = dict[str, Any]
+VOLUME, SERVER, SNAPSHOT = "volume-1", "server-1", "snapshot-1"
+
+
+@dataclass
+class Double:
+    """One volume, perhaps a snapshot of it, and the servers that are there."""
+
+    status: str = "available"
+    size: int = 1
+    attachments: list[Json] = field(default_factory=list)
+    """``id``, ``instance`` and ``status``, as Cinder has them."""
+    snapshot: str = ""
+    """Its status; empty: there is none."""
+    servers: set[str] = field(default_factory=lambda: {SERVER})
+    known_to_nova: set[str] = field(default_factory=set)
+    """Servers that Nova knows to have the volume."""
+    changes: list[str] = field(default_factory=list)
+    """Requests that change something."""
+    _later: list[tuple[float, Json]] = field(default_factory=list)
+
+    def later(self, seconds: float, **values: Any) -> None:
+        """Become this by itself."""
+        self._later.append((time.monotonic() + seconds, values))
+
+    def attach(self, server: str, status: str = "attached") -> None:
+        """Have an attachment."""
+        self.attachments.append(
+            {"id": f"attachment-{server}", "instance": server, "status": status, "volume_id": VOLUME}
+        )
+
+    def pass_time(self) -> None:
+        """Let happen what is due."""
+        due = [one for one in self._later if one[0] <= time.monotonic()]
+        for one in due:
+            self._later.remove(one)
+            for name, value in one[1].items():
+                setattr(self, name, value)
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def volume(self) -> Json:
+        holders = [a["instance"] for a in self.attachments if a["status"] == "attached"]
+        return {
+            "id": VOLUME,
+            "status": self.status,
+            "size": self.size,
+            "metadata": {},
+            "attachments": [{"server_id": server} for server in holders],
+        }
+
+    def get(self, path: str) -> Json | None:
+        kind, _, rest = path.strip("/").partition("/")
+        server = rest.partition("/")[0]
+        if kind == "volumes":
+            return {"volume": self.volume()} if self.status else None
+        if kind == "snapshots" and rest != SNAPSHOT:
+            return {"snapshots": []}
+        if kind == "snapshots":
+            return {"snapshot": {"id": SNAPSHOT, "status": self.snapshot}} if self.snapshot else None
+        if kind == "attachments":
+            return {"attachments": self.attachments}
+        if server not in self.servers or ("/os-" in rest and server not in self.known_to_nova):
+            return None
+        shown = {"id": server, "name": server, "status": "ACTIVE", "tags": []}
+        return {"server": shown | {"os-extended-volumes:volumes_attached": []}}
+
+    def post(self, path: str, body: Json) -> int:
+        action = next(iter(body))
+        if action == "os-extend" and self.status in ("available", "in-use"):
+            self.size = body[action]["new_size"]
+            return 202
+        if action == "os-unreserve" and self.status == "attaching":
+            self.status = "in-use" if self.attachments else "available"
+            return 202
+        if action == "os-roll_detaching" and self.status == "detaching":
+            self.status = "in-use"
+            return 202
+        if action == "volumeAttachment" and self.status == "available":
+            self.status = "in-use"
+            self.attach(path.split("/")[2])
+            return 200
+        return 400
+
+    def delete(self, path: str) -> int:
+        if path.startswith("/attachments/"):
+            self.attachments = [a for a in self.attachments if a["id"] != path.rpartition("/")[2]]
+            self.status = "in-use" if self.attachments else "available"
+            return 200
+        if path.startswith("/snapshots/"):
+            if self.snapshot != "available":
+                return 400
+            self.snapshot = ""
+            return 202
+        if path.startswith("/servers/"):
+            if self.status != "in-use":
+                return 400
+            if path.split("/")[2] not in self.known_to_nova:
+                return 404
+            self.status, self.attachments = "available", []
+            return 202
+        if self.status != "available":
+            return 400
+        self.status = ""
+        return 202
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Speaks HTTP for a ``Double``."""
+
+    double: Double
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.double.pass_time()
+        found = self.double.get(urlsplit(self.path).path)
+        self._answer(404 if found is None else 200, found)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.double.changes.append(f"POST {self.path} {next(iter(body))}")
+        self._answer(self.double.post(self.path, body), {})
+
+    def do_DELETE(self) -> None:
+        self.double.changes.append(f"DELETE {self.path}")
+        self._answer(self.double.delete(self.path), {})
+
+    def _answer(self, status: int, body: Json | None) -> None:
+        content = json.dumps(body or {"badRequest": {"message": "Invalid volume: its status"}})
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_message(self, *args: object) -> None:
+        """Not on the terminal."""
+
+
+@contextmanager
+def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaCompute]]:
+    """The server, and our sides of it."""
+    double = Double()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"double": double}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    connection = openstack.connect(
+        load_envvars=False,
+        load_yaml_config=False,
+        auth_type="none",
+        block_storage_api_version="3",
+        block_storage_endpoint_override=url,
+        compute_api_version="2",
+        compute_endpoint_override=url,
+    )
+    settings = OpenStackSettings(state_dir=place, max_time_to_attach=1.5)
+    volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)
+    try:
+        yield double, volumes, NovaCompute(
+            Api(connection, "compute"), "test", settings, volumes, lambda _: {}
+        )
+    finally:
+        connection.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
