@@ -71,6 +71,7 @@ class Disks:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._devices: dict[str, Path] = {}
+        self._pulled: list[Path] = []
 
     def plug(self, image: Path | None = None, size_mib: int = 512) -> str:
         """Plug a disk in; its serial."""
@@ -81,12 +82,25 @@ class Disks:
                 file.truncate(size_mib << 20)
         else:
             subprocess.run(["cp", "--sparse=always", image, path], check=True)
-        device = Path(_losetup("--find", "--show", str(path)))
+        self._plug(serial)
+        return serial
+
+    def _plug(self, serial: str) -> None:
+        device = Path(_losetup("--find", "--show", str(self.image(serial))))
         self._devices[serial] = device
         folder = self._site.root / "sys/block" / device.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "serial").write_text(f"{serial}\n")
-        return serial
+
+    def pull(self, serial: str) -> None:
+        """Pull a disk out while it is mounted; its mount stays, and leads nowhere."""
+        device = self._devices.pop(serial)
+        self._pulled.append(device)
+        shutil.rmtree(self._site.root / "sys/block" / device.name)
+
+    def plug_back(self, serial: str) -> None:
+        """Plug in again what was pulled: another device to the kernel."""
+        self._plug(serial)
 
     def image(self, serial: str) -> Path:
         """The file behind a disk."""
@@ -108,6 +122,8 @@ class Disks:
             place = line.split()[1]
             if place.startswith(str(self._site.root)):
                 subprocess.run(["umount", "--lazy", place], check=True)
+        for device in self._pulled:
+            _losetup("--detach", str(device))
         for device in self._devices.values():
             _losetup("--detach", str(device))
             shutil.rmtree(self._site.root / "sys/block" / device.name)

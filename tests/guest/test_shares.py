@@ -89,6 +89,36 @@ def test_a_share_comes_back_in_another_instance(guest: SshGuest, site: Site, dis
     assert (Path(share.path) / "data").read_text() == "kept"
 
 
+def test_a_disk_that_was_pulled_out_is_missed_and_mounted_again(
+    guest: SshGuest, site: Site, disks: Disks
+) -> None:
+    share = wanted(site, disks.plug())
+    guest.apply_share(share, fence=1)
+    (Path(share.path) / "data").write_text("kept")
+    os.sync()
+    disks.pull(share.serial)
+    (served,) = guest.health().shares
+    assert not served.mounted
+    disks.plug_back(share.serial)
+    (served,) = guest.health().shares
+    assert not served.mounted
+    assert not guest.apply_share(share, fence=2).formatted
+    (served,) = guest.health().shares
+    assert (served.mounted, served.exported) == (True, True)
+    assert (Path(share.path) / "data").read_text() == "kept"
+
+
+def test_a_disk_that_is_plugged_in_is_never_unmounted_for_another(
+    guest: SshGuest, site: Site, disks: Disks
+) -> None:
+    share = wanted(site, disks.plug())
+    guest.apply_share(share, fence=1)
+    other = wanted(site, disks.plug(), path=share.path, share_id=share.share_id)
+    with pytest.raises(GuestError, match="Another device is mounted"):
+        guest.apply_share(other, fence=2)
+    assert Path(share.path).is_mount()
+
+
 def test_a_root_that_is_not_squashed_owns_its_share(
     guest: SshGuest, site: Site, disks: Disks
 ) -> None:

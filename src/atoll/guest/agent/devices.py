@@ -27,13 +27,19 @@ def matches(found: str, serial: str, name: str) -> bool:
     return found == serial or (name.startswith("vd") and found == serial[:20])
 
 
-def disks(serial: str) -> list[str]:
-    """Kernel names of the disks with this serial."""
+def plugged() -> dict[str, str]:
+    """Serials of all disks, by kernel name."""
     try:
         names = sorted(path.name for path in (SYS / "block").iterdir())
     except OSError:
         names = []
-    found = [name for name in names if matches(serial_of(name), serial, name)]
+    return {name: serial_of(name) for name in names}
+
+
+def disks(serial: str, among: dict[str, str] | None = None) -> list[str]:
+    """Kernel names of the disks with this serial; ``among`` is what ``plugged`` has just said."""
+    all_disks = plugged() if among is None else among
+    found = [name for name, has in all_disks.items() if matches(has, serial, name)]
     if found:
         return found
     by_id = (ROOT / "dev/disk/by-id").glob(f"*{glob.escape(serial)}")
@@ -84,3 +90,9 @@ def numbers(device: str) -> str:
     """A device's ``major:minor``."""
     number = Path(device).stat().st_rdev
     return f"{os.major(number)}:{os.minor(number)}"
+
+
+def is_pulled(number: str) -> bool:
+    """Whether the disk behind a ``major:minor``, that is mounted still, isn't plugged in any more."""
+    here = (Path("/dev") / name for name in plugged())
+    return number not in {numbers(str(device)) for device in here if device.exists()}

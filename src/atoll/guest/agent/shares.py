@@ -40,7 +40,7 @@ def apply_share(args: Json, fence: int, deadline: Deadline) -> Json:
         record = pass_fence(share_id, fence)
         steps.did("lock")
         made = bring_up(args, deadline, lock, steps)
-        record.update({key: args[key] for key in ("path", "fsid", "protocol", "name")})
+        record.update({key: args[key] for key in ("path", "fsid", "protocol", "name", "serial")})
         rejected: dict[str, str] = {}
         if args.get("rules") is not None:
             record.update(squash=args["squash"], exported=bool(args["exported"]))
@@ -67,10 +67,14 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     replay = str(filesystems.replay_place(share_id))
     if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was cut short
         run(["umount", replay], deadline)
+    if path in mounted and mounted[path][0] != number:
+        if not devices.is_pulled(mounted[path][0]):
+            raise AgentError("failed", f"Another device is mounted on {path}.")
+        unmount_pulled(args, deadline)  # its volume was detached, and is plugged in again now
+        steps.did("unmount")
+        mounted = mounts.table()
     if path in mounted:
         kind = mounted[path][1]
-        if mounted[path][0] != number:
-            raise AgentError("failed", f"Another device is mounted on {path}.")
     else:
         kind = prepare(args, device, deadline, lock, steps)
         mounts.mount(kind, device, path, deadline, lock)
@@ -86,6 +90,17 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     filesystems.grow(kind, device, path, deadline, lock)
     steps.did("grow")
     return made
+
+
+def unmount_pulled(args: Json, deadline: Deadline) -> None:
+    """Let go of what is mounted of a disk that was pulled out; exports would hold it."""
+    share_id, path = args["share_id"], args["path"]
+    if args["protocol"] == "CIFS":
+        samba.unexport(cifs_name(args), deadline)
+    else:
+        nfs.export(share_id, path, "", "root_squash", {}, deadline)
+    freezing.release(path)
+    mounts.unmount(path, deadline)
 
 
 def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps) -> str:
@@ -179,7 +194,7 @@ def usage(args: Json, fence: int, deadline: Deadline) -> Json:
 
 def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """How the instance is and what it serves, by the servers' own tables."""
-    known, mounted = records(), mounts.table()
+    known, mounted, plugged = records(), mounts.table(), devices.plugged()
     clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
     for where, client, options in nfs.table():
         clients.setdefault(where, []).append((client, options))
@@ -200,7 +215,9 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
                 {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
                 for client, options in entries
             ]
-        is_mounted = record["path"] in mounted
+        is_mounted = record["path"] in mounted and is_plugged(
+            record, mounted[record["path"]][0], plugged
+        )
         shares.append(
             {
                 "share_id": share_id,
@@ -217,6 +234,14 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
         "uptime_seconds": float(read(Path("/proc/uptime"), "0").split()[0]),
         "shares": shares,
     }
+
+
+def is_plugged(record: Json, number: str, plugged: dict[str, str]) -> bool:
+    """Whether a share's mount is of the disk that is plugged in: a pulled one's mount stays."""
+    if "serial" not in record:  # an older agent's
+        return True
+    names = devices.disks(record["serial"], plugged)
+    return number in [devices.numbers(f"/dev/{name}") for name in names]
 
 
 VERBS = {
