@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select
 
 from atoll.db.rows import Row
 from atoll.db.tables import (
     access_rules,
+    export_locations,
     operations,
     share_network_subnets,
     share_networks,
@@ -97,6 +99,40 @@ def served_shares(connection: Connection) -> dict[str, list[Row]]:
     return by_server
 
 
+def unmade_shares(connection: Connection) -> list[Row]:
+    """Shares that were never served, or not grown as they should be, and are not worked on."""
+    never_served = and_(
+        shares.c.status == "error", ~exists().where(export_locations.c.share_id == shares.c.id)
+    )
+    not_grown = and_(shares.c.status == "extending_error", shares.c.wanted_size.is_not(None))
+    statement = select(shares).where(
+        or_(never_served, not_grown), ~_active(literal("share/") + shares.c.id)
+    )
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def failed_networks(connection: Connection) -> list[str]:
+    """Ids of share networks in error that are not worked on."""
+    statement = select(share_networks.c.id).where(
+        share_networks.c.status == "error", ~_active(literal("share_network/") + share_networks.c.id)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def failures(connection: Connection) -> dict[str, tuple[int, float]]:
+    """How often work on a resource was given up in the last day, and when last (epoch seconds)."""
+    since = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None).isoformat()
+    statement = (
+        select(operations.c.resource, func.count(), func.max(operations.c.finished_at))
+        .where(operations.c.status == "failed", operations.c.finished_at >= since)
+        .group_by(operations.c.resource)
+    )
+    return {
+        resource: (count, datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp())
+        for resource, count, last in connection.execute(statement)
+    }
+
+
 def known_owners(connection: Connection) -> set[str]:
     """Keys of everything that may own a thing in the cloud."""
     return {
@@ -117,13 +153,17 @@ def worked_on(connection: Connection, resources: Iterable[str]) -> set[str]:
 def idle_servers(connection: Connection, before: float) -> list[str]:
     """Ids of share servers that may be removed by themselves.
 
-    Those are without a share since ``before``; or in error, then at once. Warm ones wait.
+    Those are without a share since ``before``; or in error, then at once. Warm ones that came to be
+    wait.
     """
-    idle = and_(share_servers.c.status == "active", share_servers.c.idle_since < before)
+    idle = and_(
+        share_servers.c.status == "active",
+        share_servers.c.idle_since < before,
+        share_servers.c.share_network_subnet_id.is_not(None),
+    )
     statement = select(share_servers.c.id).where(
         or_(share_servers.c.status == "error", idle),
         share_servers.c.is_auto_deletable,
-        share_servers.c.share_network_subnet_id.is_not(None),
         ~exists().where(shares.c.share_server_id == share_servers.c.id),
     )
     return list(connection.execute(statement).scalars())

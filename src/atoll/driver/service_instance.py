@@ -144,7 +144,7 @@ class ServiceInstanceManager:
             raise
         except CloudError as error:
             raise ServiceInstanceException(
-                f"The service instance {instance_id} did not become active: {error}"
+                f"The service instance did not become active: {error}"
             ) from error
 
     # --- beyond the contract ----------------------------------------------------------------
@@ -325,6 +325,8 @@ class ServiceInstanceManager:
             self.storage.update(owner, {INSTANCE_ID: instance_id})  # stops a stale worker
             self._pool.drop(owner)
             self.cloud.compute.delete_instance(instance_id)
+            if isinstance(error, ServiceInstanceException):
+                raise
             raise ServiceInstanceException(
                 f"The service instance did not come up within {limit:g} seconds: {error}"
             ) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection
 
 from atoll.db import messages
@@ -11,6 +14,10 @@ from atoll.engine.operation import Operation
 from atoll.errors import AtollError, CloudError, ConfigurationError, GuestError
 
 UNEXPECTED = "Something unexpected went wrong."
+DELAYED = "This takes longer, and is tried again by itself."
+DELAYS = {Action.UPDATE: "The share can't be served at the moment; it is brought back by itself."}
+DELAYED_AT = 2
+"""The failed try after which users are told why they have to wait."""
 
 
 def sentence(error: Exception) -> str:
@@ -48,3 +55,26 @@ def tell(
         user_message=text,
         request_id=operation.request_id,
     )
+
+
+@contextmanager
+def telling_of_delay(
+    operation: Operation,
+    concerned: Callable[[Connection], list[Row]],
+    resource: Resource,
+    action: Action,
+) -> Iterator[None]:
+    """Tell users, once, what holds up their work, when it has failed twice and goes on trying.
+
+    ``concerned`` says what of theirs waits.
+    """
+    try:
+        yield
+    except AtollError as error:
+        if error.retryable and operation.attempt >= DELAYED_AT:
+            text = f"{DELAYS.get(action, DELAYED)} {sentence(error)}"
+            with operation.transaction() as connection:
+                for row in concerned(connection):
+                    if not messages.told(connection, row["id"], text):
+                        tell(connection, operation, row, resource, action, text)
+        raise

@@ -15,15 +15,18 @@ import structlog
 
 from atoll.cloud.base import Instance, Network, OwnedSubnet, Port, Volume, VolumeSnapshot
 from atoll.db import audit, messages, rows
+from atoll.db.messages import Action, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares
 from atoll.driver.generic import GenericShareDriver
+from atoll.driver.resources import share_key
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import share_server
+from atoll.lifecycle import failed, share_server
 from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.message import tell
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,7 @@ class Reconciliation:
         """Look at all, ask for repairs. Each part stands alone: one that fails stops no other."""
         parts: tuple[Callable[[Operation], None], ...] = (
             self._wake_stragglers,
+            self._try_again,
             self._check_servers,
             self._check_common_server,
             self._fit_servers,
@@ -65,6 +69,10 @@ class Reconciliation:
             for resource in audit.stragglers(connection):
                 log.info("reconcile.straggler", resource=resource)
                 enqueue(connection, resource)
+
+    def _try_again(self, operation: Operation) -> None:
+        with operation.transaction() as connection:
+            failed.try_again(connection, self._backend.settings.worker.reconcile_interval)
 
     def _check_servers(self, operation: Operation) -> None:
         with self._backend.database.read() as connection:
@@ -112,14 +120,22 @@ class Reconciliation:
     ) -> None:
         """Have shares repaired that an instance doesn't serve as it should."""
         here = [share for share in served if f"share/{share['id']}" not in busy]
-        broken = {
-            f"share/{share['id']}": difference
-            for share in here
-            if (difference := driver.differences(share, health))
-        }
-        for resource, difference in broken.items():
-            self._ask(operation, [resource], difference)
+        for share in here:
+            if difference := driver.differences(share, health):
+                self._ask(operation, [f"share/{share['id']}"], difference)
+                self._tell_if_detached(operation, share)
         self._note_usage(operation, here, usage)
+
+    def _tell_if_detached(self, operation: Operation, share: Row) -> None:
+        volume = self._backend.cloud.volumes.find_volume(share_key(share["id"]))
+        if volume is None or volume.instance_id is not None:
+            return
+        text = (
+            f"The share was not served: its volume {volume.id} had been detached from the service "
+            "instance. It is attached again."
+        )
+        with operation.transaction() as connection:
+            tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
     def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
         def ask(server: Row) -> Probe:

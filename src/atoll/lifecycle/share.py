@@ -8,6 +8,7 @@ made true again: volume attached, file system mounted, exported, its access rule
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -26,7 +27,7 @@ from atoll.errors import (
 )
 from atoll.lifecycle import access, share_server
 from atoll.lifecycle.backend import Backend
-from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
 
 AT_REST = ("available", "extending_error")
@@ -58,10 +59,12 @@ class ShareHandler:
             "deleting": self._delete,
         }
         verb = verbs.get(share["status"])
+        if verb is None and share["status"] in AT_REST:
+            verb = self._ensure
         if verb is not None:
-            verb(operation, share)
-        elif share["status"] in AT_REST:
-            self._ensure(operation, share)
+            action = GIVEN_UP[share["status"]][1] if share["status"] in GIVEN_UP else Action.UPDATE
+            with telling_of_delay(operation, lambda _: [share], Resource.SHARE, action):
+                verb(operation, share)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the share, or its unapplied rules, in error, and tell the user why."""
@@ -99,8 +102,16 @@ class ShareHandler:
             locations = driver.create_share(operation, share, server)
         with operation.transaction() as connection:
             export_locations.replace(connection, share["id"], locations)
-            rows.change(connection, shares, share["id"], status="available", progress="100%")
+            self._become_available(connection, share, progress="100%")
             self._come_back_for_rules(connection, operation)
+
+    @staticmethod
+    def _become_available(connection: Connection, share: Row, **values: Any) -> None:
+        """It is what was asked for, unless something else was asked for meanwhile (by force)."""
+        now = rows.get(connection, shares, share["id"])
+        if now is not None and now["status"] == share["status"]:
+            values["status"] = "available"
+        rows.change(connection, shares, share["id"], **values)
 
     @staticmethod
     def _come_back_for_rules(connection: Connection, operation: Operation) -> None:
@@ -150,9 +161,7 @@ class ShareHandler:
         size = share["wanted_size"] or share["size"]
         self._backend.driver(operation).extend_share(operation, share, size, server)
         with operation.transaction() as connection:
-            rows.change(
-                connection, shares, share["id"], status="available", size=size, wanted_size=None
-            )
+            self._become_available(connection, share, size=size, wanted_size=None)
             self._come_back_for_rules(connection, operation)
 
     def _delete(self, operation: Operation, share: Row) -> None:

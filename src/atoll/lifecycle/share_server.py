@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -31,7 +31,7 @@ from atoll.errors import (
 )
 from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
-from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.message import sentence, tell, telling_of_delay
 
 log = structlog.get_logger(__name__)
 
@@ -124,12 +124,19 @@ class ShareServerHandler:
             server = rows.get(connection, share_servers, operation.resource_id)
         if server is None:
             return
-        if server["status"] == "creating":
-            self._set_up(operation, server)
-        elif server["status"] == "deleting":
-            self._take_down(operation, server)
-        elif server["status"] == "active":
-            self._bring_back(operation, server)
+        verbs: dict[str, tuple[Callable[[Operation, Row], None], Action]] = {
+            "creating": (self._set_up, Action.CREATE),
+            "deleting": (self._take_down, Action.DELETE),
+            "active": (self._bring_back, Action.UPDATE),
+        }
+        if server["status"] in verbs:
+            verb, action = verbs[server["status"]]
+
+            def waiting(connection: Connection) -> list[Row]:
+                return rows.where(connection, shares, share_server_id=server["id"])
+
+            with telling_of_delay(operation, waiting, Resource.SHARE, action):
+                verb(operation, server)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the server in error; shares that wait for it find it so and say so."""
@@ -137,13 +144,17 @@ class ShareServerHandler:
             server = rows.get(connection, share_servers, operation.resource_id)
             if server is None:
                 return
-            if server["status"] == "active":
-                return  # still silent; the reconcile pass has it looked at again
+            here = rows.where(connection, shares, share_server_id=server["id"])
+            text = sentence(error)
+            if server["status"] == "active":  # still silent; the reconcile pass has it looked at
+                text = f"The share can't be served at the moment. {text}"
+                for share in here:
+                    tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
+                return
             rows.change(connection, share_servers, server["id"], status="error")
-            if server["project_id"] and server["status"] == "creating":
-                for share in rows.where(connection, shares, share_server_id=server["id"]):
-                    detail = Detail.NO_SHARE_SERVER
-                    text = sentence(error)
+            if server["status"] == "creating":
+                detail = Detail.NO_SHARE_SERVER
+                for share in here:
                     tell(connection, operation, share, Resource.SHARE, Action.CREATE, text, detail)
 
     def _set_up(self, operation: Operation, server: Row) -> None:
@@ -242,12 +253,20 @@ class ShareServerHandler:
             self._look_again(operation, server, ServiceInstanceUnavailable())
 
     def _replace(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
-        log.warning("share_server.replaced", share_server_id=server["id"])
+        lost = details["instance_id"]
+        log.warning("share_server.replaced", share_server_id=server["id"], instance=lost)
         manager = self._backend.driver(operation).service_instance_manager
         details = manager.replace_service_instance(
             operation, details, lambda new: self._serve_shares(operation, server, new)
         )
         self._serve_again(operation, server, details)
+        text = (
+            f"The service instance {lost} was lost. Another has taken its place, at the same "
+            "address and with the same shares; clients go on by themselves."
+        )
+        with operation.transaction() as connection:
+            for share in rows.where(connection, shares, share_server_id=server["id"]):
+                tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
     def _look_again(self, operation: Operation, server: Row, why: AtollError) -> None:
         """Note since when it has been silent; the retry that follows looks again."""

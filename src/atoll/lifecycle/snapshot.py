@@ -9,7 +9,7 @@ from atoll.db.tables import share_servers, shares, snapshots
 from atoll.engine.operation import Operation
 from atoll.errors import ShareBackendException
 from atoll.lifecycle.backend import Backend
-from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
 
 
@@ -31,10 +31,13 @@ class SnapshotHandler:
             server = rows.get(connection, share_servers, share["share_server_id"] or "")
         snapshot["share"] = share
         operation.set_lane(lane_of(server))
-        if snapshot["status"] == "creating":
-            self._create(operation, snapshot, server)
-        else:
-            self._delete(operation, snapshot, server)
+        creating = snapshot["status"] == "creating"
+        action = Action.CREATE if creating else Action.DELETE
+        with telling_of_delay(operation, lambda _: [snapshot], Resource.SNAPSHOT, action):
+            if creating:
+                self._create(operation, snapshot, server)
+            else:
+                self._delete(operation, snapshot, server)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """``error`` or ``error_deleting``, and the user is told why."""
