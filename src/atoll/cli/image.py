@@ -20,12 +20,12 @@ def ensure_image(settings: Settings, console: Console) -> None:
         build(settings, console)
 
 
-def build(settings: Settings, console: Console) -> BuiltImage:
-    """Build the image, or find it in the cache, showing how far it is."""
+def build(settings: Settings, console: Console, *, fresh: bool = False) -> BuiltImage:
+    """Build the image, or find it in the cache unless it must be ``fresh``; shows how far it is."""
     from atoll.image import build_image, find_image
 
     cached = find_image(settings.local.image_cache)
-    if cached is not None:
+    if cached is not None and not fresh:
         return cached
     with Progress(
         TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn(), console=console
@@ -37,7 +37,7 @@ def build(settings: Settings, console: Console) -> BuiltImage:
             if not console.is_terminal:
                 console.print(f"image: {phase}")
 
-        return build_image(settings.local.image_cache, progress=show)
+        return build_image(settings.local.image_cache, progress=show, force=fresh)
 
 
 def upload(settings: Settings, console: Console) -> Image:

@@ -30,11 +30,13 @@ app = typer.Typer(
 image_app = typer.Typer(help="The image that service instances boot.", no_args_is_help=True)
 token_app = typer.Typer(help="Bearer tokens (auth_strategy = token).", no_args_is_help=True)
 project_app = typer.Typer(help="Projects (auth_strategy = token).", no_args_is_help=True)
+server_app = typer.Typer(help="Share servers, one service instance each.", no_args_is_help=True)
 operation_app = typer.Typer(help="Long-running work.", no_args_is_help=True)
 keystone_app = typer.Typer(help="Atoll in Keystone's catalog.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 app.add_typer(token_app, name="token")
 app.add_typer(project_app, name="project")
+app.add_typer(server_app, name="server")
 app.add_typer(operation_app, name="operation")
 app.add_typer(keystone_app, name="keystone")
 
@@ -176,11 +178,16 @@ def purge(
 
 
 @image_app.command("build")
-def image_build(as_json: AsJson = False) -> None:
+def image_build(
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Build anew: for security updates of its packages.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Build the service image, or find it in the cache."""
     from atoll.cli.image import build
 
-    built = build(settings(), Console(stderr=True) if as_json else console)
+    built = build(settings(), Console(stderr=True) if as_json else console, fresh=fresh)
     facts = {"path": str(built.path), "checksum": built.checksum}
     show([facts], ("path", "checksum"), as_json)
 
@@ -248,6 +255,39 @@ def token_revoke(name_or_hash: str) -> None:
     with database().begin() as connection:
         gone = tokens.revoke(connection, name_or_hash)
     typer.echo(f"Revoked {gone}.")
+
+
+@server_app.command("list")
+def server_list(as_json: AsJson = False) -> None:
+    """List the share servers, and whether their instances boot the newest service image."""
+    from atoll.cli import servers
+
+    found = servers.as_rows(servers.listed(settings(), database()))
+    show(found, ("id", "status", "instance", "shares", "image", "is_current"), as_json)
+
+
+@server_app.command("upgrade")
+def server_upgrade(
+    server: Annotated[list[str] | None, typer.Argument(help="Only these; none: all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that each may take.")] = 900,
+) -> None:
+    """Replace service instances that boot an older image, one after another.
+
+    Addresses and shares stay; clients of a share wait while its instance is replaced. It ends at
+    the first that fails, and may be broken off and run again. Workers do it, so some must run.
+    """
+    from atoll.cli import servers
+
+    rows = database()
+    wanted = servers.outdated(servers.listed(settings(), rows), server or ())
+    if not wanted:
+        typer.echo("All instances boot the newest image.")
+    elif dry_run:
+        for each in wanted:
+            typer.echo(f"{each.id}: {each.shares} shares on {each.instance}")
+    else:
+        servers.upgrade(rows, wanted, timeout, typer.echo)
 
 
 @operation_app.command("list")

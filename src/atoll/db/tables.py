@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -144,6 +145,8 @@ share_servers = Table(
     Column("backend_details", JSON, nullable=False),
     Column("idle_since", Double),
     Column("unhealthy_since", Double),
+    # An operator wants a new instance, of the newest image, in the place of the one that serves.
+    Column("renewal_wanted", Boolean, nullable=False, server_default=false()),
     _created(),
     _updated(),
 )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+import structlog
 
 from atoll.errors import GuestError, ServiceInstanceUnavailable, SnapshotInconsistent
 from atoll.guest.base import Guest
+
+log = structlog.get_logger(__name__)
 
 
 @contextlib.contextmanager
@@ -42,3 +46,16 @@ def _freeze(guest: Guest, share_id: str, path: str, seconds: float) -> None:
         raise ServiceInstanceUnavailable(
             f"Share {share_id} can't be frozen at the moment: {error}"
         ) from error
+
+
+def hold_still(guest: Guest, paths: Mapping[str, str], seconds: float) -> None:
+    """Freeze shares (path by id) whose instance is about to be destroyed; nobody thaws them.
+
+    So all that clients have been told is written is on the volumes, and they wait for the next
+    instance. One that can't be frozen is only noted: then it is as after a power cut.
+    """
+    for share_id, path in paths.items():
+        try:
+            guest.freeze_share(share_id, path, seconds=seconds)
+        except GuestError as error:
+            log.warning("share_not_frozen", share=share_id, error=str(error))

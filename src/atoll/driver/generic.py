@@ -16,7 +16,7 @@ from atoll.config import Driver as DriverOptions
 from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
 from atoll.driver.exports import HELPERS
-from atoll.driver.freeze import frozen
+from atoll.driver.freeze import frozen, hold_still
 from atoll.driver.resources import (
     AccessRule,
     ExportLocation,
@@ -118,6 +118,13 @@ class GenericShareDriver(ShareDriver):
     ) -> None:
         if server_details.get("server_id"):
             self.service_instance_manager.delete_service_instance(None, server_details)
+
+    def hold_still(self, share_server: ShareServer, share_ids: Iterable[str]) -> None:
+        """Freeze these shares, before the server's instance is replaced by another on purpose."""
+        manager = self.service_instance_manager
+        guest = manager.reach(server_details(manager, share_server))
+        paths = {share_id: self._wanted.path(share_id) for share_id in share_ids}
+        hold_still(guest, paths, self.configuration.freeze_seconds)
 
     def choose_share_server_compatible_with_share(
         self,

@@ -4,10 +4,11 @@ A service instance is cattle: its root disk holds nothing that matters. What mak
 server's instance is its ports (addresses) and its keys; both are in private storage and outlive it,
 so ``replace_service_instance`` puts a new instance where a dead one was.
 
-What it returns as details is text without secrets: ``server_id``, ``instance_id``, ``username``,
-``ip`` (where Atoll reaches it), ``public_address`` and ``public_addresses`` (comma-separated; where
-clients mount from), and the ids of what it hangs on, as far as there are such things:
-``service_port_id``, ``public_port_id``, ``admin_port_id``, ``subnet_id``, ``router_id``.
+What it returns as details is text without secrets: ``server_id``, ``instance_id``, ``image_id``
+(what it was made of), ``username``, ``ip`` (where Atoll reaches it), ``public_address`` and
+``public_addresses`` (comma-separated; where clients mount from), and the ids of what it hangs on,
+as far as there are such things: ``service_port_id``, ``public_port_id``, ``admin_port_id``,
+``subnet_id``, ``router_id``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 INSTANCE_ID = "instance_id"
+IMAGE_ID = "image_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer: bad news must be quick."""
 FIRST_ANSWER_SECONDS = 60.0
@@ -164,12 +166,12 @@ class ServiceInstanceManager:
         """
         owner = _own(server)
         server_id = server["server_id"]
-        self._pool.drop(owner)
         # An interrupted replacement has written another id: then only the rest is left to do.
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
             self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
             self.cloud.compute.delete_instance(server[INSTANCE_ID])
             self.network_helper.shut_clients_out(server_id)
+        self._pool.drop(owner)  # only now: whatever was frozen by it was to stay so to the end
         network_info: NetworkInfo = {"server_id": server_id}  # stored ports stand for the networks
         ports = self.network_helper.setup_network(network_info)
         details = self._boot(network_info, ports, (ports.management.id,))
@@ -277,10 +279,11 @@ class ServiceInstanceManager:
     ) -> Instance:
         name = self.options.service_instance_name_template % network_info["server_id"]
         keys = InstanceKeys(self.storage, owner)
+        image_id = self.cloud.images.service_image().id
         spec = InstanceSpec(
             owner=owner,
             name=name,
-            image_id=self.cloud.images.service_image().id,
+            image_id=image_id,
             port_ids=port_ids,
             identity=keys.identity(self.options.service_instance_user, name),
             vcpus=self._vcpus,
@@ -289,7 +292,7 @@ class ServiceInstanceManager:
         )
         self._pool.drop(owner)  # what was known of an earlier instance doesn't hold for this one
         instance = self.cloud.compute.create_instance(spec)
-        self.storage.update(owner, {INSTANCE_ID: instance.id})
+        self.storage.update(owner, {INSTANCE_ID: instance.id, IMAGE_ID: image_id})
         log.info("service_instance_created", instance=instance.id, share_server=owner)
         return instance
 
@@ -298,6 +301,7 @@ class ServiceInstanceManager:
         return {
             "server_id": server_id,
             INSTANCE_ID: instance.id,
+            IMAGE_ID: self.storage.get(server_key(server_id), IMAGE_ID) or "",
             "username": self.options.service_instance_user,
             "ip": ports.management.addresses[0],
             "public_address": public[0] if public else "",

@@ -227,7 +227,9 @@ class ShareServerHandler:
         details = {"server_id": server["id"], **server["backend_details"]}
         is_off = manager.instance_is_off(details)  # such a one isn't waited for
         if not is_off and manager.is_alive(details):
-            if server["unhealthy_since"] is not None:
+            if server["renewal_wanted"]:
+                self._renew(operation, server, details)
+            elif server["unhealthy_since"] is not None:
                 self._serve_again(operation, server, details)
             return
         patience = self._backend.settings.driver.replace_dead_after
@@ -252,19 +254,41 @@ class ShareServerHandler:
         else:
             self._look_again(operation, server, ServiceInstanceUnavailable())
 
-    def _replace(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+    def _renew(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+        """Put an instance of the newest image in the place of one that serves."""
+        newest = self._backend.cloud.images.service_image().id
+        if details.get("image_id") == newest:
+            self._serve_again(operation, server, details)
+            with operation.transaction() as connection:
+                rows.change(connection, share_servers, server["id"], renewal_wanted=False)
+            return
+        with self._backend.database.read() as connection:
+            here = rows.where(connection, shares, share_server_id=server["id"], status=SERVED)
+        self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
+        self._replace(operation, server, details, why="is of an older image")
+
+    def _replace(
+        self,
+        operation: Operation,
+        server: Row,
+        details: Mapping[str, str],
+        *,
+        why: str = "was lost",
+    ) -> None:
         lost = details["instance_id"]
-        log.warning("share_server.replaced", share_server_id=server["id"], instance=lost)
+        log.warning("share_server.replaced", share_server_id=server["id"], instance=lost, why=why)
         manager = self._backend.driver(operation).service_instance_manager
         details = manager.replace_service_instance(
             operation, details, lambda new: self._serve_shares(operation, server, new)
         )
         self._serve_again(operation, server, details)
         text = (
-            f"The service instance {lost} was lost. Another has taken its place, at the same "
+            f"The service instance {lost} {why}. Another has taken its place, at the same "
             "address and with the same shares; clients go on by themselves."
         )
         with operation.transaction() as connection:
+            # The newest image was booted, whatever the reason.
+            rows.change(connection, share_servers, server["id"], renewal_wanted=False)
             for share in rows.where(connection, shares, share_server_id=server["id"]):
                 tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 

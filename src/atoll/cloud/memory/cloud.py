@@ -38,7 +38,7 @@ class Disk:
 
 
 class MemoryImages:
-    """Implements ``Images``: one image that boots at once."""
+    """Implements ``Images``: the newest image boots at once, as did those before it."""
 
     room = "images"
     unanswered: type[AtollError] = CloudUnavailable
@@ -53,7 +53,20 @@ class MemoryImages:
     @call
     def service_image(self) -> Image:
         """The image to boot."""
-        return Image("memory-image", "atoll-service-image", "0" * 64)
+        number = self._number()
+        name = f"memory-image-{number}" if number else "memory-image"
+        return Image(name, "atoll-service-image", f"{number:064x}")
+
+    def publish(self) -> None:
+        """Put a newer image there."""
+        with self.gate.world.change():
+            self.gate.world.execute(
+                "INSERT OR REPLACE INTO capacity VALUES ('image', ?)", self._number() + 1
+            )
+
+    def _number(self) -> int:
+        (number,) = self.gate.world.row("SELECT value FROM capacity WHERE name = 'image'") or (0,)
+        return int(number)
 
 
 class MemoryCloud:

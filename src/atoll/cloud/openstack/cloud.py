@@ -14,6 +14,7 @@ from atoll.cloud.openstack.compute import NovaCompute
 from atoll.cloud.openstack.failures import translated
 from atoll.cloud.openstack.images import GlanceImages
 from atoll.cloud.openstack.networks import NeutronNetworks
+from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.guest.base import Guest
@@ -37,11 +38,14 @@ class OpenStackCloud:
         self.channels = Channels(self.networks, settings)
         self.volumes = CinderVolumes(self._api("block-storage", CINDER), deployment, settings)
         self.images = GlanceImages(self._api("image"), settings.service_image_name)
+        nova = self._api("compute", NOVA)
+        self.groups = ServerGroups(nova, deployment, settings.service_instance_server_group)
         self.compute = NovaCompute(
-            self._api("compute", NOVA),
+            nova,
             deployment,
             settings,
             self.volumes,
+            self.groups,
             self.networks.ports_by_instance,
         )
 
@@ -74,12 +78,14 @@ class OpenStackCloud:
             ("snapshot", self.volumes.list_snapshots()),
         )
         here = [f"{kind} {each.id} of {each.owner}" for kind, things in listed for each in things]
+        here += [f"server group {group['id']}" for group in self.groups.ours()]
         return here + self.networks.leftovers()
 
     def purge(self) -> None:
         """Take away everything of this deployment, shares' data too. Safe to run again."""
         for instance in self.compute.list_instances():
             self.compute.delete_instance(instance.id)
+        self.groups.purge()
         for volume in self.volumes.list_volumes():
             if volume.instance_id is not None:
                 self.compute.detach_volume(volume.instance_id, volume.id)

@@ -14,6 +14,8 @@ from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.root_volumes import RootVolumes
+from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.tags import deployment_tag, owner_of, owner_tag
 from atoll.cloud.openstack.volumes import CinderVolumes
@@ -50,6 +52,7 @@ class NovaCompute:
         deployment: str,
         settings: OpenStackSettings,
         volumes: CinderVolumes,
+        groups: ServerGroups,
         ports_of: Callable[[str], dict[str, tuple[str, ...]]],
     ) -> None:
         """``ports_of`` tells the ports of a server (all servers, for ""), by server id."""
@@ -58,6 +61,8 @@ class NovaCompute:
         self._settings = settings
         self._volumes = volumes
         self._attachments = volumes.attachments
+        self._root_volumes = RootVolumes(volumes, settings.service_instance_boot_volume_gib)
+        self._groups = groups
         self._ports_of = ports_of
         self._watch: Watch[Json] = Watch(self._find, self._by_id)
 
@@ -67,9 +72,19 @@ class NovaCompute:
         """Start an instance, or find ``spec.owner``'s; returns while it boots."""
         for server in self._servers(owner_tag(spec.owner)):
             return self._instance(server)
-        return self._instance(self._api.post("/servers", {"server": self._wish(spec)})["server"])
+        zone = spec.availability_zone or self._settings.availability_zone
+        hints = self._groups.hints()
+        boot = self._root_volumes.boot_source(spec.owner, spec.image_id, zone)
+        try:
+            made = self._api.post("/servers", {"server": self._wish(spec, zone) | boot, **hints})
+        except CloudUnavailable:
+            raise  # perhaps it was made, and only the answer is lost
+        except CloudError:
+            self._root_volumes.discard(spec.owner)
+            raise
+        return self._instance(made["server"])
 
-    def _wish(self, spec: InstanceSpec) -> Json:
+    def _wish(self, spec: InstanceSpec, zone: str) -> Json:
         identity = spec.identity
         seed = user_data(
             user=identity.user,
@@ -80,14 +95,12 @@ class NovaCompute:
         )
         wish: Json = {
             "name": spec.name,
-            "imageRef": spec.image_id,
             "flavorRef": self._settings.service_instance_flavor_id,
             "networks": [{"port": port_id} for port_id in spec.port_ids],
             "config_drive": True,
             "user_data": base64.b64encode(seed.encode()).decode(),
             "tags": [deployment_tag(self._deployment), owner_tag(spec.owner)],
         }
-        zone = spec.availability_zone or self._settings.availability_zone
         if zone:
             wish["availability_zone"] = zone
         return wish
@@ -110,6 +123,9 @@ class NovaCompute:
 
     def delete_instance(self, instance_id: str) -> None:
         """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        doomed: tuple[str, ...] = ()
+        if self._settings.service_instance_boot_volume_gib:
+            doomed = _root_volumes(self._find(instance_id))
         if not self._api.delete(f"/servers/{instance_id}"):
             return
         self._watch.until(
@@ -118,6 +134,8 @@ class NovaCompute:
             DELETE_SECONDS,
             f"The deletion of instance {instance_id}",
         )
+        for volume_id in doomed:
+            self._volumes.delete_volume(volume_id)  # Nova has begun that, as a rule
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -258,12 +276,22 @@ class NovaCompute:
             _status(server),
             _fault(server),
             ports.get(instance_id, ()),
-            tuple(v["id"] for v in server["os-extended-volumes:volumes_attached"]),
+            tuple(
+                volume["id"]
+                for volume in server["os-extended-volumes:volumes_attached"]
+                if not volume["delete_on_termination"]  # what it boots from isn't plugged in
+            ),
         )
 
 
 def _status(server: Json) -> InstanceStatus:
     return _STATUS.get(server["status"], "active")
+
+
+def _root_volumes(server: Json | None) -> tuple[str, ...]:
+    """What goes with the server."""
+    plugged = server["os-extended-volumes:volumes_attached"] if server else ()
+    return tuple(volume["id"] for volume in plugged if volume["delete_on_termination"])
 
 
 def _fault(server: Json) -> str:

@@ -67,6 +67,24 @@ class CinderVolumes:
             wish["availability_zone"] = zone
         return _volume(self._provide_volume(owner, wish))
 
+    def create_root_volume(
+        self, owner: str, size_gib: int, *, image_id: str, availability_zone: str = ""
+    ) -> Volume:
+        """Make a volume of an image, for one boot; never looks for what is there already."""
+        wish: Json = {
+            "name": _name(owner),
+            "description": "Made by Atoll for a service instance to boot from.",
+            "size": size_gib,
+            "imageRef": image_id,
+            "metadata": self._marks(owner),
+        }
+        if self._settings.cinder_volume_type:
+            wish["volume_type"] = self._settings.cinder_volume_type
+        if availability_zone:
+            wish["availability_zone"] = availability_zone
+        made = self._api.post("/volumes", {"volume": wish})["volume"]
+        return _volume(self._settled(made["id"], self._settings.max_time_to_create_volume))
+
     def _provide_volume(self, owner: str, wish: Json) -> Json:
         """The one volume of ``owner``.
 

@@ -1,0 +1,126 @@
+"""A newer service image, and the operator who has all instances boot it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from atoll.cli.main import app
+from tests.lifecycle.house import House
+
+
+class Operator:
+    """Who has a shell on the machine."""
+
+    def __init__(self, house: House) -> None:
+        chosen = house.settings
+        self._config = Path(chosen.state_dir) / "atoll.toml"
+        self._config.write_text(
+            f'state_dir = "{chosen.state_dir}"\ncloud = "memory"\nhost = "{chosen.host}"\n'
+            f'[database]\nurl = "{chosen.database_url}"\n'
+        )
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(app, ["--config", str(self._config), *words])
+
+    def servers(self) -> dict[str, dict[str, Any]]:
+        """Share servers by their ids."""
+        done = self.run("server", "list", "--json")
+        assert done.exit_code == 0, done.output
+        return {server["id"]: server for server in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def site(new_house: Callable[..., House]) -> House:
+    """Two share servers with a share each."""
+    house = new_house(max_shares_per_share_server=1)
+    house.start_worker()
+    return house
+
+
+def filled(house: House) -> Any:
+    """A share with a file that its instance has not flushed, as a client has it mounted."""
+    share_id = house.create()
+    assert house.settled(share_id)["status"] == "available"
+    house.allow(share_id)
+    house.settled(share_id)
+    mount = house.mount(share_id)
+    mount.write("data", b"precious")
+    return mount
+
+
+def read(mount: Any) -> bytes:
+    """Hangs while the instance is away, as a real mount would; any other error is one."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return bytes(mount.read("data"))
+        except TimeoutError:
+            assert time.monotonic() < end
+
+
+def test_instances_are_replaced_one_after_another(site: House) -> None:
+    mounts = [filled(site), filled(site)]
+    operator = Operator(site)
+    before = operator.servers()
+    assert len(before) == 2
+    assert {server["is_current"] for server in before.values()} == {True}
+    assert "newest" in operator.run("server", "upgrade").stdout
+
+    site.cloud.images.publish()
+    assert {server["is_current"] for server in operator.servers().values()} == {False}
+    dry = operator.run("server", "upgrade", "--dry-run")
+    assert all(server_id in dry.stdout for server_id in before)
+    assert operator.servers().keys() == before.keys()
+
+    mark = site.cloud.journal.mark()
+    done = operator.run("server", "upgrade", "--timeout", "30")
+    assert done.exit_code == 0, done.output
+    after = operator.servers()
+    assert {server["is_current"] for server in after.values()} == {True}
+    assert all(after[key]["instance"] != before[key]["instance"] for key in before)
+    assert [read(mount) for mount in mounts] == [b"precious"] * 2
+    names = ("compute.delete_instance", "compute.create_instance")
+    calls = [c.name for c in site.cloud.journal.calls(since=mark) if c.name in names]
+    assert calls == [*names, *names]  # never two away at once
+    assert len(site.cloud.compute.list_instances()) == 2
+    assert "newest" in operator.run("server", "upgrade").stdout
+
+
+def test_one_may_be_upgraded_before_the_others(site: House) -> None:
+    filled(site), filled(site)
+    operator = Operator(site)
+    first, second = operator.servers()
+    site.cloud.images.publish()
+    done = operator.run("server", "upgrade", first, "--timeout", "30")
+    assert done.exit_code == 0, done.output
+    seen = operator.servers()
+    assert (seen[first]["is_current"], seen[second]["is_current"]) == (True, False)
+    assert operator.run("server", "upgrade", "nonsense").exit_code != 0
+
+
+def test_an_image_that_does_not_boot_costs_one_server_only_and_that_until_it_is_mended(
+    site: House,
+) -> None:
+    mounts = [filled(site), filled(site)]
+    operator = Operator(site)
+    before = operator.servers()
+    site.cloud.images.publish()
+    site.cloud.faults.fail("create_instance", "OutOfCapacity", times=None)
+    failed = operator.run("server", "upgrade", "--timeout", "2")
+    assert failed.exit_code != 0
+    assert "room" in str(failed.exception)
+    after = operator.servers()
+    away = [key for key in before if after[key]["instance"] != before[key]["instance"]]
+    assert len(site.cloud.compute.list_instances()) == 1
+    assert len(away) <= 1
+    site.cloud.faults.clear()
+    assert operator.run("server", "upgrade", "--timeout", "60").exit_code == 0
+    assert {server["is_current"] for server in operator.servers().values()} == {True}
+    assert [read(mount) for mount in mounts] == [b"precious"] * 2
