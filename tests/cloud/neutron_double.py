@@ -1,9 +1,13 @@
-"""A server that answers as Neutron does where it keeps things: enough to see who asks for what."""
+"""A server that answers as Neutron does where it keeps things: enough to see who asks for what.
+
+Nova's server groups are kept in the same manner.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,6 +28,8 @@ DEFAULTS: dict[str, Json] = {
     "ports": {"device_id": "", "device_owner": "", "fixed_ips": []},
     "security_groups": {"security_group_rules": []},
 }
+NAMES = {"os_server_groups": "server_groups"}
+"""Where the path says another name than the body."""
 
 
 class NeutronDouble:
@@ -33,6 +39,9 @@ class NeutronDouble:
         self.things: dict[str, dict[str, Json]] = {}
         self.requests: list[str] = []
         self.hold: threading.Barrier | None = None
+        self.url = ""
+        self.seconds = 0.0
+        """How long each reading takes."""
         self.lose_answers = 0
         """So many answers to requests that make something are lost."""
         self.lock = threading.Lock()
@@ -83,6 +92,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.neutron.requests.append(f"GET {self.path}")
+        time.sleep(self.neutron.seconds)
         kind, _, thing_id = self._path()
         if kind == "quotas":
             self._answer(200, {"tenant": {"tenant_id": "ours"}})
@@ -123,7 +133,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _path(self) -> tuple[str, str, str]:
         kind, slash, rest = urlsplit(self.path).path.removeprefix("/v2.0").strip("/").partition("/")
-        return kind.replace("-", "_"), slash, rest
+        kind = kind.replace("-", "_")
+        return NAMES.get(kind, kind), slash, rest
 
     def _answer(self, status: int, body: Json | None) -> None:
         content = json.dumps(body).encode() if body is not None else b""
@@ -146,7 +157,7 @@ def neutron_double() -> Iterator[tuple[NeutronDouble, Api]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        url = f"http://127.0.0.1:{server.server_port}/v2.0"
+        neutron.url = url = f"http://127.0.0.1:{server.server_port}/v2.0"
         connection = openstack.connect(
             load_envvars=False,
             load_yaml_config=False,
