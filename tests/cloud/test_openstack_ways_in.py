@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atoll.cloud.base import Access
+from atoll.cloud.base import Access, Finding, Identity, Instance, InstanceSpec
+from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.networks import NeutronNetworks
+from atoll.config import Cidr, SshHost
 from atoll.errors import GuestUnreachable
 
+from .instance_stand_in import hears, stand_in
 from .neutron_double import NeutronDouble, neutron_double
-from .openstack_place import openstack_settings
+from .openstack_place import make_openstack, openstack_settings, users_network
+from .site import BOOT_SECONDS, key_pair, owner
+from .test_openstack_networks import dhcp_server, falls_silent, is_answered, on_openstack
 
 HOME = "10.240.0.0/16"
 NOBODY = Access("atoll", "127.0.0.1", "PRIVATE", "ssh-ed25519 PUBLIC")
@@ -99,3 +106,160 @@ def test_an_administrators_network_lets_workers_in_too(
     networks, _ = worker(api, tmp_path, "192.0.2.0/24", admin_network_id=given)
     networks.admit_workers()
     assert let_in(server) == {("IPv4", "10.97.5.0/24", 22), ("IPv4", "192.0.2.0/24", 22)}
+
+
+# --- on a real one ----------------------------------------------------------------------------
+
+WAY = "way to instances"
+
+
+def found(cloud: OpenStackCloud, check: str) -> Finding:
+    """What ``atoll doctor`` says about something."""
+    return next(finding for finding in cloud.check() if finding.check == check)
+
+
+@on_openstack
+def test_a_routed_worker_is_let_in_and_shut_out_again(tmp_path: Path) -> None:
+    """It is where the DHCP server of a network behind a router is."""
+    workers = "10.97.9.0/24"
+    cloud = make_openstack(tmp_path, "routed", service_network_interface="none")
+    networks = cloud.networks
+    with ExitStack() as stack:
+        stack.callback(cloud.close)
+        stack.callback(cloud.purge)
+        service = networks.service_network()
+        subnet = networks.create_subnet(
+            owner("share_server"), service.id, "10.240.144.0/28", gateway=True
+        )
+        assert subnet.gateway is not None
+        users = stack.enter_context(
+            users_network(networks.neutron.api, workers, gateway=True, router=True)
+        )
+        stack.callback(cloud.purge)
+        dhcp_server(cloud, users.subnet_id)
+        port = networks.create_port(owner("share_server"), service.id, subnet.id)
+        networks.connect_router(subnet.id, users.subnet_id)
+        address = port.addresses[0]
+        stack.enter_context(stand_in(cloud, port, subnet.gateway, 22, 2049))
+        assert hears(users.network_id, address, 2049, 60)  # there is a way
+        assert not hears(users.network_id, address, 22, 5)
+        for cidrs, is_let_in in (((Cidr(workers),), True), ((), False)):
+            restarted = make_openstack(
+                tmp_path, "routed", service_network_interface="none", ssh_source_cidrs=cidrs
+            )
+            with pytest.raises(GuestUnreachable):  # nobody is there who could speak
+                restarted.open_guest("", Access("atoll", address, "", "ssh-ed25519 KEY"), 1)
+            restarted.close()
+            if is_let_in:
+                assert hears(users.network_id, address, 22, 60)
+            else:
+                assert falls_silent(users.network_id, address, 22)
+
+
+@on_openstack
+def test_doctor_looks_for_this_hosts_agent(tmp_path: Path) -> None:
+    for host, is_right in (("", True), ("no-such-host", False)):
+        changes = {"service_network_host": host} if host else {}
+        cloud = make_openstack(tmp_path, "agents", **changes)
+        finding = found(cloud, WAY)
+        cloud.close()
+        assert finding.ok is is_right, finding
+        assert is_right or "service_network_host" in finding.todo
+
+
+class Gate:
+    """Instances in two networks: one that we are in, and the service network that we aren't in."""
+
+    def __init__(self, place: Path, stack: ExitStack) -> None:
+        self.place = place
+        self.key, self.public_key = key_pair()
+        self.host_key, self.host_key_public = key_pair()
+        (place / "key").write_text(self.key)
+        (place / "key").chmod(0o600)
+        self.inside = make_openstack(place, "behind", service_network_interface="none")
+        stack.callback(self.inside.close)
+        stack.callback(self.inside.purge)
+        self.service = self.inside.networks.service_network()
+        users = stack.enter_context(
+            users_network(
+                self.inside.networks.neutron.api, "10.97.10.0/24", gateway=False, router=False
+            )
+        )
+        self.outside = make_openstack(place, "gate", admin_network_id=users.network_id)
+        stack.callback(self.outside.close)
+        stack.callback(self.outside.purge)
+        self.here = self.outside.networks.create_port(owner("share_server"), users.network_id)
+        there = self.inside.networks.create_port(owner("share_server"), self.service.id)
+        self.boot(self.outside, self.here.owner, self.here.id, there.id)
+        self.address = self.here.addresses[0]
+
+    def boot(self, cloud: OpenStackCloud, who: str, *port_ids: str) -> Instance:
+        """A service instance on these ports."""
+        identity = Identity("atoll", self.public_key, self.host_key, self.host_key_public, "gate")
+        image = cloud.images.service_image()
+        spec = InstanceSpec(who, "gate", image.id, port_ids, identity)
+        made = cloud.compute.create_instance(spec)
+        return cloud.compute.wait_for_instance(made.id, BOOT_SECONDS)
+
+    def access(self, address: str) -> Access:
+        return Access("atoll", address, self.key, self.host_key_public)
+
+    def allow_forwarding(self) -> None:
+        """Make a bastion of it: no service instance is one by itself."""
+        self.outside.open_guest("", self.access(self.address), BOOT_SECONDS).close()
+        hosts = self.place / "hosts"
+        hosts.write_text(f"{self.address} {self.host_key_public}\n")
+        argv = ["ssh", "-F", "none", "-i", str(self.place / "key"), "-o", "BatchMode=yes"]
+        argv += ["-o", f"UserKnownHostsFile={hosts}", f"atoll@{self.address}"]
+        script = (
+            "sed -i 's/^DisableForwarding.*/AllowTcpForwarding yes/' /etc/ssh/sshd_config"
+            " && systemctl restart ssh"
+        )
+        done = subprocess.run(
+            [*argv, "sudo -n sh"], input=script.encode(), timeout=120, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    def worker(self, host_key: str) -> OpenStackCloud:
+        """A worker that knows the bastion, which it believes to have this key."""
+        return make_openstack(
+            self.place,
+            "behind",
+            service_network_interface="none",
+            ssh_proxy_jump=SshHost(f"atoll@{self.address}"),
+            ssh_proxy_private_key=self.place / "key",
+            ssh_proxy_host_key=host_key,
+        )
+
+
+@on_openstack
+@pytest.mark.timeout(900)
+def test_an_instance_is_reached_through_a_bastion(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        gate = Gate(tmp_path, stack)
+        gate.allow_forwarding()
+        worker = gate.worker(gate.host_key_public)
+        stack.callback(worker.close)
+        assert found(worker, WAY).ok  # with no instance yet: the bastion lets us in
+        port = gate.inside.networks.create_port(owner("share_server"), gate.service.id)
+        instance = gate.boot(gate.inside, port.owner, port.id)
+        address = port.addresses[0]
+        assert not is_answered(address, 22, 3)  # there is no other way
+        guest = worker.open_guest(instance.id, gate.access(address), BOOT_SECONDS)
+        assert guest.health().uptime_seconds > 0
+        guest.close()
+        finding = found(worker, WAY)
+        assert finding.ok, finding
+        assert address in finding.detail
+
+        _, false = key_pair()
+        misled = gate.worker(false)
+        stack.callback(misled.close)
+        finding = found(misled, WAY)
+        assert not finding.ok
+        assert "Host key verification failed" in finding.detail
+        with pytest.raises(GuestUnreachable, match="Host key verification failed"):
+            misled.open_guest(instance.id, gate.access(address), 5)
+        posing = Access("atoll", address, gate.key, false)
+        with pytest.raises(GuestUnreachable, match="Host key verification failed"):
+            worker.open_guest(instance.id, posing, 5)
