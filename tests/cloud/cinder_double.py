@@ -37,6 +37,8 @@ class Double:
     servers: set[str] = field(default_factory=lambda: {SERVER})
     known_to_nova: set[str] = field(default_factory=set)
     """Servers that Nova knows to have the volume."""
+    overtaken_by: str = ""
+    """A status that somebody sets just before a volume is attached."""
     changes: list[str] = field(default_factory=list)
     """Requests that change something."""
     _later: list[tuple[float, Json]] = field(default_factory=list)
@@ -48,7 +50,12 @@ class Double:
     def attach(self, server: str, status: str = "attached") -> None:
         """Have an attachment."""
         self.attachments.append(
-            {"id": f"attachment-{server}", "instance": server, "status": status, "volume_id": VOLUME}
+            {
+                "id": f"attachment-{server}",
+                "instance": server,
+                "status": status,
+                "volume_id": VOLUME,
+            }
         )
 
     def pass_time(self) -> None:
@@ -79,7 +86,9 @@ class Double:
         if kind == "snapshots" and rest != SNAPSHOT:
             return {"snapshots": []}
         if kind == "snapshots":
-            return {"snapshot": {"id": SNAPSHOT, "status": self.snapshot}} if self.snapshot else None
+            return (
+                {"snapshot": {"id": SNAPSHOT, "status": self.snapshot}} if self.snapshot else None
+            )
         if kind == "attachments":
             return {"attachments": self.attachments}
         if server not in self.servers or ("/os-" in rest and server not in self.known_to_nova):
@@ -89,6 +98,8 @@ class Double:
 
     def post(self, path: str, body: Json) -> int:
         action = next(iter(body))
+        if action == "volumeAttachment" and self.overtaken_by:
+            self.status, self.overtaken_by = self.overtaken_by, ""
         if action == "os-extend" and self.status in ("available", "in-use"):
             self.size = body[action]["new_size"]
             return 202
@@ -179,8 +190,10 @@ def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaComp
     settings = OpenStackSettings(state_dir=place, max_time_to_attach=1.5)
     volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)
     try:
-        yield double, volumes, NovaCompute(
-            Api(connection, "compute"), "test", settings, volumes, lambda _: {}
+        yield (
+            double,
+            volumes,
+            NovaCompute(Api(connection, "compute"), "test", settings, volumes, lambda _: {}),
         )
     finally:
         connection.close()

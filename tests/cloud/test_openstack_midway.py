@@ -86,6 +86,16 @@ def test_a_volume_that_nobody_attaches_is_put_right(
     ]
 
 
+def test_a_volume_that_gets_stuck_just_before_it_is_attached_is_put_right(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "SURE_SECONDS", 0.3)
+    double, _, compute = scene
+    double.overtaken_by = "attaching"
+    compute.attach_volume(SERVER, VOLUME)
+    assert double.changes == [ATTACH, f"POST /volumes/{VOLUME}/action os-unreserve", ATTACH]
+
+
 def test_a_volume_that_stays_stuck_says_so(scene: Scene) -> None:
     double, _, compute = scene
     double.status = "attaching"

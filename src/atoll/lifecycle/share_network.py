@@ -15,7 +15,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import CloudNotFound, Postponed
 from atoll.lifecycle.backend import Backend
-from atoll.lifecycle.message import sentence, tell
+from atoll.lifecycle.message import sentence, tell, telling_of_delay
 
 
 def owner_of(subnet_id: str) -> str:
@@ -37,11 +37,13 @@ class ShareNetworkHandler:
                 return
             subnets = placement.subnets_of(connection, network["id"])
         leaving = network["status"] == "deleting"
-        for subnet in subnets:
-            if leaving or subnet["deleting"]:
-                self._remove_subnet(operation, subnet)
-            elif subnet["cidr"] is None:
-                self._describe_subnet(operation, subnet)
+        kind, action = Resource.SHARE_NETWORK_SUBNET, Action.DELETE if leaving else Action.CREATE
+        with telling_of_delay(operation, lambda _: [network], kind, action):
+            for subnet in subnets:
+                if leaving or subnet["deleting"]:
+                    self._remove_subnet(operation, subnet)
+                elif subnet["cidr"] is None:
+                    self._describe_subnet(operation, subnet)
         with operation.transaction() as connection:
             if leaving:
                 rows.remove(connection, share_networks, network["id"])

@@ -40,6 +40,11 @@ class Attachments:
         log.warning("openstack.attachment_forgotten", volume=attachment["volume_id"])
         self._api.delete(f"/attachments/{attachment['id']}")
 
+    def is_plugging(self, volume_id: str) -> bool:
+        """Whether it is on its way now."""
+        answer = self._api.find(f"/volumes/{volume_id}")
+        return answer is not None and answer["volume"]["status"] in PLUGGING
+
     def calm(self, volume_id: str) -> Json | None:
         """The volume once it is on its way neither in nor out of an instance; None: it is gone.
 

@@ -194,7 +194,11 @@ class NovaCompute:
         wish = {"volumeAttachment": {"volumeId": volume_id}}
         try:
             self._api.post(path, wish)
-        except CloudUnavailable:  # Nova attaches nothing while it builds; or an answer was lost
+        except CloudError as error:
+            # Nova attaches nothing while it builds, nor what somebody else has just begun to
+            # change; or an answer was lost.
+            if not (error.retryable or self._attachments.is_plugging(volume_id)):
+                raise
             self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
             if not self._is_attached(instance_id, volume_id):
                 self._api.post(path, wish)
