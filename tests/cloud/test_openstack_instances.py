@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,8 +14,9 @@ from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.server_groups import ServerGroups
 
+from .instance_stand_in import hears
 from .neutron_double import NeutronDouble, neutron_double
-from .openstack_place import make_openstack
+from .openstack_place import make_openstack, users_network
 from .site import BOOT_SECONDS, Site, key_pair, nfs, owner
 
 POLICY = "soft-anti-affinity"
@@ -114,3 +116,36 @@ def test_an_instance_boots_from_a_volume_that_dies_with_it(real: OpenStackCloud)
     assert [each.id for each in real.volumes.list_volumes()] == [volume.id]
     assert real.volumes.list_volumes()[0].instance_id is None
     real.volumes.delete_volume(volume.id)
+
+
+@pytest.mark.openstack
+@pytest.mark.timeout(900)
+def test_clients_reach_an_instance_by_both_kinds_of_addresses(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """In a network of the user's that has IPv4 and IPv6, as its router tells."""
+    cloud = make_openstack(tmp_path_factory.mktemp("state"), "six")
+    api = cloud.networks.neutron.api
+    with ExitStack() as stack:
+        stack.callback(cloud.close)
+        stack.callback(cloud.purge)
+        users = stack.enter_context(users_network(api, "10.97.11.0/24", gateway=True, router=True))
+        wish = {"network_id": users.network_id, "cidr": "fd00:97:11::/64", "ip_version": 6}
+        wish |= {"ipv6_address_mode": "slaac", "ipv6_ra_mode": "slaac"}
+        sixth = api.post("/subnets", {"subnet": wish})["subnet"]["id"]
+        api.put(f"/routers/{users.router_id}/add_router_interface", {"subnet_id": sixth})
+        stack.callback(cloud.purge)
+        server = owner("share_server")
+        service_port = cloud.networks.create_port(server, cloud.networks.service_network().id)
+        share_port = cloud.networks.create_port(server, users.network_id)
+        four, six = share_port.addresses
+        assert ":" not in four
+        assert six.startswith("fd00:97:11:")
+        _, public = key_pair()
+        who = Identity("atoll", public, *key_pair(), "six")
+        image = cloud.images.service_image()
+        spec = InstanceSpec(server, "six", image.id, (service_port.id, share_port.id), who)
+        cloud.compute.wait_for_instance(cloud.compute.create_instance(spec).id, BOOT_SECONDS)
+        for address in (four, six):
+            assert hears(users.network_id, address, 2049, BOOT_SECONDS), address
+            assert not hears(users.network_id, address, 22, 3), address
