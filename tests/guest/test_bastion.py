@@ -22,9 +22,9 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2rUMtNrQHpWGzsKpVlO3dDXBNKaeJuSDcja
 BASTION = Bastion("gate.example.org", "jump", 2222, Path("/keys/50% of them/id"), KEY)
 
 
-def understood(*argv: str) -> dict[str, str]:
+def understood(*argv: str, cwd: Path | None = None) -> dict[str, str]:
     """What ssh itself makes of its arguments."""
-    done = subprocess.run(["ssh", "-G", *argv], capture_output=True, text=True, check=True)
+    done = subprocess.run(["ssh", "-G", *argv], capture_output=True, text=True, check=True, cwd=cwd)
     return dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
 
 
@@ -59,12 +59,18 @@ def test_the_instances_own_key_is_pinned_behind_a_bastion_too(tmp_path: Path) ->
     access = Access("atoll", "192.0.2.1", "SECRET", KEY)
     options = SshOptions(tmp_path, bastion=BASTION)
     command = _command(access, options, _KeyFiles(access, tmp_path, BASTION))
-    told = understood(*command[1 : command.index("--")], "192.0.2.1")
+    told = understood(*command[1 : command.index("--")], "192.0.2.1", cwd=tmp_path)
     assert told["proxyjump"] == ALIAS
     assert (told["hostkeyalias"], told["stricthostkeychecking"]) == ("service-instance", "true")
     assert Path(told["userknownhostsfile"]).read_text() == f"service-instance {KEY}\n"
     assert told["globalknownhostsfile"] == "/dev/null"
     assert told["forwardagent"] == "no"
+
+
+def test_nothing_but_an_address_is_asked_of_a_bastion(tmp_path: Path) -> None:
+    access = Access("atoll", "192.0.2.1;reboot", "SECRET", KEY)
+    with pytest.raises(GuestUnreachable, match="no address"):
+        SshGuest(access, SshOptions(tmp_path, bastion=BASTION), 5)
 
 
 def test_a_channel_through_a_bastion_leaves_no_files(site: Site) -> None:

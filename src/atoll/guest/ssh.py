@@ -12,6 +12,7 @@ import subprocess
 import time
 import weakref
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
@@ -55,11 +56,14 @@ class SshProcess:
     """A remote Python that waits for its program on stdin."""
 
     def __init__(self, access: Access, options: SshOptions) -> None:
+        if options.bastion is not None:
+            _check_address(access.address)
         self._files = _KeyFiles(access, options.runtime_dir, options.bastion)
         self._errors: IO[bytes] = _unnamed_file(options.runtime_dir)
         try:
             self.process = subprocess.Popen(
                 _command(access, options, self._files),
+                cwd=options.runtime_dir if options.bastion is not None else None,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -121,8 +125,12 @@ class _KeyFiles:
 
     @property
     def configuration(self) -> str:
-        """ssh's own file, which it hands on to the ssh that logs in to the bastion."""
-        return str(self._bastion.configuration) if self._bastion is not None else "none"
+        """Name, in its folder, of ssh's own file.
+
+        ssh hands it on to the ssh that logs in to the bastion, by way of a shell: so without the
+        path, which might have any characters in it.
+        """
+        return self._bastion.configuration.name if self._bastion is not None else "none"
 
     def remove(self) -> None:
         self.key.unlink(missing_ok=True)
@@ -171,6 +179,16 @@ def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]
         *("-l", access.user, "--", access.address),
         python if access.user == "root" else f"sudo -n {python}",
     ]
+
+
+def _check_address(text: str) -> None:
+    """Raise ``GuestUnreachable`` for what is no address: ssh would give it to a shell, too."""
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise GuestUnreachable(
+            f"{text!r} is no address that a bastion can be asked for."
+        ) from error
 
 
 def await_banner(address: str, port: int, deadline: float) -> None:
