@@ -1,4 +1,4 @@
-"""A server that answers as Cinder and Nova do for one volume: what they refuse, and what comes about later."""
+"""A server that answers as Cinder and Nova do for one volume: what they refuse, what comes later."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import openstack
 from atoll.cloud.openstack import OpenStackSettings
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.compute import NovaCompute
+from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.volumes import CinderVolumes
 
 Json = dict[str, Any]
@@ -189,12 +190,11 @@ def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaComp
     )
     settings = OpenStackSettings(state_dir=place, max_time_to_attach=1.5)
     volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)
+    nova = Api(connection, "compute")
+    groups = ServerGroups(nova, "test", "none")
+    compute = NovaCompute(nova, "test", settings, volumes, groups, lambda _: {})
     try:
-        yield (
-            double,
-            volumes,
-            NovaCompute(Api(connection, "compute"), "test", settings, volumes, lambda _: {}),
-        )
+        yield double, volumes, compute
     finally:
         connection.close()
         server.shutdown()

@@ -71,7 +71,7 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
 
 
 class Project:
-    """A project of the tests' own, so that its quotas are nobody else's; we are its administrator."""
+    """A project of the tests' own: its quotas are nobody else's. We are its administrator."""
 
     def __init__(self) -> None:
         self._admin: Any = openstack.connect(app_name="atoll-test")

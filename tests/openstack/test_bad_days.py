@@ -1,4 +1,4 @@
-"""Bad days on a real OpenStack: each ends in the right state, says why, is repaired, leaks nothing."""
+"""Bad days on a real OpenStack: right states, messages with the cause, repairs, no leaks."""
 
 from __future__ import annotations
 
@@ -173,7 +173,8 @@ def test_the_token_expires_in_the_middle(scene: Scene, network: str, share: Any)
 
     since = len(scene.proxy.requests)
     with nothing_leaked(scene):
-        with scene.proxy.rule("block-storage", "POST", "/volumes$", after=revoke, once=True) as rule:
+        volumes = ("block-storage", "POST", "/volumes$")
+        with scene.proxy.rule(*volumes, after=revoke, once=True) as rule:
             new = scene.share(network, "new")
             assert rule.seen.wait(60)
             wait("the token to be revoked", lambda: revoked, 30)

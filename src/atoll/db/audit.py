@@ -114,7 +114,8 @@ def unmade_shares(connection: Connection) -> list[Row]:
 def failed_networks(connection: Connection) -> list[str]:
     """Ids of share networks in error that are not worked on."""
     statement = select(share_networks.c.id).where(
-        share_networks.c.status == "error", ~_active(literal("share_network/") + share_networks.c.id)
+        share_networks.c.status == "error",
+        ~_active(literal("share_network/") + share_networks.c.id),
     )
     return list(connection.execute(statement).scalars())
 

@@ -32,7 +32,7 @@ class Attachments:
         self._seconds = seconds
 
     def of(self, volume_id: str) -> list[Json]:
-        """A volume's attachments, those that are only begun as well: ``instance`` and ``status``."""
+        """A volume's attachments, also those that are only begun: ``instance``, ``status``."""
         return list(self._api.list("/attachments/detail", "attachments", volume_id=volume_id))
 
     def forget(self, attachment: Json) -> None:
