@@ -187,7 +187,7 @@ def _check_address(text: str) -> None:
         ip_address(text)
     except ValueError as error:
         raise GuestUnreachable(
-            f"{text!r} is no address that a bastion can be asked for."
+            f"{text!r} is no address to ask a bastion for."
         ) from error
 
 
