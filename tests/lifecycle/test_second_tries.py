@@ -38,6 +38,14 @@ def told(house: House, resource_id: str) -> list[str]:
     return [m["user_message"] for m in messages if m["resource_id"] == resource_id]
 
 
+def services(house: House) -> list[Any]:
+    """When the workers gave their last signs of life, and what they see."""
+    found = house.call("GET", "/services")["services"]
+    pools = house.call("GET", "/scheduler-stats/pools")["pools"]
+    assert len(pools) == 1
+    return [service["updated_at"] for service in found]
+
+
 def test_a_share_that_found_no_room_is_made_when_there_is_room(house: House) -> None:
     house.cloud.faults.fail("create_volume", "OutOfCapacity", times=None)
     share_id = house.create()
@@ -140,6 +148,22 @@ def test_an_instance_that_can_not_be_replaced_is_told_of(house: House) -> None:
     house.until(lambda: any(NO_HOST in text for text in told(house, share_id)), "the news")
     assert house.share(share_id)["status"] == "available"
     house.until(lambda: any("was lost" in text for text in told(house, share_id)), "the next one")
+
+
+@pytest.mark.slow
+def test_a_cloud_that_is_away_makes_no_server_unhealthy_and_no_worker_dead(house: House) -> None:
+    share_id = house.create()
+    becomes(house, share_id, "available")
+    mark = house.cloud.journal.mark()
+    house.cloud.faults.fail("get_instance", times=None)
+    house.cloud.faults.fail("pools", times=None)
+    house.until(lambda: len(house.cloud.journal.calls("get_instance", since=mark)) > 3, "passes")
+    other = house.create()
+    becomes(house, other, "available")
+    assert len(house.call("GET", "/share-servers")["share_servers"]) == 1
+    assert told(house, share_id) == told(house, other) == []
+    beats = services(house)
+    house.until(lambda: services(house) > beats, "another sign of life")
 
 
 def test_a_deletion_by_force_counts_more_than_what_was_going_on(house: House) -> None:

@@ -115,23 +115,31 @@ class Scene:
 
     def __init__(self, workers: int = 1) -> None:
         """``workers``: how many there are; the first is the service's own."""
-        self._ends = ExitStack()
+        with ExitStack() as ends:
+            self._begin(ends, workers)
+            self._ends = ends.pop_all()
+
+    def _begin(self, ends: ExitStack, workers: int) -> None:
         self.project = Project()
-        self._ends.callback(self.project.remove)
+        ends.callback(self.project.remove)
         self.cloud: Any = self.project.connection
         self.audit = Audit(self.project.connection)
         self.proxy = Proxy({name: self._endpoint(name) for name in SERVICES})
-        self._ends.callback(self.proxy.close)
+        ends.callback(self.proxy.close)
         self.place = Path(tempfile.mkdtemp(prefix="atoll-openstack-", dir="/var/tmp"))
         self.place.chmod(0o711)
-        self._ends.callback(shutil.rmtree, self.place, ignore_errors=True)
+        ends.callback(shutil.rmtree, self.place, ignore_errors=True)
         self._write_clouds()
+        before = os.environ.get("OS_CLIENT_CONFIG_FILE")
+        os.environ["OS_CLIENT_CONFIG_FILE"] = str(self._clouds)
+        ends.callback(_put_back, "OS_CLIENT_CONFIG_FILE", before)
         options = {
             "flavor": choices.flavor(self.cloud),
             "interface": choices.service_network_interface(self.cloud),
         }
         self.service = Service(self.place / "service", config=CONFIG.format(**options))
         upload(load(self.service.config), Console(stderr=True))
+        ends.callback(self.service.stop)
         self._others = [self._other_worker() for _ in range(workers - 1)]
         self.service.start()
         self.shares = connect(self.service.endpoint, self.service.token)
@@ -159,6 +167,10 @@ class Scene:
             return str(self.cloud.config.get_auth_args()["auth_url"])
         return str(self.cloud.endpoint_for(service))
 
+    @property
+    def _clouds(self) -> Path:
+        return self.place / "clouds.yaml"
+
     def _write_clouds(self) -> None:
         auth = dict(self.cloud.config.get_auth_args())
         for key in [key for key in auth if key.startswith("project_")]:
@@ -167,12 +179,8 @@ class Scene:
         entry = {"auth_type": self.cloud.config.config["auth_type"], "auth": auth}
         if region := self.cloud.config.region_name:
             entry["region_name"] = region
-        file = self.place / "clouds.yaml"
-        file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump({"clouds": {"proxied": entry}}))
-        before = os.environ.get("OS_CLIENT_CONFIG_FILE")
-        os.environ["OS_CLIENT_CONFIG_FILE"] = str(file)
-        self._ends.callback(_put_back, "OS_CLIENT_CONFIG_FILE", before)
+        self._clouds.touch(mode=0o600)
+        self._clouds.write_text(yaml.safe_dump({"clouds": {"proxied": entry}}))
 
     def _other_worker(self) -> subprocess.Popen[bytes]:
         """One beside the service's own, on the same database."""

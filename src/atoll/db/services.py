@@ -33,18 +33,22 @@ def heartbeat(
     now: float,
     *,
     zone: str,
-    pools: Sequence[Mapping[str, Any]] = (),
+    pools: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Say that a process lives at ``now`` (seconds, the database's clock), and what pools it sees.
 
-    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it.
+    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it; None: those that it saw last.
     """
-    news = {"zone": zone, "pools": [dict(pool) for pool in pools], "heartbeat": now}
+    news: dict[str, Any] = {"zone": zone, "heartbeat": now}
+    if pools is not None:
+        news["pools"] = [dict(pool) for pool in pools]
     known = (services.c.binary == binary, services.c.host == host)
     seen = update(services).where(*known).values(updated_at=utcnow_text(), **news)
     if connection.execute(seen).rowcount:
         return
-    rows.add(connection, services, binary=binary, host=host, disabled=False, **news)
+    rows.add(
+        connection, services, binary=binary, host=host, disabled=False, **{"pools": [], **news}
+    )
 
 
 def set_disabled(

@@ -235,9 +235,15 @@ class ServiceInstanceManager:
         return True
 
     def instance_is_off(self, server: ServerDetails) -> bool:
-        """Whether there is nothing to talk to: the instance is gone, stopped or broken."""
+        """Whether there is nothing to talk to: the instance is gone, stopped or broken.
+
+        False while the cloud can't tell: the instance itself may still answer.
+        """
         instance_id = server.get(INSTANCE_ID)
-        instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
+        try:
+            instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
+        except CloudUnavailable:
+            return False
         return instance is None or instance.status in ("stopped", "error")
 
     # --- steps of set-up --------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -17,32 +18,38 @@ BINARY = "manila-share"
 """The field's name for what our worker does; clients filter services by it."""
 
 
+FIRST_LOOK_SECONDS = 5.0
+"""So long the first sign of life waits for the pools."""
+
+
 class Heartbeat:
-    """A thread that writes this worker's service row every ``interval`` seconds."""
+    """Threads that write this worker's service row every ``interval`` seconds, and look at the pools.
+
+    Two, because a worker lives while its cloud is slow, or away: then the pools stay as seen last.
+    """
 
     def __init__(self, backend: Backend, interval: float = 10.0) -> None:
         self._backend = backend
         self._interval = interval
         self._stopping = threading.Event()
+        self._looked = threading.Event()
+        self._pools: list[dict[str, Any]] | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._eyes = threading.Thread(target=self._watch, name="pools", daemon=True)
 
     def start(self) -> None:
-        """Beat at once, then go on in the background."""
+        """Beat as soon as the pools are known, then go on in the background."""
+        self._eyes.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; the service is shown as down a minute later."""
+        """End the threads; the service is shown as down a minute later."""
         self._stopping.set()
         self._thread.join(timeout=self._interval)
 
     def beat(self) -> None:
         """Write one sign of life."""
         settings = self._backend.settings
-        stats = self._backend.driver(None).get_share_stats(refresh=True)
-        pools = [
-            {"name": f"{settings.backend_host}#{pool['pool_name']}", "capabilities": pool}
-            for pool in stats.get("pools", [])
-        ]
         database = self._backend.database
         with database.begin() as connection:
             services.heartbeat(
@@ -51,14 +58,34 @@ class Heartbeat:
                 settings.backend_host,
                 database.now(connection),
                 zone=settings.driver.storage_availability_zone,
-                pools=pools,
+                pools=self._pools,
             )
 
+    def look(self) -> None:
+        """See what pools there are."""
+        host = self._backend.settings.backend_host
+        stats = self._backend.driver(None).get_share_stats(refresh=True)
+        self._pools = [
+            {"name": f"{host}#{pool['pool_name']}", "capabilities": pool}
+            for pool in stats.get("pools", [])
+        ]
+
     def _run(self) -> None:
+        self._looked.wait(FIRST_LOOK_SECONDS)
         while True:
             try:
                 self.beat()
             except (AtollError, DBAPIError) as error:
                 log.warning("heartbeat.missed", error=str(error))
+            if self._stopping.wait(self._interval):
+                return
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self.look()
+            except (AtollError, DBAPIError) as error:
+                log.warning("heartbeat.no_pools", error=str(error))
+            self._looked.set()
             if self._stopping.wait(self._interval):
                 return
