@@ -32,6 +32,7 @@ class ClientVm(Machine):
         self._port = free_port()
         self._login = ("127.0.0.1", self._port)
         self._process: subprocess.Popen[bytes] | None = None
+        self.accelerations = directory / "client-acceleration.json"
 
     def start(self) -> None:
         """Boot, without waiting for it."""
@@ -67,7 +68,7 @@ class ClientVm(Machine):
         return ["-netdev", tap, "-device", f"virtio-net-pci,netdev=share,mac={mac}"]
 
     def _qemu(self, disk: Path) -> list[str]:
-        kind = acceleration(self._directory.parent / "client-acceleration.json")
+        kind = acceleration(self.accelerations)
         accelerator = "kvm" if kind == "kvm" else "tcg,thread=multi,tb-size=128"
         argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", accelerator, "-m", "512"]
         argv += ["-cpu", "host" if kind == "kvm" else "max", "-display", "none", "-nodefaults"]
