@@ -11,7 +11,7 @@ import psutil
 
 from atoll.cloud.local.acceleration import acceleration
 from demo.client import ClientVm
-from demo.machine import CommandFailed
+from demo.machine import BOOT_SECONDS, CommandFailed, Machine
 
 
 class BareVm(ClientVm):
@@ -32,9 +32,7 @@ class BareVm(ClientVm):
         begun = time.perf_counter()
         try:
             self.start()
-            while not (self._greets() and self._answers()):
-                assert time.perf_counter() - begun < 300, "the image doesn't boot"
-                time.sleep(0.1)
+            until_login(self, begun)
             seconds = time.perf_counter() - begun
             assert self._process is not None
             times = psutil.Process(self._process.pid).cpu_times()
@@ -42,18 +40,28 @@ class BareVm(ClientVm):
         finally:
             self.stop()
 
-    def _greets(self) -> bool:
-        """Whether its SSH server does. Each time a new connection: QEMU accepts it in any case,
-        and asks the guest less and less often. A second is what an emulated server needs."""
-        try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=1) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
 
-    def _answers(self) -> bool:
-        try:
-            self.run("true", root=False, seconds=60)
-        except (CommandFailed, subprocess.TimeoutExpired):
-            return False
-        return True
+def until_login(machine: Machine, begun: float) -> None:
+    """Return at the first login that works."""
+    while not (_greets(machine) and _answers(machine)):
+        if time.perf_counter() - begun > BOOT_SECONDS:
+            raise RuntimeError(f"The image doesn't boot; its console ends:\n{machine.console()}")
+        time.sleep(0.1)
+
+
+def _greets(machine: Machine) -> bool:
+    """Whether its SSH server does. Each time a new connection: QEMU accepts it in any case, and
+    asks the guest less and less often. A second is what an emulated server needs."""
+    try:
+        with socket.create_connection(machine.login_at, timeout=1) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _answers(machine: Machine) -> bool:
+    try:
+        machine.run("true", root=False, seconds=60)
+    except (CommandFailed, subprocess.TimeoutExpired):
+        return False
+    return True

@@ -5,9 +5,8 @@ their ratio holds on any cloud. Then the next shares on a running instance again
 attached by hand; rules; sizes; ten shares at once; how many shares one instance takes; and how many
 requests each verb sends to which service (the worker's counter ``atoll_cloud_requests``).
 
-``ATOLL_BENCH_FLAVOR`` is the flavor of instances (default: 100), ``ATOLL_BENCH_SHARES`` how many
-shares the last instance gets (default: 60), ``ATOLL_BENCH_INTERFACE`` how this machine is plugged
-into the service network (default: linuxbridge).
+``ATOLL_BENCH_SHARES`` says how many shares the last instance gets (default: 60); the flavor and the
+way into the service network are found, or named, as the demo's are.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from openstack.connection import Connection
 from rich.console import Console
@@ -34,17 +34,16 @@ from bench.number import Number
 from bench.openstack_floor import BareServer, connection, users_network
 from bench.rules import one as one_rule
 from bench.site import Site
+from demo.openstack_choices import flavor, service_network_interface
 from demo.service import free_port
 
-FLAVOR = os.environ.get("ATOLL_BENCH_FLAVOR", "100")
 SHARES = int(os.environ.get("ATOLL_BENCH_SHARES", "60"))
-INTERFACE = os.environ.get("ATOLL_BENCH_INTERFACE", "linuxbridge")
 AT_ONCE = 10
-CONFIG = f"""\
+CONFIG = """\
 cloud = "openstack"
 [openstack]
-service_instance_flavor_id = "{FLAVOR}"
-service_network_interface = "{INTERFACE}"
+service_instance_flavor_id = "{flavor}"
+service_network_interface = "{interface}"
 [quota]
 shares = -1
 gigabytes = -1
@@ -53,7 +52,7 @@ share_networks = -1
 format = "json"
 [worker]
 reconcile_interval = 3600
-metrics_port = {{metrics_port}}
+metrics_port = {metrics_port}
 """
 
 Network = tuple[str, str]
@@ -70,15 +69,16 @@ def run() -> list[Number]:
             stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
             for each in range(ROUNDS + 1)
         ]
-        atoll = stack.enter_context(site(directory))
-        with floor(cloud, directory) as bare_server:
+        choices = {"flavor": flavor(cloud), "interface": service_network_interface(cloud)}
+        atoll = stack.enter_context(site(directory, **choices))
+        with floor(cloud, directory, **choices) as bare_server:
             hand: list[tuple[float, float]] = []
             for number in range(ROUNDS):
                 server = bare_server(number)
                 bare.append(server.boot())
                 if number == ROUNDS - 1:
                     hand = [server.attach_a_volume(each) for each in range(NEXT)]
-                server.remove()
+                server.stop()
                 with counted(atoll) as calls:
                     first.append(one_share(atoll, atoll.plug_in(networks[number])))
         network = atoll.plugged[-1]
@@ -181,9 +181,10 @@ def many(atoll: Cloudy, network: str) -> list[Number]:
 class Cloudy(Site):
     """A deployment whose users bring their own networks."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **choices: str) -> None:
         self._metrics_port = free_port()
-        super().__init__(directory, config=CONFIG.format(metrics_port=self._metrics_port))
+        config = CONFIG.format(metrics_port=self._metrics_port, **choices)
+        super().__init__(directory, config=config)
         self.plugged: list[str] = []
 
     def plug_in(self, network: Network) -> str:
@@ -206,9 +207,9 @@ class Cloudy(Site):
 
 
 @contextmanager
-def site(directory: Path) -> Iterator[Cloudy]:
+def site(directory: Path, **choices: str) -> Iterator[Cloudy]:
     """The service image in the cloud, and a deployment."""
-    atoll = Cloudy(directory / "service")
+    atoll = Cloudy(directory / "service", **choices)
     build(load(), Console(stderr=True))
     atoll.run("image", "upload")
     atoll.start()
@@ -221,23 +222,21 @@ def site(directory: Path) -> Iterator[Cloudy]:
 
 
 @contextmanager
-def floor(cloud: Connection, directory: Path) -> Iterator[Callable[[int], BareServer]]:
+def floor(
+    cloud: Connection, directory: Path, *, flavor: str, interface: Any
+) -> Iterator[Callable[[int], BareServer]]:
     """Makes bare servers; they and their service network go afterwards."""
     settings = OpenStackSettings(
-        directory / "bare",
+        state_dir=directory / "bare",
         cloud=os.environ.get("OS_CLOUD", ""),
-        service_instance_flavor_id=FLAVOR,
-        service_network_interface=INTERFACE,
+        service_instance_flavor_id=flavor,
+        service_network_interface=interface,
         service_network_cidr="10.248.0.0/20",
     )
     hand = OpenStackCloud(f"bench-{os.getpid()}", settings)
 
     def make(number: int) -> BareServer:
-        place = directory / f"bare-{number}"
-        place.mkdir(mode=0o700)
-        server = BareServer(cloud, hand, place)
-        hand.reach(server.address)
-        return server
+        return BareServer(cloud, hand, directory / f"bare-{number}")
 
     try:
         yield make

@@ -1,15 +1,13 @@
 """What the same things cost by hand, on the OpenStack that ``OS_CLOUD`` names: the yardsticks.
 
 A server of the service image, booted through openstacksdk until its first login; and a volume,
-made and attached. Both look five times a second where the SDK's own waiting looks every two.
+made and attached, looked at five times a second (the SDK's own waiting looks every two seconds).
 """
 
 from __future__ import annotations
 
 import base64
 import os
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +19,11 @@ from openstack.connection import Connection
 
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.image.seed import user_data
+from bench.bare import until_login
+from demo.client_server import delete_server
+from demo.machine import Machine
 
-BOOT_SECONDS, PAUSE = 300, 0.2
-USER = "bench"
+PAUSE = 0.2
 
 
 def connection() -> Connection:
@@ -44,85 +44,60 @@ def users_network(cloud: Connection, name: str, cidr: str) -> Iterator[tuple[str
         cloud.network.delete_network(network.id)
 
 
-class BareServer:
-    """One server of the service image, in the service network, where this machine reaches it."""
+class BareServer(Machine):
+    """One server of the service image, in the service network, where this machine is plugged in."""
 
     def __init__(self, cloud: Connection, atoll: OpenStackCloud, directory: Path) -> None:
+        super().__init__(directory, "bench-bare")
         self._cloud = cloud
         self._atoll = atoll
-        self._directory = directory
         self._port = atoll.networks.create_port("bench", atoll.networks.service_network().id)
-        self.address = self._port.addresses[0]
-        self.id = ""
-        for name in ("login", "host"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True
-            )
-        kind, key = (directory / "host.pub").read_text().split()[:2]
-        (directory / "known_hosts").write_text(f"{self.address} {kind} {key}\n")
+        self._login = (self._port.addresses[0], 22)
+        self._id = ""
+        atoll.reach(self.login_address)
 
-    def boot(self) -> float:
-        """Seconds from the request until the first login."""
-        seed = user_data(
-            user=USER,
-            authorized_key=(self._directory / "login.pub").read_text(),
-            host_key=(self._directory / "host").read_text(),
-            host_key_public=(self._directory / "host.pub").read_text(),
-            hostname="bench",
-        )
+    def start(self) -> None:
+        """Boot, without waiting for it."""
         wish = {
-            "name": "bench-bare",
+            "name": self.name,
             "image_id": self._atoll.images.service_image().id,
             "flavor_id": self._atoll.settings.service_instance_flavor_id,
             "networks": [{"port": self._port.id}],
             "config_drive": True,
-            "user_data": base64.b64encode(seed.encode()).decode(),
+            "user_data": base64.b64encode(user_data(**self._identity()).encode()).decode(),
         }
+        self._id = self._cloud.compute.create_server(**wish).id
+
+    def boot(self) -> float:
+        """Seconds from the request until the first login."""
+        self._make_keys()
         begun = time.perf_counter()
-        self.id = self._cloud.compute.create_server(**wish).id
-        while not (self._greets() and self._answers()):
-            if time.perf_counter() - begun > BOOT_SECONDS:
-                raise RuntimeError(f"The bare server {self.id} does not come up.")
-            time.sleep(PAUSE)
+        self.start()
+        until_login(self, begun)
         return time.perf_counter() - begun
+
+    def console(self) -> str:
+        """The end of what it has printed while booting."""
+        return str(self._cloud.compute.get_server_console_output(self._id, length=60)["output"])
+
+    def stop(self) -> None:
+        """Delete it, and its port."""
+        if self._id:
+            delete_server(self._cloud.compute, self._id)
+        self._atoll.networks.delete_port(self._port.id)
 
     def attach_a_volume(self, number: int) -> tuple[float, float]:
         """Seconds to make a volume of 1 GiB, and to attach it; it is gone afterwards."""
-        storage, compute = self._cloud.block_storage, self._cloud.compute
+        storage: Any = self._cloud.block_storage
+        compute = self._cloud.compute
         begun = time.perf_counter()
         volume = storage.create_volume(name=f"bench {number}", size=1)
         storage.wait_for_status(volume, "available", interval=PAUSE, wait=120)
         made = time.perf_counter()
-        compute.create_volume_attachment(self.id, volume_id=volume.id)
+        compute.create_volume_attachment(self._id, volume_id=volume.id)
         storage.wait_for_status(volume, "in-use", interval=PAUSE, wait=120)
         attached = time.perf_counter()
-        compute.delete_volume_attachment(self.id, volume.id)
+        compute.delete_volume_attachment(self._id, volume.id)
         storage.wait_for_status(volume, "available", interval=PAUSE, wait=120)
         storage.delete_volume(volume)
         return made - begun, attached - made
-
-    def remove(self) -> None:
-        """Server and port."""
-        if self.id:
-            self._cloud.compute.delete_server(self.id)
-            self._cloud.compute.wait_for_delete(self._cloud.compute.get_server(self.id), wait=120)
-        self._atoll.networks.delete_port(self._port.id)
-
-    def _greets(self) -> bool:
-        try:
-            with socket.create_connection((self.address, 22), timeout=0.5) as channel:
-                return channel.recv(4) == b"SSH-"
-        except OSError:
-            return False
-
-    def _answers(self) -> bool:
-        argv: list[Any] = ["ssh", "-F", "none", "-i", self._directory / "login"]
-        for option in (
-            f"UserKnownHostsFile={self._directory / 'known_hosts'}",
-            "StrictHostKeyChecking=yes",
-            "BatchMode=yes",
-            "IdentitiesOnly=yes",
-        ):
-            argv += ["-o", option]
-        argv += [f"{USER}@{self.address}", "true"]
-        return subprocess.run(argv, check=False, capture_output=True, timeout=60).returncode == 0

@@ -127,6 +127,11 @@ class Machine:
         return self._key("host.pub").strip()
 
     @property
+    def login_at(self) -> tuple[str, int]:
+        """The address and the port of its SSH server."""
+        return self._login
+
+    @property
     def login_address(self) -> str:
         """Where it is reached by SSH."""
         return self._login[0]
