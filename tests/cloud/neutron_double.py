@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 DEFAULTS: dict[str, Json] = {
     "networks": {"subnets": []},
-    "subnets": {"gateway_ip": None},
+    "subnets": {"gateway_ip": None, "description": ""},
     "ports": {"device_id": "", "device_owner": "", "fixed_ips": []},
     "security_groups": {"security_group_rules": []},
 }
@@ -62,6 +62,8 @@ class NeutronDouble:
         made = {**deepcopy(DEFAULTS.get(kind, {})), **wish, "id": str(uuid4())}
         with self.lock:
             self.things.setdefault(kind, {})[made["id"]] = made
+            for fixed in made.get("fixed_ips", ()):
+                fixed.setdefault("ip_address", "192.0.2.1")
             if kind == "subnets" and made["network_id"] in self.things.get("networks", {}):
                 self.things["networks"][made["network_id"]]["subnets"].append(made["id"])
         return made

@@ -102,6 +102,7 @@ def test_an_administrators_network_lets_workers_in_too(
     server.post("subnets", {"network_id": given, "cidr": "10.97.5.0/24", "ip_version": 4})
     networks, _ = worker(api, tmp_path, admin_network_id=given)
     networks.create_port("share_server/1", given)
+    assert list(server.things["networks"]) == [given]  # ours isn't needed
     assert let_in(server) == {("IPv4", "10.97.5.0/24", 22)}
     networks, _ = worker(api, tmp_path, "192.0.2.0/24", admin_network_id=given)
     networks.admit_workers()

@@ -49,7 +49,7 @@ class NeutronPorts:
             raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
         if not subnets:
             raise CloudError(f"The network {network_id} has no subnet to take an address from.")
-        if not subnet_id and network_id == self._service.id:
+        if not subnet_id and self._service.is_own(network_id):
             subnet_id = self._service.own_subnet_id(subnets)
 
         def find() -> Json | None:
@@ -91,7 +91,7 @@ class NeutronPorts:
         cidrs = [subnet["cidr"] for subnet in subnets]
         if self._service.is_given(network["id"]):
             return [self.groups.ssh(cidrs, network["id"])]
-        if network["id"] != self._service.id:
+        if not self._service.is_own(network["id"]):
             return self.groups.clients(cidrs)
         groups = [self._ssh_in_service_network(subnets)]
         if subnet_id != self._service.own_subnet_id(subnets):
@@ -152,7 +152,7 @@ class NeutronPorts:
         ]
 
     def by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
-        """Ids of ports by the id of the server that has them, the service network's port first.
+        """Ids of ports by the id of the server that has them, first that which Atoll reaches.
 
         Of all servers for "". One request.
         """
@@ -160,8 +160,8 @@ class NeutronPorts:
         plugged = [port for port in found if _instance_id(port) is not None]
         if not plugged:
             return {}
-        service_id = self._service.id
-        plugged.sort(key=lambda port: (port["network_id"] != service_id, port["id"]))
+        first = self._service.management_id
+        plugged.sort(key=lambda port: (port["network_id"] != first, port["id"]))
         ports: dict[str, tuple[str, ...]] = {}
         for port in plugged:
             server = str(port["device_id"])

@@ -38,6 +38,19 @@ class ServiceNetwork:
         """Its id; it is made when missing."""
         return self._id or str(self.provide()["id"])
 
+    @property
+    def management_id(self) -> str:
+        """Id of the network that workers reach instances in."""
+        return self._admin_id or self.id
+
+    def is_own(self, network_id: str) -> bool:
+        """Whether it is the one that we made; that isn't made only to find out."""
+        if self.is_given(network_id):
+            return False
+        if not self._id:
+            self._id = next((str(n["id"]) for n in self._neutron.networks.of(SERVICE_OWNER)), "")
+        return network_id == self._id
+
     def management(self) -> Json:
         """The network that workers reach instances in: the administrator's, if there is one."""
         return self._given(self._admin_id) if self._admin_id else self.provide()
