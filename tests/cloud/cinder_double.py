@@ -1,4 +1,4 @@
-"""A server that answers as Cinder and Nova do for one volume: what they refuse, what comes later."""
+"""A server that answers as Cinder and Nova do for one volume: what they refuse, and when."""
 
 from __future__ import annotations
 
@@ -147,17 +147,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.double.pass_time()
-        found = self.double.get(urlsplit(self.path).path)
+        found = self.double.get(self._path()) if self._path() else self._version()
         self._answer(404 if found is None else 200, found)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.double.changes.append(f"POST {self.path} {next(iter(body))}")
-        self._answer(self.double.post(self.path, body), {})
+        self.double.changes.append(f"POST {self._path()} {next(iter(body))}")
+        self._answer(self.double.post(self._path(), body), {})
 
     def do_DELETE(self) -> None:
-        self.double.changes.append(f"DELETE {self.path}")
-        self._answer(self.double.delete(self.path), {})
+        self.double.changes.append(f"DELETE {self._path()}")
+        self._answer(self.double.delete(self._path()), {})
+
+    def _path(self) -> str:
+        _, _, rest = urlsplit(self.path).path.strip("/").partition("/")
+        return f"/{rest}" if rest else ""
+
+    def _version(self) -> Json:
+        name = self.path.strip("/")
+        links = [{"rel": "self", "href": f"http://{self.headers['Host']}/{name}"}]
+        return {"version": {"id": name, "status": "CURRENT", "links": links}}
 
     def _answer(self, status: int, body: Json | None) -> None:
         content = json.dumps(body or {"badRequest": {"message": "Invalid volume: its status"}})
@@ -184,9 +193,9 @@ def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaComp
         load_yaml_config=False,
         auth_type="none",
         block_storage_api_version="3",
-        block_storage_endpoint_override=url,
+        block_storage_endpoint_override=f"{url}/v3",
         compute_api_version="2",
-        compute_endpoint_override=url,
+        compute_endpoint_override=f"{url}/v2.1",
     )
     settings = OpenStackSettings(state_dir=place, max_time_to_attach=1.5)
     volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)

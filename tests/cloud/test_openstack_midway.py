@@ -101,7 +101,7 @@ def test_a_volume_that_stays_stuck_says_so(scene: Scene) -> None:
     double.status = "attaching"
     double.attach(SERVER, "attaching")
     double.known_to_nova = {SERVER}
-    with pytest.raises(CloudUnavailable, match="'attaching' for 1.5 seconds"):
+    with pytest.raises(CloudUnavailable, match=r"'attaching' for 1\.5 seconds"):
         compute.attach_volume(SERVER, VOLUME)
     assert double.changes == []
 
@@ -110,7 +110,7 @@ def test_a_stuck_volume_that_nova_does_not_know_of_is_free_at_the_next_try(scene
     double, _, compute = scene
     double.status = "reserved"
     double.attach(SERVER, "reserved")
-    with pytest.raises(CloudUnavailable, match="'reserved' for 1.5 seconds"):
+    with pytest.raises(CloudUnavailable, match=r"'reserved' for 1\.5 seconds"):
         compute.attach_volume(SERVER, VOLUME)
     compute.attach_volume(SERVER, VOLUME)
     assert double.changes == [f"DELETE /attachments/attachment-{SERVER}", ATTACH]
@@ -149,7 +149,7 @@ def test_detaching_that_got_stuck_is_begun_again_at_the_next_try(scene: Scene) -
     double.status = "detaching"
     double.known_to_nova = {SERVER}
     double.attach(SERVER)
-    with pytest.raises(CloudUnavailable, match="'detaching' for 1.5 seconds"):
+    with pytest.raises(CloudUnavailable, match=r"'detaching' for 1\.5 seconds"):
         compute.detach_volume(SERVER, VOLUME)
     compute.detach_volume(SERVER, VOLUME)
     assert double.changes == [f"POST /volumes/{VOLUME}/action os-roll_detaching", DETACH]

@@ -48,8 +48,8 @@ def test_each_share_is_on_the_subnet_of_its_zone(house: House, users: MemoryClou
     house.until(lambda: len(house.call("GET", "/shares")["shares"]) == 1, "the share to go")
     house.call("DELETE", f"{path}/{added['id']}")
     house.until(
-        lambda: len(house.call("GET", path)["share_network_subnets"]) == 1, "the subnet to go"
+        lambda: len(house.call("GET", "/share-servers")["share_servers"]) == 1, "its server to go"
     )
-    assert len(house.call("GET", "/share-servers")["share_servers"]) == 1
+    assert len(house.call("GET", path)["share_network_subnets"]) == 1
     assert house.mount(old, "10.7.0.201").read("data") == b"precious"
     house.empty()

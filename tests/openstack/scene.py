@@ -165,7 +165,7 @@ class Scene:
     def _endpoint(self, service: str) -> str:
         if service == "identity":
             return str(self.cloud.config.get_auth_args()["auth_url"])
-        return str(self.cloud.endpoint_for(service))
+        return str(getattr(self.cloud, service.replace("-", "_")).get_endpoint())
 
     @property
     def _clouds(self) -> Path:

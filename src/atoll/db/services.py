@@ -37,7 +37,7 @@ def heartbeat(
 ) -> None:
     """Say that a process lives at ``now`` (seconds, the database's clock), and what pools it sees.
 
-    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it; None: those that it saw last.
+    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it; None: as seen last.
     """
     news: dict[str, Any] = {"zone": zone, "heartbeat": now}
     if pools is not None:

@@ -23,7 +23,7 @@ FIRST_LOOK_SECONDS = 5.0
 
 
 class Heartbeat:
-    """Threads that write this worker's service row every ``interval`` seconds, and look at the pools.
+    """Threads that write this worker's service row every ``interval`` seconds, and see the pools.
 
     Two, because a worker lives while its cloud is slow, or away: then the pools stay as seen last.
     """

@@ -54,9 +54,8 @@ def translated(what: str) -> Iterator[None]:
         raise CloudUnavailable(f"{what}: the service does not answer.") from error
     except DiscoveryFailure as error:
         log.info("openstack.not_found", request=what, error=str(error))
-        raise CloudUnavailable(
-            f"{what}: Keystone does not answer.", hint="If that goes on: is auth_url right?"
-        ) from error
+        whose = "Keystone" if "identity" in str(error) else "the service"
+        raise CloudUnavailable(f"{what}: {whose} does not answer.") from error
     except HttpError as error:  # the session's own requests: those to Keystone
         raise _of_status(f"{what}: Keystone", error.http_status, str(error)) from error
     except (ClientException, SDKException) as error:

@@ -93,6 +93,6 @@ def numbers(device: str) -> str:
 
 
 def is_pulled(number: str) -> bool:
-    """Whether the disk behind a ``major:minor``, that is mounted still, isn't plugged in any more."""
+    """Whether the disk behind a mounted ``major:minor`` isn't plugged in any more."""
     here = (Path("/dev") / name for name in plugged())
     return number not in {numbers(str(device)) for device in here if device.exists()}
