@@ -74,7 +74,7 @@ class Story:
         self.extend(client, share)
         copy = self.from_snapshot(client, network_id, snapshot)
         self.deny(client, share, rule)
-        self.delete(client, [copy, share], snapshot, network_id)
+        self.delete(client, copy, snapshot, share, network_id)
 
     # --- steps ----------------------------------------------------------------------------
 
@@ -203,17 +203,31 @@ class Story:
             mount = f"mount -t nfs -o vers=4.2 {self._export(share)} /mnt/share"
             check(self._refused(client, mount), "a client without access could mount the share")
 
-    def delete(self, client: Machine, shares: list[Any], snapshot: Any, network_id: str) -> None:
-        """Everything that the user made."""
+    def delete(
+        self, client: Machine, copy: Any, snapshot: Any, share: Any, network_id: str
+    ) -> None:
+        """Everything that the user made, in the order that all storage takes.
+
+        What is made from a snapshot may need it as long as it lives (Ceph).
+        """
         with self._steps.step("everything deleted"):
+            self._delete_share(copy)
             self._shares.delete_share_snapshot(snapshot.id)
             wait("the snapshot to go", lambda: not list(self._shares.share_snapshots()))
-            for share in shares:
-                self._shares.delete_share(share.id)
-            wait("the shares to go", lambda: not list(self._shares.shares()))
+            self._delete_share(share)
             client.stop()
             if network_id:
                 self._remove_network(network_id)
+
+    def _delete_share(self, share: Any) -> None:
+        self._shares.delete_share(share.id)
+
+        def gone() -> bool:
+            left = {each.id: each.status for each in self._shares.shares()}
+            check(left.get(share.id) != "error_deleting", "the share can't be deleted")
+            return share.id not in left
+
+        wait("the share to go", gone)
 
     def _remove_network(self, network_id: str) -> None:
         self._shares.delete_share_network(network_id)
