@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -262,7 +263,8 @@ def server_list(as_json: AsJson = False) -> None:
     """List the share servers, and whether their instances boot the newest service image."""
     from atoll.cli import servers
 
-    found = servers.as_rows(servers.listed(settings(), database()))
+    with closing(database()) as rows:
+        found = servers.as_rows(servers.listed(settings(), rows))
     show(found, ("id", "status", "instance", "shares", "image", "is_current"), as_json)
 
 
@@ -279,15 +281,15 @@ def server_upgrade(
     """
     from atoll.cli import servers
 
-    rows = database()
-    wanted = servers.outdated(servers.listed(settings(), rows), server or ())
-    if not wanted:
-        typer.echo("All instances boot the newest image.")
-    elif dry_run:
-        for each in wanted:
-            typer.echo(f"{each.id}: {each.shares} shares on {each.instance}")
-    else:
-        servers.upgrade(rows, wanted, timeout, typer.echo)
+    with closing(database()) as rows:
+        wanted = servers.outdated(servers.listed(settings(), rows), server or ())
+        if not wanted:
+            typer.echo("All instances boot the newest image.")
+        elif dry_run:
+            for each in wanted:
+                typer.echo(f"{each.id}: {each.shares} shares on {each.instance}")
+        else:
+            servers.upgrade(rows, wanted, timeout, typer.echo)
 
 
 @operation_app.command("list")
