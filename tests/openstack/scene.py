@@ -5,6 +5,7 @@ It needs an administrator's credentials: quotas and states are set as an adminis
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,6 @@ from typing import Any
 from uuid import uuid4
 
 import openstack
-import yaml
 from openstack.connection import Connection
 from rich.console import Console
 
@@ -180,7 +180,7 @@ class Scene:
         if region := self.cloud.config.region_name:
             entry["region_name"] = region
         self._clouds.touch(mode=0o600)
-        self._clouds.write_text(yaml.safe_dump({"clouds": {"proxied": entry}}))
+        self._clouds.write_text(json.dumps({"clouds": {"proxied": entry}}))
 
     def _other_worker(self) -> subprocess.Popen[bytes]:
         """One beside the service's own, on the same database."""
