@@ -29,12 +29,12 @@ def run() -> list[Number]:
     ]
 
 
-def one(atoll: Site, network: str) -> float:
+def one(atoll: Site, network: str, pause: float = 0) -> float:
     """Seconds from the POST until its user sees that it is available."""
     begun = time.perf_counter()
     share = atoll.create(network)
     path = f"/shares/{share}"
-    atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available", pause=0)
+    atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available", pause=pause)
     return time.perf_counter() - begun
 
 

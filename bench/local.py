@@ -31,6 +31,8 @@ from bench.rules import one as one_rule
 from bench.site import Site
 
 ROUNDS, NEXT, CHANGES = 3, 5, 5
+LOOK = 0.02
+"""Seconds between two looks at a share: users who look all the time would take a processor."""
 CONFIG = """\
 cloud = "local"
 [quota]
@@ -54,7 +56,7 @@ def run() -> list[Number]:
             bare.append(BareVm(directory, image).boot())
             with site(directory) as atoll:
                 network = atoll.share_network("bench")
-                first.append((one_share(atoll, network), guest_cpu(atoll)))
+                first.append((one_share(atoll, network, LOOK), guest_cpu(atoll)))
                 if number == ROUNDS - 1:
                     rest = [*next_shares(atoll, network), *rules(atoll, network)]
     load_average = os.getloadavg()[0]
@@ -78,7 +80,7 @@ def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> 
 def next_shares(atoll: Site, network: str) -> list[Number]:
     """More shares on a running instance, and what each step of them took."""
     mark = atoll.log.stat().st_size
-    total = [one_share(atoll, network) for _ in range(NEXT)]
+    total = [one_share(atoll, network, LOOK) for _ in range(NEXT)]
     steps = steps_of(atoll.log, mark)
     return [
         Number("next share, POST to available", total, "s", 3),

@@ -29,7 +29,7 @@ from atoll.cli.image import build
 from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
 from atoll.config import load
 from bench.create import one as one_share
-from bench.local import CHANGES, NEXT, ROUNDS, place, steps_of
+from bench.local import CHANGES, LOOK, NEXT, ROUNDS, place, steps_of
 from bench.number import Number
 from bench.openstack_floor import BareServer, connection, users_network
 from bench.rules import one as one_rule
@@ -80,7 +80,7 @@ def run() -> list[Number]:
                     hand = [server.attach_a_volume(each) for each in range(NEXT)]
                 server.stop()
                 with counted(atoll) as calls:
-                    first.append(one_share(atoll, atoll.plug_in(networks[number])))
+                    first.append(one_share(atoll, atoll.plug_in(networks[number]), LOOK))
         network = atoll.plugged[-1]
         return [
             Number("bare server to SSH login, by hand", bare, "s"),
@@ -98,7 +98,7 @@ def next_shares(atoll: Cloudy, network: str, hand: list[tuple[float, float]]) ->
     """More shares on a running instance."""
     mark = atoll.log.stat().st_size
     with counted(atoll) as calls:
-        total = [one_share(atoll, network) for _ in range(NEXT)]
+        total = [one_share(atoll, network, LOOK) for _ in range(NEXT)]
     floor_seconds = [made + attached for made, attached in hand]
     return [
         Number("volume made and attached by hand", floor_seconds, "s"),

@@ -31,6 +31,9 @@ reconcile_interval = 3600
 CLIENTS = 8
 """Requests at once, where many are sent: as many as the API has threads."""
 
+IDLE_SECONDS = 2.0
+"""A connection that nobody has used for so long may be closed by the API."""
+
 
 class Site(Service):
     """One deployment; requests keep their connection, one a thread."""
@@ -44,7 +47,7 @@ class Site(Service):
     def send(self, method: str, path: str, body: Any = None) -> bytes:
         """One request; the answer's body. Raises where it is not a success."""
         connection = getattr(self._local, "connection", None)
-        if connection is None:
+        if connection is None or time.monotonic() - self._local.used > IDLE_SECONDS:
             connection = http.client.HTTPConnection(self.url.removeprefix("http://"))
             self._local.connection = connection
         headers = {"X-Auth-Token": self.token, "X-OpenStack-Manila-API-Version": "2.65"}
@@ -56,6 +59,7 @@ class Site(Service):
         except (OSError, http.client.HTTPException):
             self._local.connection = None
             raise
+        self._local.used = time.monotonic()
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status} {content.decode()}")
         return content
