@@ -17,12 +17,13 @@ from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.config import Cidr, SshHost
 from atoll.errors import GuestUnreachable
+from atoll.guest.ssh import await_banner
 
 from .instance_stand_in import hears, stand_in
 from .neutron_double import NeutronDouble, neutron_double
 from .openstack_place import make_openstack, openstack_settings, users_network
 from .site import BOOT_SECONDS, key_pair, owner
-from .test_openstack_networks import dhcp_server, falls_silent, is_answered, on_openstack
+from .test_openstack_networks import dhcp_server, falls_silent, on_openstack
 
 HOME = "10.240.0.0/16"
 NOBODY = Access("atoll", "127.0.0.1", "PRIVATE", "ssh-ed25519 PUBLIC")
@@ -245,7 +246,8 @@ def test_an_instance_is_reached_through_a_bastion(tmp_path: Path) -> None:
         port = gate.inside.networks.create_port(owner("share_server"), gate.service.id)
         instance = gate.boot(gate.inside, port.owner, port.id)
         address = port.addresses[0]
-        assert not is_answered(address, 22, 3)  # there is no other way
+        with pytest.raises(GuestUnreachable):  # there is no other way
+            await_banner(address, 22, 3)
         guest = worker.open_guest(instance.id, gate.access(address), BOOT_SECONDS)
         assert guest.health().uptime_seconds > 0
         guest.close()

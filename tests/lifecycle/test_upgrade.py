@@ -51,7 +51,7 @@ def filled(house: House) -> Any:
     house.allow(share_id)
     house.settled(share_id)
     mount = house.mount(share_id)
-    mount.write("data", b"precious")
+    mount.write("data", b"precious", sync=False)
     return mount
 
 
