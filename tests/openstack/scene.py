@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,7 @@ lease = 6
 reconcile_interval = 4
 [driver]
 replace_dead_after = 20
+service_network_cidr = "{cidr}"
 [openstack]
 cloud = "proxied"
 service_instance_flavor_id = "{flavor}"
@@ -136,6 +138,8 @@ class Scene:
         options = {
             "flavor": choices.flavor(self.cloud),
             "interface": choices.service_network_interface(self.cloud),
+            # A host may be in several deployments' service networks; those of its project it sees.
+            "cidr": f"10.{random.randrange(192, 224)}.0.0/16",
         }
         self.service = Service(self.place / "service", config=CONFIG.format(**options))
         upload(load(self.service.config), Console(stderr=True))
