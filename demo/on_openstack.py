@@ -41,15 +41,24 @@ class OnOpenStack:
     """A deployment in a project of a cloud, and a user there."""
 
     def __init__(
-        self, directory: Path, console: Console, options: Options | None = None, name: str = ""
+        self,
+        directory: Path,
+        console: Console,
+        options: Options | None = None,
+        name: str = "",
+        user_project: str = "",
     ) -> None:
-        """``options`` are more settings of the service: tables of atoll.toml, and theirs."""
+        """``options`` are more settings of the service: tables of atoll.toml, and theirs.
+
+        The user works in Atoll's project, or in ``user_project``, by the same credentials.
+        """
         self.run = name or uuid4().hex[:6]
         self.connection: Connection = openstack.connect(app_name="atoll-demo")
+        self.user = choices.user(self.connection, user_project)
         self.audit = Audit(self.connection)
+        self._user_audit = self.audit if self.user is self.connection else Audit(self.user)
         self.flavor_id = choices.flavor(self.connection)
-        external = choices.external_network(self.connection)
-        self.network = UserNetwork(self.connection, self.run, external)
+        self.network = UserNetwork(self.user, self.run, choices.external_network(self.user))
         self.image_id = ""
         self._directory = directory
         self._console = console
@@ -96,7 +105,7 @@ class OnOpenStack:
         """The user's server, booting."""
         client = ClientServer(
             self._directory,
-            self.connection,
+            self.user,
             self.network,
             run=self.run,
             image_id=self.image_id,
@@ -119,8 +128,9 @@ class OnOpenStack:
             self._remove_users()
         marks = [users_mark(self.run), *self._deployment_marks()]
         state = self.service.state
+        left = {*self.audit.left(*marks), *self._user_audit.left(*marks)}
         devices = sorted(f"interface {name}" for name in interfaces() & self._hosts)
-        return [*too_much, *self.audit.left(*marks), *processes(state), *mounts(state), *devices]
+        return [*too_much, *sorted(left), *processes(state), *mounts(state), *devices]
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -150,8 +160,8 @@ class OnOpenStack:
         ]
 
     def _remove_users(self) -> None:
-        nova: Any = self.connection.compute
-        for thing in self.audit.of(users_mark(self.run)):
+        nova: Any = self.user.compute
+        for thing in self._user_audit.of(users_mark(self.run)):
             if thing.kind == "server":
                 delete_server(nova, thing.id)
         self.network.remove()

@@ -14,11 +14,20 @@ from demo.steps import CheckFailed
 EXTERNAL_NETWORK = "ATOLL_DEMO_EXTERNAL_NETWORK"
 FLAVOR = "ATOLL_DEMO_FLAVOR"
 INTERFACE = "ATOLL_DEMO_INTERFACE"
+USER_PROJECT = "ATOLL_DEMO_USER_PROJECT"
 LEAST_MIB = 512
 _INTERFACES = {
     "neutron-linuxbridge-agent": "linuxbridge",
     "neutron-openvswitch-agent": "openvswitch",
 }
+
+
+def user(connection: Connection, project: str = "") -> Connection:
+    """The user's connection: to the project with that id, or that is named outside, or ours."""
+    if project:
+        return connection.connect_as_project({"id": project})
+    wanted = os.environ.get(USER_PROJECT, "")
+    return connection.connect_as_project(wanted) if wanted else connection
 
 
 def external_network(connection: Connection) -> str:

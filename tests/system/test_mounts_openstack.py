@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
+import openstack
 import pytest
 from openstack.shared_file_system.v2._proxy import Proxy
 from rich.console import Console
@@ -68,6 +70,25 @@ def address_of(told: Told) -> str:
     return told.saw("1 GiB NFS share").partition(":")[0]
 
 
+def another_project() -> str:
+    """Id of a project that isn't Atoll's, in which we may be the user."""
+    connection: Any = openstack.connect(app_name="atoll-test")
+    try:
+        found = connection.identity.get("/auth/projects").json()["projects"]
+        others = [
+            each
+            for each in found
+            if each["id"] != connection.current_project_id
+            if not each["name"].startswith("atoll-test")  # another test's, soon gone
+        ]
+    finally:
+        connection.close()
+    if not others:
+        pytest.skip("our credentials have no role in a second project")
+    return str(min(others, key=lambda each: str(each["name"]))["id"])
+
+
+@pytest.mark.parametrize("whose", ["own-project", "another-project"])
 @pytest.mark.parametrize(
     ("directly", "cidr"),
     [
@@ -75,13 +96,18 @@ def address_of(told: Told) -> str:
         pytest.param(False, SERVICE_CIDR, id="by-the-users-router"),
     ],
 )
-def test_a_guest_mounts(directory: Path, directly: bool, cidr: str) -> None:
+def test_a_guest_mounts(directory: Path, directly: bool, cidr: str, whose: str) -> None:
     driver = {
         "connect_share_server_to_tenant_network": directly,
         "service_network_cidr": SERVICE_CIDR,
     }
-    told = run_story(OnOpenStack(directory, Console(file=io.StringIO()), {"driver": driver}))
+    project = another_project() if whose == "another-project" else ""
+    quiet = Console(file=io.StringIO())
+    place = OnOpenStack(directory, quiet, {"driver": driver}, user_project=project)
+    told = run_story(place)
     assert ip_address(address_of(told)) in ip_network(cidr)
+    users, ours = place.user.current_project_id, place.connection.current_project_id
+    assert (users == ours) == (whose == "own-project")
 
 
 class WithCommonServer(OnOpenStack):
