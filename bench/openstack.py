@@ -64,7 +64,7 @@ def run() -> list[Number]:
     cloud = connection()
     bare: list[float] = []
     first: list[float] = []
-    with ExitStack() as stack, place() as directory:
+    with place() as directory, ExitStack() as stack:
         networks = [  # entered first, so that they go after the ports in them
             stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
             for each in range(ROUNDS + 1)
