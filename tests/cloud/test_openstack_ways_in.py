@@ -262,7 +262,7 @@ def test_an_instance_is_reached_through_a_bastion(tmp_path: Path) -> None:
         assert not finding.ok
         assert "Host key verification failed" in finding.detail
         with pytest.raises(GuestUnreachable, match="Host key verification failed"):
-            misled.open_guest(instance.id, gate.access(address), 5)
+            misled.open_guest(instance.id, gate.access(address), 20)
         posing = Access("atoll", address, gate.key, false)
         with pytest.raises(GuestUnreachable, match="Host key verification failed"):
-            worker.open_guest(instance.id, posing, 5)
+            worker.open_guest(instance.id, posing, 20)
