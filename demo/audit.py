@@ -1,10 +1,10 @@
 """What a run has left in a project of OpenStack: of its own marks, and anything else that is new.
 
-Servers, ports (interfaces of routers and of workers' hosts among them), networks, subnets, routers,
-floating addresses, volumes, snapshots, key pairs and security groups. Others may work in the same
-project meanwhile: what carries another deployment's mark, or another run's, is theirs, and so is
-what Neutron itself puts into their networks. With ``ATOLL_DEMO_PROJECT_IS_SHARED`` set, what has no
-mark counts as theirs, too.
+Servers and their groups, ports (interfaces of routers and of workers' hosts among them), networks,
+subnets, routers, floating addresses, volumes, snapshots, key pairs and security groups. Others may
+work in the same project meanwhile: what carries another deployment's mark, or another run's, is
+theirs, and so is what Neutron itself puts into their networks. With
+``ATOLL_DEMO_PROJECT_IS_SHARED`` set, what has no mark counts as theirs, too.
 """
 
 from __future__ import annotations
@@ -117,6 +117,9 @@ class Audit:
                 owner_of(server["tags"]),
                 server["status"],
             )
+        for group in _list(nova, "/os-server-groups", "server_groups"):
+            mark, owner = _marked(group["name"])
+            yield Thing("server group", group["id"], group["name"], mark, owner)
         for pair in _list(nova, "/os-keypairs", "keypairs"):
             yield Thing("key pair", pair["keypair"]["name"], "")
 

@@ -156,7 +156,7 @@ class OnOpenStack:
             f"before the purge: {thing}"
             for thing in ours
             if thing.owner not in KEPT and not thing.owner.startswith("host/")
-            if thing.detail != "network:dhcp"
+            if thing.detail != "network:dhcp" and thing.kind != "server group"
         ]
 
     def _remove_users(self) -> None:

@@ -49,7 +49,7 @@ def test_a_users_things_are_seen_until_they_are_gone(cloud: Any, audit: Audit) -
         assert len(audit.left(MARK, patience=0)) >= len(seen)
     finally:
         user.remove()
-    assert not [line for line in audit.left(MARK) if MARK in line]
+    assert not [line for line in audit.left(MARK, patience=20) if MARK in line]
 
 
 def test_what_is_new_and_nobodys_is_seen(cloud: Any, audit: Audit) -> None:
@@ -57,6 +57,7 @@ def test_what_is_new_and_nobodys_is_seen(cloud: Any, audit: Audit) -> None:
     made = {
         "security group": cloud.network.create_security_group(name=name),
         "key pair": cloud.compute.create_keypair(name=name),
+        "server group": cloud.compute.create_server_group(name=name, policies=["anti-affinity"]),
         "volume": cloud.block_storage.create_volume(name=name, size=1),
     }
     try:
@@ -66,9 +67,10 @@ def test_what_is_new_and_nobodys_is_seen(cloud: Any, audit: Audit) -> None:
     finally:
         cloud.network.delete_security_group(made["security group"])
         cloud.compute.delete_keypair(made["key pair"])
+        cloud.compute.delete_server_group(made["server group"])
         volume = cloud.block_storage.wait_for_status(made["volume"], "available")
         cloud.block_storage.delete_volume(volume)
-    assert not [line for line in audit.left() if name in line]
+    assert not [line for line in audit.left(patience=20) if name in line]
 
 
 def test_anothers_things_are_not_ours(cloud: Any, audit: Audit) -> None:
