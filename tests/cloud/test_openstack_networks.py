@@ -16,7 +16,13 @@ import pytest
 
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.host_devices import InternalPort, VethPair, is_beside, set_addresses
+from atoll.cloud.openstack.host_devices import (
+    InternalPort,
+    VethPair,
+    is_beside,
+    overlaps,
+    set_addresses,
+)
 from atoll.cloud.openstack.host_port import HostPort
 from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.security_groups import SHARE_PORTS, share_rules
@@ -92,6 +98,11 @@ def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
         assert is_beside("10.239.1.2")
         assert not is_beside("10.239.2.2")
         assert not is_beside("fd00:239::2")
+        assert is_beside("10.239.1.2", device)
+        assert not is_beside("10.239.1.2", "another")
+        assert overlaps(device, ["10.239.1.3/24"]) == {}
+        assert overlaps("another", ["10.239.1.3/24"]) == {device: "10.239.1.0/28"}
+        assert overlaps("another", ["10.239.2.3/24"]) == {}
         shown = run(["ip", "address", "show", "dev", device])
         assert "fa:00:00:00:00:01" in shown
         assert "mtu 1450" in shown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
 import msgspec
 
@@ -111,15 +112,33 @@ def set_addresses(device: str, wanted: set[str]) -> None:
         run(["ip", "address", "delete", address, "dev", device])
 
 
-def is_beside(address: str) -> bool:
-    """Whether a device of ours, or of another deployment, has an address in the same range."""
+def is_beside(address: str, device: str = "") -> bool:
+    """Whether this device (any of ours or another deployment's) has an address in its range."""
     wanted = ip_address(address)
     return any(
-        wanted in ip_interface(f"{each['local']}/{each['prefixlen']}").network
-        for device in _json(["ip", "-json", "address", "show", "up"])
-        if device.get("ifname", "").startswith(_PREFIXES)  # those that are down are empty
-        for each in device["addr_info"]
+        wanted in range_
+        for name, range_ in _ranges()
+        if (name == device if device else name.startswith(_PREFIXES))
     )
+
+
+def overlaps(device: str, addresses: Iterable[str]) -> dict[str, str]:
+    """Ranges of other devices of this machine that overlap with those of ``addresses``, by name."""
+    wanted = [ip_interface(address).network for address in addresses]
+    return {
+        name: str(range_)
+        for name, range_ in _ranges()
+        if name != device and any(range_.overlaps(mine) for mine in wanted)
+    }
+
+
+def _ranges() -> Iterator[tuple[str, IPv4Network | IPv6Network]]:
+    """Devices, and what they have an address in; of those that are down nothing is told."""
+    for found in _json(["ip", "-json", "address", "show", "up"]):
+        for each in found.get("addr_info", ()):
+            if each["scope"] != "link":
+                range_ = ip_interface(f"{each['local']}/{each['prefixlen']}").network
+                yield found["ifname"], range_
 
 
 def exists(device: str) -> bool:

@@ -19,6 +19,7 @@ from atoll.cloud.openstack.host_devices import (
     InternalPort,
     VethPair,
     is_beside,
+    overlaps,
     set_addresses,
 )
 from atoll.cloud.openstack.networks import NeutronNetworks
@@ -38,6 +39,7 @@ class HostPort:
         self.host = settings.service_network_host or socket.gethostname()
         self._owner = f"host/{self.host}"
         self._devices: Devices | None = None
+        self._plugged = ""
         self._lock = settings.state_dir / "host-port.lock"
         if settings.service_network_interface == "linuxbridge":
             self._devices = VethPair()
@@ -45,17 +47,19 @@ class HostPort:
             self._devices = InternalPort(settings.ovs_integration_bridge)
 
     def reach(self, address: str) -> None:
-        """``ensure``, unless this host has an address beside this one already.
+        """``ensure``, unless our device has an address beside this one already.
 
         Each service subnet that is made, by whichever worker, needs an address of this host.
         """
-        if self._devices is not None and not is_beside(address):
-            self.ensure()
+        if self._devices is None or (self._plugged and is_beside(address, self._plugged)):
+            return
+        self.ensure()
 
     def ensure(self) -> None:
         """Have the port, with an address in each of the network's subnets, plugged in and up.
 
-        Raises ``CloudError`` where Neutron has no working agent on this host.
+        Raises ``CloudError`` where Neutron has no working agent on this host, or where the host is
+        in another network of the same range.
         """
         if self._devices is None:
             return
@@ -70,7 +74,14 @@ class HostPort:
                 if fixed["subnet_id"] in prefixes
             }
             self._devices.remove_others(port)
-            set_addresses(self._devices.plug(port, network["mtu"]), addresses)
+            self._plugged = self._devices.plug(port, network["mtu"])
+            for device, range_ in overlaps(self._plugged, addresses).items():
+                raise CloudError(
+                    f"This machine is in {range_} already, by its device {device}: the service "
+                    "network has addresses in the same range, so it can't be reached from here.",
+                    hint="Give this deployment another service_network_cidr.",
+                )
+            set_addresses(self._plugged, addresses)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
