@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 from rich.console import Console
 
@@ -17,6 +19,14 @@ from demo.steps import CheckFailed, Steps, check
 from demo.story import Story, connect
 
 CLOUDS = ("local", "openstack")
+FAILURES = (
+    CheckFailed,
+    SDKException,
+    ClientException,
+    AtollError,
+    RuntimeError,
+    subprocess.SubprocessError,
+)
 FOR_REAL = {
     "local": """
 To run it for real:  uv run atoll serve
@@ -38,7 +48,7 @@ def main(cloud: str) -> int:
     state.chmod(0o711)  # QEMU runs as a user of its own
     try:
         place = _place(cloud, state, console)
-    except (CheckFailed, SDKException, AtollError) as error:
+    except FAILURES as error:
         console.print(f"[red]The demo can't begin:[/] {error}", highlight=False)
         shutil.rmtree(state)
         return 1
@@ -49,13 +59,7 @@ def main(cloud: str) -> int:
             left = place.stop()
             check(not left, f"left: {'; '.join(left)}")
             step.detail = "no VM, disk, network, process or file"
-    except (
-        CheckFailed,
-        SDKException,
-        AtollError,
-        RuntimeError,
-        subprocess.SubprocessError,
-    ) as error:
+    except FAILURES as error:
         console.print(f"\n[red]The demo failed:[/] {error}", highlight=False)
         console.print(f"Its log stays: {place.service.log}", highlight=False)
         return 1
@@ -69,6 +73,8 @@ def main(cloud: str) -> int:
 
 def _place(cloud: str, state: Path, console: Console) -> Place:
     if cloud == "openstack":
+        if not {"OS_CLOUD", "OS_AUTH_URL"} & set(os.environ):
+            raise CheckFailed("Name the cloud: OS_CLOUD, an entry of clouds.yaml.")
         from demo.on_openstack import OnOpenStack
 
         return OnOpenStack(state, console)
