@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import uuid4
 
 import openstack
 import pytest
@@ -21,6 +24,8 @@ class Handler(BaseHTTPRequestHandler):
     """Keystone below /identity, Neutron below /network; each may be away."""
 
     away: set[str]
+    ended: set[str]
+    """Tokens that are valid no more."""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -33,6 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.rstrip("/") == "/network":
             links = [{"rel": "self", "href": f"{root}/v2.0"}]
             self._answer(200, {"versions": [_version("v2.0", links)]})
+        elif self.headers["X-Auth-Token"] in self.ended:
+            self._answer(401, {"error": {"message": "Unauthorized", "code": 401}})
         elif self.path == "/network/v2.0/networks":
             self._answer(200, {"networks": []})
         else:
@@ -54,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
             "roles": [],
             "catalog": catalog,
         }
+        time.sleep(0.2)  # as long as a real one takes
         self._answer(201, {"token": token})
 
     def _is_away(self) -> bool:
@@ -66,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("X-Subject-Token", "token")
+        self.send_header("X-Subject-Token", str(uuid4()))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -86,8 +94,14 @@ def away() -> set[str]:
 
 
 @pytest.fixture
-def connection(away: set[str]) -> Iterator[Connection]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"away": away}))
+def ended() -> set[str]:
+    return set()
+
+
+@pytest.fixture
+def connection(away: set[str], ended: set[str]) -> Iterator[Connection]:
+    handler = type("Bound", (Handler,), {"away": away, "ended": ended})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     made = openstack.connect(
@@ -124,6 +138,22 @@ def test_a_service_that_was_away_is_found_when_it_is_back(
         api.post("/networks", {})
     away.clear()
     assert api.get("/networks") == {"networks": []}
+
+
+def test_a_token_that_ends_is_renewed_for_all_who_use_it(
+    connection: Connection, ended: set[str]
+) -> None:
+    api = Api(connection, "network")
+    api.get("/networks")
+    ended.add(connection.session.get_token())
+    begin = threading.Barrier(8)
+
+    def ask(_: int) -> Any:
+        begin.wait(10)
+        return api.get("/networks")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [{"networks": []}] * 8
 
 
 def test_nobody_there_is_told_without_the_address(connection: Connection) -> None:

@@ -110,14 +110,22 @@ class Api:
         what = f"{self.service_type} {method} {path}"
         REQUESTS.labels(self.service_type, method).inc()
         with translated(what):
-            response: Response = self._adapter().request(
-                path,
-                method,
-                microversion=self._microversion,
-                raise_exc=False,
-                **{"timeout": ANSWER_SECONDS, **options},
-            )
+            response = self._send(method, path, **options)
+            if response.status_code == 401 and "data" not in options:
+                # Our token has ended. The SDK gets another one, but only for the first thread that
+                # notices; the others are told 401, and find it when they ask again.
+                response = self._send(method, path, **options)
         check(what, response)
+        return response
+
+    def _send(self, method: str, path: str, **options: Any) -> Response:
+        response: Response = self._adapter().request(
+            path,
+            method,
+            microversion=self._microversion,
+            raise_exc=False,
+            **{"timeout": ANSWER_SECONDS, **options},
+        )
         return response
 
     def _adapter(self) -> Any:
