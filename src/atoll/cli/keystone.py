@@ -61,6 +61,8 @@ def _administrator() -> Iterator[Connection]:
     """A connection by clouds.yaml or the environment; its errors say what to do."""
     try:
         with openstack.connect(app_name="atoll") as connection:
+            if connection.session.timeout is None:
+                connection.session.timeout = 6 * ANSWER_SECONDS  # some changes take Keystone long
             yield connection
     except HttpException as error:
         if error.status_code in (401, 403):
