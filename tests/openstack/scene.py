@@ -28,6 +28,7 @@ from rich.console import Console
 from atoll.cli.bootstrap import known_deployment
 from atoll.cli.image import upload
 from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.volumes import OWNER
 from atoll.config import load
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
@@ -284,7 +285,8 @@ class Scene:
 
     def volume_of(self, share: Any) -> Any:
         """Its volume in Cinder. There is exactly one."""
-        [volume] = self.cloud.block_storage.volumes(metadata={"atoll_owner": f"share/{share.id}"})
+        volumes = self.cloud.block_storage.volumes()
+        [volume] = [v for v in volumes if v.metadata.get(OWNER) == f"share/{share.id}"]
         return volume
 
     def things(self) -> set[str]:
