@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from atoll import __version__
-from atoll.config import Settings, load
+from atoll.cli import server
+from atoll.cli.context import AsJson, State, console, database, settings, show
 from atoll.errors import AtollError
 
 if TYPE_CHECKING:
     from atoll.cli.catalog import Change
-    from atoll.db.database import Database
 
 app = typer.Typer(
     help="Self-service NFS and SMB shares.",
@@ -31,54 +29,16 @@ app = typer.Typer(
 image_app = typer.Typer(help="The image that service instances boot.", no_args_is_help=True)
 token_app = typer.Typer(help="Bearer tokens (auth_strategy = token).", no_args_is_help=True)
 project_app = typer.Typer(help="Projects (auth_strategy = token).", no_args_is_help=True)
-server_app = typer.Typer(help="Share servers, one service instance each.", no_args_is_help=True)
 operation_app = typer.Typer(help="Long-running work.", no_args_is_help=True)
 keystone_app = typer.Typer(help="Atoll in Keystone's catalog.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 app.add_typer(token_app, name="token")
 app.add_typer(project_app, name="project")
-app.add_typer(server_app, name="server")
+app.add_typer(server.app, name="server")
 app.add_typer(operation_app, name="operation")
 app.add_typer(keystone_app, name="keystone")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Region = Annotated[str, typer.Option(help="Keystone's region; needed where there are several.")]
-
-console = Console()
-
-
-class State:
-    """What the options before the command say."""
-
-    config_file: Path | None = None
-
-
-def settings() -> Settings:
-    """The settings of this call."""
-    return load(State.config_file)
-
-
-def database() -> Database:
-    """The database of this call, its schema up to date."""
-    from atoll.db.database import Database
-    from atoll.db.migrations import upgrade
-
-    chosen = settings()
-    chosen.make_state_dir()
-    found = Database(chosen.database_url)
-    upgrade(found)
-    return found
-
-
-def show(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
-    """Print rows as a table, or as JSON."""
-    if as_json:
-        typer.echo(json.dumps(found, indent=2, default=str))
-        return
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in found:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
-    console.print(table)
 
 
 @app.callback()
@@ -150,9 +110,11 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for finding in findings:
             mark = "[green]ok  [/]" if finding.ok else "[red]FAIL[/]"
-            console.print(f"{mark} {finding.check}: {finding.detail}", highlight=False)
+            console.print(
+                f"{mark} {finding.check}: {finding.detail}", highlight=False, soft_wrap=True
+            )
             if not finding.ok and finding.todo:
-                console.print(f"     → {finding.todo}", highlight=False)
+                console.print(f"     → {finding.todo}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -256,40 +218,6 @@ def token_revoke(name_or_hash: str) -> None:
     with database().begin() as connection:
         gone = tokens.revoke(connection, name_or_hash)
     typer.echo(f"Revoked {gone}.")
-
-
-@server_app.command("list")
-def server_list(as_json: AsJson = False) -> None:
-    """List the share servers, and whether their instances boot the newest service image."""
-    from atoll.cli import servers
-
-    with closing(database()) as rows:
-        found = servers.as_rows(servers.listed(settings(), rows))
-    show(found, ("id", "status", "instance", "shares", "image", "is_current"), as_json)
-
-
-@server_app.command("upgrade")
-def server_upgrade(
-    server: Annotated[list[str] | None, typer.Argument(help="Only these; none: all.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that each may take.")] = 900,
-) -> None:
-    """Replace service instances that boot an older image, one after another.
-
-    Addresses and shares stay; clients of a share wait while its instance is replaced. It ends at
-    the first that fails, and may be broken off and run again. Workers do it, so some must run.
-    """
-    from atoll.cli import servers
-
-    with closing(database()) as rows:
-        wanted = servers.outdated(servers.listed(settings(), rows), server or ())
-        if not wanted:
-            typer.echo("All instances boot the newest image.")
-        elif dry_run:
-            for each in wanted:
-                typer.echo(f"{each.id}: {each.shares} shares on {each.instance}")
-        else:
-            servers.upgrade(rows, wanted, timeout, typer.echo)
 
 
 @operation_app.command("list")

@@ -1,0 +1,59 @@
+"""What every command needs: the settings, the database, and a way to show what was found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atoll.config import Settings, load
+
+if TYPE_CHECKING:
+    from atoll.db.database import Database
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+console = Console()
+
+
+class State:
+    """What the options before the command say."""
+
+    config_file: Path | None = None
+
+
+def settings() -> Settings:
+    """The settings of this call."""
+    return load(State.config_file)
+
+
+def database() -> Database:
+    """The database of this call, its schema up to date."""
+    from atoll.db.database import Database
+    from atoll.db.migrations import upgrade
+
+    chosen = settings()
+    chosen.make_state_dir()
+    found = Database(chosen.database_url)
+    upgrade(found)
+    return found
+
+
+def show(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    """Print rows as a table, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+        return
+    # Ids are there to be copied, also from a narrow terminal or a file: nothing is cut off.
+    first, *others = columns
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, overflow="fold")
+    for row in found:
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+    console.print(table)
