@@ -136,12 +136,7 @@ def claim(
             "limit": limit,
         },
     ).all()
-    room = dict(lane_room)
-    chosen: list[Row[Any]] = []
-    for row in candidates:
-        if len(chosen) < free and (not row.lane or room.get(row.lane, lane_width) > 0):
-            room[row.lane] = room.get(row.lane, lane_width) - 1
-            chosen.append(row)
+    chosen = _with_room(candidates, free, lane_room, lane_width)
     if not chosen:
         return [], False
     fence = connection.execute(_TAKE_FENCES, {"count": len(chosen)}).scalar_one() - len(chosen)
@@ -172,6 +167,19 @@ def claim(
         ],
     )
     return claimed, len(chosen) < free and len(candidates) == limit
+
+
+def _with_room(
+    candidates: Iterable[Row[Any]], free: int, lane_room: dict[str, int], lane_width: int
+) -> list[Row[Any]]:
+    """The first ``free`` that no full lane keeps back."""
+    room = dict(lane_room)
+    chosen: list[Row[Any]] = []
+    for row in candidates:
+        if len(chosen) < free and (not row.lane or room.get(row.lane, lane_width) > 0):
+            room[row.lane] = room.get(row.lane, lane_width) - 1
+            chosen.append(row)
+    return chosen
 
 
 _ANY_DUE = select(exists(_CANDIDATES.with_only_columns(_o.id).order_by(None).limit(None)))
