@@ -19,6 +19,8 @@ from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import SshOptions
 
 HERE = Path(__file__).parent
+MIB = 1 << 20
+KINDS = pytest.mark.parametrize("kind", ["ext4", "xfs"])
 ACCESS = Access("atoll", "192.0.2.1", "PRIVATE", "ssh-ed25519 PUBLIC")
 
 
@@ -109,6 +111,12 @@ class Disks:
     def device(self, serial: str) -> Path:
         """The device of a disk."""
         return self._devices[serial]
+
+    def carried(self, serial: str) -> dict[str, str]:
+        """What blkid finds on a disk."""
+        argv = ["blkid", "-p", "-o", "export", str(self.device(serial))]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
     def grow(self, serial: str, size_mib: int) -> None:
         """Grow a disk while it is in use."""

@@ -12,36 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from atoll.errors import DeviceNotBlank, FreezeLost, GuestBusy, GuestError, StaleFence
-from atoll.guest.base import ExportRule, WantedShare, digest
+from atoll.errors import DeviceNotBlank, GuestBusy, GuestError, StaleFence
+from atoll.guest.base import ExportRule, digest
 from atoll.guest.channel import SshGuest
-from tests.guest.conftest import Disks, Site, rules, wanted
-
-MIB = 1 << 20
-KINDS = pytest.mark.parametrize("kind", ["ext4", "xfs"])
-
-
-def carried(disks: Disks, serial: str) -> dict[str, str]:
-    """What blkid finds on a disk."""
-    argv = ["blkid", "-p", "-o", "export", str(disks.device(serial))]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
-
-
-def may_grow(kind: str) -> None:
-    """Skip where this machine's root may not grow ext4 online (in some sandboxes)."""
-    status = Path("/proc/self/status").read_text()
-    capabilities = int(status.partition("CapEff:")[2].split()[0], 16)
-    if kind == "ext4" and not capabilities >> 24 & 1:
-        pytest.skip("needs CAP_SYS_RESOURCE")
-
-
-def clone_of(site: Site, disks: Disks, share: WantedShare, size_mib: int = 512) -> WantedShare:
-    """A share on a copy of another's disk as it is at this moment."""
-    serial = disks.plug(disks.image(share.serial))
-    if size_mib != 512:
-        disks.grow(serial, size_mib)
-    return wanted(site, serial, may_format=False, file_system=share.file_system)
+from tests.guest.conftest import KINDS, MIB, Disks, Site, rules, wanted
 
 
 @KINDS
@@ -57,7 +31,7 @@ def test_a_new_share_is_formatted_mounted_and_exported(
     root = Path(share.path).stat()
     assert (root.st_mode & 0o7777, root.st_uid) == (0o1777, 65534)
     assert list(Path(share.path).iterdir()) == []
-    found = carried(disks, share.serial)
+    found = disks.carried(share.serial)
     assert (found["TYPE"], found["UUID"]) == (kind, share.fsid)
     assert "LABEL" not in found
     assert f"What=/dev/disk/by-uuid/{share.fsid}" in site.unit(share)
@@ -144,15 +118,15 @@ def test_what_is_there_is_never_formatted(
     serial = disks.plug()
     argv = [*make, str(disks.device(serial))]
     subprocess.run(argv, input=b"label: gpt\n", capture_output=True, check=True)
-    before = carried(disks, serial)
+    before = disks.carried(serial)
     share = wanted(site, serial, may_format=may_format)
     if before.get("TYPE") in ("ext4", "xfs") and not may_format:
         guest.apply_share(share, fence=1)  # a clone of some other share
-        assert carried(disks, serial)["UUID"] == share.fsid
+        assert disks.carried(serial)["UUID"] == share.fsid
         return
     with pytest.raises(DeviceNotBlank):
         guest.apply_share(share, fence=1)
-    assert carried(disks, serial) == before
+    assert disks.carried(serial) == before
 
 
 def test_a_blank_disk_is_not_formatted_at_a_repair(
@@ -173,7 +147,7 @@ def test_an_interrupted_formatting_is_done_again(
     with pytest.raises(DeviceNotBlank, match="never finished"):
         guest.apply_share(replace(share, may_format=False), fence=1)
     assert guest.apply_share(share, fence=1).formatted
-    assert "LABEL" not in carried(disks, share.serial)
+    assert "LABEL" not in disks.carried(share.serial)
 
 
 @KINDS
@@ -192,79 +166,9 @@ def test_killing_the_agent_at_any_moment_of_a_creation_leaves_nothing_stuck(
     guest = site.open()
     guest.apply_share(share, fence=1)
     assert Path(share.path).is_mount()
-    assert "LABEL" not in carried(disks, share.serial)
+    assert "LABEL" not in disks.carried(share.serial)
     assert Path(share.path).stat().st_mode & 0o7777 == 0o1777
     guest.close()
-
-
-@KINDS
-def test_a_clone_is_another_file_system_and_fills_its_larger_disk(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
-) -> None:
-    may_grow(kind)
-    parent = wanted(site, disks.plug(), file_system=kind)
-    guest.apply_share(parent, fence=1)
-    (Path(parent.path) / "data").write_text("copied")
-    guest.freeze_share(parent.share_id, parent.path, seconds=30)
-    clone = clone_of(site, disks, parent, size_mib=1024)
-    guest.thaw_share(parent.share_id, parent.path)
-    applied = guest.apply_share(clone, fence=1)
-    assert not applied.formatted
-    assert applied.size_bytes > 900 * MIB
-    assert (Path(clone.path) / "data").read_text() == "copied"
-    assert Path(parent.path).is_mount()  # side by side
-    assert carried(disks, clone.serial)["UUID"] == clone.fsid
-    assert carried(disks, parent.serial)["UUID"] == parent.fsid
-    assert not guest.apply_share(clone, fence=1).formatted
-
-
-@KINDS
-def test_a_copy_of_a_running_file_system_is_recovered(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
-) -> None:
-    parent = wanted(site, disks.plug(), file_system=kind)
-    guest.apply_share(parent, fence=1)
-    for number in range(50):
-        with (Path(parent.path) / f"{number}").open("w") as file:
-            file.write("x" * 5000)
-            os.fsync(file.fileno())
-    clone = clone_of(site, disks, parent)  # its journal was never replayed
-    guest.apply_share(clone, fence=1)
-    names = {path.name for path in Path(clone.path).iterdir()}
-    assert names == {str(number) for number in range(50)}
-
-
-@KINDS
-def test_a_grown_disk_is_used_while_files_are_open(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
-) -> None:
-    may_grow(kind)
-    share = wanted(site, disks.plug(), file_system=kind)
-    before = guest.apply_share(share, fence=1)
-    with (Path(share.path) / "data").open("w") as file:
-        file.write("before ")
-        disks.grow(share.serial, 1024)
-        after = guest.apply_share(replace(share, rules=None), fence=2)
-        file.write("after")
-    assert after.size_bytes > before.size_bytes + 400 * MIB
-    assert (Path(share.path) / "data").read_text() == "before after"
-    assert site.lines("exportfs.log") == ["-r"]  # rules None leaves the exports alone
-
-
-def test_a_disk_that_is_told_late_to_have_grown_is_waited_for(
-    guest: SshGuest, site: Site, disks: Disks
-) -> None:
-    share = wanted(site, disks.plug(), file_system="xfs")
-    guest.apply_share(share, fence=1)
-    larger = replace(share, rules=None, least_gib=1)
-    with pytest.raises(GuestBusy, match="yet"):
-        guest.apply_share(larger, fence=2, deadline=2)
-    with ThreadPoolExecutor(1) as pool:
-        applied = pool.submit(guest.apply_share, larger, fence=3)
-        time.sleep(0.5)
-        assert not applied.done()
-        disks.grow(share.serial, 1024)
-        assert applied.result().size_bytes > 900 * MIB
 
 
 def test_a_disk_that_is_plugged_in_late_is_waited_for(
@@ -394,57 +298,6 @@ def test_a_cifs_share_has_one_section(guest: SshGuest, site: Site, disks: Disks)
     guest.remove_share(share.share_id, share.path, fence=2)
     assert f"smbcontrol smbd close-share {share.share_id}" in site.lines("calls.log")
     assert (site.root / "var/lib/samba/registry.tdb").read_text() == ""
-
-
-@KINDS
-def test_a_frozen_share_takes_no_writes_until_it_thaws(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
-) -> None:
-    share = wanted(site, disks.plug(), file_system=kind)
-    guest.apply_share(share, fence=1)
-    guest.freeze_share(share.share_id, share.path, seconds=30)
-    with subprocess.Popen(["touch", f"{share.path}/late"]) as writer:
-        time.sleep(0.3)
-        assert writer.poll() is None
-        guest.thaw_share(share.share_id, share.path)
-        assert writer.wait(5) == 0
-    guest.thaw_share(share.share_id, share.path)  # not frozen is fine
-
-
-def test_a_freeze_ends_by_itself_and_its_thaw_says_so(
-    guest: SshGuest, site: Site, disks: Disks
-) -> None:
-    share = wanted(site, disks.plug())
-    guest.apply_share(share, fence=1)
-    guest.freeze_share(share.share_id, share.path, seconds=0.2)
-    subprocess.run(["touch", f"{share.path}/later"], check=True, timeout=5)
-    with pytest.raises(FreezeLost):
-        guest.thaw_share(share.share_id, share.path)
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_freeze_ends_with_its_agent_however_that_goes(
-    guest: SshGuest, site: Site, disks: Disks, how: signal.Signals
-) -> None:
-    share = wanted(site, disks.plug())
-    guest.apply_share(share, fence=1)
-    guest.freeze_share(share.share_id, share.path, seconds=60)
-    os.kill(guest._ssh.process.pid, how)
-    subprocess.run(["touch", f"{share.path}/later"], check=True, timeout=5)
-    other = site.open()
-    with pytest.raises(FreezeLost):
-        other.thaw_share(share.share_id, share.path)
-    other.close()
-
-
-def test_another_agent_can_thaw(guest: SshGuest, site: Site, disks: Disks) -> None:
-    share = wanted(site, disks.plug())
-    guest.apply_share(share, fence=1)
-    guest.freeze_share(share.share_id, share.path, seconds=60)
-    other = site.open()
-    other.thaw_share(share.share_id, share.path)
-    other.close()
-    subprocess.run(["touch", f"{share.path}/later"], check=True, timeout=5)
 
 
 def test_two_agents_work_on_a_share_one_after_the_other(
