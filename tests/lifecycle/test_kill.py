@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import pytest
 
+from atoll.cli import servers
 from tests.lifecycle.house import CLIENT, House
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -103,6 +104,12 @@ def delete_share(stage: Stage) -> None:
     stage.house.call("DELETE", f"/shares/{stage.share_id}")
 
 
+def upgrade(stage: Stage) -> None:
+    stage.house.cloud.images.publish()
+    [server] = stage.house.call("GET", "/share-servers")["share_servers"]
+    servers.ask(stage.house.database, server["id"])
+
+
 def delete_network(stage: Stage) -> None:
     for network in stage.house.call("GET", "/share-networks")["share_networks"]:
         stage.house.call("DELETE", f"/share-networks/{network['id']}")
@@ -142,6 +149,15 @@ def extended(stage: Stage) -> None:
     readable(stage)
     assert stage.house.share(stage.share_id)["size"] == 3
     assert stage.house.mount(stage.share_id).size_gib() == 3
+
+
+def upgraded(stage: Stage) -> None:
+    def newest() -> bool:
+        [server] = servers.listed(stage.house.settings, stage.house.database)
+        return server.is_current
+
+    stage.house.until(newest, "an instance of the newest image")
+    readable(stage)
 
 
 def taken(stage: Stage) -> None:
@@ -190,6 +206,7 @@ VERBS: dict[str, tuple[Callable[[House], Stage], Step, Step]] = {
     "share of a snapshot": (with_snapshot, share_of_snapshot, copied),
     "delete a snapshot": (with_snapshot, delete_snapshot, no_snapshot),
     "delete a share": (with_share, delete_share, no_share),
+    "upgrade the image": (with_share, upgrade, upgraded),
     "delete the network": (with_empty_server, delete_network, nothing),
 }
 

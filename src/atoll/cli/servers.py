@@ -85,11 +85,16 @@ def upgrade(
     """
     for server in servers:
         tell(f"{server.id}: {server.shares} shares move to a new instance")
-        with database.begin() as connection:
-            rows.change(connection, share_servers, server.id, renewal_wanted=True)
-            enqueue(connection, f"share_server/{server.id}", request_id="atoll server upgrade")
+        ask(database, server.id)
         instance = _await(database, server, seconds)
         tell(f"{server.id}: instance {instance} serves")
+
+
+def ask(database: Database, server_id: str) -> None:
+    """Say that a new instance is wanted; the workers make it."""
+    with database.begin() as connection:
+        rows.change(connection, share_servers, server_id, renewal_wanted=True)
+        enqueue(connection, f"share_server/{server_id}", request_id="atoll server upgrade")
 
 
 def _await(database: Database, server: Server, seconds: float) -> str:
