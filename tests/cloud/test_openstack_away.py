@@ -145,7 +145,7 @@ def test_a_token_that_ends_is_renewed_for_all_who_use_it(
 ) -> None:
     api = Api(connection, "network")
     api.get("/networks")
-    ended.add(connection.session.get_token())
+    ended.add(str(connection.session.get_token()))
     begin = threading.Barrier(8)
 
     def ask(_: int) -> Any:
