@@ -40,6 +40,7 @@ class NeutronDouble:
         self.requests: list[str] = []
         self.hold: threading.Barrier | None = None
         self.url = ""
+        self.is_away = False
         self.seconds = 0.0
         """How long each reading takes."""
         self.lose_answers = 0
@@ -95,6 +96,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.neutron.requests.append(f"GET {self.path}")
         time.sleep(self.neutron.seconds)
+        if self.neutron.is_away:
+            self._answer(503, None)
+            return
         kind, _, thing_id = self._path()
         if kind == "quotas":
             self._answer(200, {"tenant": {"tenant_id": "ours"}})

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from atoll.cloud.openstack import OpenStackCloud
-from atoll.cloud.openstack.api import Json
+from atoll.cloud.openstack.api import REQUESTS, Json
 from atoll.cloud.openstack.host_devices import (
     InternalPort,
     VethPair,
@@ -340,6 +340,11 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
     service = networks.service_network()
     host = HostPort(networks, openstack_settings(tmp_path))
 
+    beside = str(ip_network(service.subnets[0].cidr)[5])
+
+    def requests() -> float:
+        return float(REQUESTS.labels("network", "GET")._value.get())
+
     def ports() -> list[str]:
         """The workers' own, which are no share server's."""
         assert networks.list_ports() == []
@@ -351,6 +356,9 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
         (port,) = ports()
         host.ensure()
         assert ports() == [port]
+        asked = requests()
+        HostPort(networks, openstack_settings(tmp_path)).reach(beside)  # a worker that starts
+        assert requests() == asked
         assert is_answered(dhcp_server(real, service.subnets[0].id))
 
         extra = networks.create_subnet(
@@ -372,7 +380,7 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
         host.remove()
         host.remove()
     assert ports() == []
-    assert not is_beside(str(ip_network(service.subnets[0].cidr)[5]))
+    assert not is_beside(beside)
 
 
 @on_openstack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from atoll.cloud.base import Access, Finding, Identity, Instance, InstanceSpec
 from atoll.cloud.openstack import OpenStackCloud
+from atoll.cloud.openstack import api as module
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.networks import NeutronNetworks
@@ -83,6 +85,33 @@ def test_an_instance_that_is_made_later_has_the_same_rules(
     server, api = double
     networks, _ = worker(api, tmp_path, "192.0.2.0/24")
     networks.create_port("share_server/1", networks.service_network().id)
+    assert let_in(server) == {("IPv4", HOME, 22), ("IPv4", "192.0.2.0/24", 22)}
+
+
+def test_instances_are_reached_while_neutron_is_away(
+    double: tuple[NeutronDouble, Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are let in as the options say as soon as Neutron is back; nobody waits for that."""
+    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr("atoll.cloud.openstack.channels.PAUSE", 1.0)
+    server, api = double
+    networks, _ = worker(api, tmp_path)
+    networks.create_port("share_server/1", networks.service_network().id)
+    _, channels = worker(api, tmp_path, "192.0.2.0/24")
+
+    def login() -> int:
+        """Somebody tries, at an address where no ssh is; how much Neutron was asked for it."""
+        before = len(server.requests)
+        with pytest.raises(GuestUnreachable, match="No SSH server answers"):
+            channels.open(NOBODY, 0.1)
+        return len(server.requests) - before
+
+    server.is_away = True
+    assert login() > 0
+    assert login() == 0
+    server.is_away = False
+    time.sleep(1)
+    assert login() > 0
     assert let_in(server) == {("IPv4", HOME, 22), ("IPv4", "192.0.2.0/24", 22)}
 
 

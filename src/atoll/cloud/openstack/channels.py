@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import structlog
 
@@ -19,6 +20,9 @@ from atoll.guest.ssh import SshOptions
 
 log = structlog.get_logger(__name__)
 
+PAUSE = 60.0
+"""Seconds until Neutron is asked again to let workers in, when it could not."""
+
 
 class Channels:
     """Opens them, the way that is configured."""
@@ -29,6 +33,7 @@ class Channels:
         self.folder = settings.state_dir.absolute() / "channels"
         self.host_port = HostPort(networks, settings)
         self._are_admitted = False
+        self._admit_at = 0.0
         self._admitting = threading.Lock()
 
     @property
@@ -55,13 +60,18 @@ class Channels:
         return open_guest(access, SshOptions(self.folder, bastion=bastion), deadline)
 
     def _admit_workers(self) -> None:
-        """Once for each worker, which may have been started with other options than its elders."""
-        with self._admitting:
-            if self._are_admitted:
-                return
-            try:
+        """Once for each worker, which may have been started with other options than its elders.
+
+        Nobody waits for it: as a rule, workers are let in already, and Neutron may be away.
+        """
+        if self._are_admitted or not self._admitting.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() >= self._admit_at:
                 self._networks.admit_workers()
-            except CloudError as error:  # they may be let in all the same
-                log.warning("openstack.workers_not_admitted", error=str(error))
-            else:
                 self._are_admitted = True
+        except CloudError as error:
+            self._admit_at = time.monotonic() + PAUSE
+            log.warning("openstack.workers_not_admitted", error=str(error))
+        finally:
+            self._admitting.release()

@@ -39,8 +39,8 @@ class HostPort:
         self.host = settings.service_network_host or socket.gethostname()
         self._owner = f"host/{self.host}"
         self._devices: Devices | None = None
-        self._plugged = ""
         self._lock = settings.state_dir / "host-port.lock"
+        self._note = settings.state_dir / "host-port"
         if settings.service_network_interface == "linuxbridge":
             self._devices = VethPair()
         elif settings.service_network_interface == "openvswitch":
@@ -51,9 +51,16 @@ class HostPort:
 
         Each service subnet that is made, by whichever worker, needs an address of this host.
         """
-        if self._devices is None or (self._plugged and is_beside(address, self._plugged)):
+        if self._devices is None:
             return
-        self.ensure()
+        device = self._plugged
+        if not device or not is_beside(address, device):
+            self.ensure()
+
+    @property
+    def _plugged(self) -> str:
+        """Our device, as far as was written down: a worker that starts need not ask Neutron."""
+        return self._note.read_text(encoding="ascii") if self._note.exists() else ""
 
     def ensure(self) -> None:
         """Have the port, with an address in each of the network's subnets, plugged in and up.
@@ -74,14 +81,15 @@ class HostPort:
                 if fixed["subnet_id"] in prefixes
             }
             self._devices.remove_others(port)
-            self._plugged = self._devices.plug(port, network["mtu"])
-            for device, range_ in overlaps(self._plugged, addresses).items():
+            device = self._devices.plug(port, network["mtu"])
+            for other, range_ in overlaps(device, addresses).items():
                 raise CloudError(
-                    f"This machine is in {range_} already, by its device {device}: the service "
+                    f"This machine is in {range_} already, by its device {other}: the service "
                     "network has addresses in the same range, so it can't be reached from here.",
                     hint="Give this deployment another service_network_cidr.",
                 )
-            set_addresses(self._plugged, addresses)
+            set_addresses(device, addresses)
+            self._note.write_text(device, encoding="ascii")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -93,6 +101,7 @@ class HostPort:
 
     def remove(self) -> None:
         """Take it out of this machine and of Neutron. Absent is fine."""
+        self._note.unlink(missing_ok=True)
         for port in self._neutron.ports.of(self._owner):
             if self._devices is not None:
                 self._devices.unplug(port["id"])
