@@ -36,6 +36,10 @@ class Double:
     snapshot: str = ""
     """Its status; empty: there is none."""
     servers: set[str] = field(default_factory=lambda: {SERVER})
+    reclaims_later: bool = False
+    """Whether deleted servers can be restored for a while."""
+    kept: set[str] = field(default_factory=set)
+    """Those that could be."""
     known_to_nova: set[str] = field(default_factory=set)
     """Servers that Nova knows to have the volume."""
     overtaken_by: str = ""
@@ -94,13 +98,17 @@ class Double:
             return {"attachments": self.attachments}
         if server not in self.servers or ("/os-" in rest and server not in self.known_to_nova):
             return None
-        shown = {"id": server, "name": server, "status": "ACTIVE", "tags": []}
+        status = "SOFT_DELETED" if server in self.kept else "ACTIVE"
+        shown = {"id": server, "name": server, "status": status, "tags": []}
         return {"server": shown | {"os-extended-volumes:volumes_attached": []}}
 
     def post(self, path: str, body: Json) -> int:
         action = next(iter(body))
         if action == "volumeAttachment" and self.overtaken_by:
             self.status, self.overtaken_by = self.overtaken_by, ""
+        if action == "forceDelete":
+            self.servers.remove(path.split("/")[2])
+            return 202
         if action == "os-extend" and self.status in ("available", "in-use"):
             self.size = body[action]["new_size"]
             return 202
@@ -126,6 +134,9 @@ class Double:
                 return 400
             self.snapshot = ""
             return 202
+        if path.startswith("/servers/") and "/os-" not in path:
+            (self.kept.add if self.reclaims_later else self.servers.discard)(path.split("/")[2])
+            return 204
         if path.startswith("/servers/"):
             if self.status != "in-use":
                 return 400

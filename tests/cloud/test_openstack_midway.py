@@ -116,6 +116,27 @@ def test_a_stuck_volume_that_nova_does_not_know_of_is_free_at_the_next_try(scene
     assert double.changes == [f"DELETE /attachments/attachment-{SERVER}", ATTACH]
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_server_that_could_be_restored_is_deleted_for_good(scene: Scene, by_hand: bool) -> None:
+    double, _, compute = scene
+    double.reclaims_later = True
+    if by_hand:
+        double.kept.add(SERVER)
+    assert (compute.get_instance(SERVER) is None) == by_hand
+    compute.delete_instance(SERVER)
+    assert double.servers == set()
+    asked = [f"DELETE /servers/{SERVER}", f"POST /servers/{SERVER}/action forceDelete"]
+    assert double.changes == asked[by_hand:]
+
+
+def test_a_server_that_goes_at_once_is_deleted_once(scene: Scene) -> None:
+    double, _, compute = scene
+    compute.delete_instance(SERVER)
+    compute.delete_instance(SERVER)
+    assert double.servers == set()
+    assert double.changes == [f"DELETE /servers/{SERVER}"] * 2
+
+
 def test_what_a_dead_server_has_left_attached_is_free(scene: Scene) -> None:
     double, _, compute = scene
     double.status = "in-use"

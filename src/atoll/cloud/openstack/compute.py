@@ -126,14 +126,16 @@ class NovaCompute:
         doomed: tuple[str, ...] = ()
         if self._settings.service_instance_boot_volume_gib:
             doomed = _root_volumes(self._find(instance_id))
-        if not self._api.delete(f"/servers/{instance_id}"):
-            return
-        self._watch.until(
-            instance_id,
-            lambda server: server is None,
-            DELETE_SECONDS,
-            f"The deletion of instance {instance_id}",
-        )
+        what = f"The deletion of instance {instance_id}"
+        if not self._is_kept(instance_id):
+            if not self._api.delete(f"/servers/{instance_id}"):
+                return
+            self._watch.until(instance_id, lambda server: server is None, DELETE_SECONDS, what)
+        if self._is_kept(instance_id):
+            # For a while it could be restored, and until then it has its ports and volumes.
+            self._act(instance_id, "forceDelete", None)
+            gone: Watch[bool] = Watch(self._is_kept, dict)
+            gone.until(instance_id, lambda is_kept: not is_kept, DELETE_SECONDS, what)
         for volume_id in doomed:
             self._volumes.delete_volume(volume_id)  # Nova has begun that, as a rule
 
@@ -251,6 +253,11 @@ class NovaCompute:
     def _find(self, instance_id: str) -> Json | None:
         answer = self._api.find(f"/servers/{instance_id}")
         return answer["server"] if answer and answer["server"]["status"] not in _GONE else None
+
+    def _is_kept(self, instance_id: str) -> bool:
+        """Whether it is deleted, but not for good (``reclaim_instance_interval``)."""
+        answer = self._api.find(f"/servers/{instance_id}")
+        return answer is not None and answer["server"]["status"] == "SOFT_DELETED"
 
     def _servers(self, *tags: str) -> Iterable[Json]:
         wanted = ",".join((deployment_tag(self._deployment), *tags))
