@@ -144,6 +144,7 @@ class SshGuest:
         if not self.boot_id:
             self._end("No agent in time.")
             self._reader.join(5)
+            self._stopper.join(5)  # the keys are gone when anybody hears of it
             raise self._unreachable()
         self._ssh.logged_in()
 
