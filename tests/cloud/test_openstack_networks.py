@@ -384,6 +384,32 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
 
 
 @on_openstack
+def test_this_host_gets_into_more_subnets_than_a_port_can_be_in(
+    real: OpenStackCloud, tmp_path: Path
+) -> None:
+    """Neutron gives a port five addresses at most, by default."""
+    networks = real.networks
+    service = networks.service_network()
+    host = HostPort(networks, openstack_settings(tmp_path))
+    made = []
+    try:
+        for number in range(7):
+            cidr = f"10.241.210.{16 * number}/28"
+            subnet = networks.create_subnet(owner("share_server"), service.id, cidr, gateway=True)
+            made.append(subnet)
+            host.reach(str(ip_network(cidr)[5]))
+        assert all(is_answered(dhcp_server(real, subnet.id)) for subnet in made)
+        restarted = HostPort(networks, openstack_settings(tmp_path))
+        restarted.ensure()
+        assert all(is_answered(dhcp_server(real, subnet.id)) for subnet in made)
+    finally:
+        for subnet in made:
+            networks.delete_subnet(subnet.id)
+        host.remove()
+    assert not any(is_beside(str(ip_network(subnet.cidr)[5])) for subnet in made)
+
+
+@on_openstack
 def test_ranges_that_overlap_are_told_of(real: OpenStackCloud, tmp_path: Path) -> None:
     """Two networks with the same addresses: packets would go into one of them only."""
     cidr = "10.241.203.0/28"

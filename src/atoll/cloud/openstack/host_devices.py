@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
+from pathlib import Path
 
 import msgspec
 
@@ -98,7 +100,12 @@ class InternalPort(Devices):
 
 
 def set_addresses(device: str, wanted: set[str]) -> None:
-    """Have exactly these addresses (``a.b.c.d/n``) on the device, link-local ones aside."""
+    """Have exactly these addresses (``a.b.c.d/n``) on the device, link-local ones aside.
+
+    It speaks for these alone, and not for those of another device in the same network.
+    """
+    with suppress(OSError):  # read-only in some containers; it matters with more devices than one
+        Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1", encoding="ascii")
     (found,) = _json(["ip", "-json", "address", "show", "dev", device])
     have = {
         f"{each['local']}/{each['prefixlen']}"

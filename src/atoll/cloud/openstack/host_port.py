@@ -1,4 +1,4 @@
-"""How a worker's host gets into the service network: a port of its own, plugged into this machine.
+"""How a worker's host gets into the service network: ports of its own, plugged into this machine.
 
 The Neutron agent of this host does the rest: Linux bridge's plugs every ``tap…`` device that it
 finds into its network's bridge; Open vSwitch's does the same for ports of the integration bridge
@@ -29,6 +29,9 @@ from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import HOST
 from atoll.errors import CloudError
 
+ADDRESSES = 5
+"""So many a port may have, unless Neutron is told otherwise (``max_fixed_ips_per_port``)."""
+
 
 class HostPort:
     """This host's place in the network that instances are reached in. Needs root to plug it in."""
@@ -47,23 +50,22 @@ class HostPort:
             self._devices = InternalPort(settings.ovs_integration_bridge)
 
     def reach(self, address: str) -> None:
-        """``ensure``, unless our device has an address beside this one already.
+        """``ensure``, unless a device of ours has an address beside this one already.
 
         Each service subnet that is made, by whichever worker, needs an address of this host.
         """
         if self._devices is None:
             return
-        device = self._plugged
-        if not device or not is_beside(address, device):
+        if not any(is_beside(address, device) for device in self._plugged):
             self.ensure()
 
     @property
-    def _plugged(self) -> str:
-        """Our device, as far as was written down: a worker that starts need not ask Neutron."""
-        return self._note.read_text(encoding="ascii") if self._note.exists() else ""
+    def _plugged(self) -> list[str]:
+        """Our devices, as far as written down: a worker that starts need not ask Neutron."""
+        return self._note.read_text(encoding="ascii").split() if self._note.exists() else []
 
     def ensure(self) -> None:
-        """Have the port, with an address in each of the network's subnets, plugged in and up.
+        """Have ports with an address in each of the network's subnets, plugged in and up.
 
         Raises ``CloudError`` where Neutron has no working agent on this host, or where the host is
         in another network of the same range.
@@ -73,23 +75,27 @@ class HostPort:
         with self._alone():
             network = self._networks.service.management()
             subnets = self._networks.subnets.in_network(network["id"])
-            port = self._provide(network, [subnet["id"] for subnet in subnets])
-            prefixes = {subnet["id"]: subnet["cidr"].partition("/")[2] for subnet in subnets}
-            addresses = {
-                f"{fixed['ip_address']}/{prefixes[fixed['subnet_id']]}"
-                for fixed in port["fixed_ips"]
-                if fixed["subnet_id"] in prefixes
-            }
-            self._devices.remove_others(port)
-            device = self._devices.plug(port, network["mtu"])
-            for other, range_ in overlaps(device, addresses).items():
-                raise CloudError(
-                    f"This machine is in {range_} already, by its device {other}: the service "
-                    "network has addresses in the same range, so it can't be reached from here.",
-                    hint="Give this deployment another service_network_cidr.",
-                )
-            set_addresses(device, addresses)
-            self._note.write_text(device, encoding="ascii")
+            cidrs = {subnet["id"]: subnet["cidr"] for subnet in subnets}
+            ports = self._provide(network, list(cidrs))
+            names = [self._plug(self._devices, port, network["mtu"], cidrs) for port in ports]
+            self._note.write_text("\n".join(names), encoding="ascii")
+
+    def _plug(self, devices: Devices, port: Json, mtu: int, cidrs: dict[str, str]) -> str:
+        addresses = {
+            f"{fixed['ip_address']}/{cidrs[fixed['subnet_id']].partition('/')[2]}"
+            for fixed in port["fixed_ips"]
+            if fixed["subnet_id"] in cidrs
+        }
+        devices.remove_others(port)
+        device = devices.plug(port, mtu)
+        for other, range_ in overlaps(device, addresses).items():
+            raise CloudError(
+                f"This machine is in {range_} already, by its device {other}: the service "
+                "network has addresses in the same range, so it can't be reached from here.",
+                hint="Give this deployment another service_network_cidr.",
+            )
+        set_addresses(device, addresses)
+        return device
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -107,13 +113,30 @@ class HostPort:
                 self._devices.unplug(port["id"])
             self._neutron.ports.delete(port["id"])
 
-    def _provide(self, network: Json, subnet_ids: list[str]) -> Json:
-        ports = self._neutron.ports
-        network_id = network["id"]
-        fixed_ips = [{"subnet_id": subnet_id} for subnet_id in subnet_ids]
+    def _provide(self, network: Json, subnet_ids: list[str]) -> list[Json]:
+        """Our ports, which together have an address in each of the subnets."""
+        ports = self._neutron.ports.of(self._owner, network_id=network["id"])
+        have = {fixed["subnet_id"] for port in ports for fixed in port["fixed_ips"]}
+        missing = [subnet_id for subnet_id in subnet_ids if subnet_id not in have]
+        for number, port in enumerate(ports):
+            room = max(0, ADDRESSES - len(port["fixed_ips"]))
+            if missing[:room]:
+                wish = [*port["fixed_ips"], *({"subnet_id": each} for each in missing[:room])]
+                ports[number] = self._neutron.ports.update(port["id"], fixed_ips=wish)
+                del missing[:room]
+        while missing or not ports:
+            ports.append(self._make(network, missing[:ADDRESSES]))
+            del missing[:ADDRESSES]
+        return [self._bound(port) for port in ports]
+
+    def _make(self, network: Json, subnet_ids: list[str]) -> Json:
+        """Another port; its MAC follows from its first subnet, so there are no two for that."""
+        ports, network_id = self._neutron.ports, network["id"]
+        mac = mac_for(self._neutron.mark(self._owner), network_id, *subnet_ids[:1])
 
         def find() -> Json | None:
-            return next(iter(ports.of(self._owner, network_id=network_id)), None)
+            found = ports.of(self._owner, network_id=network_id)
+            return next((port for port in found if port["mac_address"] == mac), None)
 
         def make(_attempt: int) -> Json:
             wish: Json = {
@@ -121,20 +144,21 @@ class HostPort:
                 "device_owner": HOST,
                 "device_id": self.host,
                 "binding:host_id": self.host,
-                "mac_address": mac_for(self._neutron.mark(self._owner), network_id),
-                "fixed_ips": fixed_ips,
+                "mac_address": mac,
+                "fixed_ips": [{"subnet_id": subnet_id} for subnet_id in subnet_ids],
                 "security_groups": [],
             }
             if "port_security_enabled" in network:
                 wish["port_security_enabled"] = False
             return ports.create(self._owner, **wish)
 
-        port = found_or_made(find, make)
-        have = {fixed["subnet_id"] for fixed in port["fixed_ips"]}
-        if missing := [wish for wish in fixed_ips if wish["subnet_id"] not in have]:
-            port = ports.update(port["id"], fixed_ips=[*port["fixed_ips"], *missing])
+        return found_or_made(find, make)
+
+    def _bound(self, port: Json) -> Json:
+        """It, where Neutron has an agent to plug it in. Raises ``CloudError``."""
         if port["binding:vif_type"] == "binding_failed":
-            port = ports.update(port["id"], **{"binding:host_id": self.host})
+            bind = {"binding:host_id": self.host}
+            port = self._neutron.ports.update(port["id"], **bind)
         if port["binding:vif_type"] == "binding_failed":
             raise CloudError(
                 f"Neutron has no working agent on the host {self.host!r}, so this machine can't "
