@@ -103,7 +103,7 @@ def test_a_state_that_an_administrator_has_set_stays(house: House) -> None:
 
 
 def test_users_read_what_holds_up_their_share(house: House) -> None:
-    house.cloud.faults.fail("attach_volume", message="compute: Service Unavailable", times=4)
+    house.cloud.faults.fail("attach_volume", message="compute: Service Unavailable", times=2)
     share_id = house.create()
     becomes(house, share_id, "available")
     [text] = told(house, share_id)
@@ -112,7 +112,7 @@ def test_users_read_what_holds_up_their_share(house: House) -> None:
 
 
 def test_users_read_what_holds_up_their_share_server(house: House) -> None:
-    house.cloud.faults.fail("create_port", message="network: Service Unavailable", times=4)
+    house.cloud.faults.fail("create_port", message="network: Service Unavailable", times=2)
     share_id = house.create()
     becomes(house, share_id, "available")
     [text] = told(house, share_id)
