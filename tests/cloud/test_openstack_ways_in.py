@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from atoll.cli.doctor import examine
 from atoll.cloud.base import Access, Finding, Identity, Instance, InstanceSpec
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack import api as module
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.networks import NeutronNetworks
-from atoll.config import Cidr, SshHost
+from atoll.config import Cidr, Driver, OpenStack, Settings, SshHost
 from atoll.errors import GuestUnreachable
 from atoll.guest.ssh import await_banner
 
@@ -196,6 +198,24 @@ def test_doctor_looks_for_this_hosts_agent(tmp_path: Path) -> None:
         cloud.close()
         assert finding.ok is is_right, finding
         assert is_right or "service_network_host" in finding.todo
+
+
+@on_openstack
+@pytest.mark.parametrize("interface", ["none", "linuxbridge"])
+def test_doctor_knows_which_layout_needs_a_port_of_the_host(
+    tmp_path: Path, interface: Literal["none", "linuxbridge"]
+) -> None:
+    settings = Settings(
+        state_dir=tmp_path,
+        cloud="openstack",
+        openstack=OpenStack(
+            cloud=os.environ.get("OS_CLOUD", ""), service_network_interface=interface
+        ),
+        driver=Driver(connect_share_server_to_tenant_network=False),
+    )
+    finding = next(each for each in examine(settings) if each.check == "Service network's range")
+    assert finding.ok is (interface != "none"), finding
+    assert finding.ok or "bastion" in finding.detail
 
 
 class Gate:

@@ -21,7 +21,7 @@ from atoll.config import Settings, load
 from atoll.db.database import Database
 from atoll.driver.common_server import CommonServer
 from atoll.driver.network import cuts
-from atoll.errors import AtollError
+from atoll.errors import AtollError, ConfigurationError
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -151,6 +151,22 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
         cloud.close()
 
 
+def _check_way(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` where instances could not answer the workers."""
+    options = settings.driver
+    if (
+        settings.cloud == "openstack"
+        and settings.openstack.service_network_interface == "none"
+        and not options.connect_share_server_to_tenant_network
+        and not options.admin_network_id
+    ):
+        raise ConfigurationError(
+            "With connect_share_server_to_tenant_network = false each instance is in a subnet of "
+            "its own, where it answers neither a bastion nor routed workers.",
+            hint="Set service_network_interface, admin_network_id, or that option to true.",
+        )
+
+
 def _driver(settings: Settings, cloud: Cloud) -> list[Finding]:
     """Options that would only show to be wrong when the first share is made."""
     options = settings.driver
@@ -158,6 +174,7 @@ def _driver(settings: Settings, cloud: Cloud) -> list[Finding]:
     check = "Service network's range" if handles else "Common server"
     try:
         if handles:
+            _check_way(settings)
             mask = options.service_network_division_mask
             detail = f"{cuts.pool(options.service_network_cidr, mask)}, in parts of /{mask}"
         else:
