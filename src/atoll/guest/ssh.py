@@ -186,9 +186,7 @@ def _check_address(text: str) -> None:
     try:
         ip_address(text)
     except ValueError as error:
-        raise GuestUnreachable(
-            f"{text!r} is no address to ask a bastion for."
-        ) from error
+        raise GuestUnreachable(f"{text!r} is no address to ask a bastion for.") from error
 
 
 def await_banner(address: str, port: int, deadline: float) -> None:
