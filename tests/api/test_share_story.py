@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(300)  # some thirty starts of a large program
 def test_the_openstack_command(server: Server) -> None:
     server.openstack("create NFS 1 --name one --share-network default --wait")
     server.openstack("access create one ip 10.0.0.1 --access-level ro --wait")
