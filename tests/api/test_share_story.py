@@ -63,6 +63,8 @@ def test_openstacksdk(server: Server) -> None:
     import openstack
 
     api = openstack.connect(
+        load_yaml_config=False,  # whoever tests may be logged in to a cloud
+        load_envvars=False,
         auth_type="admin_token",
         auth={"endpoint": server.url, "token": server.token},
         shared_file_system_endpoint_override=server.url,
