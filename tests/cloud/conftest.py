@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from atoll.cloud.base import Cloud
 from atoll.cloud.memory import MemoryCloud
 
 from .site import Site, running_site
+
+if TYPE_CHECKING:
+    from atoll.cloud.openstack import OpenStackCloud
 
 
 @pytest.fixture(
@@ -78,6 +82,19 @@ def other(kind: str, place: Path) -> Iterator[Cloud]:
 def site(cloud: Cloud) -> Iterator[Site]:
     with running_site(cloud) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStackCloud]:
+    """An OpenStack, for what the contract doesn't know."""
+    from .openstack_place import make_openstack
+
+    made = make_openstack(tmp_path_factory.mktemp("state"), "networks")
+    yield made
+    made.purge()
+    left = made.networks.leftovers()
+    made.close()
+    assert left == []
 
 
 @pytest.fixture

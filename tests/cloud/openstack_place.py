@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
 from atoll.cloud.openstack.api import Api
 
@@ -35,6 +37,11 @@ def openstack_settings(place: Path, **changes: Any) -> OpenStackSettings:
 def make_openstack(place: Path, deployment: str, **changes: Any) -> OpenStackCloud:
     """A cloud for one deployment of this run."""
     return OpenStackCloud(f"{deployment}-{RUN}", openstack_settings(place, **changes))
+
+
+def on_openstack(test: Any) -> Any:
+    """Mark a test that needs an OpenStack, and some minutes at worst."""
+    return pytest.mark.openstack(pytest.mark.timeout(600)(test))
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from atoll.guest.ssh import await_banner
 
 from .instance_stand_in import hears, stand_in
 from .neutron_double import NeutronDouble, neutron_double
-from .openstack_place import make_openstack, openstack_settings, users_network
+from .openstack_packets import dhcp_server, falls_silent
+from .openstack_place import make_openstack, on_openstack, openstack_settings, users_network
 from .site import BOOT_SECONDS, key_pair, owner
-from .test_openstack_networks import dhcp_server, falls_silent, on_openstack
 
 HOME = "10.240.0.0/16"
 NOBODY = Access("atoll", "127.0.0.1", "PRIVATE", "ssh-ed25519 PUBLIC")
