@@ -341,6 +341,7 @@ def test_a_device_that_is_no_kvm_is_not_taken_for_one(tmp_path: Path) -> None:
     assert not accel.probe("no-such-accelerator", "max")
 
 
+@pytest.mark.slow  # where KVM hangs, that takes a while to see
 def test_the_answer_is_remembered_for_this_boot(tmp_path: Path) -> None:
     memory = tmp_path / "acceleration.json"
     first = accel.acceleration(memory)
