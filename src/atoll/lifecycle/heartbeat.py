@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from atoll.db import services
 from atoll.errors import AtollError
@@ -75,7 +75,7 @@ class Heartbeat:
         while True:
             try:
                 self.beat()
-            except (AtollError, DBAPIError) as error:
+            except (AtollError, SQLAlchemyError) as error:
                 log.warning("heartbeat.missed", error=str(error))
             if self._stopping.wait(self._interval):
                 return
@@ -84,7 +84,7 @@ class Heartbeat:
         while True:
             try:
                 self.look()
-            except (AtollError, DBAPIError) as error:
+            except (AtollError, SQLAlchemyError) as error:
                 log.warning("heartbeat.no_pools", error=str(error))
             self._looked.set()
             if self._stopping.wait(self._interval):
