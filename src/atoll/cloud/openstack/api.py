@@ -109,12 +109,15 @@ class Api:
     def _request(self, method: str, path: str, **options: Any) -> Response:
         what = f"{self.service_type} {method} {path}"
         REQUESTS.labels(self.service_type, method).inc()
+        begun = time.monotonic()
         with translated(what):
             response = self._send(method, path, **options)
             if response.status_code == 401 and "data" not in options:
                 # Our token has ended. The SDK gets another one, but only for the first thread that
                 # notices; the others are told 401, and find it when they ask again.
                 response = self._send(method, path, **options)
+        seconds = round(time.monotonic() - begun, 3)
+        log.debug("openstack.request", what=what, status=response.status_code, seconds=seconds)
         check(what, response)
         return response
 
