@@ -135,7 +135,7 @@ def _opened(path: str) -> Iterator[int]:
 
 def mend(device: str, deadline: Deadline, lock: int) -> None:
     """Replay an ext4 journal, and correct what is safe to correct without asking."""
-    status, words = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
+    status, words = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock, lengthy=True)
     if status not in (0, 1):
         raise AgentError("damaged", f"The file system needs e2fsck by hand: {words[-1000:]}")
 
@@ -147,18 +147,20 @@ def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, 
         place.mkdir(parents=True, exist_ok=True)
         run(["mount", "-t", "xfs", "-o", "nouuid,nodev,nosuid", device, str(place)], deadline)
         run(["umount", str(place)], deadline)
-        _, words = run(["xfs_db", "-x", "-c", f"uuid {fsid}", device], deadline, keep=lock)
+        _, words = run(
+            ["xfs_db", "-x", "-c", f"uuid {fsid}", device], deadline, keep=lock, lengthy=True
+        )
         if fsid not in words:  # its exit status doesn't tell
             raise AgentError("failed", f"The clone's UUID can't be set: {words[-1000:]}")
         return
-    status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
+    status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock, lengthy=True)
     if status not in (0, 1):  # a copy may be mended by force: its original is still there
-        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock)
+        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock, lengthy=True)
     set_uuid = ["tune2fs", "-U", fsid, device]
-    status, _ = run(set_uuid, deadline, ok=(0, 1), keep=lock)
+    status, _ = run(set_uuid, deadline, ok=(0, 1), keep=lock, lengthy=True)
     if status:  # without metadata_csum_seed it asks for a full check first
-        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock)
-        run(set_uuid, deadline, keep=lock)
+        run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock, lengthy=True)
+        run(set_uuid, deadline, keep=lock, lengthy=True)
 
 
 def replay_place(share_id: str) -> Path:
@@ -188,7 +190,7 @@ def grow(kind: str, device: str, path: str, deadline: Deadline, lock: int) -> No
     if devices.size(device) - made_size(kind, device, path) < SLACK:
         return
     argv = ["xfs_growfs", path] if kind == "xfs" else ["resize2fs", device]
-    run(argv, deadline, keep=lock)
+    run(argv, deadline, keep=lock, lengthy=True)
 
 
 def space(path: str) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +23,9 @@ ENVIRONMENT = {
     "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin",
 }
 ANY_STATUS = tuple(range(-64, 256))
+URGENT = -10
+"""Niceness of the agent and of its quick programs. What a user waits for comes before the boot's
+last services, and before what udev does about each new disk, which on one CPU doubled its time."""
 
 
 class AgentError(Exception):
@@ -119,15 +121,22 @@ def locked(name: str, deadline: Deadline) -> Iterator[int]:
 
 
 def run(
-    argv: list[str], deadline: Deadline, *, ok: tuple[int, ...] = (0,), keep: int | None = None
+    argv: list[str],
+    deadline: Deadline,
+    *,
+    ok: tuple[int, ...] = (0,),
+    keep: int | None = None,
+    lengthy: bool = False,
 ) -> tuple[int, str]:
     """Run a program; its exit status and what it printed. Raises on a status not in ``ok``.
 
     ``keep`` is the share's lock, for a program that writes to the device: it inherits the lock and
     is never killed half-way. It may outlive the deadline and even the agent, and nobody else
-    touches the device until it has ended.
+    touches the device until it has ended. A ``lengthy`` one, whose time grows with the data, takes
+    no CPU from those who serve other shares meanwhile.
     """
-    with tempfile.TemporaryFile() as output:  # not a pipe: the program may outlive its reader
+    # not a pipe: the program may outlive its reader
+    with os.fdopen(os.memfd_create("output"), "w+b") as output:
         try:
             process = subprocess.Popen(
                 argv,
@@ -140,6 +149,9 @@ def run(
             )
         except OSError as error:
             raise AgentError("failed", f"{argv[0]}: {error.strerror}") from None
+        if lengthy:
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, 0)
         try:
             status = process.wait(deadline.left())
         except subprocess.TimeoutExpired:
