@@ -15,6 +15,8 @@ from typing import Any, Literal
 import structlog
 
 SECRET = ("token", "password", "private_key", "host_key", "secret", "auth_key")
+TALKATIVE = ("keystoneauth", "keystoneclient", "keystonemiddleware", "openstack", "urllib3")
+"""Libraries whose debugging prints whole requests, an instance's keys among them."""
 
 
 def _blank_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -57,3 +59,5 @@ def configure(level: str = "info", style: Literal["auto", "json", "console"] = "
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
