@@ -7,7 +7,7 @@ already costs a look, so a verb that was interrupted is simply run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,14 +102,18 @@ class GenericShareDriver(ShareDriver):
 
     # --- share servers ----------------------------------------------------------------------
 
-    def _setup_server(
+    def setup_server(
         self,
         network_info: NetworkInfo | Sequence[NetworkInfo],
         metadata: Any = None,
+        on_active: Callable[[str], None] = lambda instance_id: None,
     ) -> dict[str, str]:
-        """One service instance; of several subnets the first counts."""
+        """One service instance; of several subnets the first counts.
+
+        ``on_active`` is told its id when ``prepare_share`` can plug volumes into it.
+        """
         info = network_info if isinstance(network_info, Mapping) else network_info[0]
-        return self.service_instance_manager.set_up_service_instance(None, info)
+        return self.service_instance_manager.set_up_service_instance(None, info, on_active)
 
     def _teardown_server(
         self,
@@ -157,10 +161,15 @@ class GenericShareDriver(ShareDriver):
 
     # --- shares -----------------------------------------------------------------------------
 
-    def prepare_share(self, context: object, share: Share) -> None:
-        """Make the share's volume: all that can be done while its instance still boots."""
+    def prepare_share(self, context: object, share: Share, instance_id: str = "") -> None:
+        """Make the share's volume, and plug it in: what can be done while its instance boots.
+
+        An instance that takes no volume is no error here; serving the share tries again.
+        """
         self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
-        self._volumes.provide(share, share.get("snapshot_id"))
+        volume = self._volumes.provide(share, share.get("snapshot_id"))
+        if instance_id:
+            self._serving.plug_in_early(volume, instance_id)
 
     def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
         return self._wanted.export_locations(share, self._details(share_server))

@@ -99,17 +99,19 @@ class ServiceInstanceManager:
         self,
         context: object,
         network_info: NetworkInfo,
+        on_active: Callable[[str], None] = lambda instance_id: None,
     ) -> dict[str, str]:
         """Find or make the share server's instance; return its details when it answers.
 
         Without ``neutron_net_id`` it is a warm instance, in the service network only; called again
-        with one, the instance is plugged into that network.
+        with one, the instance is plugged into that network. ``on_active`` is told the instance's id
+        as soon as volumes can be plugged in, long before it answers.
 
         Raises ``ServiceInstanceException`` (the instance is then gone, so that the next try has a
         fresh one) or ``CloudUnavailable``.
         """
         ports = self.network_helper.setup_network(network_info)
-        details = self._boot(network_info, ports, ports.ids)
+        details = self._boot(network_info, ports, ports.ids, on_active)
         self._plug_in(details, ports)
         return details
 
@@ -156,13 +158,15 @@ class ServiceInstanceManager:
         context: object,
         server: ServerDetails,
         serve: Callable[[dict[str, str]], None] = lambda details: None,
+        on_active: Callable[[str], None] = lambda instance_id: None,
     ) -> dict[str, str]:
         """Put a new instance in a dead one's place: same ports, so same addresses.
 
         ``server`` holds the details of the dead one; the returned ones are to be stored. ``serve``
         is given them, to bring the shares back, before clients can reach the new instance: an NFS
         server that answers without their exports would make them fail instead of wait. The dead
-        instance is destroyed before the new one is made, so a volume is never in two.
+        instance is destroyed before the new one is made, so a volume is never in two. ``on_active``
+        is as in ``set_up_service_instance``.
         """
         owner = _own(server)
         server_id = server["server_id"]
@@ -174,7 +178,7 @@ class ServiceInstanceManager:
         self._pool.drop(owner)  # only now: whatever was frozen by it was to stay so to the end
         network_info: NetworkInfo = {"server_id": server_id}  # stored ports stand for the networks
         ports = self.network_helper.setup_network(network_info)
-        details = self._boot(network_info, ports, (ports.management.id,))
+        details = self._boot(network_info, ports, (ports.management.id,), on_active)
         serve(details)
         self._plug_in(details, ports)
         self.network_helper.let_clients_in(server_id)
@@ -249,12 +253,16 @@ class ServiceInstanceManager:
     # --- steps of set-up --------------------------------------------------------------------
 
     def _boot(
-        self, network_info: NetworkInfo, ports: InstancePorts, plugged: tuple[str, ...]
+        self,
+        network_info: NetworkInfo,
+        ports: InstancePorts,
+        plugged: tuple[str, ...],
+        on_active: Callable[[str], None],
     ) -> dict[str, str]:
         """Find or make the instance; a new one has ``plugged`` only. Details once it answers."""
         instance = self._provide_instance(network_info, plugged)
         details = self._details(network_info["server_id"], instance, ports)
-        self._await_boot(details)
+        self._await_boot(details, on_active)
         return details
 
     def _plug_in(self, details: ServerDetails, ports: InstancePorts) -> None:
@@ -315,7 +323,7 @@ class ServiceInstanceManager:
             **ports.details,
         }
 
-    def _await_boot(self, details: ServerDetails) -> None:
+    def _await_boot(self, details: ServerDetails, on_active: Callable[[str], None]) -> None:
         """Wait until the agent answers; remove an instance that can't be brought to that."""
         owner = server_key(details["server_id"])
         instance_id = details[INSTANCE_ID]
@@ -323,6 +331,7 @@ class ServiceInstanceManager:
         try:
             with timed("service_instance_answers", instance=instance_id, share_server=owner):
                 self.wait_for_instance_to_be_active(instance_id, limit)
+                on_active(instance_id)
                 self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from atoll.cloud.base import Cloud, Volume
 from atoll.driver.ensure import server_details
 from atoll.driver.resources import Share, ShareServer, fence_of
@@ -9,8 +11,10 @@ from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
-from atoll.errors import GuestUnreachable, ServiceInstanceUnavailable
+from atoll.errors import CloudError, GuestUnreachable, ServiceInstanceUnavailable
 from atoll.guest.base import AppliedShare, Guest, WantedShare
+
+log = structlog.get_logger(__name__)
 
 
 class ShareServing:
@@ -53,7 +57,16 @@ class ShareServing:
 
     def attach(self, volume: Volume, share_server: ShareServer | None) -> None:
         """Plug the volume into the server's instance, where it isn't yet."""
-        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        self._plug_in(volume, server_details(self._manager, share_server)[INSTANCE_ID])
+
+    def plug_in_early(self, volume: Volume, instance_id: str) -> None:
+        """Plug the volume into an instance that boots; what fails is left to ``attach``."""
+        try:
+            self._plug_in(volume, instance_id)
+        except CloudError as error:
+            log.info("volume_not_attached_yet", volume=volume.id, error=str(error))
+
+    def _plug_in(self, volume: Volume, instance_id: str) -> None:
         if volume.instance_id != instance_id:
             with timed("volume_attached", volume=volume.id, instance=instance_id):
                 self._compute.attach_volume(instance_id, volume.id)

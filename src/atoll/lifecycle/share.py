@@ -87,7 +87,7 @@ class ShareHandler:
     def _create(self, operation: Operation, share: Row) -> None:
         server = self._place(operation, share)
         driver = self._backend.driver(operation)
-        driver.prepare_share(operation, share)  # while the instance still boots
+        driver.prepare_share(operation, share, _booting_instance(server))
         if server is not None:
             share["share_server_id"] = server["id"]
             _await_set_up(server)
@@ -223,7 +223,15 @@ class ShareHandler:
         return snapshot
 
 
+def _booting_instance(server: Row | None) -> str:
+    """Id of the instance that is being set up, once it takes volumes; else empty."""
+    if server is None or server["status"] != "creating":
+        return ""
+    return server["identifier"] or ""
+
+
 def _await_set_up(server: Row) -> None:
+    """Its operation wakes the share's twice: when volumes can be plugged in, and when it serves."""
     if server["status"] == "creating":
         raise Postponed(
             "The share waits for its share server.", waits_for=f"share_server/{server['id']}"

@@ -159,7 +159,16 @@ class ShareServerHandler:
 
     def _set_up(self, operation: Operation, server: Row) -> None:
         info = self._network_info(server)
-        details = self._backend.driver(operation).setup_server(info)
+
+        def on_active(instance_id: str) -> None:
+            """Have the shares that wait plug in their volumes while the instance still boots."""
+            with operation.transaction() as connection:
+                rows.change(connection, share_servers, server["id"], identifier=instance_id)
+                for share in rows.where(connection, shares, share_server_id=server["id"]):
+                    enqueue(connection, f"share/{share['id']}")
+
+        driver = self._backend.driver(operation)
+        details = driver.setup_server(info, on_active=on_active)
         with operation.transaction() as connection:
             rows.change(
                 connection,
