@@ -96,7 +96,7 @@ def steps_of(log: Path, mark: int) -> dict[str, list[float]]:
         if not line.startswith(b"{"):
             continue
         entry = json.loads(line)
-        if entry["event"] in ("volume_created", "volume_attached", "share_applied"):
+        if entry["event"] in ("volume_created", "volume_attaching", "share_applied"):
             steps.setdefault(entry["event"], []).append(entry["seconds"])
             for step, seconds in entry.get("steps", {}).items():
                 steps.setdefault(f"  {step}", []).append(seconds)

@@ -115,6 +115,20 @@ def test_attaching_and_detaching_twice_changes_nothing(site: Site) -> None:
     assert free.instance_id is None
 
 
+def test_attaching_may_be_begun_and_its_end_awaited_later(site: Site) -> None:
+    compute, volume = site.cloud.compute, site.cloud.volumes.create_volume(owner(), 1)
+    with pytest.raises(CloudNotFound):
+        compute.begin_attaching(site.instance.id, "absent")
+    compute.begin_attaching(site.instance.id, volume.id)
+    compute.attach_volume(site.instance.id, volume.id)
+    attached = site.cloud.volumes.get_volume(volume.id)
+    assert attached is not None
+    assert attached.instance_id == site.instance.id
+    assert not compute.begin_attaching(site.instance.id, volume.id)
+    compute.detach_volume(site.instance.id, volume.id)
+    site.cloud.volumes.delete_volume(volume.id)
+
+
 def test_an_instance_may_go_but_its_volumes_and_ports_stay(site: Site) -> None:
     """A second instance is made and deleted while it boots; the first one then has its volume."""
     cloud, server = site.cloud, owner("share_server")

@@ -113,7 +113,8 @@ def test_users_read_what_holds_up_their_share(house: House) -> None:
 
 
 def test_users_read_what_holds_up_their_share_server(house: House) -> None:
-    house.cloud.faults.fail("create_port", message="network: Service Unavailable", times=2)
+    # both ports, asked for at the same time, in two tries
+    house.cloud.faults.fail("create_port", message="network: Service Unavailable", times=4)
     share_id = house.create()
     becomes(house, share_id, "available")
     [text] = told(house, share_id)

@@ -202,6 +202,13 @@ class Compute(Protocol):
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""
 
+    def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
+        """Have a volume plugged in, without waiting where that takes long.
+
+        True where it is still on its way: ``attach_volume`` then waits for the end, and says how it
+        went.
+        """
+
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
         """Unplug a volume; returns when the instance has let go of it."""
 

@@ -13,7 +13,7 @@ as far as there are such things: ``service_port_id``, ``public_port_id``, ``admi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import structlog
@@ -111,9 +111,7 @@ class ServiceInstanceManager:
         fresh one) or ``CloudUnavailable``.
         """
         ports = self.network_helper.setup_network(network_info)
-        details = self._boot(network_info, ports, ports.ids, on_active)
-        self._plug_in(details, ports)
-        return details
+        return self._boot(network_info, ports, ports.ids, on_active)
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
         """True when the instance answers; else ``ServiceInstanceUnavailable``, within seconds."""
@@ -180,7 +178,8 @@ class ServiceInstanceManager:
         ports = self.network_helper.setup_network(network_info)
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
         serve(details)
-        self._plug_in(details, ports)
+        instance = self.wait_for_instance_to_be_active(details[INSTANCE_ID], ANSWER_SECONDS)
+        self._plug_in(instance, ports.ids)
         self.network_helper.let_clients_in(server_id)
         return details
 
@@ -259,17 +258,21 @@ class ServiceInstanceManager:
         plugged: tuple[str, ...],
         on_active: Callable[[str], None],
     ) -> dict[str, str]:
-        """Find or make the instance; a new one has ``plugged`` only. Details once it answers."""
+        """Find or make the instance, with ``plugged`` only. Details once it answers."""
         instance = self._provide_instance(network_info, plugged)
         details = self._details(network_info["server_id"], instance, ports)
-        self._await_boot(details, on_active)
+
+        def boots(instance: Instance) -> None:
+            self._plug_in(instance, plugged)
+            on_active(instance.id)
+
+        self._await_boot(details, boots)
         return details
 
-    def _plug_in(self, details: ServerDetails, ports: InstancePorts) -> None:
-        instance = self.cloud.compute.get_instance(details[INSTANCE_ID])
-        for port_id in ports.ids:
-            if instance is None or port_id not in instance.port_ids:
-                self.cloud.compute.attach_port(details[INSTANCE_ID], port_id)
+    def _plug_in(self, instance: Instance, port_ids: Iterable[str]) -> None:
+        for port_id in port_ids:
+            if port_id not in instance.port_ids:
+                self.cloud.compute.attach_port(instance.id, port_id)
 
     def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
         owner = server_key(network_info["server_id"])
@@ -323,15 +326,17 @@ class ServiceInstanceManager:
             **ports.details,
         }
 
-    def _await_boot(self, details: ServerDetails, on_active: Callable[[str], None]) -> None:
-        """Wait until the agent answers; remove an instance that can't be brought to that."""
+    def _await_boot(self, details: ServerDetails, boots: Callable[[Instance], None]) -> None:
+        """Wait until the agent answers; remove an instance that can't be brought to that.
+
+        ``boots`` is called in between, when the cloud calls the instance active.
+        """
         owner = server_key(details["server_id"])
         instance_id = details[INSTANCE_ID]
         limit = self.options.max_time_to_build_instance
         try:
             with timed("service_instance_answers", instance=instance_id, share_server=owner):
-                self.wait_for_instance_to_be_active(instance_id, limit)
-                on_active(instance_id)
+                boots(self.wait_for_instance_to_be_active(instance_id, limit))
                 self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(

@@ -11,7 +11,13 @@ from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
-from atoll.errors import CloudError, GuestUnreachable, ServiceInstanceUnavailable
+from atoll.errors import (
+    CloudError,
+    GuestError,
+    GuestUnreachable,
+    ServiceInstanceUnavailable,
+    StaleFence,
+)
 from atoll.guest.base import AppliedShare, Guest, WantedShare
 
 log = structlog.get_logger(__name__)
@@ -41,10 +47,14 @@ class ShareServing:
         *,
         may_format: bool = False,
     ) -> AppliedShare:
-        """Plug the volume in and let the agent make the rest true."""
+        """Plug the volume in and let the agent make the rest true.
+
+        The agent is asked while the cloud is still plugging in: it waits for the disk itself.
+        """
         rules = share.get("access_rules")
         verdict = None if rules is None else self._wanted.verdict(share, rules)
-        self.attach(volume, share_server)
+        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        is_on_its_way = self._begin(volume, instance_id)
         wish = self._wanted.wish(
             share,
             volume.id,
@@ -53,23 +63,40 @@ class ShareServing:
             may_format=may_format,
             least_gib=volume.size_gib,
         )
-        return self.apply(context, wish, share_server)
+        if not is_on_its_way:
+            return self.apply(context, wish, share_server)
+        try:
+            applied = self.apply(context, wish, share_server)
+        except StaleFence:
+            raise
+        except GuestError:
+            # The cloud's own words, if it could not plug it in; else it was only late.
+            self._compute.attach_volume(instance_id, volume.id)
+            return self.apply(context, wish, share_server)
+        self._compute.attach_volume(instance_id, volume.id)  # to its end
+        return applied
 
     def attach(self, volume: Volume, share_server: ShareServer | None) -> None:
         """Plug the volume into the server's instance, where it isn't yet."""
-        self._plug_in(volume, server_details(self._manager, share_server)[INSTANCE_ID])
+        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        if self._begin(volume, instance_id):
+            self._compute.attach_volume(instance_id, volume.id)
 
     def plug_in_early(self, volume: Volume, instance_id: str) -> None:
-        """Plug the volume into an instance that boots; what fails is left to ``attach``."""
+        """Plug the volume into an instance that boots; what fails is left to ``serve``."""
         try:
-            self._plug_in(volume, instance_id)
+            if self._begin(volume, instance_id):
+                self._compute.attach_volume(instance_id, volume.id)
         except CloudError as error:
             log.info("volume_not_attached_yet", volume=volume.id, error=str(error))
 
-    def _plug_in(self, volume: Volume, instance_id: str) -> None:
-        if volume.instance_id != instance_id:
-            with timed("volume_attached", volume=volume.id, instance=instance_id):
-                self._compute.attach_volume(instance_id, volume.id)
+    def _begin(self, volume: Volume, instance_id: str) -> bool:
+        """Whether the volume is on its way into the instance; False where it is in."""
+        if volume.instance_id == instance_id:
+            return False
+        with timed("volume_attaching", volume=volume.id, instance=instance_id) as facts:
+            facts["on_its_way"] = self._compute.begin_attaching(instance_id, volume.id)
+        return bool(facts["on_its_way"])
 
     def apply(
         self, context: object, wish: WantedShare, share_server: ShareServer | None

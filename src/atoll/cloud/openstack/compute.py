@@ -82,7 +82,8 @@ class NovaCompute:
         except CloudError:
             self._root_volumes.discard(spec.owner)
             raise
-        return self._instance(made["server"])
+        server_id = made["server"]["id"]  # the answer has little more
+        return Instance(server_id, spec.owner, spec.name, "building", port_ids=spec.port_ids)
 
     def _wish(self, spec: InstanceSpec, zone: str) -> Json:
         identity = spec.identity
@@ -190,8 +191,13 @@ class NovaCompute:
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""
+        if self.begin_attaching(instance_id, volume_id):
+            self._attachments.await_attached(volume_id, instance_id)
+
+    def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
+        """Have a volume plugged in; True if Nova has accepted that, and it goes on."""
         if self._is_attached(instance_id, volume_id):
-            return
+            return False
         path = f"/servers/{instance_id}/os-volume_attachments"
         wish = {"volumeAttachment": {"volumeId": volume_id}}
         try:
@@ -202,9 +208,10 @@ class NovaCompute:
             if not (error.retryable or self._attachments.is_plugging(volume_id)):
                 raise
             self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
-            if not self._is_attached(instance_id, volume_id):
-                self._api.post(path, wish)
-        self._attachments.await_attached(volume_id, instance_id)
+            if self._is_attached(instance_id, volume_id):
+                return False
+            self._api.post(path, wish)
+        return True
 
     def _is_attached(self, instance_id: str, volume_id: str) -> bool:
         """Whether the instance has the volume, after what was begun has ended.
@@ -275,9 +282,7 @@ class NovaCompute:
             raise CloudUnavailable(f"Instance {instance_id} is busy: {error}") from error
 
     def _instance(self, server: Json, ports: dict[str, tuple[str, ...]] | None = None) -> Instance:
-        """``server`` as we see it. The answer to its creation has little more than its id."""
-        if "status" not in server:
-            server = self._api.get(f"/servers/{server['id']}")["server"]
+        """``server`` as we see it."""
         instance_id = server["id"]
         ports = self._ports_of(instance_id) if ports is None else ports
         return Instance(

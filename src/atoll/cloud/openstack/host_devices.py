@@ -16,6 +16,8 @@ from atoll.errors import CloudError
 _ID_LETTERS = 11
 """So much of a port's id is in its devices' names, as Neutron's agents have it."""
 _PREFIXES = ("ns-", "tap")
+ASK_AGAIN_MS = 200
+"""Pause between questions for the MAC of an address."""
 
 
 class Devices:
@@ -104,8 +106,11 @@ def set_addresses(device: str, wanted: set[str]) -> None:
 
     It speaks for these alone, and not for those of another device in the same network.
     """
-    with suppress(OSError):  # read-only in some containers; it matters with more devices than one
-        Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1", encoding="ascii")
+    # One of several devices speaks for its own addresses only.
+    _tune(f"ipv4/conf/{device}/arp_ignore", 1)
+    # The kernel asks once a second: an instance that has booted would be found that much late.
+    for family in ("ipv4", "ipv6"):
+        _tune(f"{family}/neigh/{device}/retrans_time_ms", ASK_AGAIN_MS)
     (found,) = _json(["ip", "-json", "address", "show", "dev", device])
     have = {
         f"{each['local']}/{each['prefixlen']}"
@@ -137,6 +142,11 @@ def overlaps(device: str, addresses: Iterable[str]) -> dict[str, str]:
         for name, range_ in _ranges()
         if name != device and any(range_.overlaps(mine) for mine in wanted)
     }
+
+
+def _tune(setting: str, value: int) -> None:
+    with suppress(OSError):  # read-only in some containers, and none of them is vital
+        Path(f"/proc/sys/net/{setting}").write_text(str(value), encoding="ascii")
 
 
 def _ranges() -> Iterator[tuple[str, IPv4Network | IPv6Network]]:

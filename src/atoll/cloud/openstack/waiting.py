@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from atoll.errors import CloudUnavailable
 
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.2, 3.0, 1.1
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 3.0, 1.2
 FEW = 2
 """So many are looked at one by one; of more, the whole list is asked for, once for all."""
 

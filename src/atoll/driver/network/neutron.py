@@ -12,6 +12,8 @@ the layout that it was made with, whatever the options say later.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from atoll.cloud.base import Network, Networks, Port, Subnet
@@ -90,9 +92,10 @@ class NeutronNetworkHelper(BaseNetworkhelper):
             if network_info.get(NETWORK):
                 self.let_clients_in(network_info["server_id"])
             return InstancePorts(admin or service, service, self._details(owner))
-        management = admin or self._service_port(owner, layout)
-        public = self._public_port(owner)
-        return InstancePorts(management, public, self._details(owner))
+        with ThreadPoolExecutor(1, "public-port") as beside:  # half a second that users wait for
+            public = beside.submit(copy_context().run, self._public_port, owner)
+            management = admin or self._service_port(owner, layout)
+        return InstancePorts(management, public.result(), self._details(owner))
 
     def teardown_network(self, server_details: ServerDetails) -> None:
         """Remove all that the share server's key owns, also what was never written down."""

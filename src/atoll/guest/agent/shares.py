@@ -77,7 +77,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
         kind = mounted[path][1]
     else:
         kind = prepare(args, device, deadline, lock, steps)
-        mounts.mount(kind, device, path, deadline, lock)
+        mounts.mount(kind, device, path)
         steps.did("mount")
     # Also where an agent was cut short after the mount: nothing unfinished is ever exported.
     made = filesystems.is_unfinished(kind, device, path, deadline)
