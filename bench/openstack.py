@@ -53,6 +53,8 @@ format = "json"
 [worker]
 reconcile_interval = 3600
 metrics_port = {metrics_port}
+[driver]
+warm_service_instances = {warm}
 """
 
 Network = tuple[str, str]
@@ -65,12 +67,13 @@ def run() -> list[Number]:
     bare: list[float] = []
     first: list[float] = []
     with place() as directory, ExitStack() as stack:
+        choices = {"flavor": flavor(cloud), "interface": service_network_interface(cloud)}
         networks = [  # entered first, so that they go after the ports in them
             stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
-            for each in range(ROUNDS + 1)
+            for each in range(ROUNDS + 2)
         ]
-        choices = {"flavor": flavor(cloud), "interface": service_network_interface(cloud)}
-        atoll = stack.enter_context(site(directory, **choices))
+        warm = from_a_warm_instance(directory, networks[ROUNDS + 1], **choices)
+        atoll = stack.enter_context(site(directory, warm=0, **choices))
         with floor(cloud, directory, **choices) as bare_server:
             hand: list[tuple[float, float]] = []
             for number in range(ROUNDS):
@@ -87,11 +90,20 @@ def run() -> list[Number]:
             Number("first share on a network, POST to available", first, "s"),
             Number("first share / bare server", _ratios(first, bare), "x", 1.15),
             requests("  requests of a first share", calls),
+            warm,
             *next_shares(atoll, network, hand),
             *verbs(atoll, network),
             *at_once(atoll, networks[ROUNDS], median(first), median(each[1] for each in hand)),
             *many(atoll, network),
         ]
+
+
+def from_a_warm_instance(directory: Path, plugged: Network, **choices: str) -> Number:
+    """The first share on a network, where an instance waits for one."""
+    with site(directory / "warm", warm=1, **choices) as atoll:
+        atoll.until(lambda: atoll.servers() == ["active"], pause=0.2)
+        network = atoll.plug_in(plugged)
+        return Number("first share, from a warm instance", [one_share(atoll, network, LOOK)], "s")
 
 
 def next_shares(atoll: Cloudy, network: str, hand: list[tuple[float, float]]) -> list[Number]:
@@ -164,8 +176,7 @@ def at_once(atoll: Cloudy, plugged: Network, first: float, attach: float) -> lis
 
 def many(atoll: Cloudy, network: str) -> list[Number]:
     """One instance with as many shares as it takes; every one of them is served."""
-    path = "/share-servers"
-    servers = len(atoll.call("GET", path)["share_servers"])
+    servers = len(atoll.servers())
     listed = atoll.call("GET", f"/shares?share_network_id={network}")["shares"]
     missing = SHARES - len(listed)
     before = atoll.available()
@@ -173,7 +184,7 @@ def many(atoll: Cloudy, network: str) -> list[Number]:
     atoll.many(lambda _: atoll.create(network), missing)
     atoll.until(lambda: atoll.available() == before + missing, pause=0.2, seconds=900)
     seconds = time.perf_counter() - begun
-    more = len(atoll.call("GET", path)["share_servers"]) - servers
+    more = len(atoll.servers()) - servers
     note = f"{missing} more in {seconds:.0f} s, {more} more instances"
     return [Number("shares on one instance", [SHARES], "", note=note)]
 
@@ -181,9 +192,9 @@ def many(atoll: Cloudy, network: str) -> list[Number]:
 class Cloudy(Site):
     """A deployment whose users bring their own networks."""
 
-    def __init__(self, directory: Path, **choices: str) -> None:
+    def __init__(self, directory: Path, *, warm: int, **choices: str) -> None:
         self._metrics_port = free_port()
-        config = CONFIG.format(metrics_port=self._metrics_port, **choices)
+        config = CONFIG.format(metrics_port=self._metrics_port, warm=warm, **choices)
         super().__init__(directory, config=config)
         self.plugged: list[str] = []
 
@@ -193,6 +204,10 @@ class Cloudy(Site):
         answer = self.call("POST", "/share-networks", {"share_network": wish})
         self.plugged.append(str(answer["share_network"]["id"]))
         return self.plugged[-1]
+
+    def servers(self) -> list[str]:
+        """Statuses of the share servers."""
+        return [each["status"] for each in self.call("GET", "/share-servers")["share_servers"]]
 
     def calls(self) -> Calls:
         """Requests to OpenStack so far, by service and method."""
@@ -207,9 +222,9 @@ class Cloudy(Site):
 
 
 @contextmanager
-def site(directory: Path, **choices: str) -> Iterator[Cloudy]:
-    """The service image in the cloud, and a deployment."""
-    atoll = Cloudy(directory / "service", **choices)
+def site(directory: Path, *, warm: int, **choices: str) -> Iterator[Cloudy]:
+    """The service image in the cloud, and a deployment with so many warm instances."""
+    atoll = Cloudy(directory / "service", warm=warm, **choices)
     build(load(), Console(stderr=True))
     atoll.run("image", "upload")
     atoll.start()

@@ -23,6 +23,9 @@ from atoll.cloud.openstack.waiting import Watch
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, VolumeInUse
 from atoll.image.seed import user_data
 
+BUILD_PAUSE = 1.0
+"""Seconds between the first looks at an instance: no build is quicker, and the guest's boot, which
+takes longer, waits for no look."""
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
@@ -64,7 +67,7 @@ class NovaCompute:
         self._root_volumes = RootVolumes(volumes, settings.service_instance_boot_volume_gib)
         self._groups = groups
         self._ports_of = ports_of
-        self._watch: Watch[Json] = Watch(self._find, self._by_id)
+        self._watch: Watch[Json] = Watch(self._find, self._by_id, BUILD_PAUSE)
 
     # --- making and removing ------------------------------------------------------------------
 

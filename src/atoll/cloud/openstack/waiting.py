@@ -18,13 +18,17 @@ T = TypeVar("T")
 
 
 class Watch(Generic[T]):
-    """Waiting for things of one kind, by many threads."""
+    """Waiting for things of one kind, by many threads; ``first_pause`` is in seconds."""
 
     def __init__(
-        self, get: Callable[[str], T | None], list_all: Callable[[], Mapping[str, T]]
+        self,
+        get: Callable[[str], T | None],
+        list_all: Callable[[], Mapping[str, T]],
+        first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._get = get
         self._list_all = list_all
+        self._first_pause = first_pause
         self._waiting = 0
         self._lock = threading.Lock()
         self._looking = threading.Lock()
@@ -40,7 +44,7 @@ class Watch(Generic[T]):
         ``what`` was waited for, after so many seconds.
         """
         begun = time.monotonic()
-        pause = FIRST_PAUSE
+        pause = self._first_pause
         with self._counted():
             found = self._get(thing_id)
             while not settled(found):

@@ -148,18 +148,15 @@ class NeutronNetworkHelper(BaseNetworkhelper):
     def _users_network(self, network_id: str, subnet_id: str) -> Network:
         network = self.neutron_api.get_network(network_id, subnet_id)
         if network is None:
-            raise ServiceInstanceException(
-                f"The network {network_id} or its subnet {subnet_id} does not exist.",
-                hint="Make a share network on a network that exists.",
-            )
+            raise _no_network(network_id, subnet_id)
         return network
 
     def _note_users_network(self, owner: str, network_info: NetworkInfo, layout: Layout) -> None:
-        subnet_id = network_info.get(SUBNET) or ""
-        network = self._users_network(network_info[NETWORK], subnet_id)
+        network_id, subnet_id = network_info[NETWORK], network_info.get(SUBNET) or ""
         if layout.routed:
+            network = self._users_network(network_id, subnet_id)
             subnet_id = _gateway_subnet(network, subnet_id).id
-        self._manager.storage.update(owner, {NETWORK: network.id, SUBNET: subnet_id})
+        self._manager.storage.update(owner, {NETWORK: network_id, SUBNET: subnet_id})
 
     # --- ports ------------------------------------------------------------------------------
 
@@ -203,7 +200,10 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         network_id = self._manager.storage.get(owner, NETWORK)
         if port is None and network_id:
             subnet_id = self._manager.storage.get(owner, SUBNET) or ""
-            port = self._create_port(owner, PUBLIC_PORT, network_id, subnet_id)
+            try:
+                port = self._create_port(owner, PUBLIC_PORT, network_id, subnet_id)
+            except CloudNotFound as error:
+                raise _no_network(network_id, subnet_id) from error
         return port
 
     def _create_port(self, owner: str, key: str, network_id: str, subnet_id: str) -> Port:
@@ -238,6 +238,13 @@ class NeutronNetworkHelper(BaseNetworkhelper):
     def _details(self, owner: str) -> dict[str, str]:
         known = {key: self._manager.storage.get(owner, key) for key in DETAILS}
         return {key: value for key, value in known.items() if value}
+
+
+def _no_network(network_id: str, subnet_id: str) -> ServiceInstanceException:
+    return ServiceInstanceException(
+        f"The network {network_id} or its subnet {subnet_id} does not exist.",
+        hint="Make a share network on a network that exists.",
+    )
 
 
 def _gateway_subnet(network: Network, subnet_id: str) -> Subnet:
