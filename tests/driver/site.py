@@ -52,8 +52,8 @@ class Site:
             "neutron_subnet_id": self.network.subnets[0].id,
         }
 
-    def server(self, server_id: str = "s1") -> Row:
-        details = self.driver.setup_server([self.network_info(server_id)])
+    def server(self, server_id: str = "s1", **more: Any) -> Row:
+        details = self.driver.setup_server([self.network_info(server_id)], **more)
         return {"id": server_id, "status": "active", "backend_details": details}
 
     def share(self, size: int = 1, rules: Sequence[Row] | None = None, **more: Any) -> Row:

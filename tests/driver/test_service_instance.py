@@ -38,6 +38,44 @@ def test_keys_are_its_own_and_the_host_key_is_forgotten(site: Site, server: Row)
     assert server
 
 
+def test_volumes_are_plugged_in_while_it_boots(site: Site) -> None:
+    share = site.share(rules=[rule(ALICE)])
+
+    def on_active(instance_id: str) -> None:
+        assert not site.cloud.journal.calls("open_guest")
+        site.driver.prepare_share(site.context(), share, instance_id)
+        [volume] = site.cloud.volumes.list_volumes()
+        assert volume.instance_id == instance_id
+
+    server = site.server(on_active=on_active)
+    site.driver.create_share(site.context(), share, server)
+    assert len(site.cloud.journal.calls("attach_volume")) == 1
+
+    site.cloud.kill_instance(server["backend_details"]["instance_id"])
+    seen: list[tuple[str | None, str]] = []
+
+    def replaced(instance_id: str) -> None:
+        site.driver.plug_in_early([share["id"], "of no volume"], instance_id)
+        seen.extend(
+            (volume.instance_id, instance_id) for volume in site.cloud.volumes.list_volumes()
+        )
+
+    details = server["backend_details"]
+    details = site.manager.replace_service_instance(site.context(), details, on_active=replaced)
+    assert seen == [(details["instance_id"], details["instance_id"])]
+
+
+def test_a_volume_that_can_not_be_plugged_in_early_is_plugged_in_later(site: Site) -> None:
+    share = site.share(rules=[rule(ALICE)])
+    site.cloud.faults.fail("attach_volume")
+    server = site.server(
+        on_active=lambda instance: site.driver.prepare_share(site.context(), share, instance)
+    )
+    [volume] = site.cloud.volumes.list_volumes()
+    assert volume.instance_id is None
+    site.mount(site.driver.create_share(site.context(), share, server), ALICE)
+
+
 @pytest.mark.parametrize("accident", ["kill_instance", "delete_instance", "hang_instance"])
 def test_a_replacement_serves_at_the_same_address(site: Site, server: Row, accident: str) -> None:
     share = site.share(rules=[rule(ALICE)])

@@ -58,6 +58,17 @@ def test_many_shares_at_once_share_one_server(house: House) -> None:
     house.empty()
 
 
+def test_volumes_are_plugged_in_before_their_instance_answers(house: House) -> None:
+    house.cloud.faults.delay("open_guest", 2)
+    made = [house.create() for _ in range(3)]
+    house.until(lambda: len(house.cloud.journal.calls("attach_volume")) == 3, "all volumes")
+    [server] = house.call("GET", "/share-servers")["share_servers"]
+    assert server["status"] == "creating"
+    for share_id in made:
+        assert house.settled(share_id)["status"] == "available"
+    assert len(house.cloud.journal.calls("attach_volume")) == 3
+
+
 def test_a_full_server_gets_a_neighbour(new_house: Callable[..., House]) -> None:
     house = new_house(max_shares_per_share_server=3)
     house.start_worker()

@@ -171,6 +171,13 @@ class GenericShareDriver(ShareDriver):
         if instance_id:
             self._serving.plug_in_early(volume, instance_id)
 
+    def plug_in_early(self, share_ids: Iterable[str], instance_id: str) -> None:
+        """Have these shares' volumes plugged into an instance that boots in another's place."""
+        for share_id in share_ids:
+            volume = self._volumes.find(share_id)
+            if volume is not None:
+                self._serving.plug_in_early(volume, instance_id)
+
     def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
         return self._wanted.export_locations(share, self._details(share_server))
 

@@ -83,10 +83,9 @@ class ShareServing:
             self._compute.attach_volume(instance_id, volume.id)
 
     def plug_in_early(self, volume: Volume, instance_id: str) -> None:
-        """Plug the volume into an instance that boots; what fails is left to ``serve``."""
+        """Have the volume plugged into an instance that boots; ``serve`` does what has failed."""
         try:
-            if self._begin(volume, instance_id):
-                self._compute.attach_volume(instance_id, volume.id)
+            self._begin(volume, instance_id)
         except CloudError as error:
             log.info("volume_not_attached_yet", volume=volume.id, error=str(error))
 

@@ -286,9 +286,14 @@ class ShareServerHandler:
     ) -> None:
         lost = details["instance_id"]
         log.warning("share_server.replaced", share_server_id=server["id"], instance=lost, why=why)
-        manager = self._backend.driver(operation).service_instance_manager
-        details = manager.replace_service_instance(
-            operation, details, lambda new: self._serve_shares(operation, server, new)
+        driver = self._backend.driver(operation)
+        with self._backend.database.read() as connection:
+            here = rows.where(connection, shares, share_server_id=server["id"], status=SERVED)
+        details = driver.service_instance_manager.replace_service_instance(
+            operation,
+            details,
+            serve=lambda new: self._serve_shares(operation, server, new),
+            on_active=lambda new: driver.plug_in_early([share["id"] for share in here], new),
         )
         self._serve_again(operation, server, details)
         text = (
