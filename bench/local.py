@@ -28,7 +28,7 @@ from bench.create import one as one_share
 from bench.number import Number
 from bench.rules import RULES
 from bench.rules import one as one_rule
-from bench.site import Site
+from bench.site import Site, on_a_real_cloud
 
 ROUNDS, NEXT, CHANGES = 3, 5, 5
 LOOK = 0.02
@@ -54,7 +54,7 @@ def run() -> list[Number]:
     for number in range(ROUNDS):
         with place() as directory:
             bare.append(BareVm(directory, image).boot())
-            with site(directory) as atoll:
+            with on_a_real_cloud(Site(directory / "service", config=CONFIG)) as atoll:
                 network = atoll.share_network("bench")
                 first.append((one_share(atoll, network, LOOK), guest_cpu(atoll)))
                 if number == ROUNDS - 1:
@@ -148,16 +148,3 @@ def place() -> Iterator[Path]:
     directory.chmod(0o711)  # QEMU runs as a user of its own
     yield directory
     shutil.rmtree(directory)  # only after success: else its logs are wanted
-
-
-@contextmanager
-def site(directory: Path) -> Iterator[Site]:
-    """A deployment that goes with everything that it made."""
-    made = Site(directory / "service", config=CONFIG)
-    made.start()
-    try:
-        made.until(lambda: b'"worker.set_up"' in made.log.read_bytes(), pause=0.1)
-        yield made
-    finally:
-        made.stop()
-        made.run("purge", "--yes")

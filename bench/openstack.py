@@ -33,7 +33,7 @@ from bench.local import CHANGES, LOOK, NEXT, ROUNDS, place, steps_of
 from bench.number import Number
 from bench.openstack_floor import BareServer, connection, users_network
 from bench.rules import one as one_rule
-from bench.site import Site
+from bench.site import Site, on_a_real_cloud
 from demo.openstack_choices import flavor, service_network_interface
 from demo.service import free_port
 
@@ -227,13 +227,8 @@ def site(directory: Path, *, warm: int, **choices: str) -> Iterator[Cloudy]:
     atoll = Cloudy(directory / "service", warm=warm, **choices)
     build(load(), Console(stderr=True))
     atoll.run("image", "upload")
-    atoll.start()
-    try:
-        atoll.until(lambda: b'"worker.set_up"' in atoll.log.read_bytes(), pause=0.1)
+    with on_a_real_cloud(atoll):
         yield atoll
-    finally:
-        atoll.stop()
-        atoll.run("purge", "--yes")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -33,6 +33,9 @@ CLIENTS = 8
 
 IDLE_SECONDS = 2.0
 """A connection that nobody has used for so long may be closed by the API."""
+
+
+S = TypeVar("S", bound="Site")
 
 
 class Site(Service):
@@ -137,3 +140,15 @@ def site(config: str = CONFIG) -> Iterator[Site]:
             yield made
         finally:
             made.stop()
+
+
+@contextmanager
+def on_a_real_cloud(made: S) -> Iterator[S]:
+    """Start a deployment; what it makes in its cloud goes with it."""
+    made.start()
+    try:
+        made.until(lambda: b'"worker.set_up"' in made.log.read_bytes(), pause=0.1)
+        yield made
+    finally:
+        made.stop()
+        made.run("purge", "--yes")
