@@ -28,7 +28,6 @@ from demo.client_server import ClientServer, delete_server
 from demo.leaks import interfaces, mounts, processes
 from demo.service import Service
 from demo.steps import Steps
-from demo.story import wait
 from demo.user_network import UserNetwork
 
 KEPT = {"service_network", "network", "ssh"}
@@ -91,11 +90,7 @@ class OnOpenStack:
             step.detail = self.service.url
 
     def share_network(self, shares: Proxy) -> tuple[str, str]:
-        """A share network on the user's network. The ready one, which is elsewhere, goes."""
-        ready = [each.id for each in shares.share_networks()]
-        for network_id in ready:
-            shares.delete_share_network(network_id)
-        wait("the ready share network to go", lambda: not list(shares.share_networks()), 120)
+        """A share network on the user's network."""
         made = shares.create_share_network(
             name="demo", neutron_net_id=self.network.id, neutron_subnet_id=self.network.subnet_id
         )

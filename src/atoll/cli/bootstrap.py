@@ -42,7 +42,8 @@ def prepare(settings: Settings, database: Database) -> Prepared:
         deployment_id = _deployment_id(connection)
         if settings.api.auth_strategy == "token":
             project = _project(connection)
-            if settings.driver.driver_handles_share_servers:
+            # On OpenStack users bring their own: nobody would be on a network that we make.
+            if settings.driver.driver_handles_share_servers and settings.cloud != "openstack":
                 _share_network(connection, project)
             _first_token(connection, project, token_file)
         handles = settings.driver.driver_handles_share_servers

@@ -19,10 +19,14 @@ Atoll is ready on {url}
 
 Your first share:
   export OS_AUTH_TYPE=admin_token OS_ENDPOINT={url}/v2 OS_TOKEN=$(cat {token_file})
-  openstack share create --name first --share-network default NFS 1
+{network}  openstack share create --name first --share-network default NFS 1
   openstack share access create first ip 0.0.0.0/0 && openstack share export location list first
 
 The openstack command: pip install python-openstackclient python-manilaclient
+"""
+
+OWN_NETWORK = """\
+  openstack share network create --name default --neutron-net-id ID --neutron-subnet-id ID
 """
 
 KEYSTONE = """
@@ -48,7 +52,11 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
         prepared = bootstrap.prepare(settings, Database(settings.database_url))
     url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     text = {"token": READY, "keystone": KEYSTONE, "none": OPEN}[settings.api.auth_strategy]
-    facts = {"token_file": prepared.token_file, "keystone": settings.keystone.auth_url}
+    facts = {
+        "token_file": prepared.token_file,
+        "keystone": settings.keystone.auth_url,
+        "network": OWN_NETWORK if settings.cloud == "openstack" else "",
+    }
     ready_file = settings.state_dir / "ready.txt"
     ready_file.write_text(text.format(url=url, **facts))
     supervisor = [*process.PYTHON, "atoll.cli.supervise", str(ready_file)]
