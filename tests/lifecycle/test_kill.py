@@ -232,6 +232,11 @@ def test_killed_at_every_call_behind_the_users_router(
     _kill_at_every_call(new_house, _calls(first_house, verb), verb, "after", **options)
 
 
+MAY_DIFFER = 3
+"""So many calls more or less a verb may take: operations that work side by side look at what the
+others have done, and how often depends on who is quicker."""
+
+
 def _kill_at_every_call(
     new_house: Callable[..., House], calls: int, verb: str, when: When, **options: Any
 ) -> None:
@@ -244,8 +249,13 @@ def _kill_at_every_call(
         stage = prepare(house)
         house.cloud.faults.kill(nth=nth, when=when)
         act(stage)
-        first.join(timeout=60)
+        is_last = nth > calls - MAY_DIFFER
+        first.join(timeout=10 if is_last else 60)
         [kill] = house.cloud.faults.current()
+        if is_last and first.exitcode is None and kill.seen < nth:
+            check(stage)
+            house.close()
+            return
         # Not its exit code: another thread, starting a worker, may have taken that meanwhile.
         assert first.exitcode is not None, f"{verb}: lives on {when} call {nth} of {calls}"
         assert kill.seen >= nth, f"{verb}: no kill {when} call {nth} of {calls}"

@@ -60,8 +60,7 @@ class Things:
 
     def create(self, owner: str, **wish: Any) -> Json:
         """Make one; asked once."""
-        name = f"atoll-{owner.replace('/', '-')}"
-        marks = {"name": name, "description": self._neutron.mark(owner)}
+        marks = {"name": name_of(owner), "description": self._neutron.mark(owner)}
         answer = self._neutron.api.post(self._path, {self._kind: {**marks, **wish}})
         made: Json = answer[self._kind]
         return made
@@ -131,6 +130,11 @@ class Neutron:
         if not description.startswith(self._prefix):
             return None
         return str(description.removeprefix(self._prefix))
+
+
+def name_of(owner: str) -> str:
+    """Name of what is made for ``owner``: for people, nothing is found by it."""
+    return f"atoll-{owner.replace('/', '-')}"
 
 
 def found_or_made(find: Callable[[], T | None], make: Callable[[int], T]) -> T:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from atoll.cloud.base import Subnet
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, name_of
 from atoll.errors import CloudError, CloudUnavailable, OutOfCapacity
 
 OF_NETWORK = "network"
 """Owner of a subnet that came with its network; it goes with it, too."""
+DRAFT = "atoll-draft"
+"""Name of a subnet that may be taken back."""
 HOST = "atoll:host"
 """``device_owner`` of the port that a worker's host has in the service network."""
 
@@ -49,29 +53,44 @@ class Subnets:
         """The owner's subnet in that network, made if need be.
 
         Neutron refuses a range that overlaps with another, but for two that come at the same
-        moment. So who has made one looks again, and takes it back where it is not alone.
+        moment. So who has made one looks again, and takes it back where it is not alone. Until then
+        it is a draft, by its name, which counts for nobody else, unless its maker seems to have
+        died.
         """
+        patience_ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = self._of(owner, network_id)
+            if found is not None and found["name"] != DRAFT:
+                return found
+            is_patient = time.monotonic() < patience_ends
+            if found is None or not is_patient:
+                try:
+                    return self._confirmed(found or self._draft(owner, network_id, block, gateway))
+                except CloudError as error:
+                    others = self._of(owner, network_id) is not None
+                    if not is_patient or not (error.retryable or others):
+                        raise
+            time.sleep(random.uniform(0.1, 0.5))
 
-        def find() -> Json | None:
-            return next(iter(self._subnets.of(owner, network_id=network_id)), None)
+    def _draft(self, owner: str, network_id: str, block: Block, gateway: bool) -> Json:
+        wish = _wish(block, gateway)
+        return self._subnets.create(owner, name=DRAFT, network_id=network_id, **wish)
 
-        def make(_attempt: int) -> Json:
-            made = self._subnets.create(owner, network_id=network_id, **_wish(block, gateway))
-            for other in self._subnets.find(network_id=network_id):
-                if other["id"] != made["id"] and block.overlaps(parsed(other["cidr"])):
-                    self._subnets.delete(made["id"])
-                    raise CloudUnavailable(
-                        f"The range {block} was given to another subnet at the same moment."
-                    )
-            return made
+    def _of(self, owner: str, network_id: str) -> Json | None:
+        """The owner's subnet; of several, one that is no draft."""
+        found = self._subnets.of(owner, network_id=network_id)
+        return min(found, key=lambda subnet: bool(subnet["name"] == DRAFT), default=None)
 
-        try:
-            return found_or_made(find, make)
-        except CloudError:
-            found = find()  # another worker's, which ours would have overlapped with
-            if found is None:
-                raise
-            return found
+    def _confirmed(self, made: Json) -> Json:
+        """The draft under its real name, taken back unless it is alone with its range."""
+        block = parsed(made["cidr"])
+        for other in self._subnets.find(network_id=made["network_id"]):
+            if other["id"] != made["id"] and block.overlaps(parsed(other["cidr"])):
+                self._subnets.delete(made["id"])
+                raise CloudUnavailable(
+                    f"The range {block} was given to another subnet at the same moment."
+                )
+        return self._subnets.update(made["id"], name=name_of(self._neutron.owner_of(made) or ""))
 
     def in_network(self, network_id: str) -> list[Json]:
         """All of a network: those that came with it first, IPv4 before IPv6."""
