@@ -127,6 +127,17 @@ class Handler(BaseHTTPRequestHandler):
             self.neutron.lose_answers -= lost
         self._answer(503 if lost else 201, {name: made})
 
+    def do_PUT(self) -> None:
+        self.neutron.requests.append(f"PUT {self.path}")
+        kind, _, thing_id = self._path()
+        name = kind.removesuffix("s")
+        changes = json.loads(self.rfile.read(int(self.headers["Content-Length"])))[name]
+        with self.neutron.lock:
+            thing = self.neutron.things.get(kind, {}).get(thing_id)
+            if thing is not None:
+                thing.update(changes)
+        self._answer(200 if thing else 404, {name: thing})
+
     def do_DELETE(self) -> None:
         self.neutron.requests.append(f"DELETE {self.path}")
         kind, _, thing_id = self._path()

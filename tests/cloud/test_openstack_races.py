@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import pytest
 from atoll.cloud.openstack import neutron as module
 from atoll.cloud.openstack.api import Api, Json
 from atoll.cloud.openstack.neutron import Neutron, found_or_made
-from atoll.cloud.openstack.subnets import Subnets, parsed
+from atoll.cloud.openstack.subnets import DRAFT, Subnets, parsed
 from atoll.errors import CloudUnavailable
 
 from .neutron_double import NeutronDouble, neutron_double
@@ -56,6 +57,41 @@ def test_of_subnets_that_neutron_let_pass_at_the_same_moment_one_stays(
         first, second = pool.map(begin, range(2))
     assert first == second
     assert list(server.things["subnets"]) == [first["id"]]
+
+
+def test_a_subnet_that_may_be_taken_back_is_nobody_elses(
+    double: tuple[NeutronDouble, Api],
+) -> None:
+    """Two are made at the same moment, and go again; a third worker comes in between."""
+    server, api = double
+    server.hold = threading.Barrier(2, action=lambda: setattr(server, "hold", None))
+    server.seconds = 0.2
+    made = threading.Event()
+
+    def begin(number: int) -> Json:
+        if number == 2:
+            made.wait(10)
+        subnets = Subnets(Neutron(api, "race"))
+        return subnets.provide("share_server/1", "net", parsed("10.1.0.0/28"), gateway=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        all_three = [pool.submit(begin, number) for number in range(3)]
+        while len(server.things.get("subnets", {})) < 2:
+            time.sleep(0.001)
+        made.set()
+        found = {each.result()["id"] for each in all_three}
+    assert list(server.things["subnets"]) == list(found)
+
+
+def test_a_draft_of_a_dead_worker_is_gone_on_with(
+    double: tuple[NeutronDouble, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atoll.cloud.openstack.subnets.PATIENCE_SECONDS", 0.5)
+    _, api = double
+    neutron = Neutron(api, "race")
+    draft = neutron.subnets.create("s/1", name=DRAFT, network_id="net", cidr="10.1.0.0/28")
+    found = Subnets(neutron).provide("s/1", "net", parsed("10.1.0.0/28"), gateway=True)
+    assert (found["id"], found["name"]) == (draft["id"], "atoll-s-1")
 
 
 def test_what_a_dead_worker_has_begun_is_gone_on_with(

@@ -142,7 +142,9 @@ def test_pools_count_what_was_promised(cloud: Cloud) -> None:
     during = pool_with(cloud, before.allocated_gib + 5)
     cloud.volumes.delete_volume(made.id)
     pool_with(cloud, before.allocated_gib)
-    assert 0 <= during.free_gib <= during.total_gib == pytest.approx(before.total_gib)
+    assert 0 <= during.free_gib <= during.total_gib
+    # Ceph's total follows how much of what it holds is copies.
+    assert during.total_gib == pytest.approx(before.total_gib, rel=0.01)
 
 
 def pool_with(cloud: Cloud, allocated_gib: float) -> Pool:

@@ -6,8 +6,10 @@ volume that is in use needs microversion 3.42.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.openstack.api import Api, Json
@@ -36,6 +38,8 @@ class CinderVolumes:
         self._volumes: Watch[Json] = Watch(self._find, self._by_id)
         self._snapshots: Watch[Json] = Watch(self._find_snapshot, self._snapshots_by_id)
         self.attachments = Attachments(api, self._volumes, settings.max_time_to_attach)
+        self._guard = threading.Lock()
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     # --- volumes ------------------------------------------------------------------------------
 
@@ -86,12 +90,20 @@ class CinderVolumes:
         return _volume(self._settled(made["id"], self._settings.max_time_to_create_volume))
 
     def _provide_volume(self, owner: str, wish: Json) -> Json:
-        """The one volume of ``owner``.
+        """The one volume of ``owner``. Threads take turns.
 
         Nothing in Cinder keeps two workers from making two: the oldest counts, and who has made
-        another takes it back. It looks again when its own is settled, seconds later: by then it
-        sees what was begun before it.
+        another takes it back. It looks again when its own is settled: by then it sees what was
+        begun before it.
         """
+        with self._turn(owner):
+            return self._oldest_or_new(owner, wish)
+
+    def _turn(self, owner: str) -> threading.Lock:
+        with self._guard:
+            return self._turns.setdefault(owner, threading.Lock())
+
+    def _oldest_or_new(self, owner: str, wish: Json) -> Json:
         seconds = self._settings.max_time_to_create_volume
         found = self._oldest(owner)
         if found is not None:
