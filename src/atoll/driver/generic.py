@@ -7,7 +7,7 @@ already costs a look, so a verb that was interrupted is simply run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from atoll.driver.resources import (
     Snapshot,
     fence_of,
 )
-from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.service_instance import INSTANCE_ID, OnActive, ServiceInstanceManager, nothing
 from atoll.driver.serving import ShareServing
 from atoll.driver.snapshots import ShareSnapshots
 from atoll.driver.stats import share_stats
@@ -106,12 +106,21 @@ class GenericShareDriver(ShareDriver):
         self,
         network_info: NetworkInfo | Sequence[NetworkInfo],
         metadata: Any = None,
-        on_active: Callable[[str], None] = lambda instance_id: None,
+        on_active: OnActive = nothing,
     ) -> dict[str, str]:
-        """One service instance; of several subnets the first counts.
+        """Make a share server; returns its details, to be stored.
 
-        ``on_active`` is told its id when ``prepare_share`` can plug volumes into it.
+        ``on_active`` is told the instance's id when ``prepare_share`` can plug volumes into it.
         """
+        return self._setup_server(network_info, metadata, on_active)
+
+    def _setup_server(
+        self,
+        network_info: NetworkInfo | Sequence[NetworkInfo],
+        metadata: Any = None,
+        on_active: OnActive = nothing,
+    ) -> dict[str, str]:
+        """One service instance; of several subnets the first counts."""
         info = network_info if isinstance(network_info, Mapping) else network_info[0]
         return self.service_instance_manager.set_up_service_instance(None, info, on_active)
 

@@ -42,6 +42,8 @@ from atoll.guest.pool import GuestPool
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+OnActive = Callable[[str], None]
+"""What is told an instance's id as soon as volumes can be plugged into it."""
 
 INSTANCE_ID = "instance_id"
 IMAGE_ID = "image_id"
@@ -49,6 +51,10 @@ ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer: bad news must be quick."""
 FIRST_ANSWER_SECONDS = 60.0
 """The same for one that has just booted: its caches are cold, and a mistake costs another boot."""
+
+
+def nothing(instance_id: str) -> None:
+    """Nothing is to be done while an instance boots."""
 
 
 class ServiceInstanceManager:
@@ -99,7 +105,7 @@ class ServiceInstanceManager:
         self,
         context: object,
         network_info: NetworkInfo,
-        on_active: Callable[[str], None] = lambda instance_id: None,
+        on_active: OnActive = nothing,
     ) -> dict[str, str]:
         """Find or make the share server's instance; return its details when it answers.
 
@@ -156,7 +162,7 @@ class ServiceInstanceManager:
         context: object,
         server: ServerDetails,
         serve: Callable[[dict[str, str]], None] = lambda details: None,
-        on_active: Callable[[str], None] = lambda instance_id: None,
+        on_active: OnActive = nothing,
     ) -> dict[str, str]:
         """Put a new instance in a dead one's place: same ports, so same addresses.
 
@@ -256,7 +262,7 @@ class ServiceInstanceManager:
         network_info: NetworkInfo,
         ports: InstancePorts,
         plugged: tuple[str, ...],
-        on_active: Callable[[str], None],
+        on_active: OnActive,
     ) -> dict[str, str]:
         """Find or make the instance, with ``plugged`` only. Details once it answers."""
         instance = self._provide_instance(network_info, plugged)
