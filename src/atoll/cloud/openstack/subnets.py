@@ -58,6 +58,7 @@ class Subnets:
         died.
         """
         patience_ends = time.monotonic() + PATIENCE_SECONDS
+        pause = 0.5  # at most; grows with every refusal, or all would meet again
         while True:
             found = self._of(owner, network_id)
             if found is not None and found["name"] != DRAFT:
@@ -70,7 +71,8 @@ class Subnets:
                     others = self._of(owner, network_id) is not None
                     if not is_patient or not (error.retryable or others):
                         raise
-            time.sleep(random.uniform(0.1, 0.5))
+                    pause *= 2
+            time.sleep(random.uniform(0.1, pause))
 
     def _draft(self, owner: str, network_id: str, block: Block, gateway: bool) -> Json:
         wish = _wish(block, gateway)
