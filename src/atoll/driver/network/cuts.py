@@ -16,6 +16,7 @@ from atoll.errors import CloudError, ConfigurationError, OutOfCapacity
 
 Block = IPv4Network | IPv6Network
 
+TRIES = 3
 LEAST_BITS = 3
 """A subnet needs addresses for its gateway, its DHCP server and the instance: 8 at least."""
 
@@ -69,12 +70,15 @@ def provide(networks: Networks, network: Network, owner: str, block: Block, mask
             made = networks.create_subnet(owner, network.id, cidr, gateway=True)
         except CloudError as error:
             taken = _ranges(networks, network)
-            if error.retryable or first_free(block, mask, taken) == cidr:
+            if first_free(block, mask, taken) != cidr:
+                continue
+            # Nobody has it, unless they took it back this very moment.
+            if error.retryable or isinstance(error, OutOfCapacity) or attempt >= TRIES:
                 raise
-            continue
-        if not _overlaps(made.cidr, _ranges(networks, network, but=made)):
-            return made
-        networks.delete_subnet(made.id)
+        else:
+            if not _overlaps(made.cidr, _ranges(networks, network, but=made)):
+                return made
+            networks.delete_subnet(made.id)
         time.sleep(random.uniform(0, min(attempt, 5)))  # or both would give way again
         taken = _ranges(networks, network)
     raise AssertionError("unreachable")
