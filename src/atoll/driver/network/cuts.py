@@ -17,6 +17,8 @@ from atoll.errors import CloudError, ConfigurationError, OutOfCapacity
 Block = IPv4Network | IPv6Network
 
 TRIES = 3
+"""So often a range is asked for that was refused though nobody has it."""
+
 LEAST_BITS = 3
 """A subnet needs addresses for its gateway, its DHCP server and the instance: 8 at least."""
 
