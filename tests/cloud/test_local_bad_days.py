@@ -290,9 +290,17 @@ def test_more_is_not_promised_than_may_be(cloud: LocalCloud) -> None:
 
 def test_sixty_volumes_are_on_one_instance(cloud: LocalCloud, site: Site) -> None:
     volumes = [site.attached_volume() for _ in range(60)]
-    seen = shell(site, "cat /sys/block/sd*/device/vpd_pg80 | tr -cd '0-9a-f-'")
-    assert all(volume.id in seen for volume in volumes)
+    wait_for_disks(site, {volume.id for volume in volumes})
     for volume in volumes:
         cloud.compute.detach_volume(site.instance.id, volume.id)
         cloud.volumes.delete_volume(volume.id)
-    assert shell(site, "ls -d /sys/block/sd* 2>/dev/null || true") == ""
+    wait_for_disks(site, set())
+
+
+def wait_for_disks(site: Site, wanted: set[str]) -> None:
+    """Until these and no others are the instance's disks: its kernel looks in its own time."""
+    serials = "cat /sys/block/sd*/device/vpd_pg80 2>/dev/null | tr -c '0-9a-f-' '\\n'"
+    end = time.monotonic() + 30
+    while (seen := set(re.findall(r"[0-9a-f-]{36}", shell(site, serials)))) != wanted:
+        assert time.monotonic() < end, (wanted - seen, seen - wanted)
+        time.sleep(0.5)
