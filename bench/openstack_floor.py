@@ -52,6 +52,7 @@ class BareServer(Machine):
         self._cloud = cloud
         self._atoll = atoll
         self._port = atoll.networks.create_port("bench", atoll.networks.service_network().id)
+        cloud.network.update_port(self._port.id, admin_state_up=True)  # as one made by hand is
         self._login = (self._port.addresses[0], 22)
         self._id = ""
         atoll.reach(self.login_address)

@@ -18,8 +18,11 @@ import openstack
 from atoll.cloud.openstack import OpenStackSettings
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.compute import NovaCompute
+from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.volumes import CinderVolumes
+
+from .neutron_double import neutron_double
 
 Json = dict[str, Any]
 VOLUME, SERVER, SNAPSHOT = "volume-1", "server-1", "snapshot-1"
@@ -212,9 +215,10 @@ def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaComp
     volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)
     nova = Api(connection, "compute")
     groups = ServerGroups(nova, "test", "none")
-    compute = NovaCompute(nova, "test", settings, volumes, groups, lambda _: {})
     try:
-        yield double, volumes, compute
+        with neutron_double() as (_, network):
+            ports = NeutronNetworks(network, "test", settings).ports
+            yield double, volumes, NovaCompute(nova, "test", settings, volumes, groups, ports)
     finally:
         connection.close()
         server.shutdown()

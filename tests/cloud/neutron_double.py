@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Json] = {
     "ports": {"device_id": "", "device_owner": "", "fixed_ips": []},
     "security_groups": {"security_group_rules": []},
 }
+FILTERS = ("description", "network_id", "device_id")
 NAMES = {"os_server_groups": "server_groups"}
 """Where the path says another name than the body."""
 
@@ -49,7 +50,7 @@ class NeutronDouble:
 
     def get(self, kind: str, query: dict[str, str]) -> Json:
         with self.lock:
-            wanted = {key: query[key] for key in ("description", "network_id") if key in query}
+            wanted = {key: query[key] for key in FILTERS if key in query}
             found = [
                 thing
                 for thing in self.things.get(kind, {}).values()

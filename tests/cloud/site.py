@@ -96,6 +96,7 @@ def running_site(cloud: Cloud) -> Iterator[Site]:
     instance = cloud.compute.create_instance(spec)
     try:
         cloud.compute.wait_for_instance(instance.id, BOOT_SECONDS)
+        cloud.compute.connect_ports(instance.id, BOOT_SECONDS)
         yield Site(cloud, network, service_port, share_port, who, private, instance)
     finally:
         cloud.compute.delete_instance(instance.id)

@@ -66,6 +66,12 @@ def test_an_instance_is_active_after_its_boot(site: Site) -> None:
     assert site.cloud.compute.wait_for_instance(site.instance.id, BOOT_SECONDS) == found
 
 
+def test_connecting_ports_again_changes_nothing(site: Site) -> None:
+    before = site.cloud.networks.list_ports()
+    site.cloud.compute.connect_ports(site.instance.id, 10)
+    assert site.cloud.networks.list_ports() == before
+
+
 def test_the_same_owner_gets_the_same_instance(site: Site) -> None:
     assert site.cloud.compute.create_instance(site.spec).id == site.instance.id
 

@@ -92,6 +92,7 @@ def test_an_instance_boots_from_a_volume_that_dies_with_it(real: OpenStackCloud)
     made = real.compute.create_instance(spec)
     assert real.compute.create_instance(spec).id == made.id
     instance = real.compute.wait_for_instance(made.id, BOOT_SECONDS)
+    real.compute.connect_ports(made.id, BOOT_SECONDS)
     site = Site(real, network, service_port, share_port, who, private, instance)
     (root,) = real.volumes.list_volumes()
     assert root.id != begun.id
@@ -145,7 +146,9 @@ def test_clients_reach_an_instance_by_both_kinds_of_addresses(
         who = Identity("atoll", public, *key_pair(), "six")
         image = cloud.images.service_image()
         spec = InstanceSpec(server, "six", image.id, (service_port.id, share_port.id), who)
-        cloud.compute.wait_for_instance(cloud.compute.create_instance(spec).id, BOOT_SECONDS)
+        made = cloud.compute.create_instance(spec)
+        cloud.compute.wait_for_instance(made.id, BOOT_SECONDS)
+        cloud.compute.connect_ports(made.id, BOOT_SECONDS)
         for address in (four, six):
             assert hears(users.network_id, address, 2049, BOOT_SECONDS), address
             assert not hears(users.network_id, address, 22, 3), address

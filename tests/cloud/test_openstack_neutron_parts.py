@@ -6,6 +6,7 @@ import configparser
 import os
 from importlib import resources
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -17,12 +18,39 @@ from atoll.cloud.openstack.host_devices import (
     overlaps,
     set_addresses,
 )
+from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.security_groups import SHARE_PORTS, share_rules
 from atoll.cloud.openstack.service_network import own_prefix
+from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import first_free
 from atoll.cloud.program import run
 from atoll.errors import CloudError, OutOfCapacity
+
+from .neutron_double import neutron_double
+
+
+def test_a_port_is_connected_once_nova_has_started_the_guest() -> None:
+    settings = OpenStackSettings(state_dir=Path("/nowhere"))
+    with neutron_double() as (server, api):
+        ports = NeutronNetworks(api, "here", settings).ports
+        network = server.post("networks", {"name": "users", "description": ""})
+        users = {"network_id": network["id"], "cidr": "10.1.0.0/24", "ip_version": 4}
+        server.post("subnets", users)
+        port = ports.create("share_server/1", network["id"], "")
+        made = server.things["ports"][port.id]
+        assert made["admin_state_up"] is False
+
+        made |= {"device_id": "vm", "device_owner": "compute:nova", "status": "DOWN"}
+        others = server.post("ports", {**made, "description": "", "admin_state_up": False})
+        assert ports.connect("vm") == [made["id"]]
+        assert ports.unwired() == {"vm": [made["id"]]}
+        assert (made["admin_state_up"], others["admin_state_up"]) == (True, False)
+
+        made["status"] = "ACTIVE"
+        assert ports.connect("vm") == []
+        assert ports.unwired() == {"vm": []}
+        assert sum(request.startswith("PUT /v2.0/ports/") for request in server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,10 @@ class Gate:
         image = cloud.images.service_image()
         spec = InstanceSpec(who, "gate", image.id, port_ids, identity)
         made = cloud.compute.create_instance(spec)
-        return cloud.compute.wait_for_instance(made.id, BOOT_SECONDS)
+        instance = cloud.compute.wait_for_instance(made.id, BOOT_SECONDS)
+        for each in (self.inside, self.outside):  # the gate has a port of both
+            each.compute.connect_ports(made.id, BOOT_SECONDS)
+        return instance
 
     def access(self, address: str) -> Access:
         return Access("atoll", address, self.key, self.host_key_public)

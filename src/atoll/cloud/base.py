@@ -215,6 +215,12 @@ class Compute(Protocol):
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""
 
+    def connect_ports(self, instance_id: str, deadline: float) -> None:
+        """Have packets pass the ports of an active instance; return when they do (seconds).
+
+        Raises ``CloudUnavailable`` when they don't in time.
+        """
+
     def console(self, instance_id: str) -> str:
         """The last lines of its serial console, for messages about a failed boot."""
 

@@ -51,6 +51,8 @@ ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer: bad news must be quick."""
 FIRST_ANSWER_SECONDS = 60.0
 """The same for one that has just booted: its caches are cold, and a mistake costs another boot."""
+CONNECT_SECONDS = 60.0
+"""How long the cloud may take to have packets pass an instance's ports."""
 
 
 def nothing(instance_id: str) -> None:
@@ -186,6 +188,7 @@ class ServiceInstanceManager:
         serve(details)
         instance = self.wait_for_instance_to_be_active(details[INSTANCE_ID], ANSWER_SECONDS)
         self._plug_in(instance, ports.ids)
+        self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
         self.network_helper.let_clients_in(server_id)
         return details
 
@@ -271,6 +274,7 @@ class ServiceInstanceManager:
         def boots(instance: Instance) -> None:
             self._plug_in(instance, plugged)
             on_active(instance.id)
+            self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
 
         self._await_boot(details, boots)
         return details

@@ -46,7 +46,7 @@ class OpenStackCloud:
             settings,
             self.volumes,
             self.groups,
-            self.networks.ports_by_instance,
+            self.networks.ports,
         )
 
     def _api(self, service_type: str, microversion: str = "") -> Api:

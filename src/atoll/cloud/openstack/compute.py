@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.root_volumes import RootVolumes
 from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.settings import OpenStackSettings
@@ -26,6 +27,8 @@ from atoll.image.seed import user_data
 BUILD_PAUSE = 1.0
 """Seconds between the first looks at an instance: no build is quicker, and the guest's boot, which
 takes longer, waits for no look."""
+WIRING_PAUSE = 1.0
+"""Seconds between the first looks at an instance's ports, which are wired while it boots."""
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
@@ -56,9 +59,8 @@ class NovaCompute:
         settings: OpenStackSettings,
         volumes: CinderVolumes,
         groups: ServerGroups,
-        ports_of: Callable[[str], dict[str, tuple[str, ...]]],
+        ports: NeutronPorts,
     ) -> None:
-        """``ports_of`` tells the ports of a server (all servers, for ""), by server id."""
         self._api = api
         self._deployment = deployment
         self._settings = settings
@@ -66,8 +68,9 @@ class NovaCompute:
         self._attachments = volumes.attachments
         self._root_volumes = RootVolumes(volumes, settings.service_instance_boot_volume_gib)
         self._groups = groups
-        self._ports_of = ports_of
+        self._ports = ports
         self._watch: Watch[Json] = Watch(self._find, self._by_id, BUILD_PAUSE)
+        self._wired: Watch[list[str]] = Watch(ports.connect, ports.unwired, WIRING_PAUSE)
 
     # --- making and removing ------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class NovaCompute:
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment."""
         servers = list(self._servers())
-        ports = self._ports_of("") if servers else {}
+        ports = self._ports.by_instance("") if servers else {}
         return [self._instance(server, ports) for server in servers]
 
     def console(self, instance_id: str) -> str:
@@ -252,11 +255,19 @@ class NovaCompute:
 
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""
-        if port_id in self._ports_of(instance_id).get(instance_id, ()):
+        if port_id in self._ports.by_instance(instance_id).get(instance_id, ()):
             return
         self._api.post(
             f"/servers/{instance_id}/os-interface", {"interfaceAttachment": {"port_id": port_id}}
         )
+
+    def connect_ports(self, instance_id: str, deadline: float) -> None:
+        """Have packets pass the ports of an active instance; return when they do (seconds).
+
+        Raises ``CloudUnavailable`` when they don't in time.
+        """
+        what = f"The wiring of the ports of {instance_id}"
+        self._wired.until(instance_id, lambda waiting: not waiting, deadline, what)
 
     # --- how ----------------------------------------------------------------------------------
 
@@ -287,7 +298,7 @@ class NovaCompute:
     def _instance(self, server: Json, ports: dict[str, tuple[str, ...]] | None = None) -> Instance:
         """``server`` as we see it."""
         instance_id = server["id"]
-        ports = self._ports_of(instance_id) if ports is None else ports
+        ports = self._ports.by_instance(instance_id) if ports is None else ports
         return Instance(
             instance_id,
             owner_of(server["tags"]),

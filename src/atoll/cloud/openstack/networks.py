@@ -27,7 +27,7 @@ class NeutronNetworks:
         self.service = ServiceNetwork(self.neutron, self.subnets, settings)
         self._networks = self.neutron.networks
         self._routers = Routers(self.neutron, self.subnets)
-        self._ports = NeutronPorts(
+        self.ports = NeutronPorts(
             self.neutron, self.subnets, self.service, self._routers, settings.ssh_source_cidrs
         )
 
@@ -105,7 +105,7 @@ class NeutronNetworks:
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
         """Plug our subnet into the router that is the other's gateway; returns the router's id."""
         router_id = self._routers.connect(subnet_id, to_subnet_id)
-        self._ports.readmit(subnet_id)
+        self.ports.readmit(subnet_id)
         return router_id
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
@@ -116,34 +116,30 @@ class NeutronNetworks:
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
         """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
-        return self._ports.create(owner, network_id, subnet_id)
+        return self.ports.create(owner, network_id, subnet_id)
 
     def get_port(self, port_id: str) -> Port | None:
         """The port, or None when it is gone."""
-        return self._ports.get(port_id)
+        return self.ports.get(port_id)
 
     def ports_of_instance(self, instance_id: str) -> list[Port]:
         """All ports of an instance, also of one that isn't ours (then their owner is empty)."""
-        return self._ports.of_instance(instance_id)
+        return self.ports.of_instance(instance_id)
 
     def list_ports(self) -> list[Port]:
         """All ports of this deployment."""
-        return self._ports.ours()
+        return self.ports.ours()
 
     def delete_port(self, port_id: str) -> None:
         """Give the address back."""
-        self._ports.delete(port_id)
-
-    def ports_by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
-        """Ids of ports by the id of the server that has them, of all servers for ""."""
-        return self._ports.by_instance(instance_id)
+        self.ports.delete(port_id)
 
     def admit_workers(self) -> None:
         """Let workers in from where the options say now, also to instances that are there already.
 
         And from nowhere else.
         """
-        self._ports.admit_workers()
+        self.ports.admit_workers()
 
     def agents(self, host: str) -> list[Json]:
         """Neutron's agents on a host. Only administrators see any."""
@@ -161,7 +157,7 @@ class NeutronNetworks:
 
     def purge(self) -> None:
         """Remove everything of this deployment. Safe to run again."""
-        self._ports.purge()
+        self.ports.purge()
         for subnet in self.list_subnets():
             self.delete_subnet(subnet.id)
         for network in self._networks.ours():

@@ -8,6 +8,7 @@ Neutron gives no MAC out twice in a network, so two workers can't make two ports
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 
 from atoll.cloud.base import Port
@@ -60,6 +61,7 @@ class NeutronPorts:
             tries = str(attempt) if attempt else ""  # another MAC, if it was somebody else's
             mac = mac_for(self._neutron.mark(owner), network_id, subnet_id, tries)
             wish: Json = {"network_id": network_id, "mac_address": mac, "security_groups": groups}
+            wish["admin_state_up"] = False  # see ``connect``
             if subnet_id:
                 wish["fixed_ips"] = [{"subnet_id": subnet_id}]
             return self._ports.create(owner, **wish)
@@ -156,8 +158,7 @@ class NeutronPorts:
 
         Of all servers for "". One request.
         """
-        found = self._ports.ours(**({"device_id": instance_id} if instance_id else {}))
-        plugged = [port for port in found if _instance_id(port) is not None]
+        plugged = self._plugged(instance_id)
         if not plugged:
             return {}
         first = self._service.management_id
@@ -167,6 +168,29 @@ class NeutronPorts:
             server = str(port["device_id"])
             ports[server] = (*ports.get(server, ()), port["id"])
         return ports
+
+    def connect(self, instance_id: str) -> list[str]:
+        """Have packets pass a server's ports; returns ids of those that Neutron still wires.
+
+        A port is made administratively down. Of one that is up, Nova would await the wiring, and
+        hold the guest back meanwhile; a guest that needs no DHCP can boot in that time.
+        """
+        plugged = self._plugged(instance_id)
+        for port in plugged:
+            if not port["admin_state_up"]:
+                self._ports.update(port["id"], admin_state_up=True)
+        return _unwired(plugged)
+
+    def unwired(self) -> dict[str, list[str]]:
+        """Ids of ports that Neutron still wires, by the id of the server. One request."""
+        plugged: dict[str, list[Json]] = defaultdict(list)
+        for port in self._plugged(""):
+            plugged[port["device_id"]].append(port)
+        return {server: _unwired(ports) for server, ports in plugged.items()}
+
+    def _plugged(self, instance_id: str) -> list[Json]:
+        found = self._ports.ours(**({"device_id": instance_id} if instance_id else {}))
+        return [port for port in found if _instance_id(port) is not None]
 
     def purge(self) -> None:
         """Remove all ports, interfaces of routers included, and the groups."""
@@ -201,6 +225,10 @@ def port_of(found: Json, owner: str) -> Port:
 
 def _instance_id(found: Json) -> str | None:
     return found["device_id"] if found["device_owner"].startswith(_COMPUTE) else None
+
+
+def _unwired(ports: list[Json]) -> list[str]:
+    return [port["id"] for port in ports if port["status"] != "ACTIVE"]
 
 
 def _is_in(port: Json, subnet_id: str) -> bool:
