@@ -27,7 +27,7 @@ from atoll.image.seed import user_data
 BUILD_PAUSE = 1.0
 """Seconds between the first looks at an instance: no build is quicker, and the guest's boot, which
 takes longer, waits for no look."""
-WIRING_PAUSE = 1.0
+WIRING_PAUSE = 0.5
 """Seconds between the first looks at an instance's ports, which are wired while it boots."""
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
@@ -257,6 +257,7 @@ class NovaCompute:
         """Plug a port into a running instance (warm instances)."""
         if port_id in self._ports.by_instance(instance_id).get(instance_id, ()):
             return
+        self._ports.put_up(port_id)  # nobody is held back by it now
         self._api.post(
             f"/servers/{instance_id}/os-interface", {"interfaceAttachment": {"port_id": port_id}}
         )

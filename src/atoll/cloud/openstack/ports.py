@@ -172,14 +172,18 @@ class NeutronPorts:
     def connect(self, instance_id: str) -> list[str]:
         """Have packets pass a server's ports; returns ids of those that Neutron still wires.
 
-        A port is made administratively down. Of one that is up, Nova would await the wiring, and
-        hold the guest back meanwhile; a guest that needs no DHCP can boot in that time.
+        A port is made administratively down, because Nova holds a guest back until those that are
+        up are wired; and before a guest asks for DHCP it has booted for longer than that takes.
         """
         plugged = self._plugged(instance_id)
         for port in plugged:
             if not port["admin_state_up"]:
-                self._ports.update(port["id"], admin_state_up=True)
+                self.put_up(port["id"])
         return _unwired(plugged)
+
+    def put_up(self, port_id: str) -> None:
+        """Have packets pass a port as soon as it is plugged in."""
+        self._ports.update(port_id, admin_state_up=True)
 
     def unwired(self) -> dict[str, list[str]]:
         """Ids of ports that Neutron still wires, by the id of the server. One request."""
