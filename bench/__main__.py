@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from atoll import log
 from bench.number import Number, table
 
 BENCHMARKS = {
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(chosen.names) - set(BENCHMARKS):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
     names = chosen.names or [name for name in BENCHMARKS if name not in ON_DEMAND]
+    log.configure("warning")
     console = Console(width=None if sys.stdout.isatty() else 150)
     found = {}
     with tempfile.TemporaryDirectory(prefix="atoll-bytecode-") as directory:

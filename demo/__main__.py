@@ -13,6 +13,7 @@ from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 from rich.console import Console
 
+from atoll import log
 from atoll.errors import AtollError
 from demo.place import Place
 from demo.steps import CheckFailed, Steps, check
@@ -41,6 +42,7 @@ The service image stays in Glance, under the tag atoll-service-image.
 
 def main(cloud: str) -> int:
     """The demo; 0 when every check held."""
+    log.configure("warning")
     console = Console()
     steps = Steps(console)
     # Not below /tmp, which may be in memory: this holds the disks.

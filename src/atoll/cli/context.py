@@ -27,8 +27,12 @@ class State:
 
 
 def settings() -> Settings:
-    """The settings of this call."""
-    return load(State.config_file)
+    """The settings of this call. From here on, standard output has what a command has to say."""
+    from atoll import log
+
+    chosen = load(State.config_file)
+    log.configure("debug" if chosen.log.level == "debug" else "warning", chosen.log.format)
+    return chosen
 
 
 def database() -> Database:

@@ -143,12 +143,19 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
         cloud = open_cloud(settings, deployment)
     except AtollError as error:
         return [Finding(f"Cloud {settings.cloud}", False, error.message, error.hint)]
+    with closing(cloud):
+        findings = [*cloud.check(), *_driver(settings, cloud)]
+        return findings + (_purged(cloud) if purge else [])
+
+
+def _purged(cloud: Cloud) -> list[Finding]:
+    """Nothing, as a rule: what looking has left behind is taken away."""
     try:
-        return [*cloud.check(), *_driver(settings, cloud)]
-    finally:
-        if purge:
-            cloud.purge()
-        cloud.close()
+        cloud.purge()
+    except AtollError as error:
+        todo = "Run the doctor again when the cloud answers."
+        return [Finding("Leftovers of this look", False, error.message, error.hint or todo)]
+    return []
 
 
 def _check_way(settings: Settings) -> None:
