@@ -34,6 +34,7 @@ def stand_in(cloud: OpenStackCloud, port: Port, gateway: str, *listens: int) -> 
         f"/ports/{port.id}",
         {"port": {"binding:host_id": socket.gethostname(), "device_owner": "compute:test"}},
     )
+    cloud.networks.ports.put_up(port.id)
     found = neutron.ports.get(port.id)
     assert found is not None
     run(["ip", "netns", "add", name])
