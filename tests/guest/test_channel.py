@@ -98,7 +98,7 @@ def test_an_instance_without_the_program_is_unreachable(site: Site) -> None:
 def test_a_slow_start_ends_at_the_deadline(site: Site) -> None:
     start = time.monotonic()
     # The one where the agent's text fits into a pipe that nobody reads, the other where it doesn't.
-    with pytest.raises(GuestUnreachable, match="No agent in time|takes no requests"):
+    with pytest.raises(GuestUnreachable, match=r"No agent in time|takes no requests"):
         site.open(delay=30, deadline=0.3)
     assert time.monotonic() - start < 4
 
