@@ -17,6 +17,7 @@ import pytest
 
 from atoll.cloud.base import Volume
 from atoll.cloud.local import LocalCloud
+from atoll.cloud.local.domains import Domains
 from atoll.cloud.program import run
 from atoll.errors import AtollError, CloudUnavailable, OutOfCapacity
 
@@ -196,6 +197,22 @@ def test_rotated_snapshots_keep_their_content_and_the_chain_stays_short(
         cloud.compute.detach_volume(site.instance.id, clone.id)
         cloud.volumes.delete_volume(clone.id)
         cloud.volumes.delete_snapshot(snapshot_id)
+
+
+def test_a_merge_that_is_ending_stands_in_nobodys_way(
+    cloud: LocalCloud, site: Site, volume: Volume
+) -> None:
+    layers = cloud.volumes.layers
+    domains = Domains(cloud.connection, "days", cloud.directory / "instances")
+    taken = [cloud.volumes.create_snapshot(owner("snapshot"), volume.id)]
+    for moment in range(50):
+        taken.append(cloud.volumes.create_snapshot(owner("snapshot"), volume.id))
+        chain = layers.chain(cloud.volumes.records.expect(volume.id).head)
+        domains.merge(site.instance.id, volume.id, *(layers.path(layer) for layer in chain[1:3]))
+        time.sleep(moment / 10_000)  # so long does it take to merge nothing
+        domains.resize_disk(site.instance.id, volume.id, volume.size_gib << 30)
+    for snapshot in taken:
+        cloud.volumes.delete_snapshot(snapshot.id)
 
 
 def test_libvirtd_is_killed(cloud: LocalCloud, site: Site, volume: Volume) -> None:

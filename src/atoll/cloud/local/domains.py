@@ -17,6 +17,7 @@ from atoll.cloud.local.records import is_id, locked
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
 DETACH_SECONDS = 60.0
+QUIET_SECONDS = 5.0
 LAST_UNIT = 16383
 NO_ROOM = "The instance is paused until the host's disk has room again."
 _RUNNING = {libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED}
@@ -224,10 +225,20 @@ class Domains:
 
     @staticmethod
     def _quiet(found: libvirt.virDomain, volume_id: str) -> str:
-        """Call a merge off, which would stand in the way; it loses nothing. The disk's name."""
+        """Call a merge off, which would stand in the way; it loses nothing. The disk's name.
+
+        One that ends at this moment can't be called off any more: QEMU or libvirt says no, and a
+        moment later it is gone.
+        """
         target = xml.read_disks(found.XMLDesc())[volume_id].target
-        if found.blockJobInfo(target):
-            found.blockJobAbort(target)
+        end = time.monotonic() + QUIET_SECONDS
+        while found.blockJobInfo(target):
+            try:
+                found.blockJobAbort(target)
+            except libvirt.libvirtError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
         return target
 
     @staticmethod
