@@ -1,9 +1,10 @@
 """Shares on the OpenStack that ``OS_CLOUD`` names, beside the same things made by hand.
 
 Rounds of a bare server and of the first share on a new network come first, in one run, so that
-their ratio holds on any cloud. Then the next shares on a running instance against a volume made and
-attached by hand; rules; sizes; ten shares at once; how many shares one instance takes; and how many
-requests each verb sends to which service (the worker's counter ``atoll_cloud_requests``).
+their ratio holds on any cloud; in both layouts, because an instance with one interface boots sooner
+than one with two. Then the next shares on a running instance against a volume made and attached by
+hand; rules; sizes; ten shares at once; how many shares one instance takes; and how many requests
+each verb sends to which service (the worker's counter ``atoll_cloud_requests``).
 
 ``ATOLL_BENCH_SHARES`` says how many shares the last instance gets (default: 60); the flavor and the
 way into the service network are found, or named, as the demo's are.
@@ -55,6 +56,7 @@ reconcile_interval = 3600
 metrics_port = {metrics_port}
 [driver]
 warm_service_instances = {warm}
+connect_share_server_to_tenant_network = {direct}
 """
 
 Network = tuple[str, str]
@@ -72,9 +74,14 @@ def run() -> list[Number]:
             stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
             for each in range(ROUNDS + 2)
         ]
-        warm = from_a_warm_instance(directory, networks[ROUNDS + 1], **choices)
-        atoll = stack.enter_context(site(directory, warm=0, **choices))
+        routed = [
+            stack.enter_context(users_network(cloud, f"bench-r{each}", f"10.208.{each}.0/24", True))
+            for each in range(ROUNDS)
+        ]
+        warm = from_a_warm_instance(directory, networks[ROUNDS + 1], choices)
         with floor(cloud, directory, **choices) as bare_server:
+            by_router = by_the_users_router(directory, bare_server, routed, choices)
+            atoll = stack.enter_context(site(directory, choices))
             hand: list[tuple[float, float]] = []
             for number in range(ROUNDS):
                 server = bare_server(number)
@@ -90,6 +97,7 @@ def run() -> list[Number]:
             Number("first share on a network, POST to available", first, "s"),
             Number("first share / bare server", _ratios(first, bare), "x", 1.15),
             requests("  requests of a first share", calls),
+            *by_router,
             warm,
             *next_shares(atoll, network, hand),
             *verbs(atoll, network),
@@ -98,12 +106,33 @@ def run() -> list[Number]:
         ]
 
 
-def from_a_warm_instance(directory: Path, plugged: Network, **choices: str) -> Number:
+def from_a_warm_instance(directory: Path, plugged: Network, choices: dict[str, str]) -> Number:
     """The first share on a network, where an instance waits for one."""
-    with site(directory / "warm", warm=1, **choices) as atoll:
+    with site(directory / "warm", choices, warm=1) as atoll:
         atoll.until(lambda: atoll.servers() == ["active"], pause=0.2)
         network = atoll.plug_in(plugged)
         return Number("first share, from a warm instance", [one_share(atoll, network, LOOK)], "s")
+
+
+def by_the_users_router(
+    directory: Path,
+    bare_server: Callable[[int], BareServer],
+    plugged: list[Network],
+    choices: dict[str, str],
+) -> list[Number]:
+    """The first share on a network, where the instance has one interface, as a bare server has."""
+    bare, first = [], []
+    with site(directory / "routed", choices, direct=False) as atoll:
+        for number, network in enumerate(plugged):
+            server = bare_server(ROUNDS + number)
+            bare.append(server.boot())
+            server.stop()
+            first.append(one_share(atoll, atoll.plug_in(network), LOOK))
+    return [
+        Number("bare server, between those", bare, "s"),
+        Number("first share, by the user's router", first, "s"),
+        Number("first share, by the user's router / bare server", _ratios(first, bare), "x", 1.15),
+    ]
 
 
 def next_shares(atoll: Cloudy, network: str, hand: list[tuple[float, float]]) -> list[Number]:
@@ -192,9 +221,9 @@ def many(atoll: Cloudy, network: str) -> list[Number]:
 class Cloudy(Site):
     """A deployment whose users bring their own networks."""
 
-    def __init__(self, directory: Path, *, warm: int, **choices: str) -> None:
+    def __init__(self, directory: Path, **choices: Any) -> None:
         self._metrics_port = free_port()
-        config = CONFIG.format(metrics_port=self._metrics_port, warm=warm, **choices)
+        config = CONFIG.format(metrics_port=self._metrics_port, **choices)
         super().__init__(directory, config=config)
         self.plugged: list[str] = []
 
@@ -222,9 +251,12 @@ class Cloudy(Site):
 
 
 @contextmanager
-def site(directory: Path, *, warm: int, **choices: str) -> Iterator[Cloudy]:
+def site(
+    directory: Path, choices: dict[str, str], *, warm: int = 0, direct: bool = True
+) -> Iterator[Cloudy]:
     """The service image in the cloud, and a deployment with so many warm instances."""
-    atoll = Cloudy(directory / "service", warm=warm, **choices)
+    layout = "true" if direct else "false"
+    atoll = Cloudy(directory / "service", warm=warm, direct=layout, **choices)
     build(load(), Console(stderr=True))
     atoll.run("image", "upload")
     with on_a_real_cloud(atoll):

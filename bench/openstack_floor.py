@@ -10,7 +10,7 @@ import base64
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,21 @@ def connection() -> Connection:
 
 
 @contextmanager
-def users_network(cloud: Connection, name: str, cidr: str) -> Iterator[tuple[str, str]]:
-    """Ids of a network and its subnet, as a user would make them."""
-    network = cloud.network.create_network(name=name)
-    try:
-        subnet = cloud.network.create_subnet(
-            name=name, network_id=network.id, ip_version=4, cidr=cidr
-        )
+def users_network(
+    cloud: Connection, name: str, cidr: str, routed: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Ids of a network and its subnet, as a user would make them, perhaps with a router."""
+    neutron: Any = cloud.network
+    with ExitStack() as stack:
+        network = neutron.create_network(name=name)
+        stack.callback(neutron.delete_network, network.id)
+        subnet = neutron.create_subnet(name=name, network_id=network.id, ip_version=4, cidr=cidr)
+        if routed:
+            router = neutron.create_router(name=name)
+            stack.callback(neutron.delete_router, router.id)
+            neutron.add_interface_to_router(router.id, subnet_id=subnet.id)
+            stack.callback(neutron.remove_interface_from_router, router.id, subnet_id=subnet.id)
         yield network.id, subnet.id
-    finally:
-        cloud.network.delete_network(network.id)
 
 
 class BareServer(Machine):
