@@ -135,6 +135,7 @@ def test_a_subnet_is_connected_to_the_users_router(
     cloud: Cloud, subnet: Subnet, users_subnet: UsersSubnet
 ) -> None:
     with users_subnet(True) as (users, router):
+        assert cloud.networks.gateway_router(users) == router
         assert cloud.networks.connect_router(subnet.id, users) == router
         assert cloud.networks.connect_router(subnet.id, users) == router
         assert [each.router_id for each in cloud.networks.list_subnets()] == [router]
@@ -175,8 +176,11 @@ def test_workers_that_begin_at_once_make_one(
 def test_without_a_router_nothing_is_connected(
     cloud: Cloud, subnet: Subnet, users_subnet: UsersSubnet
 ) -> None:
-    with users_subnet(False) as (users, _), pytest.raises(CloudError, match="router"):
-        cloud.networks.connect_router(subnet.id, users)
+    with users_subnet(False) as (users, _):
+        with pytest.raises(CloudError, match="router"):
+            cloud.networks.gateway_router(users)
+        with pytest.raises(CloudError, match="router"):
+            cloud.networks.connect_router(subnet.id, users)
     assert [each.router_id for each in cloud.networks.list_subnets()] == [None]
 
 

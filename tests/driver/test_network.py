@@ -142,6 +142,22 @@ def test_a_warm_instance_only_needs_the_router(routed: RoutedSite) -> None:
     routed.mount(locations, ALICE).write("a", b"")
 
 
+def test_the_router_is_plugged_in_while_the_instance_boots(routed: RoutedSite) -> None:
+    routed.server()
+    calls = [call.name for call in routed.cloud.journal.calls()]
+    plugged = calls.index("networks.connect_router")
+    assert calls.index("compute.create_instance") < plugged < calls.index("compute.connect_ports")
+
+
+def test_a_router_that_fails_late_leaves_no_instance(routed: RoutedSite) -> None:
+    routed.cloud.faults.fail("connect_router", "CloudError", "The ranges overlap.")
+    with pytest.raises(ServiceInstanceException, match="The ranges overlap"):
+        routed.server()
+    assert routed.cloud.compute.list_instances() == []
+    routed.driver.teardown_server({"server_id": "s1"})
+    assert routed.leftovers() == {}
+
+
 def test_no_router_is_said_before_anything_boots(routed: RoutedSite) -> None:
     routed.cloud.remove_router(routed.router)
     with pytest.raises(ServiceInstanceException, match="router"):

@@ -310,11 +310,14 @@ class Networks(Protocol):
     def list_subnets(self) -> list[OwnedSubnet]:
         """All that ``create_subnet`` made for this deployment."""
 
-    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the other's gateway; returns the router's id.
+    def gateway_router(self, subnet_id: str) -> str:
+        """Id of the router that is the gateway of a user's subnet.
 
-        Raises ``CloudError`` where the other has no gateway, or where that is no router's.
+        Raises ``CloudError`` where the subnet has no gateway, or where that is no router's.
         """
+
+    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+        """Plug our subnet into the other's ``gateway_router``, whose id is returned."""
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
         """Unplug our subnet from the router; what we didn't plug in is left alone.

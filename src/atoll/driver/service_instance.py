@@ -268,16 +268,19 @@ class ServiceInstanceManager:
         on_active: OnActive,
     ) -> dict[str, str]:
         """Find or make the instance, with ``plugged`` only. Details once it answers."""
-        instance = self._provide_instance(network_info, plugged)
-        details = self._details(network_info["server_id"], instance, ports)
+        server_id = network_info["server_id"]
+        instance_id = self._provide_instance(network_info, plugged).id
 
-        def boots(instance: Instance) -> None:
-            self._plug_in(instance, plugged)
-            on_active(instance.id)
-            self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
+        def while_it_boots() -> None:
+            if network_info.get("neutron_net_id"):  # a replacement's clients come when all is there
+                self.network_helper.let_clients_in(server_id)
+            limit = self.options.max_time_to_build_instance
+            self._plug_in(self.wait_for_instance_to_be_active(instance_id, limit), plugged)
+            on_active(instance_id)
+            self.cloud.compute.connect_ports(instance_id, CONNECT_SECONDS)
 
-        self._await_boot(details, boots)
-        return details
+        self._await_boot(self._details(server_id, instance_id, ports), while_it_boots)
+        return self._details(server_id, instance_id, ports)
 
     def _plug_in(self, instance: Instance, port_ids: Iterable[str]) -> None:
         for port_id in port_ids:
@@ -323,30 +326,27 @@ class ServiceInstanceManager:
         log.info("service_instance_created", instance=instance.id, share_server=owner)
         return instance
 
-    def _details(self, server_id: str, instance: Instance, ports: InstancePorts) -> dict[str, str]:
+    def _details(self, server_id: str, instance_id: str, ports: InstancePorts) -> dict[str, str]:
         public = ports.public_addresses
         return {
             "server_id": server_id,
-            INSTANCE_ID: instance.id,
+            INSTANCE_ID: instance_id,
             IMAGE_ID: self.storage.get(server_key(server_id), IMAGE_ID) or "",
             "username": self.options.service_instance_user,
             "ip": ports.management.addresses[0],
             "public_address": public[0] if public else "",
             "public_addresses": ",".join(public),
-            **ports.details,
+            **self.network_helper.details(server_id),
         }
 
-    def _await_boot(self, details: ServerDetails, boots: Callable[[Instance], None]) -> None:
-        """Wait until the agent answers; remove an instance that can't be brought to that.
-
-        ``boots`` is called in between, when the cloud calls the instance active.
-        """
+    def _await_boot(self, details: ServerDetails, while_it_boots: Callable[[], None]) -> None:
+        """Wait until the agent answers; remove an instance that can't be brought to that."""
         owner = server_key(details["server_id"])
         instance_id = details[INSTANCE_ID]
         limit = self.options.max_time_to_build_instance
         try:
             with timed("service_instance_answers", instance=instance_id, share_server=owner):
-                boots(self.wait_for_instance_to_be_active(instance_id, limit))
+                while_it_boots()
                 self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(

@@ -183,11 +183,15 @@ class LocalNetworks:
         """None."""
         return []
 
-    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+    def gateway_router(self, subnet_id: str) -> str:
         """Not here: networks of this machine are isolated."""
         raise CloudError(
             "This machine has no routers that a subnet could be connected to.", hint=_DIRECTLY
         )
+
+    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+        """Not here."""
+        return self.gateway_router(to_subnet_id)
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
         """Nothing to do: there are no routers."""

@@ -106,17 +106,27 @@ class MemoryRouters:
         self._world.execute("DELETE FROM subnets WHERE id = ?", subnet_id)
 
     @call
-    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the gateway of the other; the router's id."""
-        gateway = self._world.row("SELECT gateway FROM subnets WHERE id = ?", to_subnet_id)
+    def gateway_router(self, subnet_id: str) -> str:
+        """Id of the router that is the gateway of a user's subnet."""
+        return self._gateway_router(subnet_id)
+
+    def _gateway_router(self, subnet_id: str) -> str:
+        gateway = self._world.row("SELECT gateway FROM subnets WHERE id = ?", subnet_id)
         if gateway is None:
-            raise CloudNotFound(f"There is no subnet {to_subnet_id}.")
-        router = self._router_of(to_subnet_id)
+            raise CloudNotFound(f"There is no subnet {subnet_id}.")
+        router = self._router_of(subnet_id)
         if gateway[0] is None or router is None:
-            raise CloudNotFound(
-                f"The subnet {to_subnet_id} has no router as its gateway.",
+            raise CloudError(
+                f"The subnet {subnet_id} has no "
+                + ("gateway." if gateway[0] is None else "router as its gateway."),
                 hint="Give the subnet a gateway and plug it into a router.",
             )
+        return router
+
+    @call
+    def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
+        """Plug our subnet into the router that is the gateway of the other; the router's id."""
+        router = self._gateway_router(to_subnet_id)
         if self._router_of(subnet_id) not in (None, router):
             raise CloudError(f"Subnet {subnet_id} is plugged into another router.")
         self._world.execute(

@@ -102,6 +102,10 @@ class NeutronNetworks:
             for subnet in found
         ]
 
+    def gateway_router(self, subnet_id: str) -> str:
+        """Id of the router that is the gateway of a user's subnet."""
+        return self._routers.gateway_of(subnet_id)
+
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
         """Plug our subnet into the router that is the other's gateway; returns the router's id."""
         router_id = self._routers.connect(subnet_id, to_subnet_id)

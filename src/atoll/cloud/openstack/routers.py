@@ -40,7 +40,7 @@ class Routers:
             raise CloudNotFound(f"There is no subnet {subnet_id} of this deployment.")
         if not subnet["gateway_ip"]:
             raise CloudError(f"Our subnet {subnet_id} was made without a gateway.")
-        router_id = self._router_at(to_subnet_id)
+        router_id = self.gateway_of(to_subnet_id)
         interface = found_or_made(
             lambda: self._interface_in_use(subnet_id),
             lambda _: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
@@ -53,6 +53,25 @@ class Routers:
                 f"the gateway of subnet {to_subnet_id} is the router {router_id}."
             )
         return router_id
+
+    def gateway_of(self, subnet_id: str) -> str:
+        """Id of the router that has the gateway's address of a user's subnet."""
+        subnet = self._neutron.subnets.get(subnet_id)
+        if subnet is None:
+            raise CloudNotFound(f"There is no subnet {subnet_id}.")
+        gateway = subnet["gateway_ip"]
+        if not gateway:
+            raise CloudError(f"The subnet {subnet_id} has no gateway.", hint=_DIRECTLY)
+        holders = self._ports.find(
+            network_id=subnet["network_id"], fixed_ips=f"ip_address={gateway}"
+        )
+        for port in holders:
+            if port["device_owner"].startswith(_ROUTERS):
+                return str(port["device_id"])
+        raise CloudError(
+            f"No router has the gateway's address {gateway} of the subnet {subnet_id}.",
+            hint=_DIRECTLY,
+        )
 
     def disconnect(self, router_id: str, subnet_id: str) -> None:
         """Take our subnet off that router. Absent is fine."""
@@ -127,22 +146,3 @@ class Routers:
                 raise
             return plugged  # another worker has, or our first answer was lost
         return interface | {"device_id": router_id}
-
-    def _router_at(self, subnet_id: str) -> str:
-        """The router that has the gateway's address of a user's subnet."""
-        subnet = self._neutron.subnets.get(subnet_id)
-        if subnet is None:
-            raise CloudNotFound(f"There is no subnet {subnet_id}.")
-        gateway = subnet["gateway_ip"]
-        if not gateway:
-            raise CloudError(f"The subnet {subnet_id} has no gateway.", hint=_DIRECTLY)
-        holders = self._ports.find(
-            network_id=subnet["network_id"], fixed_ips=f"ip_address={gateway}"
-        )
-        for port in holders:
-            if port["device_owner"].startswith(_ROUTERS):
-                return str(port["device_id"])
-        raise CloudError(
-            f"No router has the gateway's address {gateway} of the subnet {subnet_id}.",
-            hint=_DIRECTLY,
-        )

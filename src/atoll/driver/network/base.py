@@ -5,8 +5,7 @@ Ports outlive instances, so a replacement keeps the addresses that clients have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.cloud.base import Port
@@ -25,8 +24,6 @@ class InstancePorts:
     public: Port | None
     """Where clients do; the same port where the instance has only one. None for a warm instance
     that waits for a share network's."""
-    details: Mapping[str, str] = field(default_factory=dict)
-    """Ids of these and of what they hang on, for the share server's details."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -63,7 +60,7 @@ class BaseNetworkhelper:
         raise NotImplementedError
 
     def setup_network(self, network_info: NetworkInfo) -> InstancePorts:
-        """Make the instance's ports, or find them, and what they need.
+        """Make the instance's ports, or find them; ``let_clients_in`` may be needed, too.
 
         With only ``server_id``, what is remembered stands for the networks (a replacement), or the
         instance is warm.
@@ -84,5 +81,9 @@ class BaseNetworkhelper:
         raise NotImplementedError
 
     def let_clients_in(self, server_id: str) -> None:
-        """Undo ``shut_clients_out``."""
+        """Connect the instance with its clients, where its ports alone don't do that."""
+        raise NotImplementedError
+
+    def details(self, server_id: str) -> dict[str, str]:
+        """Ids of what the instance has in networks, for the share server's details."""
         raise NotImplementedError

@@ -12,7 +12,9 @@ the layout that it was made with, whatever the options say later.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -81,7 +83,11 @@ class NeutronNetworkHelper(BaseNetworkhelper):
             self.neutron_api.service_network()
 
     def setup_network(self, network_info: NetworkInfo) -> InstancePorts:
-        """Make subnet, ports and router interface, or find them; each is written down."""
+        """Make subnet and ports, or find them; each is written down.
+
+        The router's interface is left to ``let_clients_in``: it takes Neutron longer than all else,
+        and can be made while the instance boots. That there is a router is seen to here.
+        """
         owner = server_key(network_info["server_id"])
         layout = self._layout(owner)
         if network_info.get(NETWORK):
@@ -89,13 +95,11 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         admin = self._admin_port(owner) if layout.by_admin_network else None
         if layout.routed:
             service = self._service_port(owner, layout)
-            if network_info.get(NETWORK):
-                self.let_clients_in(network_info["server_id"])
-            return InstancePorts(admin or service, service, self._details(owner))
+            return InstancePorts(admin or service, service)
         with ThreadPoolExecutor(1, "public-port") as beside:  # half a second that users wait for
             public = beside.submit(copy_context().run, self._public_port, owner)
             management = admin or self._service_port(owner, layout)
-        return InstancePorts(management, public.result(), self._details(owner))
+        return InstancePorts(management, public.result())
 
     def teardown_network(self, server_details: ServerDetails) -> None:
         """Remove all that the share server's key owns, also what was never written down."""
@@ -131,17 +135,15 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         if not users or not self._layout(owner).routed:
             return
         subnet = storage.get(owner, SERVICE_SUBNET) or ""
-        try:
+        with _users_mistakes(users):
             router = self.neutron_api.connect_router(subnet, users)
-        except CloudError as error:
-            if error.retryable or isinstance(error, OutOfCapacity):
-                raise
-            raise ServiceInstanceException(
-                f"The share server can't be connected to the router of subnet {users}:"
-                f" {error.message}",
-                hint=error.hint or "Plug the subnet into a router, at its gateway's address.",
-            ) from error
         storage.update(owner, {ROUTER: router})
+
+    def details(self, server_id: str) -> dict[str, str]:
+        """Ids of ports, and of the service subnet and its router."""
+        owner = server_key(server_id)
+        known = {key: self._manager.storage.get(owner, key) for key in DETAILS}
+        return {key: value for key, value in known.items() if value}
 
     # --- the user's network -----------------------------------------------------------------
 
@@ -154,8 +156,12 @@ class NeutronNetworkHelper(BaseNetworkhelper):
     def _note_users_network(self, owner: str, network_info: NetworkInfo, layout: Layout) -> None:
         network_id, subnet_id = network_info[NETWORK], network_info.get(SUBNET) or ""
         if layout.routed:
-            network = self._users_network(network_id, subnet_id)
-            subnet_id = _gateway_subnet(network, subnet_id).id
+            subnets = self._users_network(network_id, subnet_id).subnets
+            if not subnets:
+                raise ServiceInstanceException(f"The network {network_id} has no subnet.")
+            subnet_id = subnet_id or subnets[0].id
+            with _users_mistakes(subnet_id):
+                self.neutron_api.gateway_router(subnet_id)
         self._manager.storage.update(owner, {NETWORK: network_id, SUBNET: subnet_id})
 
     # --- ports ------------------------------------------------------------------------------
@@ -235,10 +241,6 @@ class NeutronNetworkHelper(BaseNetworkhelper):
             storage.update(owner, {LAYOUT: layout, MANAGEMENT: management})
         return Layout(layout == "routed", management == "admin")
 
-    def _details(self, owner: str) -> dict[str, str]:
-        known = {key: self._manager.storage.get(owner, key) for key in DETAILS}
-        return {key: value for key, value in known.items() if value}
-
 
 def _no_network(network_id: str, subnet_id: str) -> ServiceInstanceException:
     return ServiceInstanceException(
@@ -247,15 +249,16 @@ def _no_network(network_id: str, subnet_id: str) -> ServiceInstanceException:
     )
 
 
-def _gateway_subnet(network: Network, subnet_id: str) -> Subnet:
-    """The user's subnet. Raises ``ServiceInstanceException`` where it has no gateway."""
-    for subnet in network.subnets:
-        if subnet_id in ("", subnet.id):
-            if subnet.gateway is None:
-                raise ServiceInstanceException(
-                    f"The subnet {subnet.id} has no gateway.",
-                    hint="Give it one, at a router, or ask for"
-                    " connect_share_server_to_tenant_network.",
-                )
-            return subnet
-    raise ServiceInstanceException(f"The network {network.id} has no subnet.")
+@contextmanager
+def _users_mistakes(subnet_id: str) -> Iterator[None]:
+    """Turn what is wrong with a user's subnet or router into a message for its user."""
+    try:
+        yield
+    except CloudError as error:
+        if error.retryable or isinstance(error, OutOfCapacity):
+            raise
+        raise ServiceInstanceException(
+            f"The share server can't be connected to the router of subnet {subnet_id}:"
+            f" {error.message}",
+            hint=error.hint or "Plug the subnet into a router, at its gateway's address.",
+        ) from error
