@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atoll.config import Driver as Options
-from atoll.driver.network import BaseNetworkhelper
+from atoll.driver.network import BaseNetworkhelper, InstancePorts
 from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.driver.storage import MemoryStorage
 from atoll.guest.pool import GuestPool
@@ -61,12 +61,16 @@ def helper(cloud: OpenStackCloud, storage: MemoryStorage, **options: Any) -> Bas
     return manager.network_helper
 
 
-def info(users: UsersNetwork, server_id: str) -> dict[str, str]:
-    return {
+def set_up(made: BaseNetworkhelper, users: UsersNetwork, server_id: str) -> InstancePorts:
+    """All that is set up in networks for an instance, before it boots and meanwhile."""
+    info = {
         "server_id": server_id,
         "neutron_net_id": users.network_id,
         "neutron_subnet_id": users.subnet_id,
     }
+    ports = made.setup_network(info)
+    made.let_clients_in(server_id)
+    return ports
 
 
 @pytest.mark.parametrize("by_admin_network", [False, True])
@@ -83,8 +87,8 @@ def test_a_layout_is_made_twice_the_same_and_taken_away(
         options |= {"admin_network_id": admins.network_id, "admin_subnet_id": admins.subnet_id}
     made = helper(cloud, MemoryStorage(), **options)
     made.setup_connectivity_with_service_instances()
-    ports = made.setup_network(info(users, "s1"))
-    assert made.setup_network(info(users, "s1")) == ports
+    ports = set_up(made, users, "s1")
+    assert set_up(made, users, "s1") == ports
     assert _is_in(ports.management.addresses[0], ADMINS if by_admin_network else SERVICE)
     assert _is_in(ports.public_addresses[0], USERS if direct else SERVICE)
     assert len(ports.ids) == (1 if not direct and not by_admin_network else 2)
@@ -108,7 +112,7 @@ def test_workers_that_cut_at_once_get_different_subnets(
         return helper(cloud, storage, connect_share_server_to_tenant_network=False)
 
     with ThreadPoolExecutor(len(servers)) as pool:
-        list(pool.map(lambda each: worker().setup_network(info(users, each)), servers))
+        list(pool.map(lambda each: set_up(worker(), users, each), servers))
     subnets = cloud.networks.list_subnets()
     assert len({subnet.cidr for subnet in subnets}) == len(servers)
     assert {subnet.router_id for subnet in subnets} == {users.router_id}
