@@ -235,6 +235,7 @@ class Domains:
         while found.blockJobInfo(target):
             try:
                 found.blockJobAbort(target)
+                break  # it has waited for the end
             except libvirt.libvirtError:
                 if time.monotonic() > end:
                     raise
