@@ -9,7 +9,7 @@ import pytest
 
 from atoll.cloud.base import Access, Identity, InstanceSpec, Network, OwnedSubnet
 from atoll.cloud.memory import MemoryCloud
-from atoll.errors import CloudError
+from atoll.errors import CloudError, CloudNotFound
 
 from .site import nfs
 
@@ -90,7 +90,7 @@ def test_a_router_leads_from_one_subnet_to_the_other(memory: MemoryCloud, users:
     with pytest.raises(TimeoutError):
         memory.client("10.9.0.5").mount(location)
 
-    with pytest.raises(CloudError, match="no router"):
+    with pytest.raises(CloudNotFound, match="no router"):
         memory.networks.connect_router(subnet.id, users.subnets[0].id)
     router = memory.add_router(users.subnets[0].id)
     assert memory.networks.connect_router(subnet.id, users.subnets[0].id) == router

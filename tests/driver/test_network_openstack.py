@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.openstack, pytest.mark.timeout(600)]
 
+SetUp = tuple[InstancePorts, dict[str, str]]
+
 USERS, ADMINS, SERVICE = "10.96.17.0/24", "10.96.19.0/24", "10.240.0.0/16"
 
 
@@ -61,7 +63,7 @@ def helper(cloud: OpenStackCloud, storage: MemoryStorage, **options: Any) -> Bas
     return manager.network_helper
 
 
-def set_up(made: BaseNetworkhelper, users: UsersNetwork, server_id: str) -> InstancePorts:
+def set_up(made: BaseNetworkhelper, users: UsersNetwork, server_id: str) -> SetUp:
     """All that is set up in networks for an instance, before it boots and meanwhile."""
     info = {
         "server_id": server_id,
@@ -70,7 +72,7 @@ def set_up(made: BaseNetworkhelper, users: UsersNetwork, server_id: str) -> Inst
     }
     ports = made.setup_network(info)
     made.let_clients_in(server_id)
-    return ports
+    return ports, made.details(server_id)
 
 
 @pytest.mark.parametrize("by_admin_network", [False, True])
@@ -87,13 +89,14 @@ def test_a_layout_is_made_twice_the_same_and_taken_away(
         options |= {"admin_network_id": admins.network_id, "admin_subnet_id": admins.subnet_id}
     made = helper(cloud, MemoryStorage(), **options)
     made.setup_connectivity_with_service_instances()
-    ports = set_up(made, users, "s1")
-    assert set_up(made, users, "s1") == ports
+    ports, details = set_up(made, users, "s1")
+    assert set_up(made, users, "s1") == (ports, details)
     assert _is_in(ports.management.addresses[0], ADMINS if by_admin_network else SERVICE)
     assert _is_in(ports.public_addresses[0], USERS if direct else SERVICE)
     assert len(ports.ids) == (1 if not direct and not by_admin_network else 2)
     routers = [subnet.router_id for subnet in cloud.networks.list_subnets()]
     assert routers == ([] if direct else [users.router_id])
+    assert details.get("router_id") == (None if direct else users.router_id)
     made.shut_clients_out("s1")
     assert [subnet.router_id for subnet in cloud.networks.list_subnets()] == [None] * len(routers)
     made.let_clients_in("s1")

@@ -280,7 +280,7 @@ class ServiceInstanceManager:
             self.cloud.compute.connect_ports(instance_id, CONNECT_SECONDS)
 
         self._await_boot(self._details(server_id, instance_id, ports), while_it_boots)
-        return self._details(server_id, instance_id, ports)
+        return self._details(server_id, instance_id, ports)  # now with the router's id
 
     def _plug_in(self, instance: Instance, port_ids: Iterable[str]) -> None:
         for port_id in port_ids:

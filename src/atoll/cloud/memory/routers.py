@@ -116,9 +116,9 @@ class MemoryRouters:
             raise CloudNotFound(f"There is no subnet {subnet_id}.")
         router = self._router_of(subnet_id)
         if gateway[0] is None or router is None:
-            raise CloudError(
-                f"The subnet {subnet_id} has no "
-                + ("gateway." if gateway[0] is None else "router as its gateway."),
+            what = "gateway" if gateway[0] is None else "router as its gateway"
+            raise CloudNotFound(
+                f"The subnet {subnet_id} has no {what}.",
                 hint="Give the subnet a gateway and plug it into a router.",
             )
         return router
