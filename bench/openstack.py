@@ -1,10 +1,10 @@
 """Shares on the OpenStack that ``OS_CLOUD`` names, beside the same things made by hand.
 
 Rounds of a bare server and of the first share on a new network come first, in one run, so that
-their ratio holds on any cloud; in both layouts, because an instance with one interface boots sooner
-than one with two. Then the next shares on a running instance against a volume made and attached by
-hand; rules; sizes; ten shares at once; how many shares one instance takes; and how many requests
-each verb sends to which service (the worker's counter ``atoll_cloud_requests``).
+their ratio holds on any cloud; in both layouts. Then the next shares on a running instance, against
+a volume made and attached by hand; rules; sizes; ten shares at once; how many shares one instance
+takes; and how many requests each verb sends to which service (the worker's counter
+``atoll_cloud_requests``).
 
 ``ATOLL_BENCH_SHARES`` says how many shares the last instance gets (default: 60); the flavor and the
 way into the service network are found, or named, as the demo's are.
