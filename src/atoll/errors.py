@@ -3,16 +3,17 @@
     AtollError
     ├── ConfigurationError            the operator's settings are wrong
     ├── ImageBuildFailed              the service image could not be built
-    ├── Invalid                       the caller's wish is malformed or impossible      (400)
-    │   ├── QuotaExceeded             more than the project may have                    (413)
-    │   ├── BodyTooLarge              the request body is larger than is read           (413)
-    │   ├── Unprocessable             the request body is empty or has no envelope      (422)
-    │   └── NotAcceptable             a microversion that we don't have                 (406)
-    ├── Unauthenticated               no token, or not a valid one                      (401)
+    ├── Refusal                       the API refuses a request: its message is the answer
+    │   ├── Invalid                   the caller's wish is malformed or impossible      (400)
+    │   │   ├── QuotaExceeded         more than the project may have                    (413)
+    │   │   ├── BodyTooLarge          the request body is larger than is read           (413)
+    │   │   ├── Unprocessable         the request body is empty or has no envelope      (422)
+    │   │   └── NotAcceptable         a microversion that we don't have                 (406)
+    │   ├── Unauthenticated           no token, or not a valid one                      (401)
+    │   ├── NotFound                  no such thing, or not the caller's                (404)
+    │   ├── Conflict                  not in the thing's present state                  (409)
+    │   └── Forbidden                 policy says no                                    (403)
     ├── KeystoneUnavailable           nobody can say whose token it is                  (503)
-    ├── NotFound                      no such thing, or not the caller's                (404)
-    ├── Conflict                      not in the thing's present state                  (409)
-    ├── Forbidden                     policy says no                                    (403)
     ├── CloudError                    the cloud refused or failed: terminal for a try
     │   ├── CloudUnavailable          no answer, or "later": try again
     │   ├── CloudNotFound             the thing is gone
@@ -40,7 +41,10 @@
         ├── WorkerStopping            not a failure: leave off, another worker goes on
         └── Postponed                 not a failure: wait for another resource first
 
-A class's docstring is its message when none is given; ``hint`` says what to do about it.
+An error speaks to two readers. ``message`` and ``hint`` are the operator's: they go to the log and
+to the operation's row, and may hold a cloud's own words, hosts and paths. ``public`` is all that a
+user reads of it; it is never made from ``message``. A class's docstring is both when nothing else
+is given, so what a class is called in its docstring must be fit for users.
 ``retryable`` says whether the same operation may succeed later without anybody's help.
 """
 
@@ -53,21 +57,44 @@ class AtollError(Exception):
     """Something went wrong in Atoll."""
 
     hint: str = ""
+    public: str = "Something went wrong in Atoll."
+    """What a user may read: what happened, and what the user can do. Whole sentences of ours.
+
+    A class that gives none has its docstring's first paragraph.
+    """
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "public" not in cls.__dict__ and cls.__doc__:
+            cls.public = " ".join(cls.__doc__.strip().partition("\n\n")[0].split())
+
+    def __init__(
+        self, message: str | None = None, *, hint: str | None = None, public: str | None = None
+    ) -> None:
+        """``public`` names what users may read besides the class's own sentence: quotas, sizes,
+        names that users gave themselves. Without ``message`` it is the operator's sentence, too.
+        """
+        self.message = message or public or type(self).public
         if hint is not None:
             self.hint = hint
+        if public is not None:
+            self.public = public
         super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    @property
+    def answer(self) -> str:
+        """What the API answers a request with that ends in this error."""
+        return self.public
+
 
 class ConfigurationError(AtollError):
     """The configuration is wrong."""
 
+    public = "Atoll's configuration is wrong. Only the administrator can mend it."
     hint = "Run 'atoll doctor' to see every finding."
 
 
@@ -80,7 +107,16 @@ class ImageBuildFailed(AtollError):
 # --- what a caller of the API meets -----------------------------------------------------------
 
 
-class Invalid(AtollError):
+class Refusal(AtollError):
+    """The request is refused."""
+
+    @property
+    def answer(self) -> str:
+        """The message itself: whoever refuses a request writes for the caller."""
+        return str(self)
+
+
+class Invalid(Refusal):
     """The request can't be carried out as it is."""
 
 
@@ -102,26 +138,25 @@ class NotAcceptable(Invalid):
     """The API does not have this microversion."""
 
 
-class Unauthenticated(AtollError):
+class Unauthenticated(Refusal):
     """The request you have made requires authentication."""
 
 
 class KeystoneUnavailable(AtollError):
-    """Keystone can't be asked at the moment whether your token is valid."""
+    """Keystone can't be asked at the moment whether your token is valid. Try again shortly."""
 
-    hint = "Try again shortly."
     retryable = True
 
 
-class NotFound(AtollError):
+class NotFound(Refusal):
     """There is no such resource."""
 
 
-class Conflict(AtollError):
+class Conflict(Refusal):
     """The resource is not in a state that allows this."""
 
 
-class Forbidden(AtollError):
+class Forbidden(Refusal):
     """Policy does not allow this."""
 
 
@@ -141,10 +176,16 @@ class CloudUnavailable(CloudError):
 class CloudNotFound(CloudError):
     """The cloud has no such thing (any more)."""
 
+    public = "Something that is needed for this does not exist in the cloud (any more)."
+
 
 class OutOfCapacity(CloudError):
     """The cloud has no room left for this."""
 
+    public = (
+        "The cloud has no room, or no quota, left for this. Delete what is not needed any more, "
+        "or ask the administrator to add capacity."
+    )
     hint = "Free some space, or ask the administrator to add capacity."
 
 
@@ -160,10 +201,13 @@ class VolumeInUse(CloudError):
 class GuestError(AtollError):
     """The guest agent could not do what it was asked."""
 
+    public = "The service instance could not do what was asked of it."
+
 
 class GuestUnreachable(GuestError):
     """The service instance does not answer."""
 
+    public = "The service instance does not answer. It is replaced by itself when it stays away."
     hint = "It is replaced by itself when it stays away; 'atoll doctor' shows why."
     retryable = True
 
@@ -171,6 +215,7 @@ class GuestUnreachable(GuestError):
 class GuestBusy(GuestError):
     """The guest agent did not finish in time."""
 
+    public = "The service instance did not finish in time."
     retryable = True
 
 
@@ -225,6 +270,10 @@ class VolumeLost(ShareBackendException):
     """The share's volume does not exist any more, and its data with it."""
 
     hint = "Delete the share; if the cloud can bring the volume back, do that first."
+    public = (
+        "The share's volume does not exist any more, and its data with it. Ask the administrator "
+        "whether it can be brought back; otherwise delete the share."
+    )
 
 
 class SnapshotInconsistent(ShareBackendException):

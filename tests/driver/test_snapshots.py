@@ -6,9 +6,9 @@ import pytest
 
 from atoll.cloud.memory import Mount
 from atoll.errors import (
-    NotFound,
     OutOfCapacity,
     ServiceInstanceUnavailable,
+    ShareBackendException,
     SnapshotInconsistent,
 )
 from tests.driver.site import Row, Site, rule
@@ -122,7 +122,7 @@ def test_adopting_a_snapshot_of_the_shares_volume_only(
     volumes = {volume.owner: volume for volume in site.cloud.volumes.list_volumes()}
     made = site.cloud.volumes.create_snapshot("by-hand", volumes[f"share/{share['id']}"].id)
     adopted = snapshot_of(share) | {"provider_location": made.id}
-    with pytest.raises(NotFound):
+    with pytest.raises(ShareBackendException):
         site.driver.manage_existing_snapshot(adopted | {"share_id": other["id"]}, {})
     assert site.driver.manage_existing_snapshot(adopted, {})["size"] == 1
     assert site.driver.create_snapshot(site.context(), adopted, server) == {

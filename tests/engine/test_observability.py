@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import structlog
+import structlog.testing
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from atoll.engine.metrics import QueueCollector
 from atoll.engine.operation import Operation
-from atoll.errors import OutOfCapacity
+from atoll.errors import CloudUnavailable, OutOfCapacity, ServiceInstanceUnavailable
 from tests.engine.conftest import Recorder, Yard
 
 
@@ -27,6 +28,29 @@ def test_log_lines_carry_operation_resource_and_request(yard: Yard, recorder: Re
     assert (first["resource"], first["request_id"]) == ("share/1", "req-1")
     assert first["operation_id"] == recorder.converged["share/1"][0].id
     assert (second["resource"], second["request_id"]) == ("share/2", None)
+
+
+def test_the_log_has_the_whole_error(yard: Yard, recorder: Recorder) -> None:
+    """Users read little of an error, so operators must find all of it, by the request's id."""
+
+    def fail(_: Operation) -> None:
+        try:
+            raise CloudUnavailable("10.254.0.9 refused port 22")
+        except CloudUnavailable as error:
+            raise ServiceInstanceUnavailable("The instance keeps silent.") from error
+
+    recorder.does["share/1"] = fail
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        yard.ask("share/1", request_id="req-1")
+        yard.work({"share": recorder})
+        yard.ends("share/1", "failed")
+        yard.stop()
+    told = [line for line in lines if line["event"] in ("operation.retry", "operation.failed")]
+    assert {line["event"] for line in told} == {"operation.retry", "operation.failed"}
+    for line in told:
+        assert (line["resource"], line["request_id"]) == ("share/1", "req-1")
+        assert "The instance keeps silent. Cause: 10.254.0.9 refused port 22" in line["error"]
+    assert "10.254.0.9" in yard.rows("share/1")[0].error
 
 
 def test_outcomes_and_the_queue_are_counted(yard: Yard, recorder: Recorder) -> None:

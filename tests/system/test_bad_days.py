@@ -249,7 +249,8 @@ def test_the_hosts_disk_is_full(site: Site, client: ClientVm, share: Any) -> Non
     site.restart(reserved_gib=1e6)
     unmade = site.settled(site.share("unmade"), "error")
     [message] = [m for m in site.api.user_messages() if m.resource_id == unmade.id]
-    assert "GiB left" in message.user_message
+    assert "no room" in message.user_message
+    assert "GiB left" not in message.user_message
     site.api.resize_share(share.id, 3)
     site.settled(share, "extending_error")
     assert site.made() == before

@@ -74,15 +74,22 @@ def fill(response: falcon.Response, code: int, message: str) -> None:
         response.set_header("Retry-After", "0")
 
 
+def of(error: errors.AtollError, environ: dict[str, Any]) -> tuple[int, str]:
+    """What an error of ours is answered with: the status, and the sentence.
+
+    The caller gets what the error has for users; one that no caller should meet is in the log.
+    """
+    code = code_of(error)
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return code, _logged(error, environ)
+    return code, error.answer
+
+
 def on_atoll_error(
     request: falcon.Request, response: falcon.Response, error: errors.AtollError, params: object
 ) -> None:
-    """Our own errors carry their sentence; one that no caller should meet is a 500."""
-    code = code_of(error)
-    if code == HTTPStatus.INTERNAL_SERVER_ERROR:
-        on_unknown(request, response, error, params)
-    else:
-        fill(response, code, str(error))
+    """Our own errors say what to answer."""
+    fill(response, *of(error, request.env))
 
 
 def on_http_error(
@@ -124,9 +131,17 @@ def on_unknown(
     request: falcon.Request, response: falcon.Response, error: Exception, params: object
 ) -> None:
     """A defect of ours: the log has it all, the caller gets the request id to quote."""
-    log.exception("unhandled error", method=request.method, path=request.path, exc_info=error)
-    request_id = request.env.get("atoll.request_id", "")
-    fill(response, 500, f"{UNKNOWN} Request id: {request_id}.")
+    fill(response, 500, _logged(error, request.env))
+
+
+def _logged(error: Exception, environ: dict[str, Any]) -> str:
+    log.error(
+        "unhandled error",
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"],
+        exc_info=error,
+    )
+    return f"{UNKNOWN} Request id: {environ.get('atoll.request_id', '')}."
 
 
 HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (

@@ -206,18 +206,26 @@ def token_list(as_json: AsJson = False) -> None:
     with database().read() as connection:
         found = tokens.every(connection)
     for row in found:
-        row["hash"] = row["hash"][:12]
+        row["hash"] = row["hash"][: tokens.HASH_DIGITS]
     show(found, ("hash", "name", "project_id", "roles", "created_at"), as_json)
 
 
 @token_app.command("revoke")
-def token_revoke(name_or_hash: str) -> None:
-    """Revoke a token by its name or the beginning of its hash."""
-    from atoll.db import tokens
+def token_revoke(
+    name_or_hash: str,
+    project: Annotated[str, typer.Option(help="Only a token of this project (name or id).")] = "",
+    all_of_them: Annotated[
+        bool, typer.Option("--all", help="Several have this name: revoke all of them.")
+    ] = False,
+) -> None:
+    """Revoke one token, by its name or the beginning of its hash."""
+    from atoll.db import projects, tokens
 
     with database().begin() as connection:
-        gone = tokens.revoke(connection, name_or_hash)
-    typer.echo(f"Revoked {gone}.")
+        owner = projects.find(connection, project)["id"] if project else None
+        gone = tokens.revoke(connection, name_or_hash, project_id=owner, all_of_them=all_of_them)
+    for row in gone:
+        typer.echo(f"Revoked {tokens.described(row)}.")
 
 
 @operation_app.command("list")

@@ -149,10 +149,11 @@ def remove(connection: Connection, message_id: str) -> None:
     rows.remove(connection, messages, message_id)
 
 
-def told(connection: Connection, resource_id: str, user_message: str) -> bool:
-    """Whether there is such a message already."""
+def told(connection: Connection, resource_id: str, beginning: str) -> bool:
+    """Whether there is a message of the resource already that begins so."""
     statement = select(messages.c.id).where(
-        messages.c.resource_id == resource_id, messages.c.user_message == user_message
+        messages.c.resource_id == resource_id,
+        messages.c.user_message.startswith(beginning, autoescape=True),
     )
     return connection.execute(statement.limit(1)).first() is not None
 

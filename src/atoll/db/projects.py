@@ -28,11 +28,14 @@ def create(
         "description": description,
         "created_at": utcnow_text(),
     }
+    taken = Conflict(f"A project with the name or id {name} exists already.")
+    if rows.get(connection, projects, name) is not None or every(connection, name=row["id"]):
+        raise taken  # one's name is never another's id: a command would speak of the wrong one
     try:
         with connection.begin_nested():
             rows.add(connection, projects, **row)
     except IntegrityError:
-        raise Conflict(f"A project with the name or id {name} exists already.") from None
+        raise taken from None
     return row
 
 
@@ -45,11 +48,18 @@ def get(connection: Connection, project_id: str) -> Row:
 
 
 def find(connection: Connection, name_or_id: str) -> Row:
-    """A project by its id or its name. Raises ``NotFound``."""
-    found = rows.get(connection, projects, name_or_id)
-    named = [found] if found is not None else every(connection, name=name_or_id)
+    """A project by its id or its name.
+
+    Raises ``NotFound``, and ``Conflict`` where one's name is another's id.
+    """
+    of_this_id = rows.get(connection, projects, name_or_id)
+    named = every(connection, name=name_or_id)
+    if of_this_id is not None and of_this_id not in named:
+        named.append(of_this_id)
     if not named:
         raise NotFound(f"Project {name_or_id} could not be found.")
+    if len(named) > 1:
+        raise Conflict(f"{name_or_id} is the id of one project and the name of another.")
     return named[0]
 
 

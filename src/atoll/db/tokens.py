@@ -10,15 +10,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from atoll.db.database import utcnow_text
 from atoll.db.rows import Row
-from atoll.db.tables import tokens
-from atoll.errors import Invalid, NotFound
+from atoll.db.tables import projects, tokens
+from atoll.errors import Conflict, Invalid, NotFound
 
 ROLES = ("admin", "member", "reader")
-_SHORTEST_PREFIX = 8
+SHORTEST_PREFIX = 8
+"""Digits of a hash that name a token."""
+HASH_DIGITS = 12
+"""Digits of a hash that are shown."""
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +80,74 @@ def verify(connection: Connection, token: str) -> Bearer | None:
 
 
 def every(connection: Connection, project_id: str | None = None) -> list[Row]:
-    """All tokens, or a project's, by age; a token is known by its ``hash``."""
-    statement = select(tokens).order_by(tokens.c.created_at)
+    """All tokens, or a project's, by age; a token is known by its ``hash``.
+
+    ``project`` is the project's name; its id where it is none of ours.
+    """
+    name = func.coalesce(projects.c.name, tokens.c.project_id).label("project")
+    statement = (
+        select(tokens, name)
+        .outerjoin(projects, projects.c.id == tokens.c.project_id)
+        .order_by(tokens.c.created_at, tokens.c.hash)
+    )
     if project_id is not None:
         statement = statement.where(tokens.c.project_id == project_id)
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 
-def revoke(connection: Connection, name_or_hash: str) -> int:
-    """Revoke the token of this hash (8 digits of it are enough), or all of this name; how many.
+def meant(connection: Connection, name_or_hash: str, project_id: str | None = None) -> list[Row]:
+    """The tokens of this name, or whose hash begins so (8 digits at least), by age.
 
-    Raises ``NotFound``.
+    A whole hash is that token alone, whatever others are called. Raises ``NotFound``.
     """
-    same = tokens.c.name == name_or_hash
-    if len(name_or_hash) >= _SHORTEST_PREFIX:
-        same = or_(same, tokens.c.hash.startswith(name_or_hash, autoescape=True))
-    gone = connection.execute(delete(tokens).where(same)).rowcount
-    if not gone:
-        raise NotFound(f"There is no token {name_or_hash}.")
-    return gone
+    found = every(connection, project_id)
+    start = name_or_hash.lower()
+    exact = [row for row in found if row["hash"] == start]
+    same = exact or [
+        row
+        for row in found
+        if row["name"] == name_or_hash
+        or (len(start) >= SHORTEST_PREFIX and row["hash"].startswith(start))
+    ]
+    if not same:
+        where = " in this project" if project_id is not None else ""
+        raise NotFound(
+            f"There is no token {name_or_hash}{where}.",
+            hint=f"Give a token's whole name, or at least {SHORTEST_PREFIX} digits of its hash.",
+        )
+    return same
+
+
+def revoke(
+    connection: Connection,
+    name_or_hash: str,
+    *,
+    project_id: str | None = None,
+    all_of_them: bool = False,
+) -> list[Row]:
+    """Revoke the token of this name or hash (8 digits of it are enough); what was revoked.
+
+    Several tokens may have one name. Raises ``Conflict``, which lists them, unless
+    ``all_of_them`` are meant; ``NotFound`` where there is none.
+    """
+    same = meant(connection, name_or_hash, project_id)
+    if len(same) > 1 and not all_of_them:
+        raise Conflict(
+            f"{len(same)} tokens are called {name_or_hash}, so none was revoked:\n"
+            + "\n".join(f"  {described(row)}" for row in same[:_MOST_SHOWN])
+            + (f"\n  and {len(same) - _MOST_SHOWN} more" if len(same) > _MOST_SHOWN else "")
+            + "\n",
+            hint="Name the one that you mean by its hash, or say --project, or --all.",
+        )
+    gone = [row["hash"] for row in same]
+    connection.execute(delete(tokens).where(tokens.c.hash.in_(gone)))
+    return same
+
+
+def described(row: Row) -> str:
+    """A token in one line, for people: never the token itself, of which only the hash is known."""
+    roles = ", ".join(row["roles"])
+    return (
+        f"{row['hash'][:HASH_DIGITS]} ({row['name']}: {roles} in project {row['project']}, "
+        f"made {row['created_at'][:19]})"
+    )

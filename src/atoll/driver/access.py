@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from atoll import addresses
 from atoll.driver.exports import ShareHelper
 from atoll.driver.resources import AccessRule, RuleUpdate
 from atoll.errors import Invalid, InvalidShareAccess, InvalidShareAccessLevel
 from atoll.guest.base import ExportRule
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,16 @@ class Verdict:
     """Client as exported → ids of the rules that name it."""
 
     def updates(self, rejected: Mapping[str, str]) -> dict[str, RuleUpdate]:
-        """Rule id → error, for refused rules and those whose client the server rejected."""
+        """Rule id → error, for refused rules and those whose client the server rejected.
+
+        Users read the reasons, so what the server itself says of a client goes to the log.
+        """
         reasons = dict(self.refused)
         for client, reason in rejected.items():
-            reasons |= dict.fromkeys(self.clients.get(client, ()), reason)
+            rules = self.clients.get(client, ())
+            if rules:
+                log.warning("access_rule_rejected", client=client, rules=rules, reason=reason)
+            reasons |= dict.fromkeys(rules, f"The file server accepts no rule for {client}.")
         return {rule_id: RuleUpdate(state="error", reason=why) for rule_id, why in reasons.items()}
 
 
@@ -49,7 +59,7 @@ def judge(helper: ShareHelper, rules: Iterable[AccessRule]) -> Verdict:
                 rule["access_type"], rule["access_to"], rule["access_level"]
             )
         except (Invalid, InvalidShareAccess, InvalidShareAccessLevel) as error:
-            refused[rule["id"]] = str(error)
+            refused[rule["id"]] = error.answer
             continue
         first = chosen.setdefault(export.to, export)
         if first.level == export.level:

@@ -204,4 +204,4 @@ class ShareDriver:
 
 
 def _refuse(what: str, hint: str = "") -> NoReturn:
-    raise NotSupported(f"This back end can't {what}.", hint=hint)
+    raise NotSupported(public=f"This back end can't {what}. {hint}".strip())

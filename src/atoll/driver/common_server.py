@@ -52,6 +52,7 @@ class CommonServer:
             raise ServiceInstanceUnavailable(
                 f"The common server, {name}, does not exist.",
                 hint="The administrator must make it, or mend service_instance_name_or_id.",
+                public="The common server does not exist. Only the administrator can make it.",
             )
         public = self._addresses(instance, "tenant_net_name_or_ip")
         return {
@@ -88,6 +89,8 @@ class CommonServer:
         raise ServiceInstanceException(
             f"The common server has no address in a network {wanted}.",
             hint=f"The administrator must mend {option}.",
+            public="The common server has no address that shares could be reached at. Only the "
+            "administrator can mend that.",
         )
 
 

@@ -54,7 +54,7 @@ def server_details(
     details = (share_server or {}).get("backend_details") or {}
     if not details.get(INSTANCE_ID):
         raise ServiceInstanceException(
-            "The share has no share server that is set up.",
-            hint="This back end handles share servers: give the share a share network.",
+            public="The share has no share server that is set up. This back end handles share "
+            "servers: give the share a share network.",
         )
     return cast(ServerDetails, details)

@@ -31,15 +31,15 @@ class ShareHelper:
         levels = self.levels.get(access_type)
         if levels is None:
             raise InvalidShareAccess(
-                f"{self.protocol} shares have no access rules of type {access_type!r}.",
-                hint=f"Types that they have: {', '.join(self.levels)}.",
+                public=f"{self.protocol} shares have no access rules of type {access_type!r}. "
+                f"Types that they have: {', '.join(self.levels)}."
             )
         for level in levels:
             if level == access_level:
                 return ExportRule("ip", addresses.canonical(access_to), level)
         raise InvalidShareAccessLevel(
-            f"{self.protocol} access rules of type {access_type!r} have no level {access_level!r}.",
-            hint=f"Levels that they have: {', '.join(levels)}.",
+            public=f"{self.protocol} access rules of type {access_type!r} have no level "
+            f"{access_level!r}. Levels that they have: {', '.join(levels)}."
         )
 
     def export_locations(self, hosts: Iterable[str], path: str) -> list[ExportLocation]:
@@ -94,7 +94,7 @@ def helper_for(protocol: str, enabled: Iterable[str]) -> ShareHelper:
     """The protocol's helper. Raises ``ShareBackendException`` for one that isn't offered."""
     if protocol.upper() not in enabled or protocol.upper() not in HELPERS:
         raise ShareBackendException(
-            f"The share protocol {protocol!r} is wrong, unsupported or disabled.",
-            hint=f"Offered: {', '.join(enabled)}.",
+            public=f"The share protocol {protocol!r} is wrong, unsupported or disabled. "
+            f"Offered: {', '.join(enabled)}."
         )
     return HELPERS[protocol.upper()]

@@ -44,7 +44,8 @@ def _freeze(guest: Guest, share_id: str, path: str, seconds: float) -> None:
         guest.freeze_share(share_id, path, seconds=seconds)
     except GuestError as error:
         raise ServiceInstanceUnavailable(
-            f"Share {share_id} can't be frozen at the moment: {error}"
+            f"Share {share_id} can't be frozen at the moment: {error}",
+            public=f"The share can't be held still for a snapshot at the moment. {error.public}",
         ) from error
 
 

@@ -39,8 +39,8 @@ from atoll.errors import (
     AtollError,
     ConfigurationError,
     GuestError,
-    NotFound,
     ServiceInstanceUnavailable,
+    ShareBackendException,
     StaleFence,
 )
 from atoll.guest.base import Health, ShareUsage
@@ -387,9 +387,9 @@ class GenericShareDriver(ShareDriver):
         """Take over the volume snapshot ``provider_location``, if it is of the share's volume."""
         found = self._cloud.volumes.get_snapshot(snapshot.get("provider_location") or "")
         if found is None or found.volume_id != self._volumes.volume_id(snapshot["share_id"]):
-            raise NotFound(
-                "The share has no such volume snapshot.",
-                hint="provider_location names a snapshot of the share's volume.",
+            raise ShareBackendException(
+                public="The share has no such volume snapshot. provider_location names a snapshot "
+                "of the share's volume.",
             )
         file_system = self._volumes.file_system(snapshot["share_id"])
         self._snapshots.adopt(snapshot["id"], found, file_system)

@@ -96,8 +96,8 @@ class ServiceInstanceManager:
         """The one instance of a back end without share servers; found once, then remembered."""
         if self.options.driver_handles_share_servers:
             raise ServiceInstanceException(
-                "This back end handles share servers; there is no common one.",
-                hint="Use a share type with driver_handles_share_servers=True.",
+                public="This back end handles share servers; there is no common one. "
+                "Use a share type with driver_handles_share_servers=True.",
             )
         if self._common_details is None:
             self._common_details = self._common.details()
@@ -154,7 +154,8 @@ class ServiceInstanceManager:
             raise
         except CloudError as error:
             raise ServiceInstanceException(
-                f"The service instance did not become active: {error}"
+                f"The service instance did not become active: {error}",
+                public=f"The service instance did not become active. {error.public}",
             ) from error
 
     # --- beyond the contract ----------------------------------------------------------------
@@ -362,7 +363,8 @@ class ServiceInstanceManager:
             if isinstance(error, ServiceInstanceException):
                 raise
             raise ServiceInstanceException(
-                f"The service instance did not come up within {limit:g} seconds: {error}"
+                f"The service instance did not come up within {limit:g} seconds: {error}",
+                public="The service instance did not come up in time.",
             ) from error
         InstanceKeys(self.storage, owner).settle()
 
@@ -390,7 +392,7 @@ def _own(server: ServerDetails) -> str:
     """Key of an instance that we have made. Raises for the common server, which isn't ours."""
     if not server.get("server_id"):
         raise ServiceInstanceException(
-            "The common server is not Atoll's to reboot, replace or delete.",
-            hint="The administrator who made it can.",
+            public="The common server is not Atoll's to reboot, replace or delete. "
+            "The administrator who made it can.",
         )
     return server_key(server["server_id"])

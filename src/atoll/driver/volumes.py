@@ -66,7 +66,10 @@ class ShareVolumes:
         """The id of the share's volume, without asking the cloud. Raises ``VolumeLost``."""
         volume_id = self._storage.get(share_key(share_id), VOLUME_ID)
         if volume_id is None:
-            raise VolumeLost(f"Share {share_id} never had a volume.")
+            raise VolumeLost(
+                f"Share {share_id} never had a volume.",
+                public="The share never had a volume. Delete it, and create another.",
+            )
         return volume_id
 
     def file_system(self, share_id: str) -> str:
@@ -95,5 +98,5 @@ class ShareVolumes:
     def _source(self, snapshot_id: str) -> str:
         snapshot = self._snapshots.find(snapshot_id)
         if snapshot is None:
-            raise ShareBackendException(f"The snapshot {snapshot_id} does not exist any more.")
+            raise ShareBackendException(public="The snapshot does not exist in the cloud any more.")
         return snapshot.id

@@ -55,7 +55,11 @@ def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
         log.error("operation.no_handler")
         return _requeued(operation, "released", delay=WRONG_WORKER, error="no handler")
     if operation.taken_over and operation.attempt > retry.tries:
-        return _give_up(handler, operation, retry, OperationError("It has ended several workers."))
+        error = OperationError(
+            "It has ended several workers.",
+            public="This could not be finished in several tries, and is not tried again by itself.",
+        )
+        return _give_up(handler, operation, retry, error)
     try:
         handler.converge(operation)
     except Exception as error:  # noqa: BLE001 - the operation's outermost frame
@@ -82,7 +86,7 @@ def _after_error(handler: Handler, operation: Operation, retry: Retry, error: Ex
                 log.error("operation.unexpected_error", exc_info=error)
     if may_retry and not retry.is_over(operation.attempt, _age(operation)):
         delay = retry.delay(operation.attempt)
-        log.info("operation.retry", attempt=operation.attempt, delay=delay, error=str(error))
+        log.info("operation.retry", attempt=operation.attempt, delay=delay, error=_whole(error))
         return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
     return _give_up(handler, operation, retry, error)
 
@@ -97,7 +101,7 @@ def _give_up(handler: Handler, operation: Operation, retry: Retry, error: Except
         log.error("operation.give_up_failed", exc_info=problem)
         delay = retry.delay(operation.attempt)
         return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
-    log.warning("operation.failed", error=str(error))
+    log.warning("operation.failed", error=_whole(error))
     return _finished(operation, "failed", error=_text(error))
 
 
@@ -139,8 +143,19 @@ def _requeued(
 
 def _text(error: Exception) -> str:
     """Return what the row keeps of an error: nothing that a database could refuse."""
-    text = str(error) if isinstance(error, AtollError) else f"{type(error).__name__}: {error}"
-    return text[:2000].replace("\0", "").encode("utf-8", "replace").decode()
+    return _whole(error)[:2000].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _whole(error: BaseException) -> str:
+    """Return all that an error and its causes say. Users read less, so operators need all of it."""
+    said: list[str] = []
+    each: BaseException | None = error
+    while each is not None:
+        text = str(each) if isinstance(each, AtollError) else f"{type(each).__name__}: {each}"
+        if not any(text in earlier for earlier in said):
+            said.append(text)
+        each = each.__cause__
+    return " Cause: ".join(said)
 
 
 def _age(operation: Operation) -> float:

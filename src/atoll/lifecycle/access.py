@@ -127,9 +127,9 @@ def give_up(connection: Connection, share: Row, operation: Operation, error: Exc
     ]
     if failed:
         access_rules.finish(connection, removed=[], active=[], failed=failed)
-        _tell(connection, share, operation, sentence(error))
+        _tell(connection, share, operation, sentence(operation, error))
     else:
-        text = f"The share can't be served at the moment. {sentence(error)}"
+        text = f"The share can't be served at the moment. {sentence(operation, error)}"
         tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
     show_status(connection, share["id"])
 

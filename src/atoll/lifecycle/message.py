@@ -11,23 +11,32 @@ from atoll.db import messages
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.engine.operation import Operation
-from atoll.errors import AtollError, CloudError, ConfigurationError, GuestError
+from atoll.errors import AtollError
 
 UNEXPECTED = "Something unexpected went wrong."
+MORE = " The administrator finds more in the log"
 DELAYED = "This takes longer, and is tried again by itself."
 DELAYS = {Action.UPDATE: "The share can't be served at the moment; it is brought back by itself."}
 DELAYED_AT = 2
 """The failed try after which users are told why they have to wait."""
 
 
-def sentence(error: Exception) -> str:
-    """What a user may read of an error: our own sentences, never an internal failure's."""
-    operators = (CloudError, GuestError, ConfigurationError)
-    if isinstance(error, AtollError) and type(error) not in operators:
-        return str(error)
-    # What a cloud or a guest says in its own words names hosts and files of the operator's.
-    cause = (type(error).__doc__ if isinstance(error, AtollError) else None) or UNEXPECTED
-    return f"{cause} The administrator finds more in the log."
+def sentence(operation: Operation, error: Exception) -> str:
+    """What a user may read of an error that ``operation`` ended with: its public sentence.
+
+    Where the error says more than that, it is in the log, and in the operation's row; a user who
+    asks for it can name the request.
+    """
+    public = error.public if isinstance(error, AtollError) else UNEXPECTED
+    if isinstance(error, AtollError) and error.message == public:
+        return public
+    where = f" under request id {operation.request_id}" if operation.request_id else ""
+    return f"{public}{MORE}{where}."
+
+
+def _told(connection: Connection, row: Row, text: str) -> bool:
+    """Whether the same was said of the resource, be it of another request or of none."""
+    return messages.told(connection, row["id"], text.partition(MORE)[0])
 
 
 def tell(
@@ -43,7 +52,7 @@ def tell(
 
     Background work, which fails again at every pass, says the same thing of a resource once.
     """
-    if operation.request_id is None and messages.told(connection, row["id"], text):
+    if operation.request_id is None and _told(connection, row, text):
         return
     messages.create(
         connection,
@@ -72,9 +81,9 @@ def telling_of_delay(
         yield
     except AtollError as error:
         if error.retryable and operation.attempt >= DELAYED_AT:
-            text = f"{DELAYS.get(action, DELAYED)} {sentence(error)}"
+            text = f"{DELAYS.get(action, DELAYED)} {sentence(operation, error)}"
             with operation.transaction() as connection:
                 for row in concerned(connection):
-                    if not messages.told(connection, row["id"], text):
+                    if not _told(connection, row, text):
                         tell(connection, operation, row, resource, action, text)
         raise

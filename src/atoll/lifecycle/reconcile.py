@@ -131,7 +131,7 @@ class Reconciliation:
         if volume is None or volume.instance_id is not None:
             return
         text = (
-            f"The share was not served: its volume {volume.id} had been detached from the service "
+            "The share was not served: its volume had been detached from the service "
             "instance. It is attached again."
         )
         with operation.transaction() as connection:

@@ -79,7 +79,7 @@ class ShareHandler:
             status, action, detail = outcome
             rows.change(connection, shares, share["id"], status=status)
             if not isinstance(error, NoShareServer):  # of which the server's operation has told
-                text = sentence(error)
+                text = sentence(operation, error)
                 tell(connection, operation, share, Resource.SHARE, action, text, detail)
 
     # --- verbs ----------------------------------------------------------------------------
@@ -127,9 +127,9 @@ class ShareHandler:
         settings = self._backend.settings
         if settings.driver.driver_handles_share_servers != bool(share["share_network_id"]):
             raise ShareBackendException(
-                "The back end has no share servers of the kind that the share type asks for.",
-                hint="Ask the administrator for a share type with another value of"
-                " driver_handles_share_servers.",
+                public="The back end has no share servers of the kind that the share type asks "
+                "for. Ask the administrator for a share type with another value of "
+                "driver_handles_share_servers.",
             )
         with operation.transaction() as connection:
             if share["share_server_id"]:
@@ -140,8 +140,8 @@ class ShareHandler:
                 return None
             if placement.is_disabled(connection, settings.backend_host):
                 raise ShareBackendException(
-                    "The back end takes no new shares at the moment.",
-                    hint="The administrator has disabled it; try again later.",
+                    public="The back end takes no new shares at the moment. The administrator "
+                    "has disabled it; try again later.",
                 )
             server = None
             if share["share_network_id"]:
@@ -206,7 +206,7 @@ class ShareHandler:
         """The share's server; None where it is on the common one."""
         server = self._server_or_none(share)
         if server is None and share["share_network_id"]:
-            raise ServiceInstanceException("The share has no share server.")
+            raise ServiceInstanceException(public="The share has no share server.")
         return server
 
     def _server_or_none(self, share: Row) -> Row | None:
@@ -219,7 +219,9 @@ class ShareHandler:
         with self._backend.database.read() as connection:
             snapshot = rows.get(connection, snapshots, snapshot_id)
         if snapshot is None:
-            raise ServiceInstanceException("The snapshot that the share is made from is gone.")
+            raise ServiceInstanceException(
+                public="The snapshot that the share is made from is gone."
+            )
         return snapshot
 
 

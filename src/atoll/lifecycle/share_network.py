@@ -58,7 +58,7 @@ class ShareNetworkHandler:
                 return
             rows.change(connection, share_networks, network["id"], status="error")
             kind = Resource.SHARE_NETWORK_SUBNET
-            tell(connection, operation, network, kind, Action.CREATE, sentence(error))
+            tell(connection, operation, network, kind, Action.CREATE, sentence(operation, error))
 
     def _describe_subnet(self, operation: Operation, subnet: Row) -> None:
         networks = self._backend.cloud.networks
@@ -70,9 +70,8 @@ class ShareNetworkHandler:
             )
         if found is None or not found.subnets:
             raise CloudNotFound(
-                f"The network {subnet['neutron_net_id']} has no subnet "
-                f"{subnet['neutron_subnet_id']}.",
-                hint="Make the share network anew with ids that exist.",
+                public=f"The network {subnet['neutron_net_id']} has no subnet "
+                f"{subnet['neutron_subnet_id']}. Make the share network anew with ids that exist.",
             )
         with operation.transaction() as connection:
             rows.change(

@@ -103,7 +103,9 @@ def _subnet_for(connection: Connection, share: Row) -> Row:
     for subnet in usable:
         if not subnet["availability_zone"] or not zone:
             return subnet
-    raise ServiceInstanceException("The share network has no subnet in the share's zone.")
+    raise ServiceInstanceException(
+        public="The share network has no subnet in the share's availability zone."
+    )
 
 
 def note_if_idle(connection: Connection, server_id: str) -> None:
@@ -145,7 +147,7 @@ class ShareServerHandler:
             if server is None:
                 return
             here = rows.where(connection, shares, share_server_id=server["id"])
-            text = sentence(error)
+            text = sentence(operation, error)
             if server["status"] == "active":  # still silent; the reconcile pass has it looked at
                 text = f"The share can't be served at the moment. {text}"
                 for share in here:
@@ -188,7 +190,7 @@ class ShareServerHandler:
         with self._backend.database.read() as connection:
             subnet = rows.get(connection, share_network_subnets, server["share_network_subnet_id"])
         if subnet is None:
-            raise ServiceInstanceException("The share network's subnet is gone.")
+            raise ServiceInstanceException(public="The share network's subnet is gone.")
         if subnet["cidr"] is None:
             raise Postponed(
                 "The share server waits for its network.",
@@ -297,7 +299,7 @@ class ShareServerHandler:
         )
         self._serve_again(operation, server, details)
         text = (
-            f"The service instance {lost} {why}. Another has taken its place, at the same "
+            f"The share's service instance {why}. Another has taken its place, at the same "
             "address and with the same shares; clients go on by themselves."
         )
         with operation.transaction() as connection:

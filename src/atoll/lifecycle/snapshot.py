@@ -27,7 +27,7 @@ class SnapshotHandler:
                 return
             share = rows.get(connection, shares, snapshot["share_id"])
             if share is None:
-                raise ShareBackendException("The snapshot's share is gone.")
+                raise ShareBackendException(public="The snapshot's share is gone.")
             server = rows.get(connection, share_servers, share["share_server_id"] or "")
         snapshot["share"] = share
         operation.set_lane(lane_of(server))
@@ -53,7 +53,14 @@ class SnapshotHandler:
                 status="error" if creating else "error_deleting",
             )
             action = Action.CREATE if creating else Action.DELETE
-            tell(connection, operation, snapshot, Resource.SNAPSHOT, action, sentence(error))
+            tell(
+                connection,
+                operation,
+                snapshot,
+                Resource.SNAPSHOT,
+                action,
+                sentence(operation, error),
+            )
 
     def _create(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
         driver = self._backend.driver(operation)

@@ -49,7 +49,7 @@ class AuthFilter:
         try:
             identity = self.identify(environ)
         except AtollError as error:
-            return _refuse(start_response, faults.code_of(error), str(error))
+            return _refuse(start_response, *faults.of(error, environ))
         except (OperationalError, InterfaceError) as error:
             faults.log_database(error)
             return _refuse(start_response, 503, faults.DATABASE_AWAY)

@@ -75,6 +75,8 @@ class Layers:
             raise CloudError(
                 f"The volume has {DEEPEST} snapshots on top of each other.",
                 hint="Delete some of them first.",
+                public=f"The share has {DEEPEST} snapshots on top of each other. Delete some of "
+                "them first.",
             )
         fresh = self._draft(layer)
         argv = ["qemu-img", "create", "-q", "-f", "qcow2"]

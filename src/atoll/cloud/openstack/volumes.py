@@ -353,6 +353,7 @@ def _is_deleted(thing: Json | None) -> bool:
         raise VolumeInUse(
             f"Cinder keeps {thing['id']}: volumes that were made from it still need it.",
             hint="Some back ends copy nothing (Ceph): delete those shares first.",
+            public="Shares that were made from it still need it. Delete those first.",
         )
     if thing["status"] == "error_deleting":
         raise CloudError(f"Cinder could not delete {thing['id']}.", hint="See Cinder's log.")

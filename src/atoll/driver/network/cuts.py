@@ -105,5 +105,7 @@ def _own(networks: Networks, network: Network, owner: str, block: Block) -> Subn
             return subnet
     raise OutOfCapacity(
         f"All subnets that service_network_cidr {block} can be cut into are in use.",
-        hint="Ask the administrator for a larger range; subnets that exist keep theirs.",
+        hint="Choose a larger range; subnets that exist keep theirs.",
+        public="There is no address range left for another share server. Use a share network that "
+        "has one already, or ask the administrator for a larger range.",
     )

@@ -158,7 +158,7 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         if layout.routed:
             subnets = self._users_network(network_id, subnet_id).subnets
             if not subnets:
-                raise ServiceInstanceException(f"The network {network_id} has no subnet.")
+                raise ServiceInstanceException(public=f"The network {network_id} has no subnet.")
             subnet_id = subnet_id or subnets[0].id
             with _users_mistakes(subnet_id):
                 self.neutron_api.gateway_router(subnet_id)
@@ -244,8 +244,8 @@ class NeutronNetworkHelper(BaseNetworkhelper):
 
 def _no_network(network_id: str, subnet_id: str) -> ServiceInstanceException:
     return ServiceInstanceException(
-        f"The network {network_id} or its subnet {subnet_id} does not exist.",
-        hint="Make a share network on a network that exists.",
+        public=f"The network {network_id} or its subnet {subnet_id} does not exist. "
+        "Make a share network on a network that exists.",
     )
 
 
@@ -261,4 +261,6 @@ def _users_mistakes(subnet_id: str) -> Iterator[None]:
             f"The share server can't be connected to the router of subnet {subnet_id}:"
             f" {error.message}",
             hint=error.hint or "Plug the subnet into a router, at its gateway's address.",
+            public=f"The share server can't be connected to the router of subnet {subnet_id}. "
+            "Give the subnet a gateway, and plug it into a router at its gateway's address.",
         ) from error
