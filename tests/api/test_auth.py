@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 
@@ -119,8 +120,89 @@ def test_without_authentication_only_this_machine_is_served(
 ) -> None:
     http = TestClient(create_app(with_api(settings, auth_strategy="none"), database))
     environ = {"REMOTE_ADDR": address}
-    result = http.simulate_get("/v2/services", headers={}, extras=environ)
+    result = http.simulate_get("/v2/services", host="localhost", extras=environ)
     assert result.status_code in ((404,) if code == 200 else (401,))
     newer = {"X-OpenStack-Manila-API-Version": "2.7"}
-    result = http.simulate_get("/v2/services", headers=newer, extras=environ)
+    result = http.simulate_get("/v2/services", host="localhost", headers=newer, extras=environ)
     assert result.status_code == code
+
+
+LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
+TYPE = {"share_type": {"name": "t", "extra_specs": {"driver_handles_share_servers": "True"}}}
+
+
+@pytest.fixture
+def open_api(database: Database, settings: Settings) -> TestClient:
+    chosen = with_api(settings, auth_strategy="none", public_url="https://shares.example:8443/x")
+    return TestClient(create_app(chosen, database))
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8786", 200),
+        ("127.0.0.1:8786", 200),
+        ("[::1]:8786", 200),
+        ("[::1]", 200),
+        ("shares.example", 200),  # api.public_url names it
+        ("rebound.attacker.example:8786", 403),
+        ("localhost.attacker.example", 403),
+        ("127.0.0.1.attacker.example", 403),
+        ("attacker.example@localhost", 403),
+        ("10.0.0.5:8786", 403),
+        ("0.0.0.0:8786", 403),
+        (" ", 403),
+    ],
+)
+def test_without_authentication_only_this_machines_names_are_served(
+    open_api: TestClient, host: str, code: int
+) -> None:
+    """The name of a page's host can be made to lead to this machine; it stays in the request."""
+    answer = open_api.simulate_get("/v2/shares", headers={"Host": host}, extras=LOCAL)
+    assert answer.status_code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://localhost:8786", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://shares.example:8443"}, 200),
+        ({"Origin": "https://attacker.example"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),  # another program's page on this machine
+        ({"Origin": "http://localhost:8786.attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Content-Type": "text/plain"}, 403),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 403),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 403),
+        ({"Content-Type": "text/plain; application/json"}, 403),
+        ({"Content-Type": ""}, 403),
+        ({"Content-Type": "Application/JSON; charset=utf-8"}, 200),
+    ],
+)
+def test_without_authentication_pages_of_other_sites_are_refused(
+    open_api: TestClient, headers: dict[str, str], code: int
+) -> None:
+    """What a page on this machine's browser can send without asking first is no administrator's."""
+    wanted = {"Content-Type": "application/json", "X-OpenStack-Manila-API-Version": "2.51"}
+    answer = open_api.simulate_post(
+        "/v2/types",
+        headers={"Host": "localhost:8786", **wanted, **headers},
+        body=json.dumps(TYPE),
+        extras=LOCAL,
+    )
+    assert answer.status_code == code, answer.text
+    seen = open_api.simulate_get("/v2/types", headers={"Host": "localhost"}, extras=LOCAL)
+    assert ("t" in [each["name"] for each in seen.json["share_types"]]) == (code == 200)
+
+
+def test_a_body_in_chunks_is_a_body(open_api: TestClient) -> None:
+    headers = {"Host": "localhost", "Content-Type": "text/plain", "Transfer-Encoding": "chunked"}
+    extras = {**LOCAL, "CONTENT_LENGTH": ""}
+    answer = open_api.simulate_post("/v2/types", headers=headers, extras=extras)
+    assert answer.status_code == 403

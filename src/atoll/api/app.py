@@ -155,7 +155,7 @@ def _is_served(module: ModuleType, settings: Settings) -> bool:
 def _authenticated(app: Application, settings: Settings, database: Database) -> Application:
     """The application behind the filter that finds out who asks."""
     if settings.api.auth_strategy == "none":
-        return NoAuth(app)
+        return NoAuth(app, settings)
     if settings.api.auth_strategy == "token":
         return TokenAuth(app, database)
     try:

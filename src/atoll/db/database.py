@@ -27,6 +27,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from atoll.db import neighbours
 from atoll.errors import ConfigurationError
 
 BUSY_TIMEOUT = 15.0
@@ -225,6 +226,16 @@ def _make_private_file(url: URL) -> None:
     if not url.database or url.database == ":memory:":
         raise ConfigurationError("The database must be a file: sqlite:///path.")
     path = Path(url.database)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its -wal and -shm files the mode of the database file
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its -wal and -shm files the mode of the database file
+        neighbours.make_file(path)
+        may = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
+    except PermissionError:
+        may = False
+    if not may:
+        raise ConfigurationError(
+            f"The database {path} is not this process's to write.",
+            hint="Its directory must belong to a group that the process is in, and be writable for "
+            "that group before the database is made.",
+        )

@@ -1,7 +1,8 @@
 """Wakes idle workers as soon as there is something to do; polling is the net below it.
 
 On SQLite each worker listens on a datagram socket in the directory ``<database file>.doorbell``
-and whoever has committed work rings them all; the directory's mode keeps others out. On
+and whoever has committed work rings them all. Others are kept out by the directory's mode, which
+lets in whom the database's own directory lets in. On
 PostgreSQL it is LISTEN and NOTIFY: the notification is part of the transaction that enqueues.
 A ring carries nothing and may be lost.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from typing import Any, Protocol
 import structlog
 from sqlalchemy import Connection, text
 
+from atoll.db import neighbours
 from atoll.db.database import Database, after_commit
 from atoll.db.operations import CHANNEL
 
@@ -81,8 +84,16 @@ class _Street:
             os.close(descriptor)
 
     def make(self) -> None:
-        """Make the directory, for this user only."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        """Make the directory, for those only who may use the database."""
+        neighbours.make_directory(self._directory)
+
+    def open_to_group(self, door: str, street: int) -> None:
+        """Let those ring who may look into the directory."""
+        found = os.fstat(street)
+        is_ours = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if is_ours and found.st_mode & stat.S_IXGRP:  # nobody else can have put a link there
+            os.chown(door, -1, found.st_gid, dir_fd=street, follow_symlinks=False)
+            os.chmod(door, 0o660, dir_fd=street)
 
     def is_empty(self, name: str) -> bool:
         """Whether nobody listens at that door (any more)."""
@@ -106,8 +117,8 @@ class _Street:
                 try:
                     sender.sendto(b"", f"/proc/self/fd/{street}/{name}")
                 except ConnectionRefusedError:
-                    with suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=street)
+                    with suppress(FileNotFoundError, PermissionError):
+                        os.unlink(name, dir_fd=street)  # the API may not: the next worker does
                 except OSError:
                     continue  # its queue is full (so it is awake), or it has just left
 
@@ -137,6 +148,7 @@ class _SocketDoorbell:
             with suppress(FileNotFoundError):
                 os.unlink(self._name, dir_fd=directory)  # the last one's of this name
             self._socket.bind(f"/proc/self/fd/{directory}/{self._name}")
+            street.open_to_group(self._name, directory)
 
     def fileno(self) -> int:
         return self._socket.fileno()

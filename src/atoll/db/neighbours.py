@@ -1,0 +1,52 @@
+"""Files beside the SQLite database, which two users may share: the worker's and the API's.
+
+Who may use the database is said by the directory that it is in. A directory that its group may
+write shares all that Atoll makes there with that group; in any other directory it is the maker's
+alone. What exists already keeps its mode: the other user could have put a link there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def group_of(directory: Path) -> int | None:
+    """The group that ``directory`` is shared with; None where it is shared with nobody."""
+    found = directory.stat()
+    return found.st_gid if found.st_mode & stat.S_IWGRP else None
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file, for its owner and the directory's group to read and write."""
+    group = group_of(path.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        return
+    try:
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, 0o660)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, for its owner to write and the group of the one above it to look into."""
+    group = group_of(path.parent)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    if group is None:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, 0o750)
+    finally:
+        os.close(descriptor)
