@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from atoll import addresses
 from atoll.driver.access import judge
@@ -40,6 +41,19 @@ def share(site: Site, server: Row) -> Row:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
     return share
+
+
+def test_what_a_server_says_of_a_client_is_for_operators() -> None:
+    verdict = judge(NFSHelper(), [rule(ALICE), rule("10.0.0.2", "up")])
+    words = "exportfs: /shares/x on 10.254.0.9: Function not implemented"
+    with capture_logs() as lines:
+        updates = verdict.updates({ALICE: words})
+    accepted, refused = updates.values()
+    assert {accepted["reason"], refused["reason"]} == {
+        f"The file server accepts no rule for {ALICE}.",
+        "NFS access rules of type 'ip' have no level 'up'. Levels that they have: rw, ro.",
+    }
+    assert [line["reason"] for line in lines] == [words]
 
 
 def test_addresses_match_exactly(site: Site, server: Row, share: Row) -> None:

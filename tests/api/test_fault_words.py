@@ -1,0 +1,86 @@
+"""What the API answers with an error: Atoll's own sentences, whatever the error itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from falcon.testing import TestClient
+from structlog.testing import capture_logs
+
+from atoll import errors
+from atoll.api import faults
+from atoll.api.auth.filter import AuthFilter
+from atoll.api.edge import Application, Environ, StartResponse
+from atoll.api.policy import Identity
+
+WORDS = "http://controller:5000 refused; /var/lib/atoll/secret.key; ssh root@10.254.0.9"
+
+
+def tree(kind: type[errors.AtollError]) -> Iterator[type[errors.AtollError]]:
+    """An error class and all below it."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from tree(below)
+
+
+KINDS = [kind for kind in tree(errors.AtollError) if kind.__module__ == errors.__name__]
+
+
+def made(kind: type[errors.AtollError]) -> errors.AtollError:
+    return kind(WORDS, **({"waits_for": WORDS} if kind is errors.Postponed else {}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_class_makes_its_public_sentence_of_its_message(kind: type[errors.AtollError]) -> None:
+    error = made(kind)
+    assert error.public == kind.public
+    assert WORDS not in error.public
+    assert error.public.endswith(".")
+    assert WORDS in str(error)
+    assert issubclass(kind, errors.Refusal) == (WORDS in error.answer)
+
+
+def test_a_class_of_its_own_has_a_sentence_of_its_own() -> None:
+    class DiskOnFire(errors.OutOfCapacity):
+        """The disk is on fire."""
+
+    class Silent(DiskOnFire):
+        pass
+
+    assert DiskOnFire(WORDS).public == Silent(WORDS).public == "The disk is on fire."
+    assert DiskOnFire(WORDS, public="Call the brigade.").answer == "Call the brigade."
+
+
+class Failing(AuthFilter):
+    """Finds out who asks, and fails."""
+
+    def __init__(self, inner: Application, error: errors.AtollError) -> None:
+        super().__init__(inner)
+        self._error = error
+
+    def identify(self, environ: Environ) -> Identity | None:
+        raise self._error
+
+
+def nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    raise AssertionError("nobody gets here")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not issubclass(kind, errors.Refusal)])
+def test_no_answer_has_the_words(kind: type[errors.AtollError]) -> None:
+    with capture_logs() as lines:
+        answer = TestClient(Failing(nothing, made(kind))).simulate_get("/v2/shares")
+    assert answer.status_code == (503 if kind is errors.KeystoneUnavailable else 500)
+    for word in ("controller", "secret.key", "10.254", "ssh"):
+        assert word not in answer.text
+    if answer.status_code == 500:
+        [line] = [line for line in lines if line["event"] == "unhandled error"]
+        assert WORDS in str(line["exc_info"])
+
+
+def test_a_refusal_says_what_it_says() -> None:
+    assert faults.of(errors.Forbidden("You may not.", hint="Ask."), {}) == (
+        403,
+        "You may not. Ask.",
+    )
