@@ -34,8 +34,12 @@ def make_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory, for its owner to write and the group of the one above it to look into."""
+def make_directory(path: Path, *, to_write: bool = False) -> None:
+    """Make a directory, for its owner to write and the group of the one above it to look into.
+
+    ``to_write``: the group may make and remove files in it, too. Then whoever makes one there must
+    not follow links (``O_EXCL``).
+    """
     group = group_of(path.parent)
     try:
         path.mkdir(mode=0o700)
@@ -47,6 +51,6 @@ def make_directory(path: Path) -> None:
     try:
         if os.fstat(descriptor).st_uid == os.geteuid():
             os.fchown(descriptor, -1, group)
-            os.fchmod(descriptor, 0o750)
+            os.fchmod(descriptor, 0o2770 if to_write else 0o750)
     finally:
         os.close(descriptor)
