@@ -4,6 +4,6 @@
 is a *place* (``place.py``): ``this_machine.py``, with a client in QEMU (``client.py``), or
 ``on_openstack.py``, with a server in Nova (``client_server.py``) on a network of the user's
 (``user_network.py``). Both clients are a ``machine.py``, and mount with their kernels' NFS client.
-``service.py`` runs ``atoll serve``; ``leaks.py`` and ``audit.py`` look for what is left on the
-machine and in the cloud. The system tests use all of it.
+``service.py`` runs ``atoll serve``; ``leaks.py``, ``tables.py`` and ``audit.py`` look for what is
+left on the machine, in its firewall and in the cloud. The system tests use all of it.
 """

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+from demo.tables import BRIDGE, Tables
 
 EXPECTED_FILES = {
     "admin.token",
@@ -23,33 +26,36 @@ EXPECTED_FILES = {
 _NEUTRONS = re.compile(r"(brq|tap|qvo|qvb|qbr|qr-|qg-|ns-|sg-)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+")
 """Names that the agents of an OpenStack on this machine give, which comes and goes as it likes."""
 
+_OF_THE_MACHINE = re.compile(
+    r"virbr\d+(-nic)?|(sit|tunl|gre|gretap|erspan|ip6tnl|ip6gre|ip_vti|ip6_vti|dummy|bond|ifb)\d"
+)
+"""libvirt's own bridge, made at its first start, and what the kernel's modules make by loading."""
+
 
 def processes(state: Path) -> list[str]:
     """Processes that have the state directory in their command line."""
-    found = []
+    return [line for line, command in _commands() if str(state) in command]
+
+
+def _with_bridges() -> list[str]:
+    """Those with a bridge of Atoll's there: DHCP servers of the machine's libvirt."""
+    return [line for line, command in _commands() if BRIDGE.search(command)]
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    """A line for each process, and its whole command line."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if str(state) in command:
-            found.append(f"process {entry.name}: {command[:100]}")
-    return found
+        yield f"process {entry.name}: {command[:100]}", command
 
 
 def interfaces() -> set[str]:
     """Names of all network interfaces."""
     shown = subprocess.run(["ip", "-j", "link"], check=True, capture_output=True).stdout
     return {link["ifname"] for link in json.loads(shown)}
-
-
-def tables() -> set[str]:
-    """Names of all nftables tables."""
-    shown = subprocess.run(["nft", "-j", "list", "tables"], check=False, capture_output=True)
-    if shown.returncode:
-        return set()
-    listed = json.loads(shown.stdout)["nftables"]
-    return {f"{t['table']['family']} {t['table']['name']}" for t in listed if "table" in t}
 
 
 def mounts(state: Path) -> list[str]:
@@ -72,18 +78,26 @@ class Before:
 
     def __init__(self) -> None:
         self._interfaces = interfaces()
-        self._tables = tables()
+        self._tables = Tables()
+        self._with_bridges = set(_with_bridges())
 
     def leaks(self, state: Path) -> list[str]:
         """Everything that is there now and should not be."""
         return [
-            *processes(state),
+            *dict.fromkeys([*processes(state), *self._new_with_bridges()]),
             *(f"interface {name}" for name in sorted(self._new_interfaces())),
-            *(f"firewall table {name}" for name in sorted(tables() - self._tables)),
+            *Tables().new_since(self._tables),
             *mounts(state),
             *files(state),
         ]
 
     def _new_interfaces(self) -> set[str]:
         new = interfaces() - self._interfaces
-        return {name for name in new if not _NEUTRONS.fullmatch(name)}
+        return {
+            name
+            for name in new
+            if not _NEUTRONS.fullmatch(name) and not _OF_THE_MACHINE.fullmatch(name)
+        }
+
+    def _new_with_bridges(self) -> list[str]:
+        return [line for line in _with_bridges() if line not in self._with_bridges]

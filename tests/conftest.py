@@ -13,14 +13,24 @@ import pytest
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from tests import postgres
+from tests.programs import need_postgres
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "disks" in getattr(item, "fixturenames", ()):
+            item.add_marker("root")  # loop devices
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.geteuid() != 0 and item.get_closest_marker("root"):
+        pytest.skip("needs root")
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres.Cluster]:
-    programs = postgres.programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
-    cluster = postgres.Cluster(programs)
+    cluster = postgres.Cluster(need_postgres())
     yield cluster
     cluster.remove()
 

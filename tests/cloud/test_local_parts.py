@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -31,12 +30,11 @@ from atoll.cloud.local.records import Records, locked, write_file
 from atoll.cloud.local.volumes import Capacity, LocalVolumes
 from atoll.cloud.program import run
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
+from tests.programs import needs
 
-needs_qemu = pytest.mark.skipif(not shutil.which(accel.EMULATOR), reason="QEMU is not installed")
-needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-utils")
-needs_nft = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("nft"), reason="nft reads the kernel's rules, as root"
-)
+needs_qemu = needs(accel.EMULATOR)
+needs_qemu_img = needs("qemu-img")
+needs_nft = needs("nft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +320,7 @@ def test_addresses_and_macs_of_a_network(cidr: str) -> None:
     assert bridge.name != bridge_name("there", network_id)
 
 
+@pytest.mark.root  # nft reads the kernel's rules
 @needs_nft
 @pytest.mark.parametrize("bridges", [([], []), (["at-1", "at-2"], ["at-s"]), ([], ["at-s"])])
 def test_nft_takes_the_rules(bridges: tuple[list[str], list[str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import os
 from importlib import resources
 from ipaddress import ip_network
 from pathlib import Path
@@ -101,9 +100,8 @@ def test_open_vswitch_is_told_the_ports_id_and_mac() -> None:
     assert 'external_ids:attached-mac="fa:00:00:00:00:01"' in argv
 
 
+@pytest.mark.root
 def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
     veth = VethPair()
     device = veth.plug(PORT, 1450)
     try:

@@ -6,8 +6,6 @@ the places.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,9 @@ from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.host_devices import InternalPort, exists, is_beside, set_addresses
 from atoll.cloud.program import run
 from atoll.errors import CloudError
+from tests.programs import need, path_of
 
+pytestmark = pytest.mark.root
 PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl")
 SCHEMA = "openvswitch/vswitch.ovsschema"
 BRIDGE = "br-atoll-test"
@@ -27,7 +27,7 @@ PORT: Json = {"id": "0123456789abcdef", "mac_address": "fa:00:00:00:00:01"}
 
 def schema() -> Path | None:
     """The database's, beside the programs: ``…/sbin/ovsdb-server``, ``…/share/openvswitch/…``."""
-    server = shutil.which("ovsdb-server")
+    server = path_of("ovsdb-server")
     places = [parent / "share" / SCHEMA for parent in Path(server).parents] if server else []
     return next((place for place in places if place.exists()), None)
 
@@ -35,8 +35,9 @@ def schema() -> Path | None:
 @pytest.fixture
 def bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An integration bridge; the switch ends with the test."""
-    if os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)) or schema() is None:
-        pytest.skip("needs root, and Open vSwitch installed")
+    need(*PROGRAMS)
+    if schema() is None:
+        pytest.skip("Open vSwitch has no schema where it is looked for")
     for variable in ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"):
         monkeypatch.setenv(variable, str(tmp_path))
     database = str(tmp_path / "conf.db")

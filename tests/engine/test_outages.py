@@ -14,14 +14,12 @@ from atoll.engine import worker
 from atoll.engine.operation import Operation
 from tests import postgres
 from tests.engine.conftest import Recorder, Yard, eventually, waiting
+from tests.programs import need_postgres
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[postgres.Cluster]:
-    programs = postgres.programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
-    cluster = postgres.Cluster(programs)
+    cluster = postgres.Cluster(need_postgres())
     yield cluster
     cluster.remove()
 

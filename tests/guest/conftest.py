@@ -144,8 +144,8 @@ def _losetup(*arguments: str) -> str:
 
 @pytest.fixture
 def disks(site: Site) -> Iterator[Disks]:
-    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
-        pytest.skip("needs root and loop devices")
+    if not Path("/dev/loop-control").exists():
+        pytest.skip("needs loop devices")
     disks = Disks(site)
     yield disks
     disks.unplug_all()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from atoll.image.initrd import Entry, build_initrd, cpio, module_closure
+from tests.programs import need
 
 KERNEL = "6.1.0-test"
 
@@ -46,13 +44,12 @@ def test_dependencies_come_first_and_once(tmp_path: Path) -> None:
 
 
 def test_the_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
+    need("cpio")
     output = tmp_path / "initrd"
     build_initrd(make_rootfs(tmp_path / "rootfs"), KERNEL, output)
     archive = gzip.decompress(output.read_bytes())
     target = tmp_path / "out"
     target.mkdir()
-    if shutil.which("cpio") is None:
-        pytest.skip("cpio is not installed")
     subprocess.run(["cpio", "-i", "--quiet"], input=archive, cwd=target, check=True)
     assert (target / "lib/virtio_blk.ko").read_bytes() == b"blk"
     assert (target / "modules").read_text().splitlines()[0] == "/lib/virtio.ko"

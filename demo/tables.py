@@ -1,0 +1,112 @@
+"""The machine's firewall before and after a run: what is new in it, and whose that is.
+
+libvirt makes tables at its first start on a machine and never takes them away. They are known by
+what is in them: with iptables chains of its own, ``LIBVIRT_INP`` and such, and jumps there; else
+tables of its own, ``libvirt_network`` and such. What names a bridge of Atoll's is Atoll's, wherever
+it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+BRIDGE = re.compile(r"\bat[0-9a-f]{4}-[0-9a-f]{8}\b")
+"""A bridge of Atoll's, as the cloud "local" names it."""
+
+_WITH_IPTABLES = re.compile(r"LIBVIRT_[A-Z]{3}|libvirt-[\w-]+")
+"""Chains of libvirt's among those of iptables: of its networks, and of its packet filters."""
+_OWN_TABLE = re.compile(r"libvirt_\w+")
+_IN_ITS_OWN = re.compile(r"guest_\w+")
+_COUNTS = {"counter", "handle", "packets", "bytes"}
+"""What differs from one look to the next, and says nothing of what a rule does."""
+
+Json = dict[str, Any]
+
+
+class Tables:
+    """All nftables tables, with their chains and rules, as they are now."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._parts: dict[str, list[tuple[str, Json]]] = defaultdict(list)
+        for kind, thing in _ruleset():
+            if kind == "table":
+                self.names.add(f"{thing['family']} {thing['name']}")
+            elif "table" in thing:
+                self._parts[f"{thing['family']} {thing['table']}"].append((kind, thing))
+
+    def new_since(self, before: Tables) -> list[str]:
+        """A line for each table, chain and rule that is new and not libvirt's own."""
+        found: list[str] = []
+        for name in sorted(self.names):
+            is_new = name not in before.names
+            if is_new and not self._has_libvirts(name):
+                found.append(f"firewall table {name}")
+                continue
+            known = {_text(kind, thing) for kind, thing in before._parts.get(name, ())}
+            for kind, thing in self._parts[name]:
+                text = _text(kind, thing)
+                if text in known:
+                    continue
+                # In a table that was there, others may have been busy; in a new one, only libvirt.
+                if _names_atoll(text) or (is_new and not _is_libvirts(name, kind, thing)):
+                    found.append(f"firewall {kind} in {name}: {text}")
+        return found
+
+    def _has_libvirts(self, name: str) -> bool:
+        """Whether libvirt has made this table; it may hold other things as well."""
+        chains = [thing["name"] for kind, thing in self._parts[name] if kind == "chain"]
+        return any(map(_chain_of_libvirts(name).fullmatch, chains))
+
+
+def _chain_of_libvirts(table: str) -> re.Pattern[str]:
+    """What libvirt calls its chains in a table of that family and name."""
+    return _IN_ITS_OWN if _OWN_TABLE.fullmatch(table.partition(" ")[2]) else _WITH_IPTABLES
+
+
+def _is_libvirts(table: str, kind: str, thing: Json) -> bool:
+    """Whether libvirt makes such a thing in a table that it has made."""
+    chain = _chain_of_libvirts(table)
+    if kind == "chain":
+        # The chains at the kernel's hooks are open; rules in them lead to libvirt's.
+        is_open = "hook" in thing and thing.get("policy") == "accept"
+        return is_open or bool(chain.fullmatch(thing["name"]))
+    if kind == "rule":
+        targets = [each["jump"]["target"] for each in thing["expr"] if "jump" in each]
+        return any(map(chain.fullmatch, [thing["chain"], *targets]))
+    return False
+
+
+def _names_atoll(text: str) -> bool:
+    return "atoll" in text.lower() or bool(BRIDGE.search(text))
+
+
+def _text(kind: str, thing: Json) -> str:
+    if kind == "rule":
+        return f"{thing['chain']} {json.dumps(_without_counts(thing['expr']))}"
+    return json.dumps(_without_counts(thing))
+
+
+def _without_counts(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _without_counts(value) for key, value in thing.items() if key not in _COUNTS}
+    if isinstance(thing, list):
+        return [_without_counts(value) for value in thing]
+    return thing
+
+
+def _ruleset() -> Iterator[tuple[str, Json]]:
+    argv = ["nft", "-j", "list", "ruleset"]
+    try:
+        shown = subprocess.run(argv, check=False, capture_output=True)
+    except FileNotFoundError:
+        return
+    if shown.returncode:
+        return
+    for entry in json.loads(shown.stdout)["nftables"]:
+        yield from entry.items()
