@@ -11,9 +11,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from atoll import log
+from atoll.cli.progress import Heartbeat, make_console, say
 from bench.number import Number, table
 
 BENCHMARKS = {
@@ -46,12 +45,16 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
     names = chosen.names or [name for name in BENCHMARKS if name not in ON_DEMAND]
     log.configure("warning")
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = make_console()
+    calm = make_console(stderr=True)
     found = {}
     with tempfile.TemporaryDirectory(prefix="atoll-bytecode-") as directory:
         as_installed(directory)
         for name in names:
-            found[name] = measure(name)
+            # No moving picture: that would cost the CPU which is measured.
+            say(calm, f"measuring {name}")
+            with Heartbeat(calm, f"measuring {name}"):
+                found[name] = measure(name)
             if not chosen.json:
                 console.print(table(BENCHMARKS[name], f"python -m bench {name}", found[name]))
     if chosen.json:

@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 
 import psutil
-from rich.console import Console
 
 from atoll.cli.image import build
+from atoll.cli.progress import make_console
 from atoll.config import load
 from atoll.errors import ConfigurationError
 from bench.bare import BareVm
@@ -47,7 +47,7 @@ def run() -> list[Number]:
     """Some rounds of bare boot and first share; the rest in the last one."""
     if os.geteuid() != 0:
         raise ConfigurationError("This benchmark runs virtual machines: run it as root.", hint="")
-    image = build(load(), Console(stderr=True)).path
+    image = build(load(), make_console(stderr=True)).path
     bare: list[tuple[float, float]] = []
     first: list[tuple[float, float]] = []
     rest: list[Number] = []

@@ -24,9 +24,9 @@ from statistics import median
 from typing import Any
 
 from openstack.connection import Connection
-from rich.console import Console
 
 from atoll.cli.image import build
+from atoll.cli.progress import make_console
 from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
 from atoll.config import load
 from bench.create import one as one_share
@@ -257,7 +257,7 @@ def site(
     """The service image in the cloud, and a deployment with so many warm instances."""
     layout = "true" if direct else "false"
     atoll = Cloudy(directory / "service", warm=warm, direct=layout, **choices)
-    build(load(), Console(stderr=True))
+    build(load(), make_console(stderr=True))
     atoll.run("image", "upload")
     with on_a_real_cloud(atoll):
         yield atoll

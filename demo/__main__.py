@@ -12,8 +12,10 @@ from pathlib import Path
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 from rich.console import Console
+from rich.markup import escape
 
 from atoll import log
+from atoll.cli.progress import make_console
 from atoll.errors import AtollError
 from demo.place import Place
 from demo.steps import CheckFailed, Steps, check
@@ -43,7 +45,7 @@ The service image stays in Glance, under the tag atoll-service-image.
 def main(cloud: str) -> int:
     """The demo; 0 when every check held."""
     log.configure("warning")
-    console = Console()
+    console = make_console()
     steps = Steps(console)
     # Not below /tmp, which may be in memory: this holds the disks.
     state = Path(tempfile.mkdtemp(prefix="atoll-demo-", dir="/var/tmp"))
@@ -51,7 +53,9 @@ def main(cloud: str) -> int:
     try:
         place = _place(cloud, state, console)
     except FAILURES as error:
-        console.print(f"[red]The demo can't begin:[/] {error}", highlight=False)
+        console.print(
+            f"[red]The demo can't begin:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         shutil.rmtree(state)
         return 1
     try:
@@ -62,14 +66,16 @@ def main(cloud: str) -> int:
             check(not left, f"left: {'; '.join(left)}")
             step.detail = "no VM, disk, network, process or file"
     except FAILURES as error:
-        console.print(f"\n[red]The demo failed:[/] {error}", highlight=False)
-        console.print(f"Its log stays: {place.service.log}", highlight=False)
+        console.print(
+            f"\n[red]The demo failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        console.print(f"Its log stays: {place.service.log}", highlight=False, soft_wrap=True)
         return 1
     finally:
         place.stop()
     shutil.rmtree(state)
     console.print(steps.table())
-    console.print(FOR_REAL[cloud], highlight=False)
+    console.print(FOR_REAL[cloud], highlight=False, soft_wrap=True)
     return 0
 
 

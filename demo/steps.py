@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from atoll.cli.progress import working
 
 
 class CheckFailed(Exception):
@@ -34,26 +37,28 @@ class Steps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """One step: a spinner on a terminal, a line when it is done."""
+        """One step: a line when it is done; till then a spinner, or a line now and then."""
         step = Step(title)
         self._steps.append(step)
         began = time.monotonic()
         try:
-            with self._console.status(f"{title} …"):
+            with working(self._console, title, announce=False):
                 yield step
             step.ok = True
         finally:
             step.seconds = time.monotonic() - began
             mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
             line = f"{mark} {step.seconds:6.1f} s  {title}"
-            self._console.print(f"{line}: {step.detail}" if step.detail else line, highlight=False)
+            detail = f": {escape(step.detail)}" if step.detail else ""
+            self._console.print(line + detail, highlight=False, soft_wrap=True)
+            self._console.file.flush()
 
     def table(self) -> Table:
         """What was done, and how long each step took."""
         table = Table("step", "what was seen", "seconds", title="What the demo did")
         table.columns[2].justify = "right"
         for step in self._steps:
-            table.add_row(step.title, step.detail, f"{step.seconds:.1f}")
+            table.add_row(step.title, escape(step.detail), f"{step.seconds:.1f}")
         total = sum(step.seconds for step in self._steps)
         table.add_section()
         table.add_row("all", "", f"{total:.1f}")

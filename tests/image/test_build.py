@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import queue
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import ConfigurationError, ImageBuildFailed
-from atoll.image import build_image, find_image, list_requirements
+from atoll.image import BuiltImage, build_image, find_image, list_requirements
 from atoll.image.bootstrap import LogProgress
 from atoll.image.commands import Runner
 from atoll.image.recipe import make_recipe
@@ -73,12 +76,40 @@ def test_all_missing_programs_are_named_at_once(
     assert "qemu-utils" in caught.value.hint
 
 
+def test_a_build_says_that_it_waits_only_while_another_runs(tmp_path: Path) -> None:
+    phases: queue.Queue[str] = queue.Queue()
+
+    def build() -> BuiltImage:
+        return build_image(
+            tmp_path,
+            suite="bookworm",
+            sources=SOURCES,
+            progress=lambda phase, _: phases.put(phase),
+        )
+
+    with ThreadPoolExecutor() as pool, (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = pool.submit(build)
+        assert phases.get(timeout=30) == "waiting for another build"
+        put_in_cache(tmp_path)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert waiting.result(timeout=30).cached
+        assert phases.get(timeout=30) == "cached"
+
+
 @pytest.mark.slow
 def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "build-of-a-killed-run").mkdir()
+    phases: list[str] = []
     with pytest.raises(ImageBuildFailed, match="mmdebstrap ended with") as caught:
-        build_image(tmp_path, suite="bookworm", sources=SOURCES)
+        build_image(
+            tmp_path,
+            suite="bookworm",
+            sources=SOURCES,
+            progress=lambda phase, _: phases.append(phase),
+        )
     assert "127.0.0.1" in str(caught.value)
+    assert set(phases) == {"installing packages"}  # nobody else builds, so it waits for nobody
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 

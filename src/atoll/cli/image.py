@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from atoll.cli.progress import phases, working
 from atoll.config import Settings
 
 if TYPE_CHECKING:
@@ -27,16 +27,7 @@ def build(settings: Settings, console: Console, *, fresh: bool = False) -> Built
     cached = find_image(settings.local.image_cache)
     if cached is not None and not fresh:
         return cached
-    with Progress(
-        TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn(), console=console
-    ) as display:
-        task = display.add_task("Building the service image", total=1.0)
-
-        def show(phase: str, fraction: float | None) -> None:
-            display.update(task, description=phase, completed=fraction)
-            if not console.is_terminal:
-                console.print(f"image: {phase}")
-
+    with phases(console, "Building the service image", "image") as show:
         return build_image(settings.local.image_cache, progress=show, force=fresh)
 
 
@@ -46,5 +37,5 @@ def upload(settings: Settings, console: Console) -> Image:
 
     built = build(settings, console)
     cloud = open_openstack(settings, "")
-    with console.status("Uploading the service image"):
+    with working(console, "Uploading the service image"):
         return cloud.images.upload(built.path, built.checksum)

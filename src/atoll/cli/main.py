@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from atoll import __version__
 from atoll.cli import server
 from atoll.cli.context import AsJson, State, console, database, settings, show
+from atoll.cli.progress import make_console
 from atoll.errors import AtollError
 
 if TYPE_CHECKING:
@@ -128,15 +128,22 @@ def upgrade() -> None:
 @app.command()
 def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Really: ALL shares and their data.")] = False,
+    insist: Annotated[
+        bool,
+        typer.Option("--even-under-a-live-worker", help="Also while a worker works on them."),
+    ] = False,
 ) -> None:
-    """Remove everything that this deployment has made in its cloud, data included."""
+    """Remove everything that this deployment has made in its cloud, data included.
+
+    It is refused while a worker of the deployment lives: stop that first.
+    """
     if not yes:
         raise AtollError(
             "This destroys every share of this deployment.", hint="Say --yes if you mean it."
         )
     from atoll.cli.purge import purge as run
 
-    for line in run(settings()):
+    for line in run(settings(), insist=insist):
         typer.echo(line)
 
 
@@ -150,7 +157,7 @@ def image_build(
     """Build the service image, or find it in the cache."""
     from atoll.cli.image import build
 
-    built = build(settings(), Console(stderr=True) if as_json else console, fresh=fresh)
+    built = build(settings(), make_console(stderr=True) if as_json else console, fresh=fresh)
     facts = {"path": str(built.path), "checksum": built.checksum}
     show([facts], ("path", "checksum"), as_json)
 
@@ -160,7 +167,7 @@ def image_upload(as_json: AsJson = False) -> None:
     """Give the service image to the cloud's Glance; what is there already is kept."""
     from atoll.cli.image import upload
 
-    image = upload(settings(), Console(stderr=True) if as_json else console)
+    image = upload(settings(), make_console(stderr=True) if as_json else console)
     facts = {"id": image.id, "name": image.name, "checksum": image.checksum}
     show([facts], ("id", "name", "checksum"), as_json)
 

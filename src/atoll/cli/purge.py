@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from atoll.cli import bootstrap
 from atoll.cli.clouds import open_cloud
 from atoll.config import Settings
+from atoll.db import services
 from atoll.db.database import Database
 from atoll.db.purge import forget_resources
+from atoll.engine import doorbell
+from atoll.errors import Conflict
+from atoll.lifecycle.heartbeat import BEAT_SECONDS
+
+INSIST = "--even-under-a-live-worker"
+
+_LOOK_SECONDS = 0.5
 
 
-def purge(settings: Settings) -> Iterator[str]:
+def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
     """Say what there is, then remove it, and the rows of it. Safe to repeat.
 
     The cloud first: after a crash in between, rows without a cloud are purged again, while things
-    without rows would be nobody's.
+    without rows would be nobody's. Raises ``Conflict`` while a worker lives, but with ``insist``.
     """
     database = Database(settings.database_url)
+    if not insist:
+        refuse_under_a_worker(database)
     cloud = open_cloud(settings, bootstrap.deployment_id(database))
     try:
         for instance in cloud.compute.list_instances():
@@ -35,3 +46,52 @@ def purge(settings: Settings) -> Iterator[str]:
             forget_resources(connection)
     finally:
         cloud.close()
+
+
+def refuse_under_a_worker(database: Database) -> None:
+    """Raise ``Conflict``, which names the worker, while one lives.
+
+    Whether one listens for work is known at once, so a worker that was stopped or killed a moment
+    ago keeps nobody waiting. On PostgreSQL a living one may have lost that connection: then its
+    next heartbeat tells, some seconds later.
+    """
+    if not (doorbell.listeners(database) or _beats(database)):
+        return
+    found = _last_signs(database)
+    who = "; ".join(f"{host} (last sign of life {age:.0f} s ago)" for host, age in found)
+    raise Conflict(
+        f"A worker of this deployment is alive: {who or 'it has just started'}. It would go on "
+        "making and using what a purge removes.",
+        hint="Stop it first, such as by 'systemctl stop atoll-worker' or by ending 'atoll serve'. "
+        f"To remove everything under it all the same: 'atoll purge --yes {INSIST}'.",
+    )
+
+
+def _last_signs(database: Database) -> list[tuple[str, float]]:
+    """Hosts whose workers may live, and seconds since each was heard of."""
+    with database.read() as connection:
+        now = database.now(connection)
+        rows = services.every(connection, now)
+    return [(row["host"], max(0.0, now - row["heartbeat"])) for row in rows if row["state"] == "up"]
+
+
+def _beats(database: Database) -> bool:
+    """Whether a heartbeat comes in the time in which a living worker writes its next."""
+    if database.is_sqlite:
+        return False  # all its workers are on this machine, and listen
+
+    def heartbeats() -> dict[str, float]:
+        with database.read() as connection:
+            return {
+                row["host"]: row["heartbeat"]
+                for row in services.every(connection, database.now(connection))
+                if row["state"] == "up"
+            }
+
+    seen = heartbeats()
+    deadline = time.monotonic() + 1.2 * BEAT_SECONDS
+    while seen and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        if heartbeats().items() - seen.items() or doorbell.listeners(database):
+            return True
+    return False

@@ -11,6 +11,7 @@ from rich.console import Console
 from atoll.api.auth import service_user
 from atoll.cli import bootstrap, process
 from atoll.cli.image import ensure_image
+from atoll.cli.progress import working
 from atoll.config import Settings
 from atoll.db.database import Database
 
@@ -19,8 +20,7 @@ Atoll is ready on {url}
 
 Your first share:
   export OS_AUTH_TYPE=admin_token OS_ENDPOINT={url}/v2 OS_TOKEN=$(cat {token_file})
-{network}  openstack share create --name first --share-network default NFS 1
-  openstack share access create first ip 0.0.0.0/0 && openstack share export location list first
+{first_share}
 
 The openstack command: pip install python-openstackclient python-manilaclient
 """
@@ -28,6 +28,20 @@ The openstack command: pip install python-openstackclient python-manilaclient
 OWN_NETWORK = """\
   openstack share network create --name default --neutron-net-id ID --neutron-subnet-id ID
 """
+
+ON_A_NETWORK = """\
+  openstack share create --name first --share-network default --wait NFS 1
+  RANGE=$(openstack share network show default -f value -c share_network_subnets | {only_range})
+  openstack share access create first ip $RANGE && openstack share export location list first"""
+"""Lets in the share network, and nobody else."""
+
+ONLY_RANGE = "grep -oE '[0-9.]+/[0-9]+'"
+
+ON_THE_COMMON_SERVER = """\
+  openstack share create --name first --wait NFS 1
+  openstack share access create first ip CLIENT && openstack share export location list first
+
+CLIENT is the address of the machine that shall mount it."""
 
 KEYSTONE = """
 Atoll is ready on {url}; Keystone at {keystone} says who may come in.
@@ -48,14 +62,14 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
     settings.make_state_dir()  # before the database, which would make it ours alone
     if settings.cloud == "local":
         ensure_image(settings, console)
-    with console.status("Preparing the database"):
+    with working(console, "Preparing the database"):
         prepared = bootstrap.prepare(settings, Database(settings.database_url))
     url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     text = {"token": READY, "keystone": KEYSTONE, "none": OPEN}[settings.api.auth_strategy]
     facts = {
         "token_file": prepared.token_file,
         "keystone": settings.keystone.auth_url,
-        "network": OWN_NETWORK if settings.cloud == "openstack" else "",
+        "first_share": _first_share(settings),
     }
     ready_file = settings.state_dir / "ready.txt"
     ready_file.write_text(text.format(url=url, **facts))
@@ -64,3 +78,11 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
     console.print("Starting the API and the worker")
     sys.stdout.flush()
     os.execve(sys.executable, supervisor, process.environment())  # noqa: S606 - no shell
+
+
+def _first_share(settings: Settings) -> str:
+    """The lines that make a share and let clients in: none but those that it is for."""
+    if not settings.driver.driver_handles_share_servers:
+        return ON_THE_COMMON_SERVER
+    own = OWN_NETWORK if settings.cloud == "openstack" else ""
+    return own + ON_A_NETWORK.format(only_range=ONLY_RANGE)

@@ -68,6 +68,24 @@ def listen(database: Database, worker: str) -> Doorbell:
     return _NotifyDoorbell(database)
 
 
+def listeners(database: Database) -> int:
+    """How many workers of the database live at this moment; a killed one is no longer counted.
+
+    Each listens as long as it lives, but for some seconds after PostgreSQL was away.
+    """
+    if database.is_sqlite:
+        return _street(database.url.database or "").count()
+    with database.read() as connection:
+        found = connection.execute(_LISTENERS, {"query": f"LISTEN {CHANNEL}"})
+        return int(found.scalar_one())
+
+
+_LISTENERS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = :query"
+)
+"""A connection that listens does nothing else, so this stays the last that it was told."""
+
+
 class _Street:
     """The directory in which the workers' sockets are."""
 
@@ -105,6 +123,15 @@ class _Street:
         except OSError:
             return False  # its queue is full: it may be frozen
         return False
+
+    def count(self) -> int:
+        """At how many doors somebody listens."""
+        try:
+            with self.enter() as street:
+                doors = os.listdir(street)  # noqa: PTH208 - of a descriptor
+        except FileNotFoundError:
+            return 0
+        return sum(not self.is_empty(door) for door in doors)
 
     def ring(self) -> None:
         """Ring at every door; remove the sockets that dead workers have left."""

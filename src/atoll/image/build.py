@@ -84,8 +84,7 @@ def build_image(
         return found
     check_requirements()
     cache_dir.mkdir(parents=True, exist_ok=True)
-    progress("waiting for another build", None)
-    with _locked(cache_dir):
+    with _locked(cache_dir, progress):
         # Somebody else may have built it while we waited.
         if not force and (found := find_image(cache_dir, recipe)):
             progress("cached", 1.0)
@@ -117,9 +116,14 @@ def _facts_path(cache_dir: Path, recipe: Recipe) -> Path:
 
 
 @contextmanager
-def _locked(cache_dir: Path) -> Iterator[None]:
+def _locked(cache_dir: Path, progress: Progress) -> Iterator[None]:
+    """Be the only one that builds; tells ``progress`` when somebody else does, and waits."""
     with (cache_dir / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another build", None)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -18,6 +18,9 @@ BINARY = "manila-share"
 """The field's name for what our worker does; clients filter services by it."""
 
 
+BEAT_SECONDS = 10.0
+"""A living worker writes a sign of life this often."""
+
 FIRST_LOOK_SECONDS = 5.0
 """So long the first sign of life waits for the pools."""
 
@@ -28,7 +31,7 @@ class Heartbeat:
     Two, because a worker lives while its cloud is slow, or away: then the pools stay as seen last.
     """
 
-    def __init__(self, backend: Backend, interval: float = 10.0) -> None:
+    def __init__(self, backend: Backend, interval: float = BEAT_SECONDS) -> None:
         self._backend = backend
         self._interval = interval
         self._stopping = threading.Event()

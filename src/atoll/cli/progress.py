@@ -1,0 +1,111 @@
+"""How a command shows that it is at work: a moving picture on a terminal, calm lines elsewhere.
+
+Where nobody watches (a log, CI, ssh without a terminal) there are no control characters, no line is
+broken, and there is a line for each phase, and one now and then while a phase is long.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+HEARTBEAT_SECONDS = 30.0
+"""So long nothing is said during one phase, where lines are written."""
+
+_NEVER_BREAK = 100_000
+"""Columns of what is no terminal: whoever reads it later decides where lines break."""
+
+Show = Callable[[str, float | None], None]
+"""Told (phase, fraction of the whole from 0 to 1, or None where it can't be known)."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console for standard output, or standard error; without a terminal it breaks no line."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _NEVER_BREAK)
+
+
+def moves(console: Console) -> bool:
+    """Whether a moving picture can be shown there; colours alone (FORCE_COLOR) don't make it so."""
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
+class Heartbeat:
+    """Writes a line now and then, until it is stopped.
+
+    Of several that run at once only the last one started speaks: what it says is more exact.
+    """
+
+    _running: list[Heartbeat] = []  # noqa: RUF012 - it is meant to be shared
+
+    def __init__(self, console: Console, text: str, seconds: float | None = None) -> None:
+        self.text = text
+        self._console = console
+        self._seconds = HEARTBEAT_SECONDS if seconds is None else seconds
+        self._began = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._running.append(self)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._running.remove(self)
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            if self._running[-1] is self:
+                spent = time.monotonic() - self._began
+                say(self._console, f"  {spent:5.0f} s  {self.text} …")
+
+
+def say(console: Console, line: str) -> None:
+    """Write one line as it is, unbroken, and have it seen at once."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.file.flush()
+
+
+@contextmanager
+def working(console: Console, text: str, *, announce: bool = True) -> Iterator[None]:
+    """Show that something is being done; without a terminal a line, if it is to be announced."""
+    if moves(console):
+        with console.status(f"{text} …"):
+            yield
+        return
+    if announce:
+        say(console, text)
+    with Heartbeat(console, text):
+        yield
+
+
+@contextmanager
+def phases(console: Console, title: str, subject: str) -> Iterator[Show]:
+    """Something in phases: a bar with ``title``, or a line ``subject: phase`` for each."""
+    if moves(console):
+        columns = (TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as display:
+            task = display.add_task(title, total=1.0)
+            yield lambda phase, part: display.update(task, description=phase, completed=part)
+        return
+    with Heartbeat(console, title) as heartbeat:
+        last = ""
+
+        def show(phase: str, part: float | None) -> None:
+            nonlocal last
+            if phase != last:
+                last = phase
+                say(console, f"{subject}: {phase}")
+            done = "" if part is None else f", {part:.0%} of all"
+            heartbeat.text = f"{subject}: {phase}{done}"
+
+        yield show
