@@ -56,6 +56,6 @@ def test_a_commands_output_is_its_answer_alone(tmp_path: Path) -> None:
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert server.requests
     found = {finding["check"]: finding["ok"] for finding in json.loads(done.stdout)}
-    assert found["networking"]
-    assert not found["flavor"]
+    assert found["Networking"]
+    assert not found["Flavor"]
     assert done.stderr == ""

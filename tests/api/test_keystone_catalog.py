@@ -131,7 +131,7 @@ def test_it_makes_the_service_user(keystone: Keystone, atoll: Atoll, tmp_path: P
     assert found["Keystone"]["ok"], found["Keystone"]
     assert found["Catalog sharev2"]["ok"]
     assert found["Catalog shared-file-system"]["detail"] == URL
-    assert not found["Endpoint"]["ok"]  # 192.0.2.7 is nobody's
+    assert not found[f"Endpoint {URL}/"]["ok"]  # 192.0.2.7 is nobody's
 
     file.write_text("changed\n")
     changed = {change["kind"]: change["change"] for change in register(atoll, "--service-user")}

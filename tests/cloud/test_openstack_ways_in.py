@@ -143,7 +143,7 @@ def test_an_administrators_network_lets_workers_in_too(
 
 # --- on a real one ----------------------------------------------------------------------------
 
-WAY = "way to instances"
+WAY = "Way to instances"
 
 
 def found(cloud: OpenStackCloud, check: str) -> Finding:

@@ -7,7 +7,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -33,7 +33,30 @@ def examine(settings: Settings) -> list[Finding]:
         _keystone,
         _database_and_cloud,
     )
-    return [finding for check in checks for finding in check(settings)]
+    return as_one_list(finding for check in checks for finding in check(settings))
+
+
+def as_one_list(findings: Iterable[Finding]) -> list[Finding]:
+    """Each check once, and all in one style, whichever cloud or room has written it.
+
+    Names begin with a capital, details end without a full stop. What several say of one check
+    becomes one finding, of those that fail where any do.
+    """
+    by_name: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_name.setdefault(finding.check.casefold(), []).append(finding)
+    return [_as_one(same) for same in by_name.values()]
+
+
+def _as_one(same: list[Finding]) -> Finding:
+    said = [finding for finding in same if not finding.ok] or same
+    name = same[0].check
+    return Finding(
+        name[:1].upper() + name[1:],
+        said[0].ok,
+        "; ".join(dict.fromkeys(finding.detail.rstrip(". ") for finding in said)),
+        " ".join(dict.fromkeys(finding.todo for finding in said if finding.todo)),
+    )
 
 
 def _python(_: Settings) -> list[Finding]:
@@ -53,7 +76,7 @@ def _state_directory(settings: Settings) -> list[Finding]:
             "State directory",
             os.access(path, os.W_OK) and not mode & 0o066,
             f"{path}, mode {mode:04o}",
-            f"Let others pass at most: chmod 711 {path}",
+            f"Let others pass at most: 'chmod 711 {path}'.",
         )
     ]
     secrets = [path / "admin.token", path / "secret.key"]
@@ -68,7 +91,8 @@ def _private(path: Path) -> list[Finding]:
     if not path.exists():
         return []
     mode = stat.S_IMODE(path.stat().st_mode)
-    return [Finding(path.name, not mode & 0o077, f"mode {mode:04o}", f"chmod 600 {path}")]
+    todo = f"Keep it from others: 'chmod 600 {path}'."
+    return [Finding(f"File {path.name}", not mode & 0o077, f"mode {mode:04o}", todo)]
 
 
 def _port(settings: Settings) -> list[Finding]:
@@ -142,7 +166,10 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
     try:
         cloud = open_cloud(settings, deployment)
     except AtollError as error:
-        return [Finding(f"Cloud {settings.cloud}", False, error.message, error.hint)]
+        todo = (
+            f"Check the table [{settings.cloud}] of the configuration, and that the cloud answers."
+        )
+        return [Finding(f"Cloud {settings.cloud}", False, error.message, error.hint or todo)]
     with closing(cloud):
         findings = [*cloud.check(), *_driver(settings, cloud)]
         return findings + (_purged(cloud) if purge else [])

@@ -114,7 +114,9 @@ def _role(settings: Settings, access: AccessInfo) -> Finding:
     fit = {service_user.ROLE, "admin"} & _roles(access)
     detail = f"{user} has the roles {', '.join(sorted(_roles(access)))}"
     todo = f"It may not ask about tokens without the role {service_user.ROLE}: "
-    return Finding("Keystone", bool(fit), detail, f"{todo}atoll keystone register --service-user")
+    return Finding(
+        "Keystone", bool(fit), detail, f"{todo}'atoll keystone register --service-user'."
+    )
 
 
 def _roles(access: AccessInfo) -> set[str]:
@@ -134,7 +136,7 @@ def _registered(settings: Settings, access: AccessInfo) -> Iterator[Finding]:
             and settings.keystone.region_name in ("", endpoint["region_id"])
         ]
         where = ", ".join(found) or "not in the catalog"
-        todo = "Register it: atoll keystone register"
+        todo = "Register it: 'atoll keystone register'."
         yield Finding(f"Catalog {service_type}", len(found) == 1, where, todo)
         urls.update(found)
     yield from (_answers(url, settings) for url in sorted(urls))
@@ -144,10 +146,11 @@ def _answers(url: str, settings: Settings) -> Finding:
     versions = url[: url.index("/v2") + len("/v2")] + "/" if "/v2" in url else url
     verify = str(settings.keystone.cafile) if settings.keystone.cafile else True
     session = Session(verify=verify, timeout=ANSWER_SECONDS)
-    todo = "Start the API there, or correct the URL: atoll keystone register --url URL"
+    name = f"Endpoint {versions}"
+    todo = "Start the API there, or correct the URL: 'atoll keystone register --url URL'."
     try:
         answer = session.get(versions, authenticated=False).json()
         known = [f"{each['id']} up to {each['version']}" for each in answer["versions"]]
     except (ClientException, ValueError, KeyError, TypeError) as error:
-        return Finding("Endpoint", False, f"{versions} does not answer as it should: {error}", todo)
-    return Finding("Endpoint", True, f"{versions} answers: {', '.join(known)}")
+        return Finding(name, False, f"does not answer as it should: {error}", todo)
+    return Finding(name, True, f"answers: {', '.join(known)}")

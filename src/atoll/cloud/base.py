@@ -163,13 +163,15 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of ``atoll doctor``."""
+    """One line of ``atoll doctor``, in one style: ``Disk space: 20.0 of 50.0 GiB free``."""
 
     check: str
+    """What was looked at: a noun that begins with a capital. Each is named once."""
     ok: bool
     detail: str
+    """What was seen there, without a full stop."""
     todo: str = ""
-    """What to do about it, when not ``ok``."""
+    """What to do about it, when not ``ok``: a sentence; commands stand in 'quotes'."""
 
 
 class Compute(Protocol):

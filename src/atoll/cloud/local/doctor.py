@@ -52,25 +52,25 @@ def _packages() -> Finding:
     missing = [package for name, package in PROGRAMS.items() if not shutil.which(name, path=path)]
     if missing:
         todo = f"Run 'apt-get install {' '.join(sorted(missing))}'."
-        return Finding("packages", ok=False, detail=f"missing: {', '.join(missing)}", todo=todo)
-    return Finding("packages", ok=True, detail=emulator_version())
+        return Finding("Packages", ok=False, detail=f"missing: {', '.join(missing)}", todo=todo)
+    return Finding("Packages", ok=True, detail=emulator_version())
 
 
 def _root() -> Finding:
     if os.geteuid() == 0:
-        return Finding("permissions", ok=True, detail="runs as root")
+        return Finding("Permissions", ok=True, detail="runs as root")
     todo = "Run Atoll as root: it makes bridges and firewall rules."
-    return Finding("permissions", ok=False, detail=f"runs as user {os.geteuid()}", todo=todo)
+    return Finding("Permissions", ok=False, detail=f"runs as user {os.geteuid()}", todo=todo)
 
 
 def _virtualisation(acceleration: Callable[[], Acceleration]) -> Finding:
     if acceleration() == "kvm":
-        return Finding("virtualisation", ok=True, detail="KVM ran a test guest")
+        return Finding("Virtualisation", ok=True, detail="KVM ran a test guest")
     there = Path("/dev/kvm").exists()
     why = "QEMU's user can't run a test guest with /dev/kvm" if there else "no /dev/kvm"
     # Slow is not broken: everything works, and boots take tens of seconds.
     detail = f"{why}: instances run on TCG (emulated), about ten times slower"
-    return Finding("virtualisation", ok=True, detail=detail)
+    return Finding("Virtualisation", ok=True, detail=detail)
 
 
 def _libvirt(connection: Connection, layers: Path) -> Iterator[Finding]:
@@ -79,26 +79,26 @@ def _libvirt(connection: Connection, layers: Path) -> Iterator[Finding]:
         user = connection.qemu_user()
     except AtollError as error:
         todo = "Install libvirt-daemon-system, or start the machine's libvirtd."
-        yield Finding("libvirt", ok=False, detail=str(error), todo=todo)
+        yield Finding("Libvirt", ok=False, detail=str(error), todo=todo)
         return
     number = f"{version // 1_000_000}.{version // 1_000 % 1_000}.{version % 1_000}"
     whose = "our own daemon" if connection.daemon.is_own else "the machine's daemon"
-    yield Finding("libvirt", ok=True, detail=f"{number}, {whose}, QEMU runs as uid {user.uid}")
+    yield Finding("Libvirt", ok=True, detail=f"{number}, {whose}, QEMU runs as uid {user.uid}")
     closed = [path for path in layers.parents if not path.stat().st_mode & 0o001]
     if closed and user.uid != 0:
         todo = f"Run 'chmod o+x {closed[0]}', or move the state directory."
         detail = f"QEMU can't reach its disks: {closed[0]} is closed to other users"
-        yield Finding("state directory", ok=False, detail=detail, todo=todo)
+        yield Finding("Way to disks", ok=False, detail=detail, todo=todo)
     else:
-        yield Finding("state directory", ok=True, detail=str(layers.parent))
+        yield Finding("Way to disks", ok=True, detail=f"QEMU reaches {layers.parent}")
 
 
 def _image(images: LocalImages) -> Finding:
     try:
         image = images.service_image()
     except AtollError as error:
-        return Finding("service image", ok=False, detail=error.message, todo=error.hint)
-    return Finding("service image", ok=True, detail=f"{images.source} ({image.checksum[:12]})")
+        return Finding("Service image", ok=False, detail=error.message, todo=error.hint)
+    return Finding("Service image", ok=True, detail=f"{images.source} ({image.checksum[:12]})")
 
 
 def _room(volumes: LocalVolumes) -> Finding:
@@ -108,9 +108,9 @@ def _room(volumes: LocalVolumes) -> Finding:
         f" {pool.allocated_gib:.0f} GiB promised to volumes"
     )
     if volumes.has_room():
-        return Finding("disk space", ok=True, detail=detail)
+        return Finding("Disk space", ok=True, detail=detail)
     todo = "Free some space, move the state directory, or lower 'reserved_gib'."
-    return Finding("disk space", ok=False, detail=detail, todo=todo)
+    return Finding("Disk space", ok=False, detail=detail, todo=todo)
 
 
 def _forwarding() -> Finding:
@@ -119,4 +119,4 @@ def _forwarding() -> Finding:
     except OSError:
         forwards = False
     detail = "on, and our rules keep it from our bridges" if forwards else "off; not needed"
-    return Finding("packet forwarding", ok=True, detail=detail)
+    return Finding("Packet forwarding", ok=True, detail=detail)

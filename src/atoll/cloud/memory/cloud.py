@@ -139,9 +139,9 @@ class MemoryCloud:
         """What ``atoll doctor`` says about this cloud."""
         return [
             Finding(
-                "memory cloud",
+                "Cloud memory",
                 ok=True,
-                detail="This cloud is a simulation: no share can be mounted for real.",
+                detail="a simulation: no share can be mounted for real",
             )
         ]
 

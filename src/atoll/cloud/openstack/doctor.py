@@ -30,11 +30,11 @@ _PROGRAMS = {"linuxbridge": ("ip",), "openvswitch": ("ip", "ovs-vsctl")}
 def findings(cloud: OpenStackCloud) -> list[Finding]:
     """One line for each thing that must be right."""
     return [
-        _finding("service image", lambda: cloud.images.service_image().name, _GLANCE),
-        _finding("flavor", lambda: cloud.compute.flavor(), _FLAVOR),
-        _finding("block storage", lambda: _capacity(cloud), _CINDER),
-        _finding("networking", lambda: _networks(cloud), _NEUTRON),
-        _finding("way to instances", lambda: _way(cloud), _WAY),
+        _finding("Service image", lambda: cloud.images.service_image().name, _GLANCE),
+        _finding("Flavor", lambda: cloud.compute.flavor(), _FLAVOR),
+        _finding("Block storage", lambda: _capacity(cloud), _CINDER),
+        _finding("Networking", lambda: _networks(cloud), _NEUTRON),
+        _finding("Way to instances", lambda: _way(cloud), _WAY),
     ]
 
 
