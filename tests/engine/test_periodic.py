@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from atoll.db.tables import operations
 from atoll.engine.operation import Operation
@@ -105,3 +105,22 @@ def test_a_misnamed_periodic_is_refused(yard: Yard) -> None:
         type(worker)(yard.database, {"other": Periodic("look", 1.0, lambda _: None)})
     with yard.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(operations)).scalar_one() <= 1
+
+
+def test_another_resource_of_its_name_does_not_come_back(yard: Yard) -> None:
+    turns: list[int] = []
+    yard.work({"look": Periodic("look", 0.1, lambda _: turns.append(1))})
+    yard.ask("look/none")
+    yard.ends("look/none", "failed")
+    eventually(lambda: len(turns) >= 2)
+    assert len(yard.rows("look/none")) == 1
+
+
+def test_one_that_was_lost_is_planned_again(yard: Yard) -> None:
+    turns: list[int] = []
+    yard.work({"look": Periodic("look", 1000.0, lambda _: turns.append(1))})
+    eventually(lambda: len(turns) == 1)
+    eventually(lambda: yard.status("look/all") == "queued")
+    with yard.database.begin() as connection:
+        connection.execute(delete(operations).where(operations.c.resource == "look/all"))
+    eventually(lambda: len(turns) == 2, within=20.0)

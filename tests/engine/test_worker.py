@@ -14,6 +14,7 @@ from atoll.db.migrations import upgrade
 from atoll.db.tables import operations
 from atoll.engine.operation import Operation
 from atoll.engine.retry import Retry
+from atoll.engine.roll import Roll
 from atoll.errors import (
     CloudUnavailable,
     Invalid,
@@ -185,7 +186,7 @@ def test_a_check_planned_for_later_keeps_nobody_waiting(yard: Yard, recorder: Re
             raise Postponed(waits_for="share_server/1")
 
     recorder.does["share/1"] = act
-    yard.ask("share_server/1", delay=1000)
+    yard.ask("share_server/1", delay=50)
     yard.ask("share/1")
     yard.work({"share": recorder})
     yard.ends("share/1")
@@ -286,21 +287,43 @@ def test_stopping_hands_work_on(yard: Yard, recorder: Recorder) -> None:
         recorder.converged["share/1"][0].check()
 
 
-def test_the_next_process_of_a_name_goes_on_at_once(yard: Yard, recorder: Recorder) -> None:
+def test_the_next_process_goes_on_at_once(yard: Yard, recorder: Recorder, tmp_path: Path) -> None:
     stuck = threading.Event()
     first = Recorder()
     first.does["share/1"] = waiting(stuck)
     yard.ask("share/1")
-    yard.work({"share": first}, name="host", lease=60.0)
+    yard.work({"share": first}, name="host", roll=Roll(tmp_path), lease=60.0)
     eventually(lambda: bool(first.converged["share/1"]))
     begun = time.monotonic()
     yard.stop(grace=0.2)  # it hangs, and the process does not wait for it
     assert time.monotonic() - begun < 2
     assert yard.status("share/1") == "running"
-    yard.work({"share": recorder}, name="host", lease=60.0)
+    yard.work({"share": recorder}, name="host", roll=Roll(tmp_path), lease=60.0)
     yard.ends("share/1", within=5.0)
     assert recorder.converged["share/1"][0].taken_over
     stuck.set()
+    yard.stop()
+    Roll(tmp_path).sweep()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_starts_leaves_a_living_one_of_its_name_alone(
+    yard: Yard, recorder: Recorder, tmp_path: Path
+) -> None:
+    """In containers each worker may be process 1 of a host of the same name."""
+    go_on, first = threading.Event(), Recorder()
+    first.does["share/1"] = waiting(go_on)
+    yard.ask("share/1")
+    yard.work({"share": first}, name="host:1", roll=Roll(tmp_path), lease=60.0, threads=1)
+    eventually(lambda: bool(first.converged["share/1"]))
+    yard.work({"share": recorder}, name="host:1", roll=Roll(tmp_path), lease=60.0)
+    yard.ask("share/2")
+    yard.ends("share/2", within=5.0)
+    assert first.converged["share/1"][0].is_lost is False
+    assert list(recorder.converged) == ["share/2"]
+    go_on.set()
+    yard.ends("share/1", within=5.0)
+    assert len(first.converged["share/1"]) == 1
 
 
 def test_on_one_machine_a_dead_worker_is_known_to_be_dead(tmp_path: Path) -> None:
@@ -324,9 +347,9 @@ def test_on_one_machine_a_dead_worker_is_known_to_be_dead(tmp_path: Path) -> Non
     database.close()
 
 
-def test_work_that_nobody_here_can_do_waits(yard: Yard, recorder: Recorder) -> None:
-    yard.ask("future/1", "share/1")
+def test_work_of_no_type_fails(yard: Yard, recorder: Recorder) -> None:
+    yard.ask("shares/1", "share/1")
     yard.work({"share": recorder})
     yard.ends("share/1")
-    eventually(lambda: yard.rows("future/1")[0].error == "no handler")
-    assert yard.status("future/1") == "queued"
+    yard.ends("shares/1", "failed")
+    assert yard.rows("shares/1")[0].error == "There is no type of resource shares."

@@ -31,7 +31,7 @@ class Healthcheck:
             state["database"], found, now = "unreachable", [], 0.0
         workers = [row for row in found if not row["binary"].endswith("api")]
         if workers:
-            newest = max(workers, key=lambda row: float(row["heartbeat"]))
+            newest = min(workers, key=lambda row: abs(now - float(row["heartbeat"])))
             state["worker"] = newest["state"]
             state["worker_heartbeat_age_seconds"] = round(now - newest["heartbeat"], 1)
         healthy = state["database"] == "ok" and state["worker"] == "up"

@@ -14,6 +14,7 @@ from atoll.cli.clouds import open_cloud
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
+from atoll.engine.roll import Roll
 from atoll.engine.worker import Worker
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.handlers import handlers
@@ -36,6 +37,7 @@ def run(settings: Settings) -> None:
         database,
         handlers(backend),
         name=f"{settings.host}:{os.getpid()}",
+        roll=Roll(settings.state_dir / "workers"),
         threads=settings.worker.threads,
         lease=settings.worker.lease,
     )

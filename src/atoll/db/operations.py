@@ -9,7 +9,7 @@ mark the row ``again``), and who locks several rows at once skips those that are
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -311,6 +311,12 @@ _IS_BUSY = select(busy(bindparam("waited_for", type_=String)))
 def is_busy(connection: Connection, resource: str) -> bool:
     """Whether ``resource`` has an operation that others would wait for."""
     return bool(connection.execute(_IS_BUSY, {"waited_for": resource}).scalar_one())
+
+
+def active(connection: Connection, resources: Iterable[str]) -> set[str]:
+    """Those of ``resources`` that have a queued or running operation."""
+    query = select(_o.resource).where(ACTIVE, _o.resource.in_(list(resources)))
+    return set(connection.execute(query).scalars())
 
 
 # --- housekeeping -----------------------------------------------------------------------------

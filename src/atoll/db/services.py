@@ -14,14 +14,18 @@ from atoll.db.tables import services
 from atoll.errors import NotFound
 
 DOWN_AFTER = 60.0
-"""A service whose last heartbeat is older than this many seconds is shown as down."""
+"""A service whose last heartbeat is older than this many seconds is shown as down.
+
+So is one whose heartbeat is as far in the future: the clock was wrong then, and nobody knows when
+it was. One that lives writes another within seconds.
+"""
 
 
 def every(connection: Connection, now: float) -> list[Row]:
     """All services with ``state`` (up or down) at ``now``, seconds by the database's clock."""
     statement = select(services).order_by(services.c.binary, services.c.host)
     return [
-        {**row, "state": "up" if now - row["heartbeat"] <= DOWN_AFTER else "down"}
+        {**row, "state": "up" if abs(now - row["heartbeat"]) <= DOWN_AFTER else "down"}
         for row in connection.execute(statement).mappings()
     ]
 

@@ -10,6 +10,7 @@ error, or the          ``give_up`` follows
 database is away
 raises anything else   is given up: ``give_up`` writes the error state, the operation is failed
 raises LeaseLost       is somebody else's; if it is not after all, it is queued again
+(there is no handler)  is failed
 =====================  ==========================================================================
 """
 
@@ -35,9 +36,6 @@ from atoll.errors import (
 
 log = structlog.get_logger()
 
-WRONG_WORKER = 15.0
-"""Seconds after which a resource type without a handler is looked at again (by another worker)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -52,8 +50,10 @@ class Outcome:
 def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
     """Converge, and give up if need be; never raises."""
     if handler is None:
+        # Where a newer worker will know it, the reconcile pass asks for it once more.
         log.error("operation.no_handler")
-        return _requeued(operation, "released", delay=WRONG_WORKER, error="no handler")
+        error = f"There is no type of resource {operation.resource_type}."
+        return _finished(operation, "failed", error=error)
     if operation.taken_over and operation.attempt > retry.tries:
         error = OperationError(
             "It has ended several workers.",

@@ -11,12 +11,16 @@ import structlog
 from atoll.db import operations
 from atoll.db.database import Database
 from atoll.engine.operation import Operation
+from atoll.errors import Invalid
 
 log = structlog.get_logger()
 
 KEEP_DONE = timedelta(days=2)
 KEEP_FAILED = timedelta(days=60)
 """For how long finished operations can be looked at."""
+
+PRUNING_INTERVAL = 3600.0
+"""Seconds between two looks for old operations."""
 
 _BATCH = 500
 
@@ -40,7 +44,12 @@ class Periodic:
         return f"{self.name}/all"
 
     def converge(self, operation: Operation) -> None:
-        """Run the function; what comes after is planned even if it fails."""
+        """Run the function; what comes after is planned even if it fails.
+
+        Raises ``Invalid`` for another resource: it would come back beside the one, without end.
+        """
+        if operation.resource != self.resource:
+            raise Invalid(f"The only resource of {self.name} is {self.resource}.")
         operation.repeat_after(self.interval)
         self.function(operation)
 
@@ -49,7 +58,7 @@ class Periodic:
         log.error("periodic.failed", name=self.name, error=str(error))
 
 
-def pruning(database: Database, interval: float = 3600.0) -> Periodic:
+def pruning(database: Database, interval: float = PRUNING_INTERVAL) -> Periodic:
     """Make the periodic work that deletes old finished operations, in small transactions."""
 
     def prune(operation: Operation) -> None:

@@ -32,6 +32,8 @@ from atoll.engine.operation import Handler, Operation
 from atoll.engine.outcome import Outcome
 from atoll.engine.periodic import Periodic, pruning
 from atoll.engine.retry import Retry
+from atoll.engine.roll import Roll
+from atoll.engine.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -48,10 +50,11 @@ _IDLE_WAIT, _IDLE_WAIT_LONGEST = 0.025, 5.0
 class Worker:
     """Runs operations until told to stop.
 
-    ``handlers`` by resource type; ``name`` unique among live workers (a stable one lets the next
-    process of that name go on at once with what the last one left); ``threads`` operations at
-    once, of one lane at most ``lane_width``; ``lease`` seconds without a sign of life until
-    another worker takes over; ``poll`` seconds between looks when nobody rings.
+    ``handlers`` by resource type; ``name`` says where it runs, and gets an ending that no other
+    worker has; ``roll`` lets the next worker of this machine go on at once with what a dead one
+    left; ``threads`` operations at once, of one lane at most ``lane_width``; ``lease`` seconds
+    without a sign of life until another worker takes over; ``poll`` seconds between looks when
+    nobody rings.
     """
 
     def __init__(
@@ -60,13 +63,16 @@ class Worker:
         handlers: Mapping[str, Handler],
         *,
         name: str | None = None,
+        roll: Roll | None = None,
         threads: int = 32,
         lease: float = 30.0,
         lane_width: int = 4,
         poll: float = 1.0,
         retry: Retry | None = None,
     ) -> None:
-        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        # In containers all hosts may be called the same, and each process is number 1.
+        place = name or f"{socket.gethostname()}:{os.getpid()}"
+        self.name = f"{place}:{uuid.uuid4().hex[:8]}"
         self.stopping = False
         self._database = database
         self._handlers = {"operations": pruning(database), **handlers}
@@ -78,6 +84,9 @@ class Worker:
         self._poll = poll
         self._retry = retry or Retry()
         self._leases = Leases(database, self.name, lease)
+        self._roll = roll
+        self._periodic = [one for one in self._handlers.values() if isinstance(one, Periodic)]
+        self._upkeep = Upkeep(database, self._leases, self._periodic, self._retry)
         self._lock = threading.Lock()
         self._running: dict[int, str] = {}  # fence: the lane that it is counted in
         self._ended: list[Outcome] = []
@@ -90,6 +99,8 @@ class Worker:
     def run(self) -> None:
         """Work until ``stop`` is called (from a signal handler or another thread)."""
         self._leases.start()
+        if self._roll is not None:
+            self._roll.enter(self.name)
         prepared = False
         pause = 0.0
         with closing(doorbell.listen(self._database, self.name)) as bell:
@@ -97,6 +108,7 @@ class Worker:
                 try:
                     rung = self._wait(bell, pause)
                     prepared = prepared or self._prepare(bell)
+                    self._upkeep.look()
                     pause = self._round(look=rung or pause == 0.0)
                 except Exception as error:
                     self._leases.distrust()
@@ -108,6 +120,8 @@ class Worker:
                     time.sleep(_DATABASE_AWAY)
                     pause = 0.0
         self._leases.stop()
+        if self._roll is not None:
+            self._roll.leave()
 
     def stop(self, grace: float = 10.0) -> None:
         """Claim nothing more; ``run`` returns when all ended, or after ``grace`` seconds.
@@ -150,10 +164,12 @@ class Worker:
         """Go on with what dead workers have left, and plan the periodic work."""
         with self._begin() as connection:
             others = operations.owners(connection) - {self.name}
-            left = operations.release(connection, [self.name, *bell.gone(others)])
-            for handler in self._handlers.values():
-                if isinstance(handler, Periodic):
-                    operations.put_if_absent(connection, handler.resource)
+            gone = {*bell.gone(others), *(self._roll.gone(others) if self._roll else ())}
+            left = operations.release(connection, sorted(gone))
+            for periodic in self._periodic:
+                operations.put_if_absent(connection, periodic.resource)
+        if self._roll is not None:
+            self._roll.sweep()
         if left:
             log.info("worker.goes_on", operations=left)
         return True
