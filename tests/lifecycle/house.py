@@ -20,6 +20,7 @@ from atoll.api.app import create_app
 from atoll.cli import bootstrap
 from atoll.cloud.memory import MemoryCloud
 from atoll.config import DatabaseSettings, Driver, Settings, Worker
+from atoll.db import projects
 from atoll.db.database import Database
 
 LEASE = 0.6
@@ -78,13 +79,18 @@ class House:
                 return False
             return True
 
-    def close(self) -> None:
+    def stop_workers(self) -> None:
         """End the workers, the frozen ones too."""
         for process in self._workers:
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, signal.SIGCONT)
                 process.kill()
             process.join()
+        self._workers.clear()
+
+    def close(self) -> None:
+        """End all that runs."""
+        self.stop_workers()
         self.cloud.close()
         self.database.close()
 
@@ -102,6 +108,11 @@ class House:
         return self._network_id or str(
             self.call("GET", "/share-networks")["share_networks"][0]["id"]
         )
+
+    def project(self) -> str:
+        """The project's id."""
+        with self.database.read() as connection:
+            return str(projects.find(connection, bootstrap.PROJECT)["id"])
 
     def _users_network(self) -> str:
         """A share network on a network of the user's own, whose gateway is the user's router."""

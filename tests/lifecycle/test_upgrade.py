@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from atoll.cli.main import app
 from tests.lifecycle.house import House
-
-
-class Operator:
-    """Who has a shell on the machine."""
-
-    def __init__(self, house: House) -> None:
-        chosen = house.settings
-        self._config = Path(chosen.state_dir) / "atoll.toml"
-        self._config.write_text(
-            f'state_dir = "{chosen.state_dir}"\ncloud = "memory"\nhost = "{chosen.host}"\n'
-            f'[database]\nurl = "{chosen.database_url}"\n'
-        )
-
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(app, ["--config", str(self._config), *words])
-
-    def servers(self) -> dict[str, dict[str, Any]]:
-        """Share servers by their ids."""
-        done = self.run("server", "list", "--json")
-        assert done.exit_code == 0, done.output
-        return {server["id"]: server for server in json.loads(done.stdout)}
+from tests.lifecycle.operator import Operator
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from atoll.api.policy import rules
 from atoll.api.routing import Routes
 from atoll.api.share_create import check_size
 from atoll.api.shares import own, want_deleted
-from atoll.db import quotas, share_types, shares
+from atoll.db import operations, quotas, share_types, shares
 from atoll.engine.queue import enqueue
-from atoll.errors import Forbidden, Invalid, QuotaExceeded
+from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
 
 routes = Routes()
 RULES = rules(
@@ -71,6 +71,13 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
                 "Invalid input: New size for extend must be greater than current size "
                 f"(current: {row['size']} GiB, new: {body.new_size} GiB)."
             )
+        charged = shares.charged_size(row)
+        if body.new_size < charged and operations.is_busy(connection, f"share/{share_id}"):
+            raise Conflict(
+                f"The share was to grow to {charged} GiB before, and it is just being looked how "
+                "far it came.",
+                hint="Try again shortly.",
+            )
         if call.version >= _SINCE_SIZE_SPECS:
             specs = share_types.find(connection, row["share_type_id"])["extra_specs"]
             by_admin = call.is_admin and "provisioning:max_share_extend_size" in specs
@@ -85,7 +92,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
                 row["project_id"],
                 row["user_id"],
                 row["share_type_id"],
-                gigabytes=body.new_size - row["size"],
+                gigabytes=body.new_size - charged,
                 per_share_gigabytes=body.new_size,
                 defaults=call.settings.quota.limits(),
             )
@@ -150,8 +157,11 @@ def reset_status(call: Call, share_id: str, body: Reset) -> None:
             "under way."
         )
     with call.database.begin() as connection:
-        own(call, connection, share_id)
-        shares.change(connection, share_id, status=body.status, wanted_size=None)
+        row = own(call, connection, share_id)
+        # Of a growth that is under way nobody knows yet how far it comes: it is charged till then.
+        is_growing = operations.is_busy(connection, f"share/{share_id}")
+        wanted_size = row["wanted_size"] if is_growing else None
+        shares.change(connection, share_id, status=body.status, wanted_size=wanted_size)
         enqueue(connection, f"share/{share_id}", request_id=call.request_id)
 
 

@@ -19,7 +19,7 @@ from atoll.api.share_actions import Reset
 from atoll.api.share_view import is_true
 from atoll.api.shares import Update, own, whose
 from atoll.api.views import Row, View, field
-from atoll.db import pages, quotas, share_types, snapshots
+from atoll.db import pages, quotas, share_types, shares, snapshots
 from atoll.db.tables import snapshots as table
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid, Unprocessable
@@ -131,13 +131,15 @@ def create(call: Call, body: Create) -> Body:
                 f"Invalid share: it must be available to take a snapshot of it, and is "
                 f"{share['status']}."
             )
+        # One that an administrator has called available may still be growing.
+        size = shares.charged_size(share)
         quotas.reserve(
             connection,
             share["project_id"],
             call.user_id,
             share["share_type_id"],
             snapshots=1,
-            snapshot_gigabytes=share["size"],
+            snapshot_gigabytes=size,
             defaults=call.settings.quota.limits(),
         )
         row = snapshots.add(
@@ -147,8 +149,8 @@ def create(call: Call, body: Create) -> Body:
                 "project_id": share["project_id"],
                 "user_id": call.user_id,
                 "share_id": share["id"],
-                "share_size": share["size"],
-                "size": share["size"],
+                "share_size": size,
+                "size": size,
                 "share_proto": share["share_proto"],
                 "name": body.display_name if body.name is None else body.name,
                 "description": (

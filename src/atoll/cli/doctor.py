@@ -22,6 +22,7 @@ from atoll.db.database import Database
 from atoll.driver.common_server import CommonServer
 from atoll.driver.network import cuts
 from atoll.errors import AtollError, ConfigurationError
+from atoll.lifecycle import findings
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -126,11 +127,11 @@ def _keystone(settings: Settings) -> list[Finding]:
     if settings.api.auth_strategy != "keystone":
         return []
     try:
-        from atoll.cli.keystone import findings
+        from atoll.cli.keystone import findings as of_keystone
     except ImportError as error:
         missing = f"{error.name} is not installed"
         return [Finding("Keystone", False, missing, "Install Atoll with the extra [openstack].")]
-    return findings(settings)
+    return of_keystone(settings)
 
 
 def _database_and_cloud(settings: Settings) -> list[Finding]:
@@ -139,13 +140,14 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
     try:
         with closing(Database(settings.database_url)) as database:
             deployment = bootstrap.known_deployment(database)
+            clocks = findings.clocks(settings, database) if deployment is not None else []
     except (SQLAlchemyError, AtollError) as error:
         cause = str(error).splitlines()[0]
         todo = "Check database.url, that the server runs, and run 'atoll upgrade'."
         return [Finding("Database", False, cause, todo)]
     if deployment is None:
         return [Finding("Database", True, "answers, and is empty"), *_untouched(settings)]
-    return [Finding("Database", True, "answers"), *_cloud(settings, deployment)]
+    return [Finding("Database", True, "answers"), *clocks, *_cloud(settings, deployment)]
 
 
 def _untouched(settings: Settings) -> list[Finding]:
@@ -171,8 +173,19 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
         )
         return [Finding(f"Cloud {settings.cloud}", False, error.message, error.hint or todo)]
     with closing(cloud):
-        findings = [*cloud.check(), *_driver(settings, cloud)]
-        return findings + (_purged(cloud) if purge else [])
+        found = [*cloud.check(), *_driver(settings, cloud)]
+        if purge:
+            return found + _purged(cloud)
+        return found + _leftovers(settings, cloud)
+
+
+def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
+    try:
+        with closing(Database(settings.database_url)) as database:
+            return findings.leftovers(settings, database, cloud)
+    except SQLAlchemyError as error:
+        cause = str(error).splitlines()[0]
+        return [Finding("Things of no row", False, cause, "Run 'atoll upgrade'.")]
 
 
 def _purged(cloud: Cloud) -> list[Finding]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atoll import __version__
-from atoll.cli import server
+from atoll.cli import operation, orphan, server
 from atoll.cli.context import AsJson, State, console, database, settings, show
 from atoll.cli.progress import make_console
 from atoll.errors import AtollError
@@ -29,13 +29,13 @@ app = typer.Typer(
 image_app = typer.Typer(help="The image that service instances boot.", no_args_is_help=True)
 token_app = typer.Typer(help="Bearer tokens (auth_strategy = token).", no_args_is_help=True)
 project_app = typer.Typer(help="Projects (auth_strategy = token).", no_args_is_help=True)
-operation_app = typer.Typer(help="Long-running work.", no_args_is_help=True)
 keystone_app = typer.Typer(help="Atoll in Keystone's catalog.", no_args_is_help=True)
 app.add_typer(image_app, name="image")
 app.add_typer(token_app, name="token")
 app.add_typer(project_app, name="project")
 app.add_typer(server.app, name="server")
-app.add_typer(operation_app, name="operation")
+app.add_typer(operation.app, name="operation")
+app.add_typer(orphan.app, name="orphan")
 app.add_typer(keystone_app, name="keystone")
 
 Region = Annotated[str, typer.Option(help="Keystone's region; needed where there are several.")]
@@ -233,31 +233,6 @@ def token_revoke(
         gone = tokens.revoke(connection, name_or_hash, project_id=owner, all_of_them=all_of_them)
     for row in gone:
         typer.echo(f"Revoked {tokens.described(row)}.")
-
-
-@operation_app.command("list")
-def operation_list(
-    failed: Annotated[bool, typer.Option("--failed", help="Those given up.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List the operations that wait or run, or those that were given up."""
-    from atoll.db import rows, tables
-
-    states = ("failed",) if failed else ("queued", "running")
-    with database().read() as connection:
-        found = rows.where(connection, tables.operations, status=states)
-    columns = ("resource", "status", "attempts", "owner", "waits_for", "created_at", "error")
-    show(found, columns, as_json)
-
-
-@operation_app.command("retry")
-def operation_retry(resource: str) -> None:
-    """Have a resource made true again now, e.g. 'share/<id>'."""
-    from atoll.engine.queue import enqueue
-
-    with database().begin() as connection:
-        enqueue(connection, resource)
-    typer.echo(f"{resource} is looked at next.")
 
 
 @keystone_app.command("register")

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from atoll.db.rows import Row
 from atoll.db.tables import (
     access_rules,
     export_locations,
+    messages,
     operations,
     share_network_subnets,
     share_networks,
@@ -19,6 +31,9 @@ from atoll.db.tables import (
     shares,
     snapshots,
 )
+
+LATELY = timedelta(days=1)
+"""Failures of this time make the next try of the same resource a later one."""
 
 UNSETTLED_RULES = (
     "queued_to_apply",
@@ -28,14 +43,6 @@ UNSETTLED_RULES = (
     "queued_to_deny",
     "denying",
 )
-
-OWNERS = {
-    "share": shares,
-    "snapshot": snapshots,
-    "share_server": share_servers,
-    "share_network_subnet": share_network_subnets,
-}
-"""Kinds of rows that own things in the cloud; other owners (the service network) have no row."""
 
 
 def stragglers(connection: Connection) -> list[str]:
@@ -99,6 +106,14 @@ def served_shares(connection: Connection) -> dict[str, list[Row]]:
     return by_server
 
 
+def sizes(connection: Connection, table: Table) -> list[Row]:
+    """``id``, ``status``, ``size`` and (of shares) ``wanted_size`` of all shares, or snapshots."""
+    wanted = [table.c.id, table.c.status, table.c.size]
+    if table is shares:
+        wanted.append(table.c.wanted_size)
+    return [dict(row) for row in connection.execute(select(*wanted)).mappings()]
+
+
 def unmade_shares(connection: Connection) -> list[Row]:
     """Shares that were never served, or not grown as they should be, and are not worked on."""
     never_served = and_(
@@ -121,34 +136,41 @@ def failed_networks(connection: Connection) -> list[str]:
 
 
 def failures(connection: Connection) -> dict[str, tuple[int, float]]:
-    """How often work on a resource was given up in the last day, and when last (epoch seconds)."""
-    since = (datetime.now(UTC) - timedelta(days=1)).replace(tzinfo=None).isoformat()
+    """How often work on a resource was given up lately, at least 1, and when last (epoch seconds).
+
+    The last failure counts however long ago it was: Atoll may have been down since. One whose time
+    is in the future (the clock was wrong then) is taken for one of long ago.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    since, until = ((now - LATELY).isoformat(), now.isoformat())
+    ended = operations.c.finished_at
     statement = (
-        select(operations.c.resource, func.count(), func.max(operations.c.finished_at))
-        .where(operations.c.status == "failed", operations.c.finished_at >= since)
+        select(
+            operations.c.resource,
+            func.sum(case((ended.between(since, until), 1), else_=0)),
+            func.max(case((ended <= until, ended))),
+        )
+        .where(operations.c.status == "failed")
         .group_by(operations.c.resource)
     )
     return {
-        resource: (count, datetime.fromisoformat(last).replace(tzinfo=UTC).timestamp())
+        resource: (max(1, count), _epoch(last))
         for resource, count, last in connection.execute(statement)
     }
 
 
-def known_owners(connection: Connection) -> set[str]:
-    """Keys of everything that may own a thing in the cloud."""
-    return {
-        f"{kind}/{row_id}"
-        for kind, table in OWNERS.items()
-        for row_id in connection.execute(select(table.c.id)).scalars()
-    }
+def _epoch(moment: str | None) -> float:
+    return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() if moment else 0.0
 
 
-def worked_on(connection: Connection, resources: Iterable[str]) -> set[str]:
-    """Those of ``resources`` that this database remembers an operation of."""
-    statement = (
-        select(operations.c.resource).distinct().where(operations.c.resource.in_(list(resources)))
+def idle_not_later_than(connection: Connection, now: float) -> None:
+    """Let nobody be idle since a time that is still to come: the clock was wrong when it was noted.
+
+    ``now`` is in epoch seconds; such a server waits as if it had become idle just now.
+    """
+    connection.execute(
+        update(share_servers).where(share_servers.c.idle_since > now).values(idle_since=now)
     )
-    return set(connection.execute(statement).scalars())
 
 
 def idle_servers(connection: Connection, before: float) -> list[str]:
@@ -168,3 +190,19 @@ def idle_servers(connection: Connection, before: float) -> list[str]:
         ~exists().where(shares.c.share_server_id == share_servers.c.id),
     )
     return list(connection.execute(statement).scalars())
+
+
+def newest(connection: Connection) -> list[tuple[str, str]]:
+    """What was written down last of several kinds, and when (UTC, ISO 8601)."""
+    columns = {
+        "an operation": operations.c.created_at,
+        "an operation's end": operations.c.finished_at,
+        "a share": shares.c.created_at,
+        "a snapshot": snapshots.c.created_at,
+        "a message": messages.c.created_at,
+    }
+    found = {
+        what: connection.execute(select(func.max(column))).scalar_one()
+        for what, column in columns.items()
+    }
+    return [(what, moment) for what, moment in found.items() if moment is not None]

@@ -16,6 +16,7 @@ RESOURCES = (
     tables.share_networks,
     tables.driver_private_data,
     tables.operations,
+    tables.removals,
 )
 """In an order that no foreign key minds."""
 

@@ -61,6 +61,11 @@ def change(connection: Connection, share_id: str, **values: Any) -> None:
     rows.change(connection, shares, share_id, **values)
 
 
+def charged_size(share: Mapping[str, Any]) -> int:
+    """GiB that a share counts with: one that grows, or could not, with the size it is to have."""
+    return max(int(share["size"]), int(share["wanted_size"] or 0))
+
+
 def in_project(project_id: str | None, with_public: bool) -> list[ColumnElement[bool]]:
     """Those of a project (and the public ones of all); None means everybody's."""
     if project_id is None:

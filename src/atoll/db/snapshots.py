@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+)
 
 from atoll.db import pages, rows
 from atoll.db.database import utcnow_text
 from atoll.db.rows import Row
-from atoll.db.tables import shares, snapshots
+from atoll.db.tables import operations, shares, snapshots
 
 SORTABLE: Final = (
     "created_at",
@@ -32,6 +42,25 @@ _MAKING = (
         shares.c.snapshot_id == bindparam("snapshot_id"),
         shares.c.status == "creating_from_snapshot",
     )
+    .limit(1)
+)
+_TAKING = (
+    select(snapshots.c.id)
+    .where(
+        snapshots.c.share_id == bindparam("share_id"),
+        or_(
+            snapshots.c.status == "creating",
+            # An administrator may have set another status while the copy is still being made.
+            and_(
+                snapshots.c.status != "deleting",
+                exists().where(
+                    operations.c.resource == literal("snapshot/") + snapshots.c.id,
+                    operations.c.status == "running",
+                ),
+            ),
+        ),
+    )
+    .order_by(snapshots.c.created_at)
     .limit(1)
 )
 _INSERT = insert(snapshots)
@@ -65,6 +94,11 @@ def change(connection: Connection, snapshot_id: str, **values: Any) -> None:
 def being_copied(connection: Connection, snapshot_id: str) -> str | None:
     """A share that is being made from it just now, if there is one."""
     return connection.execute(_MAKING, {"snapshot_id": snapshot_id}).scalar_one_or_none()
+
+
+def being_taken(connection: Connection, share_id: str) -> str | None:
+    """A snapshot of the share that is being taken just now, if there is one."""
+    return connection.execute(_TAKING, {"share_id": share_id}).scalar_one_or_none()
 
 
 def in_project(project_id: str | None) -> list[ColumnElement[bool]]:

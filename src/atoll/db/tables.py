@@ -3,7 +3,8 @@
 Conventions: ids are UUID strings; ``*_at`` columns are UTC in ISO 8601 with microseconds and no
 zone (they sort as text, and are shown to clients as they are); columns of leases and heartbeats
 are seconds since the epoch by the database's clock; sizes are GiB. A deleted resource's row is
-gone; what happened to it stays in ``operations`` and ``messages``.
+gone; that it was there is written in ``removals``, what happened to it in ``operations`` and
+``messages``.
 """
 
 from __future__ import annotations
@@ -330,3 +331,11 @@ operations = Table(
 
 fences = Table("fences", metadata, Column("last", BigInteger, primary_key=True))
 """One row: the last fence handed out; fences only ever grow, over all operations."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("resource", String(64), primary_key=True),
+    Column("removed_at", TIME, nullable=False, index=True),
+)
+"""What a handler has removed (``share/<id>``), written in the transaction that deletes the row."""

@@ -8,13 +8,14 @@ asks for the resource in question to be made true, as a user's request would.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import structlog
+from prometheus_client import Counter
 
-from atoll.cloud.base import Instance, Network, OwnedSubnet, Port, Volume, VolumeSnapshot
-from atoll.db import audit, messages, rows
+from atoll.db import audit, messages, owners, rows
 from atoll.db.messages import Action, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares
@@ -24,17 +25,42 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import failed, share_server
+from atoll.lifecycle import charges, failed, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import tell
+from atoll.lifecycle.orphans import Orphans
 
 log = structlog.get_logger(__name__)
 
 PROBES = 16
 """Share servers that are asked at the same time, so that a hung one delays few others."""
 
-Owned = Instance | Volume | VolumeSnapshot | Port | OwnedSubnet | Network
-Probe = tuple[Row, Health | AtollError, dict[str, ShareUsage]]
+FAILURES = Counter(
+    "atoll_reconcile_failures_total",
+    "Looks of the reconcile pass that went wrong, by the part of the pass; the others went on",
+    ["part"],
+)
+
+Answer = tuple[Health, dict[str, ShareUsage]]
+Probe = tuple[Row, Answer | AtollError | None]
+
+
+@contextmanager
+def alone(part: str, **about: str) -> Iterator[None]:
+    """Keep what goes wrong inside from stopping anything outside: it is logged and counted.
+
+    That the operation can't go on at all (the lease is lost) is not held up.
+    """
+    try:
+        yield
+    except OperationError:
+        raise
+    except AtollError as error:
+        FAILURES.labels(part).inc()
+        log.warning("reconcile.part_failed", part=part, error=str(error), **about)
+    except Exception:
+        FAILURES.labels(part).inc()
+        log.exception("reconcile.part_failed", part=part, **about)
 
 
 class Reconciliation:
@@ -52,15 +78,12 @@ class Reconciliation:
             self._check_common_server,
             self._fit_servers,
             self._remove_orphans,
+            self._correct_sizes,
             self._prune,
         )
         for part in parts:
-            try:
+            with alone(part.__name__.strip("_")):
                 part(operation)
-            except OperationError:
-                raise
-            except AtollError as error:
-                log.warning("reconcile.part_failed", part=part.__name__, error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
 
@@ -80,19 +103,35 @@ class Reconciliation:
             served = audit.served_shares(connection)
             busy = audit.busy(connection)
         driver = self._backend.driver(None)
-        for server, health, usage in self._probe(driver, servers):
-            if isinstance(health, AtollError):
-                self._ask(operation, [f"share_server/{server['id']}"], str(health))
-                if server["unhealthy_since"] is None:
-                    with operation.transaction() as connection:
-                        rows.change(
-                            connection, share_servers, server["id"], unhealthy_since=time.time()
-                        )
-                continue
-            here = served.get(server["id"], [])
-            self._check_shares(operation, driver, here, busy, health, usage)
+        for server, answer in self._probe(driver, servers):
+            with alone("check_servers", share_server_id=server["id"]):
+                if answer is not None:
+                    here = served.get(server["id"], [])
+                    self._check_server(operation, driver, server, answer, here, busy)
+
+    def _check_server(
+        self,
+        operation: Operation,
+        driver: GenericShareDriver,
+        server: Row,
+        answer: Answer | AtollError,
+        here: list[Row],
+        busy: set[str],
+    ) -> None:
+        key = f"share_server/{server['id']}"
+        if isinstance(answer, AtollError):
+            self._ask(operation, [key], str(answer))
+            if server["unhealthy_since"] is None:
+                with operation.transaction() as connection:
+                    rows.change(
+                        connection, share_servers, server["id"], unhealthy_since=time.time()
+                    )
+            return
+        try:
+            self._check_shares(operation, driver, here, busy, *answer)
+        finally:  # that it answers is true, whatever is wrong with its shares
             if server["unhealthy_since"] is not None:
-                self._ask(operation, [f"share_server/{server['id']}"], "answers again")
+                self._ask(operation, [key], "answers again")
 
     def _check_common_server(self, operation: Operation) -> None:
         """The same of the one server that all shares are on, where there are no share servers."""
@@ -121,9 +160,10 @@ class Reconciliation:
         """Have shares repaired that an instance doesn't serve as it should."""
         here = [share for share in served if f"share/{share['id']}" not in busy]
         for share in here:
-            if difference := driver.differences(share, health):
-                self._ask(operation, [f"share/{share['id']}"], difference)
-                self._tell_if_detached(operation, share)
+            with alone("check_shares", share_id=share["id"]):
+                if difference := driver.differences(share, health):
+                    self._ask(operation, [f"share/{share['id']}"], difference)
+                    self._tell_if_detached(operation, share)
         self._note_usage(operation, here, usage)
 
     def _tell_if_detached(self, operation: Operation, share: Row) -> None:
@@ -138,15 +178,23 @@ class Reconciliation:
             tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
     def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
+        """What each server answers, or the error that says that it does not serve.
+
+        None where looking itself went wrong: then nothing is known of the server.
+        """
+
         def ask(server: Row) -> Probe:
-            manager, details = driver.service_instance_manager, server["backend_details"]
-            try:
-                if manager.instance_is_off(details):  # the cloud knows: no need to wait for it
-                    raise ServiceInstanceUnavailable("The service instance is off, or gone.")
-                health = manager.health(details)
-                return server, health, driver.get_share_usage(None, server)
-            except AtollError as error:
-                return server, error, {}
+            answer: Answer | AtollError | None = None
+            with alone("probe", share_server_id=server["id"]):
+                manager, details = driver.service_instance_manager, server["backend_details"]
+                try:
+                    if manager.instance_is_off(details):  # the cloud knows: no need to wait for it
+                        raise ServiceInstanceUnavailable("The service instance is off, or gone.")
+                    health = manager.health(details)
+                    answer = health, driver.get_share_usage(None, server)
+                except AtollError as error:
+                    answer = error
+            return server, answer
 
         with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as pool:
             yield from pool.map(ask, servers)
@@ -166,68 +214,41 @@ class Reconciliation:
                 rows.change(connection, shares, share_id, used_bytes=used_bytes)
 
     def _fit_servers(self, operation: Operation) -> None:
-        before = time.time() - self._backend.settings.driver.unused_share_server_cleanup_interval
+        now = time.time()
+        before = now - self._backend.settings.driver.unused_share_server_cleanup_interval
         with operation.transaction() as connection:
+            audit.idle_not_later_than(connection, now)
             for server_id in audit.idle_servers(connection, before):
                 rows.change(connection, share_servers, server_id, status="deleting")
                 enqueue(connection, f"share_server/{server_id}")
             share_server.keep_warm(connection, self._backend.settings)
 
     def _remove_orphans(self, operation: Operation) -> None:
-        """Remove what is tagged as ours and belongs to no row.
+        """Remove what is tagged as ours and was left by a row that is gone; name what else is."""
+        orphans = Orphans(self._backend.cloud, self._backend.database)
+        found = orphans.find()
+        for kind, error in found.unseen.items():
+            with alone("remove_orphans", thing=kind):
+                raise error
+        for orphan in found.orphans:
+            operation.check()
+            about = {"thing": orphan.kind, "id": orphan.id, "owner": orphan.owner}
+            if not orphan.may_go:
+                log.error("reconcile.orphan_kept", **about)
+                continue
+            log.warning("reconcile.orphan_removed", **about)
+            with alone("remove_orphans", **about):  # another orphan may need it: the next pass
+                orphans.remove(orphan)
 
-        The cloud is listed before the rows are read: a thing is made only while its row exists, so
-        what is in the list and has no row afterwards has lost it, and nobody will come for it.
-
-        Unless the database itself was put back from an old backup: then it has never heard of what
-        was made since. So only what it remembers an operation of is removed; the rest is told of,
-        for an administrator to decide.
-        """
-        cloud = self._backend.cloud
-        listed: list[tuple[Owned, Callable[[str], None]]] = [
-            *((each, cloud.compute.delete_instance) for each in cloud.compute.list_instances()),
-            *((each, self._delete_volume) for each in cloud.volumes.list_volumes()),
-            *((each, cloud.volumes.delete_snapshot) for each in cloud.volumes.list_snapshots()),
-            *((each, cloud.networks.delete_port) for each in cloud.networks.list_ports()),
-            *((each, self._delete_subnet) for each in cloud.networks.list_subnets()),
-            *((each, cloud.networks.delete_network) for each in cloud.networks.list_networks()),
-        ]
-        with self._backend.database.read() as connection:
-            known = audit.known_owners(connection)
-            orphans = [
-                (thing, delete)
-                for thing, delete in listed
-                if thing.owner.partition("/")[0] in audit.OWNERS and thing.owner not in known
-            ]
-            remembered = audit.worked_on(connection, {thing.owner for thing, _ in orphans})
-        operation.check()
-        for thing, delete in orphans:
-            kind = type(thing).__name__
-            if thing.owner in remembered:
-                log.warning("reconcile.orphan_removed", thing=kind, owner=thing.owner)
-                try:
-                    delete(thing.id)
-                except AtollError as error:  # another orphan may need it: the next pass
-                    log.warning("reconcile.orphan_stays", thing=kind, error=str(error))
-            else:
-                log.error("reconcile.orphan_kept", thing=kind, id=thing.id, owner=thing.owner)
-
-    def _delete_volume(self, volume_id: str) -> None:
-        volume = self._backend.cloud.volumes.get_volume(volume_id)
-        if volume is not None and volume.instance_id is not None:
-            self._backend.cloud.compute.detach_volume(volume.instance_id, volume_id)
-        self._backend.cloud.volumes.delete_volume(volume_id)
-
-    def _delete_subnet(self, subnet_id: str) -> None:
-        networks = self._backend.cloud.networks
-        for subnet in networks.list_subnets():
-            if subnet.id == subnet_id:
-                networks.disconnect_router(subnet.router_id or "", subnet_id)
-        networks.delete_subnet(subnet_id)
+    def _correct_sizes(self, operation: Operation) -> None:
+        """Have each row say at least what the cloud really provides for it."""
+        for resource in charges.correct(operation, self._backend):
+            log.warning("reconcile.size_corrected", resource=resource)
 
     def _prune(self, operation: Operation) -> None:
         with operation.transaction() as connection:
             messages.prune(connection)
+            owners.prune(connection)
 
     def _ask(self, operation: Operation, resources: Iterable[str], reason: str) -> None:
         with operation.transaction() as connection:

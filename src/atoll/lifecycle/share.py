@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from atoll.db import access_rules, export_locations, placement, rows
+from atoll.db import access_rules, export_locations, owners, placement, rows
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares, snapshots
@@ -25,12 +25,15 @@ from atoll.errors import (
     ServiceInstanceException,
     ShareBackendException,
 )
-from atoll.lifecycle import access, share_server
+from atoll.lifecycle import access, charges, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
 
 AT_REST = ("available", "extending_error")
+
+CALLED_OFF = ("available", "error", "error_deleting", "inactive")
+"""Statuses that an administrator may set while a share is to grow."""
 
 GIVEN_UP: Mapping[str, tuple[str, Action, Detail]] = {
     "creating": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
@@ -58,6 +61,8 @@ class ShareHandler:
             "extending": self._extend,
             "deleting": self._delete,
         }
+        if share["wanted_size"] is not None and share["status"] in CALLED_OFF:
+            self._note_growth(operation, share)
         verb = verbs.get(share["status"])
         if verb is None and share["status"] in AT_REST:
             verb = self._ensure
@@ -68,6 +73,10 @@ class ShareHandler:
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the share, or its unapplied rules, in error, and tell the user why."""
+        share = self._read(operation.resource_id)
+        if share is not None and share["wanted_size"] and share["status"] != "deleting":
+            # While nobody can say how far it grew it is not given up: that much is charged.
+            self._note_growth(operation, share)
         with operation.transaction() as connection:
             share = rows.get(connection, shares, operation.resource_id)
             if share is None:
@@ -155,10 +164,17 @@ class ShareHandler:
             )
             return server
 
+    def _note_growth(self, operation: Operation, share: Row) -> None:
+        size = charges.provided(self._backend, share)
+        with operation.transaction() as connection:
+            charges.grown(connection, share["id"], size)
+
     def _extend(self, operation: Operation, share: Row) -> None:
+        with self._backend.database.read() as connection:
+            charges.await_snapshots(connection, share)
         server = self._server(share)
         operation.set_lane(lane_of(server))
-        size = share["wanted_size"] or share["size"]
+        size = max(share["wanted_size"] or 0, share["size"])
         self._backend.driver(operation).extend_share(operation, share, size, server)
         with operation.transaction() as connection:
             self._become_available(connection, share, size=size, wanted_size=None)
@@ -171,7 +187,7 @@ class ShareHandler:
         with operation.transaction() as connection:
             access_rules.remove_all(connection, share["id"])
             export_locations.replace(connection, share["id"], [])
-            rows.remove(connection, shares, share["id"])
+            owners.remove(connection, "share", share["id"])
             if server is not None:
                 share_server.note_if_idle(connection, server["id"])
 

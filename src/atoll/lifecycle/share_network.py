@@ -7,7 +7,7 @@ without a name, gets a network of its own, isolated from all others.
 from __future__ import annotations
 
 from atoll.cloud.base import Network, Subnet
-from atoll.db import placement, rows
+from atoll.db import owners, placement, rows
 from atoll.db.messages import Action, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_network_subnets, share_networks, share_servers
@@ -96,7 +96,7 @@ class ShareNetworkHandler:
         if subnet["managed"]:
             self._backend.remove_network(owner_of(subnet["id"]), subnet["neutron_net_id"])
         with operation.transaction() as connection:
-            rows.remove(connection, share_network_subnets, subnet["id"])
+            owners.remove(connection, "share_network_subnet", subnet["id"])
 
 
 def _pick(network: Network, subnet_id: str | None) -> Subnet:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from atoll.config import Settings
-from atoll.db import placement, rows
+from atoll.db import owners, placement, rows
 from atoll.db.messages import Action, Detail, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_network_subnets, share_servers, shares
@@ -224,7 +224,7 @@ class ShareServerHandler:
         driver = self._backend.driver(operation)
         driver.teardown_server({"server_id": server["id"], **server["backend_details"]})
         with operation.transaction() as connection:
-            rows.remove(connection, share_servers, server["id"])
+            owners.remove(connection, "share_server", server["id"])
 
     def _bring_back(self, operation: Operation, server: Row) -> None:
         """Let a server that answers be; start, reboot or replace one that doesn't.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.db import rows
+from atoll.db import owners, rows
 from atoll.db.messages import Action, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares, snapshots
@@ -64,18 +64,23 @@ class SnapshotHandler:
 
     def _create(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
         driver = self._backend.driver(operation)
-        update = driver.create_snapshot(operation, snapshot, server) or {}
+        made = driver.create_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
+            now = rows.get(connection, snapshots, snapshot["id"])
+            # What was asked for meanwhile, by force, counts more.
+            done = {"status": "available"} if now and now["status"] == "creating" else {}
             rows.change(
                 connection,
                 snapshots,
                 snapshot["id"],
-                status="available",
+                **done,
                 progress="100%",
-                provider_location=update.get("provider_location"),
+                provider_location=made["provider_location"],
+                size=made["size"],
+                share_size=made["size"],
             )
 
     def _delete(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
         self._backend.driver(operation).delete_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
-            rows.remove(connection, snapshots, snapshot["id"])
+            owners.remove(connection, "snapshot", snapshot["id"])

@@ -1,0 +1,40 @@
+"""``atoll operation``: what is worked on, what was given up, and having it looked at again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from atoll.cli.context import AsJson, database, show
+
+app = typer.Typer(help="Long-running work.", no_args_is_help=True)
+
+
+@app.command("list")
+def operation_list(
+    failed: Annotated[bool, typer.Option("--failed", help="Those given up.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the operations that wait or run, or those that were given up."""
+    from atoll.db import rows, tables
+
+    states = ("failed",) if failed else ("queued", "running")
+    with closing(database()) as opened, opened.read() as connection:
+        found = rows.where(connection, tables.operations, status=states)
+    columns = ("resource", "status", "attempts", "owner", "waits_for", "created_at", "error")
+    show(found, columns, as_json)
+
+
+@app.command("retry")
+def operation_retry(resource: str) -> None:
+    """Have a resource made true again now, e.g. 'share/<id>'.
+
+    Or a pass made now: 'reconcile/all'. What has no row is refused.
+    """
+    from atoll.lifecycle import asked
+
+    with closing(database()) as opened, opened.begin() as connection:
+        asked.look_again(connection, resource)
+    typer.echo(f"{resource} is looked at next.")

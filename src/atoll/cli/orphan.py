@@ -1,0 +1,70 @@
+"""``atoll orphan``: things in the cloud that belong to no row, for an operator to decide about."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atoll.cli.context import AsJson, database, settings, show
+from atoll.errors import AtollError, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from atoll.db.database import Database
+    from atoll.lifecycle.orphans import Found
+
+app = typer.Typer(help="Things in the cloud that belong to no row.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_orphans(as_json: AsJson = False) -> None:
+    """List what carries this deployment's tag and belongs to no row.
+
+    What was 'removed_at' some time is removed by the next pass. The rest the database has never
+    heard of, or no more: it is kept until you have it removed.
+    """
+    with closing(database()) as rows:
+        found = _look(rows)
+    for kind, error in found.unseen.items():
+        typer.echo(f"Not listed: {kind}: {error}", err=True)
+    shown = [
+        {"kind": each.kind, "id": each.id, "owner": each.owner, "removed_at": each.removed_at}
+        for each in found.orphans
+    ]
+    show(shown, ("owner", "kind", "id", "removed_at"), as_json)
+
+
+@app.command("remove")
+def remove_orphan(
+    owner: Annotated[str, typer.Argument(help="As listed, e.g. 'share/<id>'.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Really, with its data.")] = False,
+) -> None:
+    """Have the next pass remove all that an owner without a row has, data included."""
+    from atoll.db import owners
+    from atoll.engine.queue import enqueue
+
+    with closing(database()) as rows:
+        its = [str(orphan) for orphan in _look(rows).orphans if orphan.owner == owner]
+        if not its:
+            raise NotFound(
+                f"Nothing in the cloud belongs to {owner} and to no row.",
+                hint="'atoll orphan list' names what does.",
+            )
+        if not yes:
+            raise AtollError(f"This destroys {'; '.join(its)}.", hint="Say --yes if you mean it.")
+        with rows.begin() as connection:
+            if owners.exists(connection, owner):
+                raise Conflict(f"{owner} has a row again.", hint="Delete it as its user would.")
+            owners.remember(connection, owner)
+            enqueue(connection, "reconcile/all")
+    typer.echo(f"The next pass removes {'; '.join(its)}.")
+
+
+def _look(rows: Database) -> Found:
+    from atoll.cli import bootstrap
+    from atoll.cli.clouds import open_cloud
+    from atoll.lifecycle.orphans import Orphans
+
+    with closing(open_cloud(settings(), bootstrap.deployment_id(rows))) as cloud:
+        return Orphans(cloud, rows).find()

@@ -1,0 +1,92 @@
+"""Rows that own things in the cloud, and the memory of those that a handler has removed.
+
+What the cloud has for an owner without a row is a leftover only if its row was removed here. A
+database that was put back from a backup has never heard of what was made since; nothing of that may
+be deleted, whatever operations somebody has asked for meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from atoll.db import rows
+from atoll.db.database import utcnow_text
+from atoll.db.tables import (
+    removals,
+    share_network_subnets,
+    share_networks,
+    share_servers,
+    shares,
+    snapshots,
+)
+
+OWNERS = {
+    "share": shares,
+    "snapshot": snapshots,
+    "share_server": share_servers,
+    "share_network_subnet": share_network_subnets,
+}
+"""Kinds of rows that own things in the cloud; other owners (the service network) have no row."""
+
+RESOURCES = {
+    "share": shares,
+    "snapshot": snapshots,
+    "share_server": share_servers,
+    "share_network": share_networks,
+}
+"""Kinds of rows that operations make true, as in an operation's ``<kind>/<id>``."""
+
+REMEMBERED_FOR = timedelta(days=60)
+
+_BATCH = 500
+
+
+def exists(connection: Connection, resource: str) -> bool:
+    """Whether there is a row of this ``<kind>/<id>``, of either sort of kinds."""
+    kind, _, row_id = resource.partition("/")
+    table = {**OWNERS, **RESOURCES}.get(kind)
+    return table is not None and rows.get(connection, table, row_id) is not None
+
+
+def known(connection: Connection) -> set[str]:
+    """Keys of everything that may own a thing in the cloud."""
+    return {
+        f"{kind}/{row_id}"
+        for kind, table in OWNERS.items()
+        for row_id in connection.execute(select(table.c.id)).scalars()
+    }
+
+
+def remove(connection: Connection, kind: str, row_id: str) -> None:
+    """Delete an owner's row, and remember in the same transaction that it was there."""
+    rows.remove(connection, OWNERS[kind], row_id)
+    remember(connection, f"{kind}/{row_id}")
+
+
+def remember(connection: Connection, owner: str) -> None:
+    """Have what the cloud still has for this owner taken for a leftover."""
+    same = removals.c.resource == owner
+    now = utcnow_text()
+    if not connection.execute(update(removals).where(same).values(removed_at=now)).rowcount:
+        connection.execute(insert(removals).values(resource=owner, removed_at=now))
+
+
+def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
+    """Those of ``owners`` whose rows were removed here, and when (UTC, ISO 8601)."""
+    found: dict[str, str] = {}
+    wanted = sorted(set(owners))
+    for start in range(0, len(wanted), _BATCH):
+        statement = select(removals.c.resource, removals.c.removed_at).where(
+            removals.c.resource.in_(wanted[start : start + _BATCH])
+        )
+        found |= {row.resource: row.removed_at for row in connection.execute(statement)}
+    return found
+
+
+def prune(connection: Connection) -> None:
+    """Forget what was removed so long ago that every pass has looked for leftovers of it."""
+    before = (datetime.now(UTC) - REMEMBERED_FOR).replace(tzinfo=None).isoformat()
+    connection.execute(delete(removals).where(removals.c.removed_at < before))

@@ -1,0 +1,96 @@
+"""What ``atoll doctor`` finds in the database, and in the cloud beside it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from atoll.cloud.base import Cloud, Finding
+from atoll.config import Settings
+from atoll.db import audit, dues, services
+from atoll.db.database import Database
+from atoll.db.dues import Longest
+from atoll.engine.periodic import PRUNING_INTERVAL
+from atoll.engine.upkeep import LONGEST_DELAY
+from atoll.lifecycle.orphans import Orphan, Orphans
+
+CLOCKS_DIFFER = 5.0
+"""Seconds by which two clocks that are kept right never differ."""
+
+NAMED = 20
+"""So many things one finding names."""
+
+SOON_GONE = 10
+"""Passes after which a leftover should have been removed."""
+
+
+def clocks(settings: Settings, database: Database) -> list[Finding]:
+    """Compare this host's clock with the database's, and with what was written down."""
+    with database.read() as connection:
+        before = time.time()
+        now = database.now(connection)
+        ahead = (before + time.time()) / 2 - now
+        beats = services.every(connection, now)
+        late = dues.astray(connection, _longest(settings))
+        newest = audit.newest(connection)
+    wrong = [
+        f"{beat['binary']} on {beat['host']} gave a sign of life {beat['heartbeat'] - now:.0f} s "
+        "in the future"
+        for beat in beats
+        if beat["heartbeat"] > now + CLOCKS_DIFFER
+    ]
+    wrong += [f"{resource} is planned for too late a time" for resource in late]
+    until = _text(time.time() + CLOCKS_DIFFER)
+    wrong += [f"{what} was written at {moment}" for what, moment in newest if moment > until]
+    if abs(ahead) > CLOCKS_DIFFER:
+        way = "ahead of" if ahead > 0 else "behind"
+        wrong.insert(0, f"this host is {abs(ahead):.0f} s {way} the database's server")
+    if wrong:
+        todo = "Have all hosts keep the time (NTP). Workers put right by themselves what is planned"
+        return [Finding("Clocks", False, _some(wrong), f"{todo}; an old sign of life counts not.")]
+    return [Finding("Clocks", True, "agree, and nothing is from the future")]
+
+
+def _longest(settings: Settings) -> Longest:
+    periods = {
+        "reconcile/all": float(settings.worker.reconcile_interval),
+        "operations/all": PRUNING_INTERVAL,
+    }
+    return Longest(LONGEST_DELAY, settings.worker.lease, periods)
+
+
+def leftovers(settings: Settings, database: Database, cloud: Cloud) -> list[Finding]:
+    """Name what is in the cloud and belongs to no row, but for what the next pass removes."""
+    found = Orphans(cloud, database).find()
+    kept = [orphan for orphan in found.orphans if not orphan.may_go]
+    before = _text(time.time() - SOON_GONE * settings.worker.reconcile_interval)
+    stuck = [orphan for orphan in found.orphans if orphan.may_go and orphan.removed_at < before]
+    findings = []
+    if kept:
+        todo = (
+            "The database never knew them, or no more (was it put back from a backup?), so they "
+            "are kept. What you don't need: 'atoll orphan remove OWNER --yes', e.g. "
+            f"{kept[0].owner}."
+        )
+        findings.append(Finding("Things of no row", False, _names(kept), todo))
+    if stuck:
+        todo = "The pass removes them again and again; its log says what stands in the way."
+        findings.append(Finding("Leftovers that stay", False, _names(stuck), todo))
+    if found.unseen:
+        todo = "Run the doctor again when the cloud answers."
+        unseen = [f"{kind}: {error}" for kind, error in found.unseen.items()]
+        findings.append(Finding("Things that can't be listed", False, _some(unseen), todo))
+    return findings or [Finding("Things of no row", True, "none")]
+
+
+def _names(orphans: list[Orphan]) -> str:
+    return _some([str(orphan) for orphan in orphans])
+
+
+def _some(lines: list[str]) -> str:
+    more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return "; ".join(lines[:NAMED]) + more
+
+
+def _text(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()

@@ -1,0 +1,117 @@
+"""Things in the cloud that carry this deployment's tag and belong to no row.
+
+One list for all who need it: the reconcile pass removes what may go, and ``atoll doctor`` and
+``atoll orphan list`` name what stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from atoll.cloud.base import Cloud, Instance, Network, OwnedSubnet, Port, Volume, VolumeSnapshot
+from atoll.db import owners
+from atoll.db.database import Database
+
+Owned = Instance | Volume | VolumeSnapshot | Port | OwnedSubnet | Network
+
+DEPLOYMENTS_OWN = ("service_network", "service-network")
+"""Owners of what all of a deployment's shares need; workers make it anew where it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """One thing without a row."""
+
+    kind: str
+    """In words, as people look for it in the cloud: instance, volume, …"""
+    id: str
+    owner: str
+    removed_at: str
+    """When the owner's row was removed here (UTC); empty where the database never had one."""
+
+    @property
+    def may_go(self) -> bool:
+        """Whether it is known to be a leftover."""
+        return bool(self.removed_at)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} of {self.owner or 'nobody'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look has found."""
+
+    orphans: list[Orphan]
+    unseen: dict[str, Exception]
+    """Kinds that the cloud could not list, and why; the others were looked at."""
+
+
+class Orphans:
+    """Looks for them in one cloud, and removes them."""
+
+    def __init__(self, cloud: Cloud, database: Database) -> None:
+        self._cloud = cloud
+        self._database = database
+        # In an order in which they can be removed: what is plugged in before what it is in.
+        self._kinds: dict[str, tuple[Callable[[], Sequence[Owned]], Callable[[str], None]]] = {
+            "instance": (cloud.compute.list_instances, cloud.compute.delete_instance),
+            "volume": (cloud.volumes.list_volumes, self._delete_volume),
+            "volume snapshot": (cloud.volumes.list_snapshots, cloud.volumes.delete_snapshot),
+            "port": (cloud.networks.list_ports, cloud.networks.delete_port),
+            "subnet": (cloud.networks.list_subnets, self._delete_subnet),
+            "network": (cloud.networks.list_networks, cloud.networks.delete_network),
+        }
+
+    def find(self) -> Found:
+        """Compare the cloud with the rows.
+
+        The cloud is listed first: a thing is made only while its row exists, so what is in the list
+        and has no row afterwards has lost it, and nobody will come for it.
+
+        Unless the database itself was put back from a backup: then it has never heard of what was
+        made since. So only what a handler has removed the row of ``may_go``.
+        """
+        unseen: dict[str, Exception] = {}
+        listed = [(kind, thing) for kind in self._kinds for thing in self._list(kind, unseen)]
+        with self._database.read() as connection:
+            known = owners.known(connection)
+            strays = [
+                (kind, thing)
+                for kind, thing in listed
+                if thing.owner not in known and thing.owner not in DEPLOYMENTS_OWN
+            ]
+            removed = owners.removed(connection, {thing.owner for _, thing in strays})
+        return Found(
+            [
+                Orphan(kind, thing.id, thing.owner, removed.get(thing.owner, ""))
+                for kind, thing in strays
+            ],
+            unseen,
+        )
+
+    def remove(self, orphan: Orphan) -> None:
+        """Delete the thing. Raises ``CloudError``: another orphan may need it, until it is gone."""
+        _, delete = self._kinds[orphan.kind]
+        delete(orphan.id)
+
+    def _list(self, kind: str, unseen: dict[str, Exception]) -> Iterator[Owned]:
+        listing, _ = self._kinds[kind]
+        try:
+            yield from listing()
+        except Exception as error:  # noqa: BLE001 - one kind stands alone, whatever the cloud says
+            unseen[kind] = error
+
+    def _delete_volume(self, volume_id: str) -> None:
+        volume = self._cloud.volumes.get_volume(volume_id)
+        if volume is not None and volume.instance_id is not None:
+            self._cloud.compute.detach_volume(volume.instance_id, volume_id)
+        self._cloud.volumes.delete_volume(volume_id)
+
+    def _delete_subnet(self, subnet_id: str) -> None:
+        networks = self._cloud.networks
+        for subnet in networks.list_subnets():
+            if subnet.id == subnet_id:
+                networks.disconnect_router(subnet.router_id or "", subnet_id)
+        networks.delete_subnet(subnet_id)
