@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from atoll.guest.base import AppliedShare, ExportRule, FileSystem, WantedShare
+from atoll.guest.base import AppliedShare, ExportRule, FileSystem, Freeze, WantedShare
 from atoll.guest.channel import SshGuest
 from tests.guest.machine import Machine, service_image
 
@@ -90,13 +90,15 @@ class Bench:
         self.measure(f"{kind}: 1,000 rules", lambda: guest.apply_share(share, fence=1))
         share = replace(share, rules=one_more)
         self.measure(f"{kind}: back to 2 rules", lambda: guest.apply_share(share, fence=1))
+        freeze = Freeze("bench")
         self.measure(
-            f"{kind}: freeze", lambda: guest.freeze_share(share.share_id, share.path, seconds=60)
+            f"{kind}: freeze",
+            lambda: guest.freeze_share(share.share_id, share.path, freeze, seconds=60),
         )
         serial = str(uuid4())
         copy = self.machine.folder / f"{serial}.raw"
         shutil.copyfile(self.machine.folder / f"{share.serial}.raw", copy)
-        self.measure(f"{kind}: thaw", lambda: guest.thaw_share(share.share_id, share.path))
+        self.measure(f"{kind}: thaw", lambda: guest.thaw_share(share.share_id, share.path, freeze))
         os.truncate(copy, 2 * GIB)
         self.machine.plug(serial, copy)
         time.sleep(2)

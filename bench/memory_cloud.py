@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from atoll.cloud.base import Access, Identity, InstanceSpec
 from atoll.cloud.memory import MemoryCloud, MemoryGuest
-from atoll.guest.base import ExportRule, WantedShare
+from atoll.guest.base import ExportRule, Freeze, WantedShare
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -96,17 +96,22 @@ class Site:
         timed("attach_volume", shares, lambda i: attach(self.instance(i), volumes[i].id))
         timed("apply_share", shares, lambda i: self.guest(i).apply_share(wanted[i], fence=1))
         timed("apply_share again", shares, lambda i: self.guest(i).apply_share(wanted[i], fence=1))
+        freeze = Freeze("bench")
         timed(
             "freeze_share",
             shares,
-            lambda i: self.guest(i).freeze_share(wanted[i].share_id, "", seconds=60),
+            lambda i: self.guest(i).freeze_share(wanted[i].share_id, "", freeze, seconds=60),
         )
         timed(
             "create_snapshot",
             shares,
             lambda i: cloud.volumes.create_snapshot(f"s/{i}", volumes[i].id),
         )
-        timed("thaw_share", shares, lambda i: self.guest(i).thaw_share(wanted[i].share_id, ""))
+        timed(
+            "thaw_share",
+            shares,
+            lambda i: self.guest(i).thaw_share(wanted[i].share_id, "", freeze),
+        )
         timed("get_volume", shares, lambda i: cloud.volumes.get_volume(volumes[i].id))
         location = f"{self.ports[0].addresses[0]}:{wanted[0].path}"
         mount = cloud.client("10.0.0.1").mount(location)

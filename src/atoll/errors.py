@@ -213,7 +213,7 @@ class GuestUnreachable(GuestError):
 
 
 class GuestBusy(GuestError):
-    """The guest agent did not finish in time."""
+    """The guest agent did not finish in time, or is busy with something else of this share."""
 
     public = "The service instance did not finish in time."
     retryable = True

@@ -14,11 +14,12 @@ from atoll.errors import (
     CloudNotFound,
     DeviceNotBlank,
     FreezeLost,
+    GuestBusy,
     GuestError,
     StaleFence,
     VolumeInUse,
 )
-from atoll.guest.base import ExportRule, Guest, ServedShare, digest
+from atoll.guest.base import ExportRule, Freeze, Guest, ServedShare, digest
 
 from .site import BOOT_SECONDS, Site, clear_volumes, nfs, owner, rules
 
@@ -229,9 +230,10 @@ def test_a_clone_lives_beside_its_parent_with_an_identity_of_its_own(
     volume = site.attached_volume()
     parent = nfs(share_id(), volume)
     guest.apply_share(parent, fence=1)
-    guest.freeze_share(parent.share_id, parent.path, seconds=30)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(parent.share_id, parent.path, freeze, seconds=30)
     snapshot = site.cloud.volumes.create_snapshot(owner("snapshot"), volume.id)
-    guest.thaw_share(parent.share_id, parent.path)
+    guest.thaw_share(parent.share_id, parent.path, freeze)
     clone_volume = site.attached_volume(2, snapshot_id=snapshot.id)
     clone = nfs(share_id(), clone_volume, may_format=False)
     applied = guest.apply_share(clone, fence=1)
@@ -297,23 +299,61 @@ def test_removing_twice_and_removing_nothing_is_fine(site: Site, guest: Guest) -
 def test_a_freeze_is_undone(site: Site, guest: Guest) -> None:
     wanted = nfs(share_id(), site.attached_volume())
     guest.apply_share(wanted, fence=1)
-    guest.freeze_share(wanted.share_id, wanted.path, seconds=30)
-    guest.thaw_share(wanted.share_id, wanted.path)
-    guest.thaw_share(wanted.share_id, wanted.path)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(wanted.share_id, wanted.path, freeze, seconds=30)
+    guest.thaw_share(wanted.share_id, wanted.path, freeze)
+    with pytest.raises(FreezeLost):
+        guest.thaw_share(wanted.share_id, wanted.path, freeze)
+
+
+def test_a_share_is_frozen_for_one_asker_at_a_time(site: Site, guest: Guest) -> None:
+    wanted = nfs(share_id(), site.attached_volume())
+    guest.apply_share(wanted, fence=1)
+    first, second = Freeze("snapshot/one"), Freeze("snapshot/two")
+    guest.freeze_share(wanted.share_id, wanted.path, first, seconds=60)
+    with pytest.raises(GuestBusy) as caught:
+        guest.freeze_share(wanted.share_id, wanted.path, second, seconds=60)
+    assert caught.value.retryable
+    with pytest.raises(FreezeLost):
+        guest.thaw_share(wanted.share_id, wanted.path, second)
+    guest.thaw_share(wanted.share_id, wanted.path, first)  # neither of them has ended it
+    guest.freeze_share(wanted.share_id, wanted.path, second, seconds=60)
+    with pytest.raises(FreezeLost):
+        guest.thaw_share(wanted.share_id, wanted.path, first)
+    guest.thaw_share(wanted.share_id, wanted.path, second)
+
+
+@pytest.mark.parametrize(
+    "second", [Freeze("snapshot/one"), Freeze("replacement", takes_over=True)], ids=["again", "all"]
+)
+def test_a_freeze_that_was_taken_over_has_not_held(
+    site: Site, guest: Guest, second: Freeze
+) -> None:
+    wanted = nfs(share_id(), site.attached_volume())
+    guest.apply_share(wanted, fence=1)
+    first = Freeze("snapshot/one")
+    guest.freeze_share(wanted.share_id, wanted.path, first, seconds=60)
+    other = site.open_guest()
+    other.freeze_share(wanted.share_id, wanted.path, second, seconds=60)
+    with pytest.raises(FreezeLost):
+        guest.thaw_share(wanted.share_id, wanted.path, first)
+    other.thaw_share(wanted.share_id, wanted.path, second)
+    other.close()
 
 
 def test_a_freeze_that_ended_by_itself_is_told(site: Site, guest: Guest) -> None:
     wanted = nfs(share_id(), site.attached_volume())
     guest.apply_share(wanted, fence=1)
-    guest.freeze_share(wanted.share_id, wanted.path, seconds=0.2)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(wanted.share_id, wanted.path, freeze, seconds=0.2)
     time.sleep(0.8)
     with pytest.raises(FreezeLost):
-        guest.thaw_share(wanted.share_id, wanted.path)
+        guest.thaw_share(wanted.share_id, wanted.path, freeze)
 
 
 def test_only_what_is_mounted_can_be_frozen(guest: Guest) -> None:
     with pytest.raises(GuestError):
-        guest.freeze_share(share_id(), "/shares/never", seconds=1)
+        guest.freeze_share(share_id(), "/shares/never", Freeze("snapshot/one"), seconds=1)
 
 
 def test_an_ended_channel_leaves_the_shares_served(site: Site) -> None:

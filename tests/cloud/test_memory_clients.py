@@ -10,7 +10,7 @@ import pytest
 
 from atoll.cloud.memory import MemoryCloud
 from atoll.errors import GuestUnreachable
-from atoll.guest.base import ExportRule, WantedShare
+from atoll.guest.base import ExportRule, Freeze, WantedShare
 
 from .site import Site, nfs, owner, rules, running_site
 
@@ -143,11 +143,12 @@ def test_a_snapshot_holds_what_was_there_and_no_more(memory: MemoryCloud, site: 
     mount = memory.client("10.0.0.1").mount(site.location(wanted))
     mount.write("early", b"1", sync=False)
     guest = site.open_guest()
-    guest.freeze_share(wanted.share_id, wanted.path, seconds=30)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(wanted.share_id, wanted.path, freeze, seconds=30)
     with pytest.raises(TimeoutError):
         mount.write("stalled", b"x")
     snapshot = memory.volumes.create_snapshot(owner("snapshot"), wanted.serial)
-    guest.thaw_share(wanted.share_id, wanted.path)
+    guest.thaw_share(wanted.share_id, wanted.path, freeze)
     mount.write("late", b"2")
     volume = site.attached_volume(2, snapshot_id=snapshot.id)
     assert memory.disk(volume.id).fs_uuid == wanted.fsid
@@ -184,7 +185,8 @@ def test_a_freeze_ends_with_its_channel(memory: MemoryCloud, site: Site) -> None
     wanted = serve(site, "10.0.0.1")
     mount = memory.client("10.0.0.1").mount(site.location(wanted))
     guest = site.open_guest()
-    guest.freeze_share(wanted.share_id, wanted.path, seconds=30)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(wanted.share_id, wanted.path, freeze, seconds=30)
     guest.close()
     mount.write("file", b"data")
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from atoll.cloud.base import Identity, InstanceSpec, Volume
 from atoll.cloud.memory import MemoryCloud
 from atoll.errors import CloudUnavailable, GuestError, GuestUnreachable, VolumeInUse
-from atoll.guest.base import Access, Guest
+from atoll.guest.base import Access, Freeze, Guest
 
 from .site import nfs
 
@@ -124,11 +124,12 @@ class World(RuleBasedStateMachine):
         serving = freeze and self.reaches(share)
         if serving:
             guest = self.guest(volume.server or "")
-            guest.freeze_share(share, "", seconds=60)
+            held = Freeze(snapshot)
+            guest.freeze_share(share, "", held, seconds=60)
             self.flush(volume)
         made = self.cloud.volumes.create_snapshot(snapshot, volume.id)
         if serving:
-            guest.thaw_share(share, "")
+            guest.thaw_share(share, "", held)
         self.snapshots[snapshot] = ModelVolume(
             made.id, volume.size, volume.fsid, volume.fs_size, dict(volume.files)
         )

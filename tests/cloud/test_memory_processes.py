@@ -14,6 +14,7 @@ import pytest
 
 from atoll.cloud.memory import MemoryCloud
 from atoll.cloud.memory.faults import When
+from atoll.guest.base import Freeze
 
 from .site import nfs, owner, running_site
 
@@ -33,7 +34,8 @@ def freeze_and_wait(path: Path) -> None:
         wanted = nfs("s1", site.attached_volume(), "10.0.0.1")
         guest = site.open_guest()
         guest.apply_share(wanted, fence=1)
-        guest.freeze_share(wanted.share_id, wanted.path, seconds=600)
+        freeze = Freeze("snapshot/one")
+        guest.freeze_share(wanted.share_id, wanted.path, freeze, seconds=600)
         time.sleep(600)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import GuestBusy
-from atoll.guest.base import WantedShare
+from atoll.guest.base import Freeze, WantedShare
 from atoll.guest.channel import SshGuest
 from tests.guest.conftest import KINDS, MIB, Disks, Site, wanted
 
@@ -40,9 +40,10 @@ def test_a_clone_is_another_file_system_and_fills_its_larger_disk(
     parent = wanted(site, disks.plug(), file_system=kind)
     guest.apply_share(parent, fence=1)
     (Path(parent.path) / "data").write_text("copied")
-    guest.freeze_share(parent.share_id, parent.path, seconds=30)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(parent.share_id, parent.path, freeze, seconds=30)
     clone = clone_of(site, disks, parent, size_mib=1024)
-    guest.thaw_share(parent.share_id, parent.path)
+    guest.thaw_share(parent.share_id, parent.path, freeze)
     applied = guest.apply_share(clone, fence=1)
     assert not applied.formatted
     assert applied.size_bytes > 900 * MIB

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from atoll.errors import GuestUnreachable
-from atoll.guest.base import ExportRule, WantedShare, digest
+from atoll.guest.base import ExportRule, Freeze, WantedShare, digest
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import await_banner
 from tests.guest.conftest import rules
@@ -146,9 +146,10 @@ def test_a_larger_clone_lives_beside_its_parent(
     machine.shell(nfs(parent, "/mnt/parent") + "echo old > /mnt/parent/f; sync -f /mnt/parent")
     serial = str(uuid4())
     copy = machine.folder / f"{serial}.raw"
-    guest.freeze_share(parent.share_id, parent.path, seconds=60)
+    freeze = Freeze("snapshot/one")
+    guest.freeze_share(parent.share_id, parent.path, freeze, seconds=60)
     shutil.copyfile(machine.folder / f"{parent.serial}.raw", copy)
-    guest.thaw_share(parent.share_id, parent.path)
+    guest.thaw_share(parent.share_id, parent.path, freeze)
     with copy.open("r+b") as file:
         file.truncate(2 * GIB)
     machine.plug(serial, copy)

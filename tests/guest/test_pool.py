@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from atoll.errors import GuestError, GuestUnreachable
-from atoll.guest.base import AppliedShare, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
 from tests.guest.conftest import Site
@@ -44,10 +44,10 @@ class Instance:
     def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
         self._reach()
 
-    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+    def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
         self._reach()
 
-    def thaw_share(self, share_id: str, path: str) -> None:
+    def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
         self._reach()
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:

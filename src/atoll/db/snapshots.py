@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from atoll.db import pages, rows
 from atoll.db.database import utcnow_text
+from atoll.db.operations import busy
 from atoll.db.rows import Row
 from atoll.db.tables import operations, shares, snapshots
 
@@ -63,6 +64,22 @@ _TAKING = (
     .order_by(snapshots.c.created_at)
     .limit(1)
 )
+_TAKEN_BEFORE = (
+    select(snapshots.c.id)
+    .where(
+        snapshots.c.share_id == bindparam("share_id"),
+        snapshots.c.status == "creating",
+        or_(
+            snapshots.c.created_at < bindparam("created_at"),
+            and_(
+                snapshots.c.created_at == bindparam("created_at"), snapshots.c.id < bindparam("id")
+            ),
+        ),
+        busy("snapshot/" + snapshots.c.id),
+    )
+    .order_by(snapshots.c.created_at.desc(), snapshots.c.id.desc())
+    .limit(1)
+)
 _INSERT = insert(snapshots)
 
 
@@ -99,6 +116,12 @@ def being_copied(connection: Connection, snapshot_id: str) -> str | None:
 def being_taken(connection: Connection, share_id: str) -> str | None:
     """A snapshot of the share that is being taken just now, if there is one."""
     return connection.execute(_TAKING, {"share_id": share_id}).scalar_one_or_none()
+
+
+def taken_before(connection: Connection, snapshot: Row) -> str | None:
+    """The latest earlier one of the same share's snapshots that is still being taken."""
+    mine = {key: snapshot[key] for key in ("id", "share_id", "created_at")}
+    return connection.execute(_TAKEN_BEFORE, mine).scalar_one_or_none()
 
 
 def in_project(project_id: str | None) -> list[ColumnElement[bool]]:

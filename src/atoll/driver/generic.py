@@ -27,6 +27,7 @@ from atoll.driver.resources import (
     ShareServer,
     Snapshot,
     fence_of,
+    snapshot_key,
 )
 from atoll.driver.service_instance import INSTANCE_ID, OnActive, ServiceInstanceManager, nothing
 from atoll.driver.serving import ShareServing
@@ -365,7 +366,7 @@ class GenericShareDriver(ShareDriver):
             self._serving.guest_unless_off(share_id, share_server) if volume.instance_id else None
         )
         path, seconds = self._wanted.path(share_id), self.configuration.freeze_seconds
-        still = frozen(guest, share_id, path, seconds)
+        still = frozen(guest, share_id, path, seconds, snapshot_key(snapshot["id"]))
         file_system = self._volumes.file_system(share_id)
         made = self._snapshots.take(snapshot["id"], volume, file_system, still)
         return {"provider_location": made.id, "size": made.size_gib}

@@ -10,6 +10,7 @@ the highest it has seen for each share and refuses older ones (``StaleFence``).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
@@ -71,6 +72,18 @@ class WantedShare:
     least_gib: int = 0
     """The device is at least this large, or becomes so in a moment: clouds are late to tell an
     instance that its volume has grown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """One freeze of a share's file system, which only its own thaw ends well."""
+
+    asker: str
+    """What it is for, e.g. ``snapshot/<id>``."""
+    takes_over: bool = False
+    """Whether it ends a freeze of somebody else, instead of being refused."""
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What tells it from the same asker's earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +153,15 @@ class Guest(Protocol):
     def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
         """Unexport, drop clients' state, unmount, forget. Absent is fine."""
 
-    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
-        """Freeze the file system; thawed by itself after ``seconds`` or when the channel ends."""
+    def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
+        """Freeze the file system; thawed by itself after ``seconds`` or when the channel ends.
 
-    def thaw_share(self, share_id: str, path: str) -> None:
-        """Undo ``freeze_share``. Not frozen is fine. Raises if the freeze had already ended."""
+        A share has one freeze at a time. An earlier one of the same asker ends, which its thaw
+        will hear; while another's holds, ``GuestBusy`` is raised, unless ``freeze`` takes over.
+        """
+
+    def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
+        """Undo this freeze, and no other. Raises ``FreezeLost`` unless it held until now."""
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares, one round trip."""

@@ -29,6 +29,7 @@ from atoll.errors import (
 from atoll.guest.base import (
     Access,
     AppliedShare,
+    Freeze,
     Health,
     ServedShare,
     ShareUsage,
@@ -49,6 +50,7 @@ CODES: dict[str, type[GuestError]] = {
     "stale_fence": StaleFence,
     "device_not_blank": DeviceNotBlank,
     "deadline": GuestBusy,
+    "busy": GuestBusy,
     "freeze_lost": FreezeLost,
 }
 
@@ -109,14 +111,22 @@ class SshGuest:
         if self._call("remove_share", args, deadline, fence)["lazy"]:
             log.warning("share_unmounted_lazily", share=share_id, instance=self._address)
 
-    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+    def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
         """Freeze; thawed by itself after ``seconds`` or when the channel ends."""
-        args = {"share_id": share_id, "path": path, "seconds": seconds}
+        args = {
+            "share_id": share_id,
+            "path": path,
+            "asker": freeze.asker,
+            "token": freeze.token,
+            "take_over": freeze.takes_over,
+            "seconds": seconds,
+        }
         self._call("freeze_share", args, FREEZE_DEADLINE)
 
-    def thaw_share(self, share_id: str, path: str) -> None:
-        """Undo ``freeze_share``. Raises ``FreezeLost`` if the freeze had already ended."""
-        self._call("thaw_share", {"share_id": share_id, "path": path}, FREEZE_DEADLINE)
+    def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
+        """Undo this freeze. Raises ``FreezeLost`` unless it held until now."""
+        args = {"share_id": share_id, "path": path, "token": freeze.token}
+        self._call("thaw_share", args, FREEZE_DEADLINE)
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from atoll.errors import AtollError, GuestUnreachable
-from atoll.guest.base import AppliedShare, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 
 PATIENCE = 45.0
 """Seconds that an attempt gets at least, however little its caller has."""
@@ -166,11 +166,11 @@ class _Watched:
             lambda: self._guest.remove_share(share_id, path, fence=fence, deadline=deadline)
         )
 
-    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
-        self._watch(lambda: self._guest.freeze_share(share_id, path, seconds=seconds))
+    def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
+        self._watch(lambda: self._guest.freeze_share(share_id, path, freeze, seconds=seconds))
 
-    def thaw_share(self, share_id: str, path: str) -> None:
-        self._watch(lambda: self._guest.thaw_share(share_id, path))
+    def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
+        self._watch(lambda: self._guest.thaw_share(share_id, path, freeze))
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         return self._watch(lambda: self._guest.usage(deadline=deadline))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from atoll.db import owners, rows
+from atoll.db import snapshots as queries
 from atoll.db.messages import Action, Resource
 from atoll.db.rows import Row
 from atoll.db.tables import share_servers, shares, snapshots
 from atoll.engine.operation import Operation
-from atoll.errors import ShareBackendException
+from atoll.errors import Postponed, ShareBackendException
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
@@ -29,9 +30,16 @@ class SnapshotHandler:
             if share is None:
                 raise ShareBackendException(public="The snapshot's share is gone.")
             server = rows.get(connection, share_servers, share["share_server_id"] or "")
+            earlier = queries.taken_before(connection, snapshot)
+        creating = snapshot["status"] == "creating"
+        if creating and earlier is not None:
+            # In the order in which they were asked for: a share has one freeze at a time.
+            raise Postponed(
+                "The snapshot waits for an earlier one of its share.",
+                waits_for=f"snapshot/{earlier}",
+            )
         snapshot["share"] = share
         operation.set_lane(lane_of(server))
-        creating = snapshot["status"] == "creating"
         action = Action.CREATE if creating else Action.DELETE
         with telling_of_delay(operation, lambda _: [snapshot], Resource.SNAPSHOT, action):
             if creating:

@@ -18,6 +18,7 @@ from atoll.errors import (
     AtollError,
     DeviceNotBlank,
     FreezeLost,
+    GuestBusy,
     GuestError,
     GuestUnreachable,
     StaleFence,
@@ -27,6 +28,7 @@ from atoll.guest.agent.rules import servable
 from atoll.guest.base import (
     AppliedShare,
     FileSystem,
+    Freeze,
     Health,
     ServedShare,
     ShareUsage,
@@ -114,38 +116,52 @@ class MemoryGuest:
 
     @_patient
     @call
-    def freeze_share(self, share_id: str, path: str, *, seconds: float) -> None:
+    def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
         """Flush and freeze; thawed by itself after ``seconds`` or when this channel ends."""
         self._reach()
-        self._flush(share_id)
-        frozen = self._world.execute(
-            "UPDATE served SET frozen_until = ?, frozen_by = ?"
+        row = self._world.row(
+            "SELECT frozen_until, frozen_by, frozen_for FROM served"
             " WHERE instance_id = ? AND share_id = ? AND mounted",
-            time.time() + seconds,
-            self._channel,
             self._instance_id,
             share_id,
         )
-        if not frozen:
+        if row is None:
             raise GuestError(f"Share {share_id} is not mounted.")
+        if is_frozen(row[0], row[1]) and row[2] != freeze.asker and not freeze.takes_over:
+            raise GuestBusy(f"Share {share_id} is frozen for somebody else.")
+        self._flush(share_id)
+        self._world.execute(
+            "UPDATE served SET frozen_until = ?, frozen_by = ?, frozen_for = ?, freeze_token = ?"
+            " WHERE instance_id = ? AND share_id = ?",
+            time.time() + seconds,
+            self._channel,
+            freeze.asker,
+            freeze.token,
+            self._instance_id,
+            share_id,
+        )
 
     @_patient
     @call
-    def thaw_share(self, share_id: str, path: str) -> None:
-        """Undo ``freeze_share``. Not frozen is fine. Raises if the freeze had already ended."""
+    def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
+        """Undo this freeze, and no other. Raises ``FreezeLost`` unless it held until now."""
         self._reach()
         row = self._world.row(
-            "SELECT frozen_until FROM served WHERE instance_id = ? AND share_id = ?",
+            "SELECT frozen_until, frozen_by FROM served"
+            " WHERE instance_id = ? AND share_id = ? AND freeze_token = ?",
             self._instance_id,
             share_id,
+            freeze.token,
         )
         self._world.execute(
-            "UPDATE served SET frozen_until = NULL WHERE instance_id = ? AND share_id = ?",
+            "UPDATE served SET frozen_until = NULL, freeze_token = NULL"
+            " WHERE instance_id = ? AND share_id = ? AND freeze_token = ?",
             self._instance_id,
             share_id,
+            freeze.token,
         )
-        if row and row[0] is not None and row[0] < time.time():
-            raise FreezeLost(f"The freeze of share {share_id} had ended by itself.")
+        if row is None or not is_frozen(row[0], row[1]):
+            raise FreezeLost(f"The freeze of share {share_id} had ended before.")
 
     @_patient
     @call
@@ -248,7 +264,8 @@ class MemoryGuest:
         exported = accepted if wanted.exported else {}
         rules = [(kind, to, level) for (kind, to), level in exported.items()]
         self._world.execute(
-            "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, 0, 1, NULL, NULL)"
+            "INSERT INTO served"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, 0, 1, NULL, NULL, NULL, NULL)"
             " ON CONFLICT DO UPDATE SET serial = excluded.serial, path = excluded.path,"
             " protocol = excluded.protocol, fsid = excluded.fsid, name = excluded.name,"
             " mounted = 1",

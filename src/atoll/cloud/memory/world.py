@@ -19,7 +19,7 @@ from typing import Any
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 
@@ -88,7 +88,7 @@ CREATE TABLE served (
     protocol TEXT NOT NULL, fsid TEXT NOT NULL, name TEXT NOT NULL, squash TEXT NOT NULL,
     rules TEXT NOT NULL, rules_digest TEXT NOT NULL, exported INTEGER NOT NULL,
     mounted INTEGER NOT NULL,
-    frozen_until REAL, frozen_by TEXT,
+    frozen_until REAL, frozen_by TEXT, frozen_for TEXT, freeze_token TEXT,
     PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
 CREATE TABLE fences (
     instance_id TEXT NOT NULL, share_id TEXT NOT NULL, fence INTEGER NOT NULL,

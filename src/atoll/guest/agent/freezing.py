@@ -1,58 +1,109 @@
 """Freezing a file system for a snapshot, so that it ends by itself whatever happens.
 
-The freeze is held by a forked process that thaws when its time is up or when the agent is gone,
-even if that was killed. A note in ``/run`` tells any agent of this instance that a freeze was asked
-for; a thaw that finds the note but nothing frozen knows that the freeze ended too early.
+A share has one freeze at a time. It belongs to whoever asked for it, and has a token that its thaw
+must show: so nobody ends another's freeze unnoticed. It is held by a forked process that thaws when
+its time is up or when the agent is gone, even if that was killed. As long as that process lives, it
+has the share's holding lock, which any agent of this instance can see; a note in ``/run`` says
+whose freeze it is.
+
+Callers of ``freeze``, ``thaw`` and ``end`` have the lock ``lock_of(share_id)``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
-from .system import RUN, AgentError, Deadline, remove, write
+from .system import RUN, AgentError, Deadline, read, remove, write
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 _holders: dict[str, tuple[int, socket.socket]] = {}
-"""``{path: (process id, its socket)}`` of the freezes that this agent holds."""
+"""``{share id: (process id, its socket)}`` of the freezes that this agent holds."""
+
+
+def lock_of(share_id: str) -> str:
+    """The lock under which a share's freeze begins and ends, and its mount goes."""
+    return f"freeze-{share_id}"
 
 
 def note(share_id: str) -> Path:
-    """The file that says that a freeze was asked for and has not been undone."""
+    """The file that says whose freeze was asked for and has not been undone."""
     return RUN / f"{share_id}.frozen"
 
 
-def freeze(share_id: str, path: str, seconds: float, deadline: Deadline) -> None:
-    """Freeze for at most ``seconds``."""
-    release(path)
-    write(note(share_id), f"{seconds}\n")
+def freeze(
+    share_id: str, path: str, token: str, asker: str, seconds: float, deadline: Deadline
+) -> None:
+    """Freeze for at most ``seconds``. Only a freeze of the same ``asker`` gives way.
+
+    That one's token is worth nothing any more. Raises ``AgentError`` (busy) while anybody else's
+    freeze holds.
+    """
+    if _is_held(share_id) and _noted(share_id).get("asker") != asker:
+        raise AgentError("busy", f"{path} is frozen for somebody else.")
+    end(share_id, path, deadline)
+    holding = _take(share_id)
+    if holding is None:
+        raise AgentError("busy", f"{path} is still frozen for somebody else.")
     ours, theirs = socket.socketpair()
     holder = os.fork()
     if holder == 0:
-        _hold(path, seconds, theirs.fileno())
+        _hold(path, seconds, theirs.fileno(), holding)
     theirs.close()
-    _holders[path] = (holder, ours)
+    os.close(holding)
+    _holders[share_id] = (holder, ours)
+    write(note(share_id), json.dumps({"token": token, "asker": asker, "holder": holder}))
     try:
         ours.settimeout(deadline.left())
         answer = ours.recv(16)
     except (OSError, AgentError):
         answer = b""
     if answer != b"0":
-        release(path)
+        _release(share_id)
         remove(note(share_id))
         words = os.strerror(int(answer)) if answer else "it takes too long"
         raise AgentError("failed", f"{path} can't be frozen: {words}.")
 
 
-def thaw(path: str) -> bool:
+def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
+    """End the freeze that has this token, also another agent's; whether it held until now.
+
+    Nothing is done when it is another freeze that holds.
+    """
+    if _noted(share_id).get("token") != token:
+        return False
+    held = _is_held(share_id) and thaw_any(path)
+    end(share_id, path, deadline)
+    return held
+
+
+def end(share_id: str, path: str, deadline: Deadline) -> None:
+    """End the share's freeze, whosever it is: its thaw will hear that it did not hold."""
+    _release(share_id)
+    while _is_held(share_id):
+        _stop(share_id)
+        deadline.left()
+        time.sleep(0.01)
+    if note(share_id).exists():
+        thaw_any(path)  # a holder that was killed leaves it frozen
+        remove(note(share_id))
+
+
+def thaw_any(path: str) -> bool:
     """Thaw, whoever froze it; False if nothing was frozen."""
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
     try:
         fcntl.ioctl(handle, FITHAW, 0)
     except OSError:
@@ -62,32 +113,76 @@ def thaw(path: str) -> bool:
     return True
 
 
-def release(path: str) -> None:
-    """End this agent's freeze of ``path``, if there is one."""
-    if path in _holders:
-        holder, channel = _holders.pop(path)
+def release_all() -> None:
+    """End all freezes of this agent."""
+    for share_id in list(_holders):
+        _release(share_id)
+
+
+def _release(share_id: str) -> None:
+    """End this agent's freeze of a share, if there is one."""
+    if share_id in _holders:
+        holder, channel = _holders.pop(share_id)
         channel.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(holder, 0)
 
 
-def release_all() -> None:
-    """End all freezes of this agent."""
-    for path in list(_holders):
-        release(path)
+def _noted(share_id: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read(note(share_id), "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _hold(path: str, seconds: float, channel: int) -> None:
+def _take(share_id: str) -> int | None:
+    """Take the holding lock; None where a holder lives."""
+    RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(RUN / f"holding-{share_id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _is_held(share_id: str) -> bool:
+    handle = _take(share_id)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
+
+
+def _stop(share_id: str) -> None:
+    """Tell another agent's holder to thaw: it lives for certain, so the number is still its own."""
+    with contextlib.suppress(OSError, KeyError, TypeError):
+        holder = os.pidfd_open(_noted(share_id)["holder"])
+        try:
+            if _is_held(share_id):
+                signal.pidfd_send_signal(holder, signal.SIGUSR1)
+        finally:
+            os.close(holder)
+
+
+def _hold(path: str, seconds: float, channel: int, holding: int) -> None:
     """The holding process: nothing of the agent's stays open in it, and it never returns."""
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+        stopped, stop = os.pipe()
+        os.set_blocking(stop, False)
+        signal.signal(signal.SIGUSR1, lambda *_: os.write(stop, b"."))
         null = os.open("/dev/null", os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
-        os.closerange(3, channel)
-        os.closerange(channel + 1, 65536)
+        first = 3
+        for kept in sorted((channel, holding, stopped, stop)):
+            os.closerange(first, kept)
+            first = kept + 1
+        os.closerange(first, 65536)
         handle = os.open(path, os.O_RDONLY)
         try:
             fcntl.ioctl(handle, FIFREEZE, 0)
@@ -96,7 +191,7 @@ def _hold(path: str, seconds: float, channel: int) -> None:
             return
         try:
             os.write(channel, b"0")
-            select.select([channel], [], [], seconds)
+            select.select([channel, stopped], [], [], seconds)
         finally:
             fcntl.ioctl(handle, FITHAW, 0)
     finally:

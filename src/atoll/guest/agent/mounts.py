@@ -128,7 +128,7 @@ def unmount(path: str, deadline: Deadline) -> bool:
     expired = False
     patience = min(deadline.end - 2, time.monotonic() + 8)
     while path in table():
-        freezing.thaw(path)
+        freezing.thaw_any(path)
         tell(NFSD / "unlock_filesystem", path)
         status, _ = run(["umount", path], deadline, ok=(0, 1, 32))
         if status == 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import devices, filesystems, freezing, mounts, nfs, rules, samba
-from .system import NFSD, ROOT, AgentError, Deadline, locked, read, remove, run, write
+from .system import NFSD, ROOT, AgentError, Deadline, locked, read, run, write
 
 RECORDS = ROOT / "var/lib/atoll/shares"
 SHARE_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -24,6 +24,12 @@ WANTED = {
     "protocol": "NFS|CIFS",
     "squash": "|".join(nfs.SQUASH),
     "name": r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}|",
+}
+FREEZE = {
+    "share_id": SHARE_ID,
+    "path": PATH,
+    "token": r"[0-9a-f]{16,64}",
+    "asker": r"[A-Za-z0-9._/-]{1,100}",
 }
 RULE = dict.fromkeys(("type", "to", "level"), r"[^\x00-\x1f]{1,255}")
 Json = dict[str, Any]
@@ -99,8 +105,9 @@ def unmount_pulled(args: Json, deadline: Deadline) -> None:
         samba.unexport(cifs_name(args), deadline)
     else:
         nfs.export(share_id, path, "", "root_squash", {}, deadline)
-    freezing.release(path)
-    mounts.unmount(path, deadline)
+    with locked(freezing.lock_of(share_id), deadline):
+        freezing.end(share_id, path, deadline)
+        mounts.unmount(path, deadline)
 
 
 def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps) -> str:
@@ -146,37 +153,38 @@ def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
             samba.unexport(cifs_name(record), deadline)
         else:
             nfs.export(share_id, path, "", "root_squash", {}, deadline)
-        freezing.release(path)
         mounts.forget(path, record.get("fsid", ""))
-        lazy = mounts.unmount(path, deadline)
+        # Under the lock of freezes: one that began after the unmount would be the root disk's.
+        with locked(freezing.lock_of(share_id), deadline):
+            freezing.end(share_id, path, deadline)
+            lazy = mounts.unmount(path, deadline)
         with contextlib.suppress(OSError):
             Path(path).rmdir()
-        remove(freezing.note(share_id))
         save_record(share_id, {"fence": record["fence"]})
     return {"lazy": lazy}
 
 
 def freeze_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Freeze a share's file system for at most ``seconds``."""
-    check(args, {"share_id": SHARE_ID, "path": PATH})
-    if args["path"] not in mounts.table():
-        raise AgentError("failed", f"{args['path']} is not mounted.")
+    """Freeze a share's file system for at most ``seconds``; busy while another freeze holds."""
+    check(args, FREEZE)
+    share_id, path = args["share_id"], args["path"]
     seconds = min(max(float(args["seconds"]), 0.1), 300.0)
-    with locked(f"freeze-{args['share_id']}", deadline):
-        freezing.freeze(args["share_id"], args["path"], seconds, deadline)
+    with locked(freezing.lock_of(share_id), deadline):
+        if path not in mounts.table():
+            raise AgentError("failed", f"{path} is not mounted.")
+        if args.get("take_over"):
+            freezing.end(share_id, path, deadline)
+        freezing.freeze(share_id, path, args["token"], args["asker"], seconds, deadline)
     return {}
 
 
 def thaw_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Undo ``freeze_share``, also another agent's; an error if it had ended before."""
-    check(args, {"share_id": SHARE_ID, "path": PATH})
-    path, note = args["path"], freezing.note(args["share_id"])
-    with locked(f"freeze-{args['share_id']}", deadline):
-        expected = note.exists()
-        thawed = path in mounts.table() and freezing.thaw(path)
-        freezing.release(path)
-        remove(note)
-    if expected and not thawed:
+    """Undo ``freeze_share``, also another agent's; an error unless this freeze held until now."""
+    check(args, {key: FREEZE[key] for key in ("share_id", "path", "token")})
+    share_id, path = args["share_id"], args["path"]
+    with locked(freezing.lock_of(share_id), deadline):
+        held = freezing.thaw(share_id, path, args["token"], deadline)
+    if not held:
         raise AgentError("freeze_lost", f"{path} had been thawed before.")
     return {}
 
