@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.api import access_to
+from atoll.api.access_rules import MAX_RULES
 from atoll.db import access_rules, shares
 from atoll.db.database import Database
 from atoll.errors import Invalid
@@ -228,3 +229,18 @@ def test_nothing_that_a_shell_would_act_on_is_accepted(text: str) -> None:
         with suppress(Invalid):
             accepted = access_to.canonical(kind, text, 65)
             assert not set(accepted) & set("$`;&|<>()\n\0'\"\\")
+
+
+def test_a_share_has_only_so_many_rules(database: Database, member: Client, share: str) -> None:
+    with database.begin() as connection:
+        for number in range(MAX_RULES - 1):
+            to = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            row = {"id": f"rule-{number}", "share_id": share, "access_type": "ip", "access_to": to}
+            more = {"access_level": "rw", "state": "active", "metadata": {}}
+            access_rules.add(connection, row | more)
+    assert allow(member, share, "10.200.0.1").status_code == 200
+    refused = allow(member, share, "10.200.0.2")
+    assert refused.status_code == 400
+    assert "2000 access rules" in refused.json["badRequest"]["message"]
+    exists = allow(member, share, "10.200.0.1")
+    assert "exists" in exists.json["badRequest"]["message"]

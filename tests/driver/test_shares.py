@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from atoll.driver.generic import GenericShareDriver
 from atoll.errors import (
     CloudUnavailable,
     DeviceNotBlank,
@@ -290,3 +292,27 @@ def test_no_answer_from_the_cloud_is_passed_on(site: Site, server: Row) -> None:
         site.driver.create_share(site.context(), share, server)
     assert caught.value.retryable
     site.driver.create_share(site.context(), share, server)
+
+
+def test_a_served_share_keeps_its_path_when_the_option_is_changed(site: Site, server: Row) -> None:
+    share = site.share(rules=[rule(ALICE)])
+    before = site.driver.create_share(site.context(), share, server)
+    mount = site.mount(before, ALICE)
+    mount.write("a", b"old")
+    site.driver = GenericShareDriver(
+        cloud=site.cloud,
+        storage=site.storage,
+        service_instance_manager=site.manager,
+        configuration=msgspec.structs.replace(site.options, share_mount_path="/srv/elsewhere"),
+    )
+    assert site.driver.ensure_share(site.context(), share, server) == before
+    site.driver.extend_share(site.context(), share, 2, server)
+    site.update_access(share, server, rule(ALICE), rule("10.9.0.6"))
+    site.driver.create_snapshot(site.context(), {"id": "p9", "share_id": share["id"]}, server)
+    assert mount.read("a") == b"old"
+    assert site.cloud.accidents() == []
+    other = site.share(rules=[rule(ALICE)])
+    [location] = site.driver.create_share(site.context(), other, server)
+    assert location["path"].endswith(f":/srv/elsewhere/{other['id']}")
+    site.driver.delete_share(site.context(), share, server)
+    site.driver.delete_share(site.context(), other, server)

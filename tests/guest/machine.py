@@ -152,15 +152,19 @@ class Machine:
                 raise RuntimeError(str(answer["error"]))
             return str(answer["return"])
 
-    def shell(self, script: str, deadline: float = 120, check: bool = True) -> str:
-        """Run a script as root inside; what it printed."""
+    def ssh(self, command: str) -> list[str]:
+        """The argument list that runs a command inside."""
         hosts = self.folder / "known_hosts"
         hosts.write_text(f"service {self.access.host_key_public}")
         argv = ["ssh", "-F", "none", "-i", str(self.folder / "user"), "-p", str(self.port)]
         argv += ["-o", f"UserKnownHostsFile={hosts}", "-o", "HostKeyAlias=service"]
         argv += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"]
+        return [*argv, "atoll@127.0.0.1", command]
+
+    def shell(self, script: str, deadline: float = 120, check: bool = True) -> str:
+        """Run a script as root inside; what it printed."""
         done = subprocess.run(
-            [*argv, "atoll@127.0.0.1", "sudo -n bash -s"],
+            self.ssh("sudo -n bash -s"),
             input=script.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

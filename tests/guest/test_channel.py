@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import GuestError, GuestUnreachable
+from atoll.guest.answers import Nothing
 from atoll.guest.base import Access
 from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.ssh import SshOptions, _command, _KeyFiles, await_banner
@@ -40,7 +41,7 @@ def test_many_threads_share_a_channel(guest: SshGuest) -> None:
 
 def test_an_unknown_verb_is_refused(guest: SshGuest) -> None:
     with pytest.raises(GuestError, match="no verb 'shell'"):
-        guest._call("shell", {"command": "reboot"}, 5)
+        guest._call("shell", {"command": "reboot"}, Nothing, 5)
     assert guest.alive
 
 
@@ -80,7 +81,7 @@ def test_an_instance_that_takes_no_requests_blocks_nobody_for_long(
     monkeypatch.setattr("atoll.guest.channel.GRACE", 0.1)
     os.kill(pid_of(guest), signal.SIGSTOP)
     with pytest.raises(GuestUnreachable):
-        guest._call("usage", {"much": "x" * 1_000_000}, 0.5)
+        guest._call("usage", {"much": "x" * 1_000_000}, Nothing, 0.5)
     assert not guest.alive
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atoll.guest.agent import nfs, system
+from atoll.guest.agent import caches, nfs, system
 from atoll.guest.agent.rules import servable
 from atoll.guest.agent.system import Deadline
 from tests.guest.conftest import HERE, Site
@@ -22,7 +22,8 @@ FSID = "11111111-2222-3333-4444-555555555555"
 def server(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """This process as the agent of an instance."""
     monkeypatch.setattr(nfs, "EXPORTS", site.root / "etc/exports.d")
-    monkeypatch.setattr(nfs, "ETAB", site.root / "var/lib/nfs/etab")
+    monkeypatch.setattr(nfs, "UNSETTLED", site.root / "exports.unsettled")
+    monkeypatch.setattr(caches, "ETAB", site.root / "var/lib/nfs/etab")
     monkeypatch.setattr(system, "RUN", site.root / "run/atoll")
     environment = {**system.ENVIRONMENT, "PATH": f"{HERE}/programs:{system.ENVIRONMENT['PATH']}"}
     environment["ATOLL_AGENT_ROOT"] = str(site.root)
@@ -59,7 +60,7 @@ def test_nothing_is_run_where_nothing_changes(server: Site) -> None:
     for _ in range(3):
         export("a", "10.0.0.1")
     assert server.lines("exportfs.log") == ["-r"]
-    nfs.ETAB.unlink()  # the server's own table counts, not the file that we wrote
+    caches.ETAB.unlink()  # the server's own table counts, not the file that we wrote
     export("a", "10.0.0.1")
     assert set(clients("a")) == {"10.0.0.1"}
 

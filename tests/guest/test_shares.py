@@ -334,3 +334,16 @@ def test_shares_are_applied_side_by_side(guest: SshGuest, site: Site, disks: Dis
         applied = list(pool.map(lambda share: guest.apply_share(share, fence=1), shares))
     assert all(answer.formatted for answer in applied)
     assert {share.share_id for share in guest.usage()} == {share.share_id for share in shares}
+
+
+def test_a_share_is_never_mounted_twice(guest: SshGuest, site: Site, disks: Disks) -> None:
+    for kind in ("ext4", "xfs"):
+        share = wanted(site, disks.plug(), file_system=kind)
+        guest.apply_share(share, fence=1)
+        elsewhere = replace(share, path=f"{site.root}/elsewhere/{share.share_id}")
+        with pytest.raises(GuestError, match=f"mounted on {share.path}"):
+            guest.apply_share(elsewhere, fence=2)
+        guest.apply_share(share, fence=3)
+        assert Path("/proc/self/mounts").read_text().count(share.share_id) == 1
+        guest.remove_share(share.share_id, elsewhere.path, fence=4)
+        assert share.share_id not in Path("/proc/self/mounts").read_text()

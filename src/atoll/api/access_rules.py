@@ -41,6 +41,8 @@ RULES = rules(
 
 SHARE: Final = "/shares/{share_id}"
 RULE: Final = "/share-access-rules/{access_id}"
+MAX_RULES: Final = 2000
+"""Of one share. A service instance is told all of them at each change."""
 _SINCE_METADATA: Final = 45
 _SINCE_RULE_STATES: Final = 28
 _READY: Final = ("available", "creating", "creating_from_snapshot", "extending", "extending_error")
@@ -94,6 +96,11 @@ def allow(call: Call, share_id: str, body: Allow) -> Body:
         state = access_rules.same(connection, share_id, body.access_type, client)
         if state is not None:
             raise _exists(body, client, state)
+        if access_rules.count(connection, share_id) >= MAX_RULES:
+            raise Invalid(
+                f"The share has {MAX_RULES} access rules, and can't have more.",
+                hint="Deny some, or let whole ranges in instead of single addresses.",
+            )
         values = {
             "id": str(uuid4()),
             "share_id": share_id,

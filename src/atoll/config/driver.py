@@ -22,7 +22,7 @@ class Driver(Section, frozen=True):
     storage_availability_zone: str = "nova"
     """Availability zone of this back end, and of shares that name none."""
     share_mount_path: str = "/shares"
-    """Directory in service instances that shares are mounted below; part of export locations."""
+    """Directory in service instances that new shares are mounted below; clients see it."""
     share_volume_fstype: Literal["ext4", "xfs"] = "ext4"
     """File system of shares that choose none."""
     service_instance_user: str = "atoll"

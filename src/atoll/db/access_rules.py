@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from atoll.db.database import utcnow_text
 from atoll.db.rows import Row
@@ -28,6 +28,7 @@ _SAME = select(access_rules.c.state).where(
     access_rules.c.access_type == bindparam("access_type"),
     access_rules.c.access_to == bindparam("access_to"),
 )
+_COUNT = select(func.count()).where(access_rules.c.share_id == bindparam("share_id"))
 _INSERT = insert(access_rules)
 _SETTLED: Final = {"applying": "active", "updating": "active"}
 
@@ -50,6 +51,11 @@ def same(connection: Connection, share_id: str, access_type: str, access_to: str
     """The state of the share's rule for this client, if it has one."""
     key = {"share_id": share_id, "access_type": access_type, "access_to": access_to}
     return connection.execute(_SAME, key).scalar_one_or_none()
+
+
+def count(connection: Connection, share_id: str) -> int:
+    """How many rules the share has, in whatever state."""
+    return int(connection.execute(_COUNT, {"share_id": share_id}).scalar_one())
 
 
 def add(connection: Connection, values: Mapping[str, Any]) -> Row:

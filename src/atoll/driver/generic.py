@@ -65,7 +65,7 @@ class GenericShareDriver(ShareDriver):
         self._cloud = cloud
         self._snapshots = ShareSnapshots(cloud, storage)
         self._volumes = ShareVolumes(cloud, storage, self.configuration, self._snapshots)
-        self._wanted = WantedShares(self.configuration)
+        self._wanted = WantedShares(self.configuration, storage)
         self._serving = ShareServing(cloud, service_instance_manager, self._volumes, self._wanted)
         self._max_over_subscription_ratio = max_over_subscription_ratio
 
@@ -339,7 +339,7 @@ class GenericShareDriver(ShareDriver):
         wanted = {share["id"]: share["share_server"] for share in shares}
         servers = {(server or {}).get("id"): server for server in wanted.values()}
         updates = []
-        for server in servers.values():
+        for server_id, server in servers.items():
             try:
                 usages = self.get_share_usage(context, server)
             except (GuestError, ServiceInstanceUnavailable):
@@ -347,7 +347,10 @@ class GenericShareDriver(ShareDriver):
             updates += [
                 {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
                 for share_id, usage in usages.items()
+                # What an instance says counts for the shares that it serves, and for no other.
                 if share_id in wanted
+                and (wanted[share_id] or {}).get("id") == server_id
+                and (wanted[share_id] or {}).get("id") == (server or {}).get("id")
             ]
         return updates
 

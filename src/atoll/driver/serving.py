@@ -51,6 +51,7 @@ class ShareServing:
 
         The agent is asked while the cloud is still plugging in: it waits for the disk itself.
         """
+        self._wanted.keep_path(share["id"])
         rules = share.get("access_rules")
         verdict = None if rules is None else self._wanted.verdict(share, rules)
         instance_id = server_details(self._manager, share_server)[INSTANCE_ID]

@@ -15,23 +15,39 @@ from atoll.driver.resources import (
     Share,
     file_system_id,
     option,
+    share_key,
 )
+from atoll.driver.storage import PrivateStorage
 from atoll.guest.base import FileSystem, Health, Squash, WantedShare, digest
+
+MOUNT_PATH = "mount_path"
 
 
 class WantedShares:
     """Derives from a share and its rules how it should be served."""
 
-    def __init__(self, options: DriverOptions) -> None:
+    def __init__(self, options: DriverOptions, storage: PrivateStorage) -> None:
         self._options = options
+        self._storage = storage
 
     def helper(self, share: Share) -> ShareHelper:
         """The share's protocol. Raises ``ShareBackendException`` for one that isn't offered."""
         return helper_for(share["share_proto"], self._options.enabled_share_protocols)
 
     def path(self, share_id: str) -> str:
-        """Where a share is mounted in its instance, and what NFS clients mount."""
-        return f"{self._options.share_mount_path}/{share_id}"
+        """Where a share is mounted in its instance, and what NFS clients mount.
+
+        It stays what it was when the share was first served, because clients have it mounted by
+        this path: ``share_mount_path`` counts for new shares only.
+        """
+        kept = self._storage.get(share_key(share_id), MOUNT_PATH)
+        return kept or f"{self._options.share_mount_path}/{share_id}"
+
+    def keep_path(self, share_id: str) -> None:
+        """Write down where the share is mounted, before it is mounted there."""
+        key = share_key(share_id)
+        if self._storage.get(key, MOUNT_PATH) is None:
+            self._storage.update(key, {MOUNT_PATH: self.path(share_id)})
 
     def verdict(self, share: Share, rules: Iterable[AccessRule]) -> Verdict:
         """Which rules can be applied, and how."""

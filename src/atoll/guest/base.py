@@ -13,7 +13,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
+
+from msgspec import Meta
 
 from atoll.guest.agent import rules as agent_rules
 
@@ -21,6 +23,12 @@ AccessLevel = Literal["rw", "ro"]
 Squash = Literal["root_squash", "no_root_squash", "all_squash"]
 FileSystem = Literal["ext4", "xfs"]
 ShareProtocol = Literal["NFS", "CIFS"]
+
+# Bounds of what an instance may say: each fits a database's column, and no list is without end.
+Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+ShareId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Step = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +98,12 @@ class Freeze:
 class AppliedShare:
     """What the agent found or made true."""
 
-    size_bytes: int
-    used_bytes: int
+    size_bytes: Amount
+    used_bytes: Amount
     formatted: bool
     rejected_rules: dict[str, str] = field(default_factory=dict)
     """``rule.to`` of rules that the server software refused, with its words."""
-    steps: dict[str, float] = field(default_factory=dict)
+    steps: Annotated[dict[Step, Seconds], Meta(max_length=50)] = field(default_factory=dict)
     """Seconds that each step took in the instance, for logs and benchmarks."""
 
 
@@ -103,20 +111,20 @@ class AppliedShare:
 class ShareUsage:
     """Size of a share's file system, as ``df`` has it, in bytes."""
 
-    share_id: str
-    size_bytes: int
-    used_bytes: int
+    share_id: ShareId
+    size_bytes: Amount
+    used_bytes: Amount
 
 
 @dataclass(frozen=True, slots=True)
 class ServedShare:
     """One share as the instance really has it at this moment."""
 
-    share_id: str
+    share_id: ShareId
     mounted: bool
     exported: bool
-    fence: int
-    rules_digest: str
+    fence: Amount
+    rules_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
     """``digest(rules, squash)`` of what is exported; compared instead of long rule lists."""
 
 
@@ -124,11 +132,11 @@ class ServedShare:
 class Health:
     """How the instance is."""
 
-    boot_id: str
+    boot_id: Annotated[str, Meta(max_length=64)]
     nfs_running: bool
     smb_running: bool
-    uptime_seconds: float
-    shares: tuple[ServedShare, ...] = ()
+    uptime_seconds: Seconds
+    shares: Annotated[tuple[ServedShare, ...], Meta(max_length=20_000)] = ()
 
 
 def digest(rules: Iterable[ExportRule], squash: Squash) -> str:

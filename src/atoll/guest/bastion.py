@@ -7,13 +7,13 @@ is logged in to stands in a file of ssh's configuration that lives only while a 
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.errors import GuestUnreachable
-from atoll.guest.private_file import write_private
+from atoll.guest.answers import clean
+from atoll.guest.private_file import PrivateFile, new_stem
 
 ALIAS = "atoll-bastion"
 """The bastion's name in that configuration, and of its pinned host key."""
@@ -64,18 +64,18 @@ class BastionFiles:
     """A bastion's configuration and pinned host key, on disk only while ssh logs in."""
 
     def __init__(self, bastion: Bastion, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stem = secrets.token_hex(8)
+        stem = new_stem(folder)
         self.configuration = folder / f"{stem}.bastion"
-        self._known_hosts = folder / f"{stem}.bastion-hosts"
+        known_hosts = folder / f"{stem}.bastion-hosts"
+        self._files = [PrivateFile(self.configuration, bastion.configuration(known_hosts))]
         if bastion.host_key_public:
-            write_private(self._known_hosts, f"{ALIAS} {bastion.host_key_public.strip()}\n")
-        write_private(self.configuration, bastion.configuration(self._known_hosts))
+            text = f"{ALIAS} {bastion.host_key_public.strip()}\n"
+            self._files.append(PrivateFile(known_hosts, text))
 
     def remove(self) -> None:
         """Absent is fine."""
-        self.configuration.unlink(missing_ok=True)
-        self._known_hosts.unlink(missing_ok=True)
+        for file in self._files:
+            file.remove()
 
 
 def greets_behind(
@@ -100,7 +100,7 @@ def greets_behind(
     finally:
         files.remove()
     if not done.stdout.startswith(b"SSH-"):
-        words = done.stderr.decode("utf-8", "replace").strip()
+        words = clean(done.stderr.decode("utf-8", "replace"))
         raise GuestUnreachable(
             f"{address} can't be reached through the bastion {bastion.host}: {words}"
         )

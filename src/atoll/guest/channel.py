@@ -13,8 +13,8 @@ import os
 import select
 import threading
 import time
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,22 +26,34 @@ from atoll.errors import (
     GuestUnreachable,
     StaleFence,
 )
-from atoll.guest.base import (
-    Access,
-    AppliedShare,
-    Freeze,
-    Health,
-    ServedShare,
-    ShareUsage,
-    WantedShare,
+from atoll.guest.answers import (
+    MAX_LINE,
+    Failure,
+    Line,
+    Nothing,
+    Removed,
+    Usages,
+    check_once,
+    clean,
+    read_answer,
+    read_hello,
+    read_line,
 )
+from atoll.guest.base import Access, AppliedShare, Freeze, Health, ShareUsage, WantedShare
 from atoll.guest.payload import agent_payload
 from atoll.guest.ssh import SshOptions, SshProcess, await_banner
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 PROTOCOL = 1
-MAX_LINE = 8 * 1024 * 1024
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes; the agent reads no longer lines."""
+LINE_COST = 100
+"""Bytes that a line counts for besides its length."""
+MAX_UNASKED = 8 * 1024 * 1024
+"""Bytes that an instance may send without having been asked, such as what login scripts print."""
 GRACE = 5.0
 """Seconds that an answer may be late: the agent itself keeps to the deadline."""
 FREEZE_DEADLINE = 30.0
@@ -81,7 +93,7 @@ class SshGuest:
         self._address = access.address
         self._state = threading.Condition()
         self._sending = threading.Lock()
-        self._waiting: dict[int, dict[str, Any] | None] = {}
+        self._waiting: dict[int, Line | None] = {}
         self._next_id = 0
         self._heard = time.monotonic()
         self._ended = ""
@@ -103,12 +115,17 @@ class SshGuest:
 
     def apply_share(self, wanted: WantedShare, *, fence: int, deadline: float = 60) -> AppliedShare:
         """Find the device, format it if allowed, mount, grow to the device's size, export."""
-        return AppliedShare(**self._call("apply_share", asdict(wanted), deadline, fence))
+        applied = self._call("apply_share", asdict(wanted), AppliedShare, deadline, fence)
+        asked = {rule.to for rule in wanted.rules or ()}
+        if not asked.issuperset(applied.rejected_rules):
+            raise GuestError("apply_share: the answer tells of rules that were not asked for.")
+        words = {to: clean(why, 500) for to, why in applied.rejected_rules.items()}
+        return replace(applied, rejected_rules=words)
 
     def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
         """Unexport, drop clients' state, unmount, forget. Absent is fine."""
         args = {"share_id": share_id, "path": path}
-        if self._call("remove_share", args, deadline, fence)["lazy"]:
+        if self._call("remove_share", args, Removed, deadline, fence).lazy:
             log.warning("share_unmounted_lazily", share=share_id, instance=self._address)
 
     def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
@@ -121,22 +138,24 @@ class SshGuest:
             "take_over": freeze.takes_over,
             "seconds": seconds,
         }
-        self._call("freeze_share", args, FREEZE_DEADLINE)
+        self._call("freeze_share", args, Nothing, FREEZE_DEADLINE)
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
         """Undo this freeze. Raises ``FreezeLost`` unless it held until now."""
         args = {"share_id": share_id, "path": path, "token": freeze.token}
-        self._call("thaw_share", args, FREEZE_DEADLINE)
+        self._call("thaw_share", args, Nothing, FREEZE_DEADLINE)
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares."""
-        return tuple(ShareUsage(**share) for share in self._call("usage", {}, deadline)["shares"])
+        usages = self._call("usage", {}, Usages, deadline)
+        check_once(usages, "usage")
+        return usages.shares
 
     def health(self, *, deadline: float = 10) -> Health:
         """What the instance really serves."""
-        answer = self._call("health", {}, deadline)
-        shares = tuple(ServedShare(**share) for share in answer.pop("shares"))
-        return Health(**answer, shares=shares)
+        health = self._call("health", {}, Health, deadline)
+        check_once(health, "health")
+        return health
 
     def close(self) -> None:
         """End the channel; the instance goes on serving, and finishes what was begun."""
@@ -159,18 +178,22 @@ class SshGuest:
         self._ssh.logged_in()
 
     def _call(
-        self, verb: str, args: dict[str, Any], deadline: float, fence: int = 0
-    ) -> dict[str, Any]:
+        self, verb: str, args: dict[str, Any], kind: type[T], deadline: float, fence: int = 0
+    ) -> T:
         """One request and its answer."""
         start = time.monotonic()
         end = start + deadline + GRACE
         with self._state:
             self._next_id += 1
             number = self._next_id
-            self._waiting[number] = None
         request = {"id": number, "verb": verb, "fence": fence, "deadline": deadline, "args": args}
+        data = json.dumps(request).encode() + b"\n"
+        if len(data) > MAX_REQUEST:
+            raise GuestError(f"{verb}: {len(data)} bytes are too many for one request.")
+        with self._state:
+            self._waiting[number] = None
         try:
-            self._send(json.dumps(request).encode() + b"\n", end)
+            self._send(data, end)
             answer = self._await(number, end)
         finally:
             with self._state:
@@ -181,13 +204,12 @@ class SshGuest:
             if self._heard < start:
                 self._end("It has fallen silent.")
             raise GuestUnreachable(f"{self._address} did not answer {verb} in {deadline:g} s.")
-        if "result" in answer:
-            result: dict[str, Any] = answer["result"]
-            return result
-        error = answer["error"]
-        raise CODES.get(error["code"], GuestError)(f"{verb}: {error['message']}")
+        said = read_answer(answer, kind, verb)
+        if isinstance(said, Failure):
+            raise CODES.get(said.code, GuestError)(f"{verb}: {clean(said.message)}")
+        return said
 
-    def _await(self, number: int, end: float) -> dict[str, Any] | None:
+    def _await(self, number: int, end: float) -> Line | None:
         with self._state:
             while self._waiting[number] is None:
                 if self._ended:
@@ -224,26 +246,38 @@ class SshGuest:
         """Take in answers until the channel ends."""
         stream = self._ssh.process.stdout
         assert stream is not None
+        unasked = 0
         while line := stream.readline(MAX_LINE):
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue  # what a login script prints
-            if isinstance(message, dict):
-                self._hear(message)
-        self._words = self._ssh.words().strip()
+            if not line.endswith(b"\n") and len(line) >= MAX_LINE:
+                self._end("It sends a line without an end.")
+            message = read_line(line)
+            if message is not None and self._hear(message):
+                unasked = 0
+                continue
+            unasked += LINE_COST + len(line)
+            if unasked > MAX_UNASKED:
+                self._end("It sends what nobody has asked for.")
+            if self._ended:
+                break  # ssh is being killed, and whatever else it says is of no interest
+        self._words = clean(self._ssh.words())
         self._end("The connection was lost.")
         self._ssh.forget()
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: Line) -> bool:
+        """Take a line in; False for one that nobody waits for."""
         with self._state:
+            if not self.boot_id:
+                hello = read_hello(message)
+                if hello is None or hello.protocol != PROTOCOL:
+                    return False
+                self.boot_id = hello.boot_id
+            elif message.id in self._waiting and self._waiting[message.id] is None:
+                self._waiting[message.id] = message
+            else:
+                return False
             self._heard = time.monotonic()
-            if "hello" in message:
-                if message["hello"]["protocol"] == PROTOCOL:
-                    self.boot_id = message["hello"]["boot_id"]
-            elif message.get("id") in self._waiting:
-                self._waiting[message["id"]] = message
             self._state.notify_all()
+            return True
 
     def _end(self, reason: str) -> None:
         """Mark the channel as ended, and end ssh; the first reason stands."""

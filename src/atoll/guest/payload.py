@@ -15,6 +15,7 @@ MODULES = (
     "filesystems",
     "freezing",
     "mounts",
+    "caches",
     "nfs",
     "samba",
     "shares",

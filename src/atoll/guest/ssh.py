@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -14,14 +13,14 @@ import weakref
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import IO
 
 from atoll.errors import GuestUnreachable
 from atoll.guest.base import Access
 from atoll.guest.bastion import ALIAS as BASTION
 from atoll.guest.bastion import Bastion, BastionFiles
+from atoll.guest.complaints import Complaints
 from atoll.guest.payload import BOOTSTRAP
-from atoll.guest.private_file import write_private
+from atoll.guest.private_file import PrivateFile, new_stem
 
 ALIAS = "service-instance"
 """Name under which the pinned host key is known, so that addresses may be used again."""
@@ -59,21 +58,21 @@ class SshProcess:
         if options.bastion is not None:
             _check_address(access.address)
         self._files = _KeyFiles(access, options.runtime_dir, options.bastion)
-        self._errors: IO[bytes] = _unnamed_file(options.runtime_dir)
         try:
             self.process = subprocess.Popen(
                 _command(access, options, self._files),
                 cwd=options.runtime_dir if options.bastion is not None else None,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C at the terminal is not for it
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"},
             )
         except OSError as error:
             self._files.remove()
-            self._errors.close()
             raise GuestUnreachable(f"ssh can't be started: {error.strerror}") from error
+        assert self.process.stderr is not None
+        self._complaints = Complaints(self.process.stderr)
         _running.add(self)
 
     def logged_in(self) -> None:
@@ -82,12 +81,7 @@ class SshProcess:
 
     def words(self) -> str:
         """The end of what ssh and the remote side complained of."""
-        with contextlib.suppress(OSError, ValueError):
-            size = os.fstat(self._errors.fileno()).st_size
-            return os.pread(self._errors.fileno(), 2000, max(0, size - 2000)).decode(
-                "utf-8", "replace"
-            )
-        return ""
+        return self._complaints.words()
 
     def end(self, patience: float) -> None:
         """Close stdin, so that the agent finishes what it began; kill ssh after ``patience``."""
@@ -108,20 +102,20 @@ class SshProcess:
         """Let go of what is left once nobody reads any more."""
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self._errors.close()
 
 
 class _KeyFiles:
     """The private key and the pinned host key, on disk only while ssh logs in."""
 
     def __init__(self, access: Access, folder: Path, bastion: Bastion | None = None) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stem = secrets.token_hex(8)
+        stem = new_stem(folder)
         self.key = folder / f"{stem}.key"
         self.known_hosts = folder / f"{stem}.hosts"
         self._bastion = BastionFiles(bastion, folder) if bastion is not None else None
-        write_private(self.key, access.private_key.rstrip("\n") + "\n")
-        write_private(self.known_hosts, f"{ALIAS} {access.host_key_public.strip()}\n")
+        self._files = (
+            PrivateFile(self.key, access.private_key.rstrip("\n") + "\n"),
+            PrivateFile(self.known_hosts, f"{ALIAS} {access.host_key_public.strip()}\n"),
+        )
 
     @property
     def configuration(self) -> str:
@@ -133,14 +127,10 @@ class _KeyFiles:
         return self._bastion.configuration.name if self._bastion is not None else "none"
 
     def remove(self) -> None:
-        self.key.unlink(missing_ok=True)
-        self.known_hosts.unlink(missing_ok=True)
+        for file in self._files:
+            file.remove()
         if self._bastion is not None:
             self._bastion.remove()
-
-
-def _unnamed_file(folder: Path) -> IO[bytes]:
-    return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), "w+b")
 
 
 def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]:

@@ -21,6 +21,7 @@ from atoll.cloud.local.settings import LocalSettings
 from atoll.cloud.local.volumes import Capacity, LocalVolumes
 from atoll.guest.base import Guest
 from atoll.guest.channel import open_guest
+from atoll.guest.private_file import sweep
 from atoll.guest.ssh import SshOptions
 
 
@@ -61,6 +62,8 @@ class LocalCloud:
         self.compute = LocalCompute(
             instances, domains, self.volumes, self.networks, self.images, host
         )
+        self._channels = self.directory / "channels"
+        sweep(self._channels)
         self._audit = Audit(self.directory, deployment, domains, bridges)
 
     def acceleration(self) -> Acceleration:
@@ -74,7 +77,7 @@ class LocalCloud:
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
         self.compute.records.expect(instance_id)
-        return open_guest(access, SshOptions(self.directory / "channels"), deadline)
+        return open_guest(access, SshOptions(self._channels), deadline)
 
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""

@@ -16,6 +16,7 @@ from atoll.guest.base import Guest
 from atoll.guest.bastion import Bastion
 from atoll.guest.channel import open_guest
 from atoll.guest.host_key import host_key
+from atoll.guest.private_file import sweep
 from atoll.guest.ssh import SshOptions
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ class Channels:
         self._networks = networks
         self._settings = settings
         self.folder = settings.state_dir.absolute() / "channels"
+        sweep(self.folder)
         self.host_port = HostPort(networks, settings)
         self._are_admitted = False
         self._admit_at = 0.0

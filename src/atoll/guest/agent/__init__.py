@@ -12,6 +12,6 @@ instance serves without an agent, and several agents (several workers' channels)
 * ``/run/atoll/*.lock``: a lock for each share and one for ``exportfs``.
 
 ``server`` reads and answers, ``shares`` has the verbs, and below it one module a thing:
-``devices``, ``filesystems``, ``mounts``, ``nfs``, ``samba``, ``freezing``, ``rules``; ``system`` is
-files, locks and programs.
+``devices``, ``filesystems``, ``mounts``, ``caches``, ``nfs``, ``samba``, ``freezing``, ``rules``;
+``system`` is files, locks and programs.
 """

@@ -1,7 +1,8 @@
 """NFS exports: one file a share, one ``exportfs -r`` for everything that has changed meanwhile.
 
 The NFS server's own table (etab) is the truth about who is let in: every change is checked against
-it, and so is whether there is anything to change.
+it, and so is whether there is anything to change. A change counts once the kernel cannot answer by
+an older table any more (``caches``).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import functools
 import threading
 from collections.abc import Iterator
 
+from . import caches
 from .mounts import unescape
 from .rules import Rules, canonical
-from .system import ANY_STATUS, ROOT, AgentError, Deadline, locked, read, remove, run, write
+from .system import ANY_STATUS, ROOT, RUN, AgentError, Deadline, locked, read, remove, run, write
 
 EXPORTS = ROOT / "etc/exports.d"
-ETAB = ROOT / "var/lib/nfs/etab"
+UNSETTLED = RUN / "exports.unsettled"
+"""Is there while the kernel may still be answered by an older table, also after a crash."""
 SQUASH = {
     "root_squash": "root_squash,no_all_squash",
     "no_root_squash": "no_root_squash,no_all_squash",
@@ -26,7 +29,7 @@ SQUASH = {
 
 def table() -> Iterator[tuple[str, str, frozenset[str]]]:
     """Who the NFS server lets in: path, client, options."""
-    for line in read(ETAB).splitlines():
+    for line in read(caches.ETAB).splitlines():
         where, _, entry = line.partition("\t")
         client, _, options = entry.partition("(")
         with contextlib.suppress(ValueError):
@@ -72,7 +75,11 @@ def export(
     common = f"sync,no_subtree_check,{SQUASH[squash]},sec=sys,fsid={fsid},mountpoint"
     text = "".join(f'"{path}" {to}({level},{common})\n' for (_, to), level in clients)
     file = EXPORTS / f"{share_id}.exports"
-    if read(file) == text and differences(path, fsid, squash, rules) == (set(), set()):
+    if (
+        read(file) == text
+        and differences(path, fsid, squash, rules) == (set(), set())
+        and not UNSETTLED.exists()
+    ):
         return {}
     if text:
         write(file, text)
@@ -113,7 +120,10 @@ class ExportRunner:
                 try:
                     # The exit status speaks of all shares' lines; the table is asked about ours.
                     with locked("exportfs", deadline):
+                        UNSETTLED.touch()
                         _, words = run(["exportfs", "-r"], deadline, ok=ANY_STATUS)
+                        caches.settle(deadline)
+                        UNSETTLED.unlink()
                 finally:
                     self._turn.acquire()
                     self._running = False

@@ -36,7 +36,9 @@ class Server:
         while line := sys.stdin.buffer.readline(MAX_LINE):
             if not line.endswith(b"\n") and len(line) >= MAX_LINE:
                 self._refuse(None, "invalid", "The request is too large.")
-                break
+                while line and not line.endswith(b"\n"):  # to its end: other requests follow
+                    line = sys.stdin.buffer.readline(MAX_LINE)
+                continue
             self._accept(line)
 
     def _accept(self, line: bytes) -> None:

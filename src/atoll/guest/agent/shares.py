@@ -44,6 +44,8 @@ def apply_share(args: Json, fence: int, deadline: Deadline) -> Json:
     steps = Steps()
     with locked(f"share-{share_id}", deadline) as lock:
         record = pass_fence(share_id, fence)
+        if record.get("path", path) != path and record["path"] in mounts.table():
+            raise AgentError("failed", f"The share is mounted on {record['path']}.")
         steps.did("lock")
         made = bring_up(args, deadline, lock, steps)
         record.update({key: args[key] for key in ("path", "fsid", "protocol", "name", "serial")})

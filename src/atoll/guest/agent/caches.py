@@ -1,0 +1,75 @@
+"""The kernel's caches of who may mount, and the daemon that fills them.
+
+The NFS server asks mountd about each client, path and file handle that it does not know, and keeps
+the answer for half an hour. ``exportfs`` writes the new table and then empties these caches; but an
+answer that mountd has begun from the old table may come only after that, and would stay: a client
+that is let in now would be refused, or one that is shut out let in.
+
+mountd looks for a new table before each answer. So nothing old can come any more once it waits for
+questions, or has the new table open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from .system import ROOT, AgentError, Deadline, read, tell
+
+PROC = ROOT / "proc"
+ETAB = ROOT / "var/lib/nfs/etab"
+CACHES = ("auth.unix.ip", "auth.unix.gid", "nfsd.fh", "nfsd.export")
+"""Those that refer to others stand before them."""
+DAEMONS = ("rpc.mountd", "nfsv4.exportd")
+WAITING = ("do_select", "poll_schedule_timeout", "do_sys_poll", "ep_poll", "do_wait")
+"""Functions of the kernel in which a daemon waits for its next question."""
+
+_daemons: list[Path] = []
+
+
+def settle(deadline: Deadline) -> None:
+    """Empty the caches once no answer from an older table than today's can come any more.
+
+    Raises ``AgentError`` (deadline) when mountd is still at work on one by then.
+    """
+    if not (PROC / "net/rpc/nfsd.export").exists():  # the server has never run
+        return
+    for daemon in daemons():
+        while not (is_waiting(daemon) or has_new_table(daemon)):
+            if time.monotonic() >= deadline.end:
+                raise AgentError("deadline", "mountd is still answering from the old exports.")
+            time.sleep(0.005)
+    for cache in CACHES:
+        # The number does not matter: everything that is in the cache now goes.
+        tell(PROC / "net/rpc" / cache / "flush", f"{int(time.time()) + 1}\n")
+
+
+def daemons() -> list[Path]:
+    """The processes that answer the kernel. They seldom change, and looking for them is slow."""
+    if not _daemons or not all(name_of(daemon) in DAEMONS for daemon in _daemons):
+        found = (path for path in PROC.iterdir() if path.name.isdigit())
+        _daemons[:] = [path for path in found if name_of(path) in DAEMONS]
+    return _daemons
+
+
+def name_of(process: Path) -> str:
+    """What the process runs; empty once it has ended."""
+    return read(process / "comm").strip()
+
+
+def is_waiting(process: Path) -> bool:
+    """Whether it waits for a question, or has ended."""
+    return read(process / "wchan").startswith(WAITING) or not name_of(process)
+
+
+def has_new_table(process: Path) -> bool:
+    """Whether it has the table open that is there now: mountd keeps the one that it knows open."""
+    with contextlib.suppress(OSError):
+        current = ETAB.stat()
+        for handle in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(handle.stat(), current):
+                    return True
+    return False

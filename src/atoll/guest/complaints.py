@@ -1,0 +1,38 @@
+"""What ssh and the far side complain of: the end of it, however much that is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import IO
+
+KEPT = 2000
+"""Bytes."""
+CHUNK = 65536
+FREE = 1024 * 1024
+"""Bytes that are read as fast as they come; after that it is a chunk a second."""
+
+
+class Complaints:
+    """Reads a stream to its end and keeps its last words."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._kept = b""
+        self._reader = threading.Thread(target=self._read, name="ssh-words", daemon=True)
+        self._reader.start()
+
+    def words(self, patience: float = 1.0) -> str:
+        """The last of it, waiting so many seconds for the end."""
+        self._reader.join(patience)
+        return self._kept.decode("utf-8", "replace")
+
+    def _read(self) -> None:
+        total = 0
+        with self._stream, contextlib.suppress(OSError, ValueError):
+            while chunk := self._stream.read1(CHUNK):  # type: ignore[attr-defined]
+                self._kept = (self._kept + chunk)[-KEPT:]
+                total += len(chunk)
+                if total > FREE:  # it has broken in or gone mad: no CPU for it
+                    time.sleep(1)
