@@ -13,6 +13,7 @@
     │   ├── NotFound                  no such thing, or not the caller's                (404)
     │   ├── Conflict                  not in the thing's present state                  (409)
     │   └── Forbidden                 policy says no                                    (403)
+    ├── DiskFull                      only what makes room is done now                  (507)
     ├── KeystoneUnavailable           nobody can say whose token it is                  (503)
     ├── CloudError                    the cloud refused or failed: terminal for a try
     │   ├── CloudUnavailable          no answer, or "later": try again
@@ -140,6 +141,12 @@ class NotAcceptable(Invalid):
 
 class Unauthenticated(Refusal):
     """The request you have made requires authentication."""
+
+
+class DiskFull(AtollError):
+    """The service's disk is full: nothing new can be made now. Delete something, or wait."""
+
+    retryable = True
 
 
 class KeystoneUnavailable(AtollError):

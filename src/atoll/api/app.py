@@ -41,7 +41,7 @@ from atoll.api import (
 from atoll.api.auth.none import NoAuth
 from atoll.api.auth.token import TokenAuth
 from atoll.api.call import Rooms
-from atoll.api.edge import Application, Edge, Metrics
+from atoll.api.edge import Application, Edge, Metrics, base_url, is_host
 from atoll.api.health import Healthcheck, MetricsPage
 from atoll.api.policy import Policy
 from atoll.api.routing import mount
@@ -86,6 +86,8 @@ class _Negotiation:
             number = versions.requested(environ.get("HTTP_X_OPENSTACK_MANILA_API_VERSION"))
             environ["atoll.version_number"] = number
             environ["atoll.version"] = versions.text(number)
+        if not is_host(environ.get("HTTP_HOST", "localhost")):
+            raise Invalid("The header Host is malformed.")
         if "\0" in environ["PATH_INFO"]:
             raise Invalid("The path contains a NUL character.")
 
@@ -104,24 +106,27 @@ class _Versions:
     """``GET /`` (300: choose one) and ``GET /v2/``."""
 
     def __init__(self, rooms: Rooms, status: int) -> None:
-        self._public_url = rooms.settings.api.public_url.rstrip("/")
+        self._public_url = rooms.settings.api.public_url
         self._status = status
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """The versions, with the highest microversion."""
         response.status = self._status
         response.content_type = falcon.MEDIA_JSON
-        document = versions.document(self._public_url or request.prefix)
+        document = versions.document(base_url(request, self._public_url))
         response.data = msgspec.json.encode(document)
 
 
 class _V2:
     """``GET /v2`` leads to ``/v2/``."""
 
+    def __init__(self, rooms: Rooms) -> None:
+        self._public_url = rooms.settings.api.public_url
+
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Redirect."""
         response.status = 302
-        response.location = f"{request.prefix}/v2/"
+        response.location = f"{base_url(request, self._public_url)}/v2/"
 
 
 def create_app(settings: Settings, database: Database) -> Application:
@@ -139,7 +144,7 @@ def create_app(settings: Settings, database: Database) -> Application:
     for kind, handler in faults.HANDLERS:
         app.add_error_handler(kind, handler)
     app.add_route("/", _Versions(rooms, 300))
-    app.add_route("/v2", _V2())
+    app.add_route("/v2", _V2(rooms))
     app.add_route("/v2/", _Versions(rooms, 200))
     app.add_route("/healthcheck", Healthcheck(rooms))
     app.add_route("/metrics", MetricsPage(metrics))

@@ -9,6 +9,7 @@ from typing import Any
 
 import falcon
 
+from atoll.api import edge
 from atoll.api.paging import Page
 from atoll.api.policy import IS_ADMIN, SEES_ALL, Identity, Policy
 from atoll.api.views import Shape, View
@@ -82,7 +83,7 @@ class Call:
     @cached_property
     def base_url(self) -> str:
         """The endpoint as the client knows it, without a slash at the end."""
-        return self.settings.api.public_url.rstrip("/") or str(self.request.prefix)
+        return edge.base_url(self.request, self.settings.api.public_url)
 
     @property
     def own_project(self) -> str | None:

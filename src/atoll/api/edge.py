@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 from uuid import uuid4
 
+import falcon
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 _SLASHES: Final = re.compile(r"//+")
 _PROJECT: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that are counted by name; a client may send any word, and each would be kept for ever."""
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -66,13 +70,19 @@ class Edge:
         bind_contextvars(request_id=request_id)
         self._clean(environ)
         method = environ["REQUEST_METHOD"]
+        if method == "HEAD":  # a GET without its body, wherever there is a GET
+            environ["REQUEST_METHOD"] = "GET"
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             headers.extend(_own_headers(environ, request_id))
             self._count(environ, method, status[:3], time.perf_counter() - started)
             return start_response(status, headers, exc_info)
 
-        return self._inner(environ, start)
+        answer = self._inner(environ, start)
+        if method == "HEAD":
+            _close(answer)
+            return ()
+        return answer
 
     def _clean(self, environ: Environ) -> None:
         """One slash where there are several; no project in front of the collection."""
@@ -95,17 +105,37 @@ class Edge:
 
     def _count(self, environ: Environ, method: str, code: str, seconds: float) -> None:
         route = environ.get("atoll.route", "unknown")
+        counted = method if method in _METHODS else "other"
         if route == "unknown":
-            method = "any"
-        self._metrics.requests.labels(route, method, code).inc()
-        self._metrics.seconds.labels(route, method).observe(seconds)
+            counted = "any"
+        self._metrics.requests.labels(route, counted, code).inc()
+        self._metrics.seconds.labels(route, counted).observe(seconds)
         log.info(
             "request",
-            method=environ["REQUEST_METHOD"],
+            method=method,
             path=environ["PATH_INFO"],
             code=int(code),
             seconds=round(seconds, 4),
         )
+
+
+def _close(answer: Iterable[bytes]) -> None:
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()
+
+
+def is_host(text: str) -> bool:
+    """Whether it is a host, perhaps with a port, as the header Host must be."""
+    return _HOST.fullmatch(text) is not None
+
+
+def base_url(request: falcon.Request, public_url: str) -> str:
+    """The endpoint as the client knows it, without a slash at the end: what all links begin with.
+
+    Where the operator has said what it is called, nothing that a client sends changes it.
+    """
+    return public_url.rstrip("/") or str(request.prefix)
 
 
 def _own_headers(environ: Environ, request_id: str) -> list[tuple[str, str]]:

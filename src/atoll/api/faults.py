@@ -9,8 +9,10 @@ import falcon
 import msgspec
 import structlog
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from atoll import errors
+from atoll.db.database import is_full
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,7 @@ _CODES: Final[tuple[tuple[type[errors.AtollError], int], ...]] = (
     (errors.Conflict, 409),
     (errors.Forbidden, 403),
     (errors.KeystoneUnavailable, 503),
+    (errors.DiskFull, 507),
 )
 """The first that fits counts, so the special ones stand before the general ones."""
 
@@ -110,6 +113,9 @@ def on_database(
 ) -> None:
     """The database does not answer: say so, and that it may pass."""
     log_database(error)
+    if is_full(error):
+        fill(response, 507, errors.DiskFull().answer)
+        return
     fill(response, 503, DATABASE_AWAY)
     response.set_header("Retry-After", "5")
 
@@ -149,6 +155,7 @@ HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (
     (IntegrityError, on_integrity),
     (OperationalError, on_database),
     (InterfaceError, on_database),
+    (PoolTimeoutError, on_database),
     (falcon.HTTPError, on_http_error),
     (errors.AtollError, on_atoll_error),
 )

@@ -29,12 +29,14 @@ import msgspec
 from atoll.api import bodies, versions
 from atoll.api.call import Call, Rooms
 from atoll.api.policy import Identity
-from atoll.errors import Invalid, NotFound
+from atoll.errors import DiskFull, Invalid, NotFound
 
 Body = Mapping[str, Any] | None
 Function = Callable[..., Body]
 
 _OLD_ACTIONS_UNTIL: Final = versions.minor("2.6")
+_MAKES_MORE: Final = frozenset({"extend", "allow_access", "os-extend", "os-allow_access"})
+"""Actions that are refused while the disk is full; the others change what is there, or free it."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -174,6 +176,8 @@ class Endpoint:
         def respond(request: falcon.Request, response: falcon.Response, **params: str) -> None:
             call = _call(self.rooms, request)
             handler = _pick(handlers, call.version)
+            if method in ("POST", "PUT"):
+                _expect_room(self.rooms)
             raw = None
             if handler.body is not None:
                 raw = bodies.read(request, self.rooms.settings.api.max_request_bytes)
@@ -193,7 +197,14 @@ class Endpoint:
         handler = _pick(self.actions[name], call.version)
         if handler.body is not None and not isinstance(raw[name], dict):
             raise Invalid(f"The action {name} needs an object as its value.")
+        if name in _MAKES_MORE:
+            _expect_room(self.rooms)
         _answer(response, handler.status, handler.run(call, raw, params))
+
+
+def _expect_room(rooms: Rooms) -> None:
+    if not rooms.database.has_room_for_more():
+        raise DiskFull
 
 
 def _call(rooms: Rooms, request: falcon.Request) -> Call:

@@ -1,81 +1,132 @@
-"""The API process: gunicorn around ``atoll.api.app``."""
+"""The API process: ``atoll.api.front`` around ``atoll.api.app``."""
 
 from __future__ import annotations
 
 import gc
 import os
-from typing import Any
+import signal
+import socket
+import time
+from types import FrameType
 
-from gunicorn import sock
-from gunicorn.app.base import BaseApplication
+import structlog
 
 from atoll.config import Settings
+from atoll.errors import ConfigurationError
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "root": {},
-    "handlers": {},
-    "loggers": {
-        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-        # Requests are logged by our own edge, with their ids.
-        "gunicorn.access": {"level": "ERROR", "handlers": [], "propagate": False},
-    },
-}
+log = structlog.get_logger(__name__)
 
-
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        api = self._settings.api
-        options: dict[str, Any] = {
-            "bind": f"{api.host}:{api.port}",
-            "worker_class": "gthread",
-            "workers": api.processes,
-            "threads": api.threads,
-            "proc_name": "atoll-api",
-            "keepalive": 30,
-            "timeout": 60,
-            "graceful_timeout": 10,
-            "limit_request_line": 8190,
-            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - only a heartbeat file, kept off the disk
-            "logconfig_dict": LOGGING,
-            "control_socket_disable": True,
-        }
-        for name, value in options.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        # Imported here: gunicorn's parent, where there is one, only watches and stays small.
-        from atoll.api.app import create_app
-        from atoll.db.database import Database
-        from atoll.db.migrations import upgrade
-
-        database = Database(self._settings.database_url)
-        upgrade(database)
-        app = create_app(self._settings, database)
-        gc.collect()
-        gc.freeze()  # no later collection looks at what lives as long as the process
-        return app
-
-    def run_alone(self) -> None:
-        """Be gunicorn's worker without its parent, which takes 25 MiB to watch one process."""
-        cfg = self.cfg
-        log = cfg.logger_class(cfg)
-        sockets = sock.create_sockets(cfg, log)
-        worker = cfg.worker_class(1, os.getppid(), sockets, self, cfg.timeout / 2, cfg, log)
-        worker.pid = os.getpid()
-        worker.init_process()
+PAUSE = 1.0
+"""Seconds until a process that has died is started again."""
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Whoever started it starts it again, should it end."""
-    server = _Server(settings)
-    if settings.api.processes == 1:
-        server.run_alone()
+    from atoll.api.front.listener import listen
+
+    api = settings.api
+    try:
+        sockets = listen(api.host, api.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The API can't listen on {api.host} port {api.port}: {error.strerror}.",
+            hint="Check api.host and api.port, and what else listens there.",
+        ) from error
+    if api.processes == 1:
+        serve(settings, sockets)
     else:
-        server.run()
+        _Herd(settings, sockets).run()
+
+
+def serve(settings: Settings, sockets: list[socket.socket]) -> None:
+    """Be one process that answers."""
+    # Imported here: a parent, where there is one, only watches and stays small.
+    from atoll.api.app import create_app
+    from atoll.api.front.listener import Front, Limits
+    from atoll.db.database import Database
+    from atoll.db.migrations import upgrade
+
+    api = settings.api
+    database = Database.of(settings)
+    upgrade(database)
+    database.keep_reserve()
+    front = Front(
+        create_app(settings, database),
+        sockets,
+        Limits(
+            threads=api.threads,
+            connections=api.connections,
+            request_timeout=api.request_timeout,
+            idle_timeout=api.idle_timeout,
+            body_bytes=api.max_request_bytes,
+        ),
+    )
+
+    def stop(*_: int | FrameType | None) -> None:
+        front.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    gc.collect()
+    gc.freeze()  # no later collection looks at what lives as long as the process
+    log.info("api.started", host=api.host, port=api.port)
+    front.run()
+
+
+class _Herd:
+    """Several processes that answer on the same sockets, and their parent, which only watches."""
+
+    def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Keep them running until told to stop; then wait until all have ended."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        while not self._stopping:
+            while len(self._children) < self._settings.api.processes and not self._stopping:
+                self._start()
+            self._wait()
+            if not self._stopping:
+                time.sleep(PAUSE)
+        self._stop()  # also those that were being started when the signal came
+        while self._children:
+            self._wait()
+
+    def _start(self) -> None:
+        child = os.fork()
+        if child:
+            self._children.add(child)
+            return
+        status = 1
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if not self._stopping:
+                serve(self._settings, self._sockets)
+            status = 0
+        except Exception:
+            log.exception("api.failed")
+        finally:
+            os._exit(status)
+
+    def _wait(self) -> None:
+        try:
+            child, status = os.wait()
+        except ChildProcessError:
+            self._children.clear()
+            return
+        self._children.discard(child)
+        if not self._stopping:
+            log.error("api.process_died", pid=child, status=os.waitstatus_to_exitcode(status))
+
+    def _stop(self, *_: int | FrameType | None) -> None:
+        self._stopping = True
+        for child in list(self._children):
+            try:
+                os.kill(child, signal.SIGTERM)
+            except ProcessLookupError:
+                continue

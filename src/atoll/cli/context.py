@@ -42,7 +42,7 @@ def database() -> Database:
 
     chosen = settings()
     chosen.make_state_dir()
-    found = Database(chosen.database_url)
+    found = Database.of(chosen)
     upgrade(found)
     return found
 

@@ -138,7 +138,7 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
     if not settings.database.url and not (settings.state_dir / "atoll.sqlite").exists():
         return [Finding("Database", True, "is made at the first start"), *_untouched(settings)]
     try:
-        with closing(Database(settings.database_url)) as database:
+        with closing(Database.of(settings)) as database:
             deployment = bootstrap.known_deployment(database)
             clocks = findings.clocks(settings, database) if deployment is not None else []
     except (SQLAlchemyError, AtollError) as error:

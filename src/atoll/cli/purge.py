@@ -26,7 +26,7 @@ def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
     The cloud first: after a crash in between, rows without a cloud are purged again, while things
     without rows would be nobody's. Raises ``Conflict`` while a worker lives, but with ``insist``.
     """
-    database = Database(settings.database_url)
+    database = Database.of(settings)
     if not insist:
         refuse_under_a_worker(database)
     cloud = open_cloud(settings, bootstrap.deployment_id(database))

@@ -63,7 +63,7 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
     if settings.cloud == "local":
         ensure_image(settings, console)
     with working(console, "Preparing the database"):
-        prepared = bootstrap.prepare(settings, Database(settings.database_url))
+        prepared = bootstrap.prepare(settings, Database.of(settings))
     url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     text = {"token": READY, "keystone": KEYSTONE, "none": OPEN}[settings.api.auth_strategy]
     facts = {

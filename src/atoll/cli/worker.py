@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; what is unfinished then is taken over by any live worker."""
     settings.make_state_dir()
-    database = Database(settings.database_url)
+    database = Database.of(settings)
     upgrade(database)
     bootstrap.claim_machine(settings, database)
     cloud = open_cloud(settings, bootstrap.deployment_id(database))

@@ -21,6 +21,12 @@ class Api(Section, frozen=True):
     """Requests that one process answers at once."""
     processes: Annotated[int, Meta(gt=0)] = 1
     """Processes that answer; each counts its own ``/metrics``."""
+    connections: Annotated[int, Meta(ge=16)] = 4096
+    """Connections that one process keeps; where more come, those that idle longest are ended."""
+    request_timeout: Seconds = 30
+    """Seconds in which a request must come whole, and in which part of an answer must be taken."""
+    idle_timeout: Seconds = 75
+    """Seconds for which a connection without a request is kept."""
     auth_strategy: Literal["token", "keystone", "none"] = "token"
     """``token``: bearer tokens of our own; ``keystone``: OpenStack's, see table ``[keystone]``;
     ``none``: everybody on loopback is administrator."""

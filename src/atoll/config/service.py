@@ -15,6 +15,11 @@ class DatabaseSettings(Section, frozen=True):
 
     url: str = ""
     """``postgresql+psycopg://…``; empty means SQLite in the state directory."""
+    connections: Annotated[int, Meta(ge=4)] = 20
+    """Connections that one process keeps at most; a worker on PostgreSQL has one more, to listen.
+    All processes together must stay below the server's ``max_connections``."""
+    timeout: Annotated[float, Meta(ge=1)] = 5
+    """Seconds that PostgreSQL may take for one answer before the statement is given up."""
 
 
 class Worker(Section, frozen=True):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Float, create_engine, event, select, text
@@ -27,11 +27,16 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from atoll.config import Settings
 from atoll.db import neighbours
+from atoll.db.reserve import Reserve
 from atoll.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from atoll.db.postgresql import Link, Silence
+
 BUSY_TIMEOUT = 15.0
-"""Seconds to wait for another transaction's lock."""
+"""Seconds to wait for another transaction's lock (on SQLite)."""
 
 IDLE_TIMEOUT = 30.0
 """Seconds that a transaction may do nothing (on PostgreSQL): they are meant to be short."""
@@ -78,6 +83,12 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, PoolTimeoutError)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a database error means that its disk is full."""
+    name = getattr(getattr(error, "orig", None), "sqlite_errorname", "")
+    return bool(name == "SQLITE_FULL")
+
+
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
     """Have ``call`` called once ``connection``'s transaction (of ``begin``) has committed.
 
@@ -101,20 +112,26 @@ class Database:
     """One database, for all threads of this process.
 
     ``url`` is ``sqlite:///path`` or ``postgresql+psycopg://…`` (plain ``postgresql://`` will do);
-    ``connections`` is how many threads may use it at once before one waits for another.
+    ``connections`` is how many threads may use it at once before one waits for another;
+    ``timeout`` how many seconds PostgreSQL may take for one answer.
     """
 
-    def __init__(self, url: str, *, connections: int = 40) -> None:
+    def __init__(self, url: str, *, connections: int = 20, timeout: float = 5.0) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite: bool = self.url.get_backend_name() == "sqlite"
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
+        self._reserve: Reserve | None = None
         if self.is_sqlite:
+            self._reserve = Reserve(Path(f"{self.url.database}.reserve").absolute())
             _make_private_file(self.url)
+        self._timeout = timeout
+        self._silence: Silence | None = None
         self.engine: Engine = create_engine(
             self.url,
             pool_size=connections,
-            max_overflow=10,
+            max_overflow=0,
+            pool_timeout=BUSY_TIMEOUT if self.is_sqlite else timeout,
             pool_use_lifo=True,  # few connections stay warm; the rest are hardly touched
             pool_pre_ping=not self.is_sqlite,
             json_serializer=_json_text,
@@ -131,9 +148,17 @@ class Database:
         forget = weakref.WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (call := forget()) and call())
 
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """The database that the operator chose."""
+        chosen = settings.database
+        return cls(settings.database_url, connections=chosen.connections, timeout=chosen.timeout)
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open a write transaction; commits at the end of the block, rolls back if it raised."""
+        self._check_silence()
+        self._make_room()
         with self._turn(), self._writer.begin() as connection:
             yield connection
         for call in _after_commit.pop(connection, ()):
@@ -141,6 +166,7 @@ class Database:
 
     def read(self) -> Connection:
         """Open a reading transaction, which sees one snapshot: ``with database.read() as …``."""
+        self._check_silence()
         return self._reader.connect()
 
     def now(self, connection: Connection) -> float:
@@ -153,18 +179,62 @@ class Database:
         """Close all idle connections."""
         self.engine.dispose()
 
+    def keep_reserve(self) -> None:
+        """Keep room on the disk for the time when it is full (SQLite); call it now and then."""
+        if self._reserve is not None:
+            self._reserve.keep()
+
+    def has_room_for_more(self) -> bool:
+        """Whether the disk has room for something new; what is left is for deletions."""
+        return self._reserve is None or self._reserve.has_room_for_more()
+
+    def _make_room(self) -> None:
+        if self._reserve is not None and self._reserve.is_needed():
+            self._reserve.release()
+
+    def link(self, **options: Any) -> Link:
+        """Open a connection to PostgreSQL outside the pool. Raises ``psycopg.Error``."""
+        from atoll.db.postgresql import open_link  # psycopg, only where there is PostgreSQL
+
+        assert self._silence is not None
+        self._silence.check()
+        positional, named = self.engine.dialect.create_connect_args(self.url)
+        options = {**named, **options}
+        return open_link(positional, options, self._timeout, self._silence, self._leave_all)
+
     def _set_up_postgresql(self) -> None:
+        from atoll.db.postgresql import Silence, open_link
+
+        self._silence = silence = Silence(self._timeout)
         self._reader = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+
+        @event.listens_for(self.engine, "do_connect")
+        def _open(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> Link:
+            return open_link(arguments, options, self._timeout, silence, self._leave_all)
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
             # A process that is frozen, or cut off, inside a transaction must not keep its locks:
             # its operations could not be taken over.
-            raw.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}")
-            raw.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}")
+            milliseconds = int(self._timeout * 1000)
+            raw.execute(
+                f"SET idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)};"
+                f"SET lock_timeout = {milliseconds}; SET statement_timeout = {milliseconds}"
+            )
             raw.commit()
+
+    def _check_silence(self) -> None:
+        if self._silence is not None:
+            try:
+                self._silence.check()
+            except self.engine.dialect.loaded_dbapi.OperationalError as error:
+                raise OperationalError("BEGIN", {}, error) from error
+
+    def _leave_all(self) -> None:
+        """Use no connection again that is open now: their server is silent."""
+        self.engine.dispose()
 
     def _set_up_sqlite(self) -> None:
         self._reader, self._writer = (
@@ -174,6 +244,7 @@ class Database:
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
+            self._make_room()  # even the first reader makes files
             raw.isolation_level = None  # the driver must not begin transactions by itself
             raw.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
             raw.execute("PRAGMA journal_mode = WAL")

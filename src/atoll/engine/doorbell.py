@@ -232,10 +232,8 @@ class _NotifyDoorbell:
         import psycopg
 
         self._opened = time.monotonic()
-        dialect = self._database.engine.dialect
-        positional, named = dialect.create_connect_args(self._database.url)
         try:
-            self._driver = psycopg.connect(*positional, **named, autocommit=True)
+            self._driver = self._database.link(autocommit=True)
             self._driver.execute(f"LISTEN {CHANNEL}")
         except psycopg.Error as error:
             self.close()

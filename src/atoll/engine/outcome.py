@@ -52,8 +52,8 @@ def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
     if handler is None:
         # Where a newer worker will know it, the reconcile pass asks for it once more.
         log.error("operation.no_handler")
-        error = f"There is no type of resource {operation.resource_type}."
-        return _finished(operation, "failed", error=error)
+        unknown = f"There is no type of resource {operation.resource_type}."
+        return _finished(operation, "failed", error=unknown)
     if operation.taken_over and operation.attempt > retry.tries:
         error = OperationError(
             "It has ended several workers.",

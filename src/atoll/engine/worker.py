@@ -282,7 +282,7 @@ class Worker:
             self._leases.remove(one.operation)
             if not one.ending.waits_for:
                 self._idle_waits.pop(one.operation.resource, None)
-            metrics.OPERATIONS.labels(one.operation.resource_type, one.name).inc()
+            metrics.OPERATIONS.labels(self._label(one.operation), one.name).inc()
 
     # --- running ------------------------------------------------------------------------------
 
@@ -306,11 +306,15 @@ class Worker:
             log.info("operation.taken_over", attempt=operation.attempt)
         handler = self._handlers.get(operation.resource_type)
         result = outcome.run(handler, operation, self._retry)
-        metrics.DURATION.labels(operation.resource_type).observe(time.monotonic() - begun)
+        metrics.DURATION.labels(self._label(operation)).observe(time.monotonic() - begun)
         with self._lock:
             self._running.pop(operation.fence)
             self._ended.append(result)
         self._wake()
+
+    def _label(self, operation: Operation) -> str:
+        """Its type as metrics have it: one that nobody has heard of must not become a new one."""
+        return operation.resource_type if operation.resource_type in self._handlers else "other"
 
     def change_lane(self, operation: Operation, lane: str) -> bool:
         """Count a running operation in that lane, if it has room (see Operation.set_lane)."""

@@ -54,6 +54,7 @@ class Heartbeat:
         """Write one sign of life."""
         settings = self._backend.settings
         database = self._backend.database
+        database.keep_reserve()
         with database.begin() as connection:
             services.heartbeat(
                 connection,

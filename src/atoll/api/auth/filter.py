@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from atoll.api import faults
 from atoll.api.edge import Application, Environ, StartResponse
@@ -50,7 +51,7 @@ class AuthFilter:
             identity = self.identify(environ)
         except AtollError as error:
             return _refuse(start_response, *faults.of(error, environ))
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             faults.log_database(error)
             return _refuse(start_response, 503, faults.DATABASE_AWAY)
         if identity is None:

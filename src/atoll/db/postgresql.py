@@ -1,0 +1,144 @@
+"""Connections to PostgreSQL that give up on a server which has fallen silent.
+
+The server's own time-outs are no help where the server's machine is frozen or cut off, and neither
+are TCP's where the kernel at the other end goes on acknowledging. So each wait for the server has
+a deadline here as well, a little behind the server's own. A server that has missed it is not asked
+again for a while, but by one statement at a time: otherwise everybody would wait for it in turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+GRACE = 2.0
+"""Seconds that the server's word ("canceled") may be late."""
+REST = 2.0
+"""Seconds for which a silent server is not asked."""
+
+
+class Silence:
+    """Whether the server was silent when it was last asked."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._until: float | None = None
+        self._count = 0
+        self._seen = threading.local()
+
+    def check(self) -> None:
+        """Raise ``psycopg.OperationalError`` while the server is not to be asked.
+
+        After a while one caller is let through, to try; the others go by what it finds.
+        """
+        self._seen.count = self._count
+        if self._until is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            if self._until is not None and now < self._until:
+                raise psycopg.OperationalError("the server did not answer a moment ago")
+            self._until = now + self._patience + GRACE + REST
+
+    def check_again(self) -> None:
+        """Raise if a deadline was missed since this thread's last ``check``."""
+        if getattr(self._seen, "count", self._count) != self._count:
+            raise psycopg.OperationalError("the server did not answer a moment ago")
+
+    def begins(self) -> None:
+        """The server has missed a deadline."""
+        with self._lock:
+            self._count += 1
+            self._until = time.monotonic() + REST
+
+    def ends(self) -> None:
+        """The server has answered."""
+        self._until = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether nothing was heard of the server since it missed a deadline."""
+        return self._until is not None
+
+
+class Link(psycopg.Connection[Any]):
+    """A connection that is broken off when the server does not answer in time."""
+
+    patience: float | None = None
+    """Seconds for one answer; None waits for ever."""
+    silence: Silence | None = None
+    on_silence: Callable[[], None] | None = None
+
+    def wait(self, gen: Any, *rest: Any, **more: Any) -> Any:
+        """Wait for the server, as psycopg does for whatever it asks. Raises OperationalError."""
+        if self.patience is None:
+            return super().wait(gen, *rest, **more)
+        try:
+            found = super().wait(_within(gen, self.patience), *rest, **more)
+        except _Overdue:
+            self.pgconn.finish()  # it is unknown what the server has done, or will do
+            if self.silence is not None:
+                self.silence.begins()
+            if self.on_silence is not None:
+                self.on_silence()
+            raise psycopg.OperationalError(
+                f"the server did not answer within {self.patience:g} s"
+            ) from None
+        if self.silence is not None and self.silence.lasts:
+            self.silence.ends()
+        return found
+
+
+class _Overdue(Exception):
+    pass
+
+
+def _within(gen: Any, seconds: float) -> Any:
+    """The same generator, which raises ``_Overdue`` when nothing has come for so long."""
+    try:
+        state = next(gen)
+        deadline = time.monotonic() + seconds
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise _Overdue
+            state = gen.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def open_link(
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    patience: float,
+    silence: Silence,
+    on_silence: Callable[[], None],
+) -> Link:
+    """Connect, and wait ``patience`` seconds for that and then for each answer.
+
+    Raises ``psycopg.OperationalError``.
+    """
+    silence.check_again()
+    defaults: dict[str, Any] = {
+        "connect_timeout": max(2, int(patience)),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int((patience + GRACE) * 1000),
+    }
+    try:
+        link = Link.connect(*arguments, **{**defaults, **options})
+    except psycopg.errors.ConnectionTimeout:
+        silence.begins()
+        raise
+    except psycopg.OperationalError:
+        silence.ends()  # a refusal is an answer
+        raise
+    link.patience, link.silence, link.on_silence = patience + GRACE, silence, on_silence
+    silence.ends()
+    return link

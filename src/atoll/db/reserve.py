@@ -1,0 +1,81 @@
+"""Room on the disk that is kept for what must go on when the disk is full.
+
+SQLite writes before it deletes, and needs files of its own even to read after a restart. So some
+files beside the database hold room for it: when the disk is full, one after another is removed. A
+file at a time, because others that fill the disk would take all of it at once.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from atoll.db import neighbours
+
+FILES: Final = 8
+LARGEST: Final = 2 * 2**20
+"""Bytes of one file; less on a small disk, so that all together are an eighth of it."""
+
+
+class Reserve:
+    """The files in ``directory``, which is made when there is room to keep."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def keep(self) -> None:
+        """Fill up what is missing, if there is room enough. Safe to call at any time."""
+        size = self._file_bytes()
+        for number in range(FILES):
+            path = self._directory / str(number)
+            if path.exists():
+                continue
+            if self._free() < 4 * size:
+                return
+            try:
+                neighbours.make_directory(self._directory, to_write=True)
+                self._fill(path, size)
+            except OSError:
+                return  # somebody was faster, or the disk can't: what there is must do
+
+    def is_needed(self) -> bool:
+        """Whether so little is left that even a small change may not fit."""
+        return self._free() < self._file_bytes() // 2
+
+    def has_room_for_more(self) -> bool:
+        """Whether something new may be written down, which keeps its room."""
+        return self._free() >= self._file_bytes()
+
+    def release(self) -> None:
+        """Give one file's room back."""
+        for number in reversed(range(FILES)):
+            try:
+                (self._directory / str(number)).unlink()
+            except OSError:
+                continue
+            return
+
+    @staticmethod
+    def _fill(path: Path, size: int) -> None:
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)  # left by a process of this number that has died
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            draft.rename(path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _free(self) -> int:
+        room = os.statvfs(self._directory.parent)
+        return room.f_bavail * room.f_frsize
+
+    def _file_bytes(self) -> int:
+        room = os.statvfs(self._directory.parent)
+        return min(LARGEST, room.f_blocks * room.f_frsize // (8 * FILES))
