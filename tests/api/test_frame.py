@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from falcon.testing import TestClient
 
 from atoll.api import versions
+from atoll.api.app import create_app
+from atoll.config import Api
+from atoll.db.tables import services
 from tests.api.conftest import HEADER, Client, World
 
 
@@ -21,6 +26,30 @@ def test_v2_redirects_and_shows_its_version(world: World) -> None:
     result = world.http.simulate_get("/v2/")
     assert result.status_code == 200
     assert [one["id"] for one in result.json["versions"]] == ["v2.0"]
+
+
+def test_where_a_public_url_is_set_no_host_changes_a_link(world: World) -> None:
+    url = "https://cloud.example/shares"
+    settings = msgspec.structs.replace(world.settings, api=Api(public_url=url + "/"))
+    http = TestClient(create_app(settings, world.database))
+    headers = {"Host": "evil.example"}
+    assert http.simulate_get("/v2", headers=headers).headers["location"] == f"{url}/v2/"
+    for path in ("/", "/v2/"):
+        links = http.simulate_get(path, headers=headers).json["versions"][0]["links"]
+        assert f"{url}/v2/" in [link["href"] for link in links]
+
+
+@pytest.mark.parametrize("host", ["a b", "x/y", "user@x", "x:y", "x?", "[::1", ""])
+def test_a_malformed_host_is_400(world: World, host: str) -> None:
+    assert world.http.simulate_get("/v2", headers={"Host": host}).status_code == 400
+
+
+def test_a_probe_can_fail(world: World) -> None:
+    assert world.http.simulate_options("/healthcheck").status_code == 200
+    with world.database.begin() as connection:
+        connection.execute(services.delete())  # no worker
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert world.http.simulate_request(method, "/healthcheck").status_code == 503
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "x" * 600, "é"])

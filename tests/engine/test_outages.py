@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
@@ -14,6 +15,7 @@ from atoll.engine import worker
 from atoll.engine.operation import Operation
 from tests import postgres
 from tests.engine.conftest import Recorder, Yard, eventually, waiting
+from tests.frozen import road
 from tests.programs import need_postgres
 
 
@@ -117,3 +119,29 @@ def test_nobody_is_taken_for_dead_while_sqlite_was_locked(
     assert [len(runs) for runs in recorder.converged.values()] == [1] * 4
     for one in databases:
         one.close()
+
+
+@pytest.mark.postgres
+def test_a_worker_notices_that_the_database_is_silent_and_goes_on_later(
+    own_cluster: postgres.Cluster,
+) -> None:
+    with road(own_cluster.new_database()) as way:
+        database = Database(way.url, timeout=1)
+        upgrade(database)
+        direct = Database(way.direct)
+        recorder = Recorder()
+        with Yard(database) as yard, Yard(direct) as other:
+            other.ask("share/first")
+            yard.work({"share": recorder})
+            other.ends("share/first")
+            way.freeze()
+            other.ask("share/meanwhile")
+            begun = time.monotonic()
+            with pytest.raises(OperationalError), database.read() as connection:
+                database.now(connection)
+            assert time.monotonic() - begun < 8
+            way.thaw()
+            other.ends("share/meanwhile", within=30)
+        assert [len(runs) for runs in recorder.converged.values()] == [1, 1]
+        direct.close()
+        database.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from atoll.api.auth.service_user import password_file
@@ -18,11 +19,14 @@ from atoll.cli import bootstrap
 from atoll.cli.clouds import open_cloud
 from atoll.cloud.base import Cloud, Finding
 from atoll.config import Settings, load
+from atoll.db import services
 from atoll.db.database import Database
 from atoll.driver.common_server import CommonServer
 from atoll.driver.network import cuts
 from atoll.errors import AtollError, ConfigurationError
 from atoll.lifecycle import findings
+
+_MOST = ("max_connections", "superuser_reserved_connections")
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -140,14 +144,33 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
     try:
         with closing(Database.of(settings)) as database:
             deployment = bootstrap.known_deployment(database)
-            clocks = findings.clocks(settings, database) if deployment is not None else []
+            looked = []
+            if deployment is not None:
+                looked = [*_connections(settings, database), *findings.clocks(settings, database)]
     except (SQLAlchemyError, AtollError) as error:
         cause = str(error).splitlines()[0]
         todo = "Check database.url, that the server runs, and run 'atoll upgrade'."
         return [Finding("Database", False, cause, todo)]
     if deployment is None:
         return [Finding("Database", True, "answers, and is empty"), *_untouched(settings)]
-    return [Finding("Database", True, "answers"), *clocks, *_cloud(settings, deployment)]
+    return [Finding("Database", True, "answers"), *looked, *_cloud(settings, deployment)]
+
+
+def _connections(settings: Settings, database: Database) -> list[Finding]:
+    """Whether PostgreSQL has room for all that this machine's API and all workers may open."""
+    if database.is_sqlite:
+        return []
+    with database.read() as connection:
+        shown = (connection.execute(text(f"SHOW {name}")).scalar_one() for name in _MOST)
+        most, reserved = (int(value) for value in shown)
+        alive = services.every(connection, database.now(connection))
+    workers = max(1, sum(row["state"] == "up" for row in alive))
+    wanted = settings.api.processes * settings.database.connections
+    wanted += workers * (settings.database.connections + 1)
+    detail = f"{wanted} of the server's {most - reserved} may be opened by API and workers"
+    todo = "Raise the server's max_connections, or lower database.connections."
+    is_enough = wanted <= most - reserved
+    return [Finding("Database connections", is_enough, detail, "" if is_enough else todo)]
 
 
 def _untouched(settings: Settings) -> list[Finding]:
@@ -181,7 +204,7 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
 
 def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
     try:
-        with closing(Database(settings.database_url)) as database:
+        with closing(Database.of(settings)) as database:
             return findings.leftovers(settings, database, cloud)
     except SQLAlchemyError as error:
         cause = str(error).splitlines()[0]

@@ -200,7 +200,7 @@ class Database:
         self._silence.check()
         positional, named = self.engine.dialect.create_connect_args(self.url)
         options = {**named, **options}
-        return open_link(positional, options, self._timeout, self._silence, self._leave_all)
+        return open_link(positional, options, self._timeout, self._silence)
 
     def _set_up_postgresql(self) -> None:
         from atoll.db.postgresql import Silence, open_link
@@ -212,7 +212,7 @@ class Database:
 
         @event.listens_for(self.engine, "do_connect")
         def _open(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> Link:
-            return open_link(arguments, options, self._timeout, silence, self._leave_all)
+            return open_link(arguments, options, self._timeout, silence)
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
@@ -231,10 +231,6 @@ class Database:
                 self._silence.check()
             except self.engine.dialect.loaded_dbapi.OperationalError as error:
                 raise OperationalError("BEGIN", {}, error) from error
-
-    def _leave_all(self) -> None:
-        """Use no connection again that is open now: their server is silent."""
-        self.engine.dispose()
 
     def _set_up_sqlite(self) -> None:
         self._reader, self._writer = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -72,7 +72,6 @@ class Link(psycopg.Connection[Any]):
     patience: float | None = None
     """Seconds for one answer; None waits for ever."""
     silence: Silence | None = None
-    on_silence: Callable[[], None] | None = None
 
     def wait(self, gen: Any, *rest: Any, **more: Any) -> Any:
         """Wait for the server, as psycopg does for whatever it asks. Raises OperationalError."""
@@ -84,8 +83,6 @@ class Link(psycopg.Connection[Any]):
             self.pgconn.finish()  # it is unknown what the server has done, or will do
             if self.silence is not None:
                 self.silence.begins()
-            if self.on_silence is not None:
-                self.on_silence()
             raise psycopg.OperationalError(
                 f"the server did not answer within {self.patience:g} s"
             ) from None
@@ -117,7 +114,6 @@ def open_link(
     options: Mapping[str, Any],
     patience: float,
     silence: Silence,
-    on_silence: Callable[[], None],
 ) -> Link:
     """Connect, and wait ``patience`` seconds for that and then for each answer.
 
@@ -139,6 +135,6 @@ def open_link(
     except psycopg.OperationalError:
         silence.ends()  # a refusal is an answer
         raise
-    link.patience, link.silence, link.on_silence = patience + GRACE, silence, on_silence
+    link.patience, link.silence = patience + GRACE, silence
     silence.ends()
     return link
