@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg
 
 _numbers = itertools.count()
+_KNOWS_ICU = 15
+"""The first version whose databases may be sorted by ICU's rules."""
 
 
 def programs() -> Path | None:
@@ -32,8 +34,13 @@ class Cluster:
         self.directory = Path(tempfile.mkdtemp(prefix="atoll-pg-"))
         shutil.chown(self.directory, self._user)
         data = self.directory / "data"
+        # Names are sorted by a language's rules, as on most servers: the API must not show it.
+        order = ["--locale-provider=icu", "--icu-locale=en-US"]
         subprocess.run(
-            [self._bin / "initdb", "-D", data, "-U", "atoll", "-A", "trust", "-E", "UTF8"],
+            [
+                *(self._bin / "initdb", "-D", data, "-U", "atoll", "-A", "trust", "-E", "UTF8"),
+                *(order if int(self._bin.parts[-2]) >= _KNOWS_ICU else ()),
+            ],
             user=self._user,
             cwd="/",
             check=True,

@@ -64,7 +64,13 @@ def test_pools(world: World, admin: Client, member: Client) -> None:
     for query, count in [
         ("?pool=fast", 1),
         ("?backend=mem.*", 1),
+        ("?backend=emory", 0),
         ("?host=moon", 0),
+        ("?capabilities={'total_capacity_gb': '>= 100'}", 1),
+        ("?capabilities={'total_capacity_gb': '>= 101'}", 0),
+        ("?capabilities={'capabilities:snapshot_support': '<is>True'}", 1),
+        ("?capabilities={'vendor:tier': 'gold'}", 1),
+        ("?capabilities={'dedupe': 'False'}", 0),
         ("?share_type=default", 0),
         ("?capabilities={'snapshot_support': 'true'}", 1),
         ("?capabilities={'snapshot_support': False}", 0),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from atoll.api import extra_specs
 from tests.api.conftest import Client
 
 SPECS = {"driver_handles_share_servers": True, "secret:tier": "gold"}
@@ -66,7 +67,10 @@ def test_a_project_sees_only_public_types_and_tenant_visible_specs(
     assert {one["name"] for one in listed} == {"default", "public"}
     assert member("GET", f"/types/{private['id']}").status_code == 404
     shown = member.get(f"/types/{public['id']}")["share_type"]
-    assert shown["extra_specs"] == {"driver_handles_share_servers": "True"}
+    left_out = dict.fromkeys(extra_specs.OPTIONAL, False)
+    assert shown["extra_specs"] == {"driver_handles_share_servers": "True", **left_out}
+    old = member.get(f"/types/{public['id']}", version="2.23")["share_type"]
+    assert old["extra_specs"] == {"driver_handles_share_servers": "True"}
     specs = member.get(f"/types/{public['id']}/extra_specs")["extra_specs"]
     assert specs == {"driver_handles_share_servers": "True"}
     assert member("GET", f"/types/{public['id']}/extra_specs/secret:tier").status_code == 404
@@ -95,6 +99,28 @@ def test_filter_by_extra_specs(admin: Client) -> None:
     assert [one["name"] for one in found] == ["gold"]
     assert admin("GET", "/types", version="2.42", params=query).status_code == 400
     assert admin("GET", "/types", params={"extra_specs": "__import__('os')"}).status_code == 400
+
+
+WANTED: tuple[tuple[dict[str, Any], set[str]], ...] = (
+    ({"snapshot_support": "False"}, {"bare", "zoned"}),
+    ({"snapshot_support": "<is> False", "mount_snapshot_support": "no"}, {"bare", "zoned"}),
+    ({"snapshot_support": False}, {"bare", "zoned"}),
+    ({"snapshot_support": "<is>True"}, {"default"}),
+    ({"revert_to_snapshot_support": "True"}, set()),
+    ({"availability_zones": "a"}, {"default", "bare", "zoned"}),
+    ({"availability_zones": "a,b"}, {"default", "bare", "zoned"}),
+    ({"availability_zones": "a,c"}, {"default", "bare"}),
+    ({"unknown": "False"}, set()),
+)
+
+
+def test_what_a_type_leaves_out_is_false_and_is_found_so(admin: Client, member: Client) -> None:
+    make(admin, "bare")
+    make(admin, "zoned", extra_specs={**SPECS, "availability_zones": "a,b"})
+    for wanted, names in WANTED:
+        for caller in (admin, member):
+            found = caller.get("/types", params={"extra_specs": repr(wanted)})["share_types"]
+            assert {one["name"] for one in found} == names, wanted
 
 
 def test_access_to_a_private_type(admin: Client, member: Client, stranger: Client) -> None:

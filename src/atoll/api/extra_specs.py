@@ -6,16 +6,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from atoll import capabilities
 from atoll.errors import Invalid
 
 REQUIRED = ("driver_handles_share_servers",)
-BOOLEAN = (
-    *REQUIRED,
+OPTIONAL = (
     "snapshot_support",
     "create_share_from_snapshot_support",
     "revert_to_snapshot_support",
     "mount_snapshot_support",
 )
+"""What a share type has only if it says so: left out, each of them is False."""
+BOOLEAN = (*REQUIRED, *OPTIONAL)
 SIZES = (
     "provisioning:min_share_size",
     "provisioning:max_share_size",
@@ -30,9 +32,6 @@ VISIBLE = (
 )
 """What every project may see of a share type; the rest is the administrator's business."""
 
-_TRUE = ("1", "t", "true", "on", "y", "yes")
-_FALSE = ("0", "f", "false", "off", "n", "no")
-_IS = re.compile(r"<is>\s*(true|false)", re.IGNORECASE)
 _KEY = re.compile(r"[\w.:-]{1,255}")
 _LONGEST = 255
 
@@ -66,29 +65,18 @@ def _checked_value(key: str, value: Any) -> str:
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or "\0" in value:
         raise Invalid(f"Invalid extra spec {key}: it must be text of 1 to 255 characters.")
-    if key in BOOLEAN and boolean(value) is None:
+    if key in BOOLEAN and capabilities.truth(value) is None:
         raise Invalid(f"Invalid extra spec {key}: {value!r} is neither true nor false.")
     if key in SIZES and not (value.isascii() and value.isdigit() and int(value) > 0):
         raise Invalid(f"Invalid extra spec {key}: {value!r} is not a positive number of GiB.")
     if key == "replication_type":
         raise Invalid("Invalid extra spec replication_type: Atoll does not replicate shares.")
     if key == "availability_zones":
-        zones = [zone.strip() for zone in value.split(",")]
-        if not all(zones):
+        names = [zone.strip() for zone in value.split(",")]
+        if not all(names):
             raise Invalid(f"Invalid extra spec {key}: {value!r} is no list of zones (a,b,…).")
-        return ",".join(zones)
+        return ",".join(names)
     return value
-
-
-def boolean(value: Any) -> bool | None:
-    """What the text of a boolean spec says, also in the form ``<is> True``; None if neither."""
-    text = str(value).strip().lower()
-    form = _IS.fullmatch(text)
-    if form:
-        text = form.group(1)
-    if text in _TRUE:
-        return True
-    return False if text in _FALSE else None
 
 
 def required(specs: Mapping[str, str]) -> dict[str, str]:
@@ -101,10 +89,28 @@ def visible(specs: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in specs.items() if key in VISIBLE}
 
 
+def inferred(specs: Mapping[str, Any]) -> dict[str, Any]:
+    """The specs with those that are False because the type leaves them out."""
+    return {**dict.fromkeys(OPTIONAL, False), **specs}
+
+
 def match(specs: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether the specs have all that are wanted; booleans in any spelling."""
-    return all(key in specs and _same(specs[key], value) for key, value in wanted.items())
+    """Whether a type with these specs is one of those that a filter wants.
+
+    Booleans may be spelled in any way, and are False where the type leaves them out. A type
+    without ``availability_zones`` is for all zones, another for those that it names.
+    """
+    known = inferred(specs)
+    for key, value in wanted.items():
+        if key == "availability_zones":
+            allowed = specs.get(key)
+            if allowed and not zones(value) <= zones(allowed):
+                return False
+        elif key not in known or not capabilities.same(known[key], value):
+            return False
+    return True
 
 
-def _same(one: str, other: str) -> bool:
-    return one == other or (boolean(one) is not None and boolean(one) == boolean(other))
+def zones(spec: str | None) -> set[str]:
+    """Names of the zones in an ``availability_zones`` spec."""
+    return {zone.strip() for zone in (spec or "").split(",") if zone.strip()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,16 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One query parameter that limits a list; ``column`` is what it is compared with."""
+    """One query parameter that limits a list; ``column`` is what it is compared with.
+
+    Without a column it is about something that no resource of ours has: nothing passes it.
+    ``rule`` is the policy rule that allows to filter by it; None: everybody may.
+    """
 
     name: str
-    column: str
+    column: str | None
     since: int
-    admin: bool
+    rule: str | None
     read: Callable[[Params, str], Any]
 
 
@@ -33,38 +37,50 @@ def filter_by(
     column: str | None = None,
     *,
     since: str = "2.0",
-    admin: bool = False,
+    rule: str | None = None,
     read: Callable[[Params, str], Any] = one,
 ) -> Filter:
     """A filter on the column of the same name, unless another is given."""
-    return Filter(name, column or name.removesuffix("~"), minor(since), admin, read)
+    return Filter(name, column or name.removesuffix("~"), minor(since), rule, read)
+
+
+def nothing_has(name: str, *, since: str = "2.0") -> Filter:
+    """A filter of Manila's that nothing of ours can pass, whatever its value is."""
+    return Filter(name, None, minor(since), None, one)
 
 
 class Filters:
-    """The filters of one resource's list; unknown parameters are ignored, as in the field."""
+    """The filters of one resource's list; unknown parameters are ignored, as in Manila."""
 
     def __init__(self, *filters: Filter) -> None:
         self._filters = filters
 
     def equal(self, call: Call) -> dict[str, Any]:
-        """Columns and the values they must have."""
+        """Columns and the values they must have. Raises ``Forbidden`` where policy says no."""
         return self._read(call, lambda name: not name.endswith("~"))
 
     def like(self, call: Call) -> dict[str, str]:
         """Columns and what they must contain (``name~=…``)."""
         return self._read(call, lambda name: name.endswith("~"))
 
+    def exclude_all(self, call: Call) -> bool:
+        """Whether a filter is asked for that nothing of ours can pass."""
+        return any(each.column is None for each in self._asked(call))
+
     def _read(self, call: Call, chosen: Callable[[str], bool]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for each in self._filters:
-            if (
-                chosen(each.name)
-                and each.name in call.request.params
-                and each.since <= call.version
-                and (call.sees_all or not each.admin)
-            ):
+        for each in self._asked(call):
+            if each.column is not None and chosen(each.name):
+                if each.rule is not None:
+                    call.enforce(rule=each.rule)
                 found[each.column] = each.read(call.request.params, each.name)
         return found
+
+    def _asked(self, call: Call) -> Iterator[Filter]:
+        params = call.request.params
+        return (
+            each for each in self._filters if each.name in params and each.since <= call.version
+        )
 
 
 def flag(params: Params, name: str) -> bool:

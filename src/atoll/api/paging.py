@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from atoll.capabilities import yes_or_no
 from atoll.errors import Invalid
 
 Params = Mapping[str, Any]
@@ -22,8 +23,6 @@ _ALIASES: Final = {
     "snapshot": "snapshot_id",
 }
 """Sort keys that clients know by the names of the field's own columns."""
-_TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
-_FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 
 
 def one(params: Params, name: str) -> str | None:
@@ -41,11 +40,10 @@ def boolean(params: Params, name: str, default: bool = False) -> bool:
     value = one(params, name)
     if value is None:
         return default
-    if value.lower() in _TRUE:
-        return True
-    if value.lower() in _FALSE:
-        return False
-    raise Invalid(f"The parameter {name} must be true or false, not {value[:40]!r}.")
+    said = yes_or_no(value)
+    if said is None:
+        raise Invalid(f"The parameter {name} must be true or false, not {value[:40]!r}.")
+    return said
 
 
 def integer(params: Params, name: str, default: int, largest: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from atoll.api import extra_specs, paging
+from atoll import capabilities
+from atoll.api import paging
 from atoll.api.call import Call
 from atoll.api.filters import Filters, filter_by, mapping
 from atoll.api.policy import rules
@@ -25,11 +26,6 @@ _BRIEF = (field("name"), field("host"), field("backend"), field("pool"))
 BRIEF = View(*_BRIEF)
 DETAIL = View(*_BRIEF, field("capabilities"))
 FILTERS = Filters(filter_by("host"), filter_by("backend"), filter_by("pool"))
-_COMPARED = (
-    "driver_handles_share_servers",
-    "snapshot_support",
-    "create_share_from_snapshot_support",
-)
 _LONGEST_PATTERN = 255
 
 
@@ -57,8 +53,8 @@ def _find(call: Call) -> list[Row]:
         for row in rows
         if row["state"] == "up" and not row["disabled"]
         for pool in map(_shown, row["pools"])
-        if all(pattern.search(pool[name]) for name, pattern in patterns.items())
-        and extra_specs.match(_as_text(pool["capabilities"]), wanted)
+        if all(pattern.match(pool[name]) for name, pattern in patterns.items())
+        and not capabilities.unmet(pool["capabilities"], wanted)
     ]
 
 
@@ -69,12 +65,8 @@ def _shown(pool: Mapping[str, Any]) -> Row:
     return {**pool, "host": host, "backend": backend, "pool": name}
 
 
-def _as_text(capabilities: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in capabilities.items()}
-
-
 def _pattern(name: str, text: str | None) -> re.Pattern[str]:
-    """The filters ``host``, ``backend`` and ``pool`` are regular expressions in the field."""
+    """The filters ``host``, ``backend`` and ``pool`` are regular expressions of a beginning."""
     try:
         return re.compile((text or "")[:_LONGEST_PATTERN])
     except (re.error, OverflowError, FutureWarning):  # the last where warnings are errors
@@ -82,11 +74,11 @@ def _pattern(name: str, text: str | None) -> re.Pattern[str]:
 
 
 def _of_share_type(call: Call, connection: Connection, name_or_id: str | None) -> dict[str, str]:
-    """The capabilities that a share type asks for (from 2.23)."""
+    """What a share type asks of a pool: its extra specs (from 2.23)."""
     if name_or_id is None:
         return {}
     try:
-        specs = share_types.find(connection, name_or_id)["extra_specs"]
+        specs: dict[str, str] = share_types.find(connection, name_or_id)["extra_specs"]
     except NotFound as error:
         raise Invalid(str(error)) from None
-    return {name: value for name, value in specs.items() if name in _COMPARED}
+    return specs

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from atoll.api import bodies, paging
 from atoll.api.availability_zones import check_zone
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by
+from atoll.api.filters import Filters, filter_by, nothing_has
 from atoll.api.paging import Params
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
@@ -103,6 +103,11 @@ FILTERS = Filters(
     *(filter_by(name, read=_day) for name in ("created_since", "created_before")),
     filter_by("name~", since="2.36"),
     filter_by("description~", since="2.36"),
+    *(filter_by(name) for name in ("id", "user_id", "gateway", "availability_zone")),
+    filter_by("mtu", read=_integer),
+    # There are no security services, and no Nova networks any more.
+    nothing_has("security_service_id"),
+    nothing_has("nova_net_id"),
 )
 
 
@@ -120,10 +125,10 @@ def detail(call: Call) -> Body:
 
 def _list(call: Call, view: View, path: str) -> Body:
     params = call.request.params
-    if "security_service_id" in params:
-        return {"share_networks": []}  # no share network has one
     page = call.page(share_networks.SORTABLE, descending=False)
     equal, like = FILTERS.equal(call), FILTERS.like(call)
+    if FILTERS.exclude_all(call):
+        return {"share_networks": []}
     with call.database.read() as connection:
         found, more = share_networks.find(connection, _whose(call), equal, like, page)
     answer: dict[str, Any] = {"share_networks": call.shape(view).many(found)}

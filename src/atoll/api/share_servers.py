@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from atoll.api import paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by
+from atoll.api.filters import Filters, filter_by, nothing_has
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
@@ -51,13 +51,18 @@ BRIEF = View(*_BRIEF)
 DETAIL = View(*_BRIEF, field("created_at"), field("backend_details"))
 
 FILTERS = Filters(
+    filter_by("id"),
     filter_by("project_id"),
     filter_by("host"),
     filter_by("status"),
     filter_by("share_network"),
-    filter_by("share_network_id", "share_network"),
+    filter_by("share_network_id"),
+    filter_by("share_network_name"),
     filter_by("identifier", since="2.49"),
     filter_by("share_network_subnet_id", since="2.51"),
+    # No share server is being migrated.
+    nothing_has("source_share_server_id", since="2.57"),
+    nothing_has("task_state", since="2.57"),
 )
 
 
@@ -73,6 +78,8 @@ def index(call: Call) -> Body:
     page = call.page(("id", "created_at", "updated_at", "host", "status"), descending=False)
     with call.database.read() as connection:
         rows = share_servers.find(connection, FILTERS.equal(call))
+    if FILTERS.exclude_all(call):
+        rows = []
     found, more = paging.cut(rows, page, lambda row: (row[page.sort_key] or "", row["id"]))
     answer = {"share_servers": call.shape(BRIEF).many(found)}
     if more:

@@ -47,12 +47,20 @@ def _specs(row: Row, call: Call) -> Mapping[str, str]:
     return specs if call.sees_all else extra_specs.visible(specs)
 
 
+def _specs_of_view(row: Row, call: Call) -> Mapping[str, Any]:
+    """An administrator sees what is set; a project, what it means for its shares."""
+    specs = _specs(row, call)
+    if call.sees_all or call.version <= _SNAPSHOT_SUPPORT_IMPLIED:
+        return specs
+    return extra_specs.inferred(specs)
+
+
 VIEW = View(
     field("id"),
     field("name"),
     field("os-share-type-access:is_public", "is_public", until="2.6"),
     field("share_type_access:is_public", "is_public", since="2.7"),
-    field("extra_specs", _specs),
+    field("extra_specs", _specs_of_view),
     field("required_extra_specs", lambda row, _: extra_specs.required(row["extra_specs"])),
     field("description", since="2.41"),
     field("is_default", lambda row, call: row["name"] == _default_name(call), since="2.46"),

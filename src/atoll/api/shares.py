@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, false
 
-from atoll.api import bodies, paging
+from atoll.api import bodies, extra_specs, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, mapping
+from atoll.api.filters import Filters, filter_by, mapping, nothing_has
 from atoll.api.metadata import MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
@@ -31,6 +31,7 @@ RULES = rules(
         "share:update_share_metadata",
         "share:delete_share_metadata",
     ),
+    overseer=("share:list_by_host", "share:list_by_share_server_id"),
     admin=("share:create_public_share", "share:set_public_share"),
 )
 
@@ -38,16 +39,28 @@ FILTERS: Final = Filters(
     filter_by("name"),
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
+    filter_by("display_description", "description", since="2.36"),
     filter_by("status"),
-    filter_by("host", admin=True),
-    filter_by("share_server_id", admin=True),
+    filter_by("user_id"),
+    filter_by("host", rule="share:list_by_host"),
+    filter_by("share_server_id", rule="share:list_by_share_server_id"),
     filter_by("share_type_id"),
     filter_by("volume_type_id", "share_type_id"),
     filter_by("snapshot_id"),
     filter_by("share_network_id"),
     filter_by("share_proto"),
     filter_by("name~", since="2.36"),
+    filter_by("display_name~", "name", since="2.36"),
     filter_by("description~", since="2.36"),
+    filter_by("display_description~", "description", since="2.36"),
+    # There are no groups, backups and chosen mount points, so no share has any of these.
+    nothing_has("share_group_id"),
+    nothing_has("share_group_snapshot_id"),
+    nothing_has("source_share_group_snapshot_id"),
+    nothing_has("source_share_group_snapshot_member_id"),
+    nothing_has("consistency_group_id"),
+    nothing_has("source_cgsnapshot_member_id"),
+    nothing_has("mount_point_name"),
 )
 _SINCE_LOCATION: Final = 35
 _SINCE_COUNT: Final = 42
@@ -186,10 +199,13 @@ def _list(call: Call, view: View, path: str) -> Body:
         location_id = paging.one(params, "export_location_id")
         location_path = paging.one(params, "export_location_path")
         conditions += shares.at_location(location_id, location_path)
-    if call.version >= _SINCE_RECYCLE_BIN and paging.boolean(params, "is_soft_deleted"):
-        return {"shares": []}  # there is no recycle bin, so nothing is in it
+    in_bin = call.version >= _SINCE_RECYCLE_BIN and paging.boolean(params, "is_soft_deleted")
+    if in_bin or FILTERS.exclude_all(call):
+        conditions.append(false())  # there is no recycle bin, so nothing is in it
     answer: dict[str, Any] = {}
     with call.database.read() as connection:
+        if wanted := mapping(params, "extra_specs"):
+            conditions.append(table.c.share_type_id.in_(_types_with(call, connection, wanted)))
         found, more = shares.find(connection, conditions, page)
         if call.version >= _SINCE_COUNT and paging.boolean(params, "with_count"):
             answer["count"] = pages.count(connection, table, conditions)
@@ -198,6 +214,16 @@ def _list(call: Call, view: View, path: str) -> Body:
     if more:
         answer["shares_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
     return answer
+
+
+def _types_with(call: Call, connection: Connection, wanted: Mapping[str, str]) -> list[str]:
+    """Ids of the share types with these extra specs, of those specs that the caller may see."""
+    call.enforce(rule="share_types_extra_spec:index")
+    return [
+        type_id
+        for type_id, (_, specs) in shares.types(connection).items()
+        if extra_specs.match(specs if call.sees_all else extra_specs.visible(specs), wanted)
+    ]
 
 
 def whose(call: Call) -> str | None:

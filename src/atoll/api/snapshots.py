@@ -16,9 +16,9 @@ from atoll.api.metadata import Metadata, MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_actions import Reset
-from atoll.api.share_view import is_true
 from atoll.api.shares import Update, own, whose
 from atoll.api.views import Row, View, field
+from atoll.capabilities import is_true
 from atoll.db import pages, quotas, share_types, shares, snapshots
 from atoll.db.tables import snapshots as table
 from atoll.engine.queue import enqueue
@@ -46,6 +46,7 @@ FILTERS: Final = Filters(
     filter_by("name"),
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
+    filter_by("display_description", "description", since="2.36"),
     filter_by("status"),
     filter_by("share_id"),
     filter_by(
@@ -53,7 +54,9 @@ FILTERS: Final = Filters(
         read=lambda params, name: paging.integer(params, name, 0, bodies.LARGEST),
     ),
     filter_by("name~", since="2.36"),
+    filter_by("display_name~", "name", since="2.36"),
     filter_by("description~", since="2.36"),
+    filter_by("display_description~", "description", since="2.36"),
 )
 _SINCE_METADATA: Final = 73
 _DELETABLE: Final = ("available", "error", "error_deleting")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
 
+from atoll.db import text
 from atoll.errors import Invalid
 
 
@@ -31,17 +32,13 @@ def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 def like(table: Table, parts: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    """Text columns contain these parts."""
-    return [table.c[name].contains(part, autoescape=True) for name, part in parts.items()]
+    """Text columns contain these parts; the letters a to z may be small or capital."""
+    return [text.contains(table.c[name], part) for name, part in parts.items()]
 
 
 def has_metadata(table: Table, wanted: Mapping[str, str]) -> list[ColumnElement[bool]]:
     """The JSON column ``metadata`` has these keys with these values."""
-    return [
-        # A double quote can't be written in a JSON path of SQLite.
-        false() if '"' in key else table.c.metadata[key].as_string() == value
-        for key, value in wanted.items()
-    ]
+    return [text.has_item(table.c.metadata, key, value) for key, value in wanted.items()]
 
 
 def find(
@@ -57,7 +54,8 @@ def find(
     statement: Select[Any] = select(table).where(*conditions)
     # NULLs sort differently on the two databases, and can't be compared with a marker.
     column = table.c[page.sort_key]
-    key = func.coalesce(column, "") if column.nullable else column
+    known = func.coalesce(column, "") if column.nullable else column
+    key = text.in_order(connection, column, known)
     if page.marker is not None:
         statement = statement.where(_behind(connection, table, conditions, key, page))
     order = (key.desc(), table.c.id.desc()) if page.descending else (key, table.c.id)

@@ -24,6 +24,9 @@ OF_SUBNETS = (
     "segmentation_id",
     "cidr",
     "ip_version",
+    "gateway",
+    "mtu",
+    "availability_zone",
 )
 """Columns that belong to subnets, not to the networks themselves."""
 

@@ -53,12 +53,18 @@ def get(connection: Connection, server_id: str) -> Row:
 def find(connection: Connection, equal: Mapping[str, str]) -> list[Row]:
     """Share servers whose columns have these values.
 
-    ``share_network`` stands for a share network's id or name.
+    ``share_network`` stands for a share network's id or name; ``share_network_id`` and
+    ``share_network_name`` for the one or the other.
     """
     statement = _statement()
     for name, value in equal.items():
+        is_id, is_name = share_networks.c.id == value, share_networks.c.name == value
         if name == "share_network":
-            same = or_(share_networks.c.id == value, share_networks.c.name == value)
+            same = or_(is_id, is_name)
+        elif name == "share_network_id":
+            same = is_id
+        elif name == "share_network_name":
+            same = is_name
         else:
             same = share_servers.c[name] == value
         statement = statement.where(same)

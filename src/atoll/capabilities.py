@@ -1,0 +1,115 @@
+"""What a pool offers, and whether that is what a share type asks for.
+
+A share type's extra specs are compared with the capabilities that pools report, by Manila's rules:
+
+* Specs with a scope (``provisioning:max_share_size``) are no concern of the pool, but for the
+  scope ``capabilities``, which may be written or left out.
+* A spec is a value, or an operator and a value: ``=`` (at least), ``==``, ``!=``, ``>=``, ``<=``
+  for numbers, ``s==``, ``s!=``, ``s<``, ``s<=``, ``s>``, ``s>=`` for text, ``<is>`` for booleans,
+  ``<in>`` for a part of a text, ``<or>`` before each of several texts.
+* What a pool does not report, no spec is satisfied by.
+
+This is also the one place that says which words mean yes and which mean no.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
+_FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
+_IS: Final = re.compile(r"<is>\s*(\w+)", re.IGNORECASE)
+_SCOPE: Final = "capabilities"
+_NOT_COMPARED: Final = frozenset({"availability_zones"})
+"""Specs without a scope that are placed by, but are nothing that a pool reports."""
+
+_NUMBERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
+_TEXTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
+    "s==": operator.eq,
+    "s!=": operator.ne,
+    "s<": operator.lt,
+    "s<=": operator.le,
+    "s>": operator.gt,
+    "s>=": operator.ge,
+    "<in>": operator.contains,
+}
+
+
+def yes_or_no(text: str) -> bool | None:
+    """What a word says; None when it says neither."""
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    return False if word in _FALSE else None
+
+
+def truth(value: object) -> bool | None:
+    """What an extra spec says, a word or the form ``<is> True``; None when it says neither."""
+    text = str(value).strip()
+    form = _IS.fullmatch(text)
+    return yes_or_no(form.group(1) if form else text)
+
+
+def is_true(value: object) -> bool:
+    """Whether a text, if there is one, says yes."""
+    return value is not None and truth(value) is True
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal; booleans in any spelling."""
+    return str(one) == str(other) or (truth(one) is not None and truth(one) == truth(other))
+
+
+def unmet(capabilities: Mapping[str, Any], specs: Mapping[str, str]) -> list[str]:
+    """The keys of those extra specs that a pool with these capabilities does not satisfy."""
+    return [
+        key
+        for key, wanted in specs.items()
+        if _concerns_pools(key) and not _satisfies(_reported(capabilities, key), str(wanted))
+    ]
+
+
+def _concerns_pools(key: str) -> bool:
+    scope, colon, _ = key.partition(":")
+    return key not in _NOT_COMPARED and (not colon or scope == _SCOPE)
+
+
+def _reported(capabilities: Mapping[str, Any], key: str) -> Any:
+    """The pool's value; a colon in the key leads into a dictionary."""
+    found: Any = capabilities
+    for part in key.removeprefix(f"{_SCOPE}:").split(":"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _satisfies(reported: Any, wanted: str) -> bool:
+    """Of several values that a pool reports, one is enough."""
+    values = reported if isinstance(reported, list) else [reported]
+    return any(value is not None and _matches(value, wanted) for value in values)
+
+
+def _matches(value: Any, wanted: str) -> bool:
+    sign, *rest = wanted.split() or [""]
+    if isinstance(value, bool) and truth(wanted) is not None:
+        return value is truth(wanted)
+    if sign == "<or>":
+        return str(value) in (word for word in rest if word != "<or>")
+    if sign == "<is>":
+        return bool(rest) and truth(value) is not None and truth(value) == truth(rest[0])
+    if sign in _TEXTS:
+        return bool(rest) and _TEXTS[sign](str(value), rest[0])
+    if sign in _NUMBERS:
+        try:
+            return bool(rest) and _NUMBERS[sign](float(value), float(rest[0]))
+        except (TypeError, ValueError):
+            return False
+    return same(value, wanted)
