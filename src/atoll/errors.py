@@ -29,6 +29,7 @@
     ├── ShareBackendException         the driver could not do it (the contract's name)
     │   ├── ServiceInstanceException  a service instance could not be set up
     │   │   └── NoShareServer         and the share that waits for it can't be made
+    │   ├── NoValidHost               no pool passes the scheduler's filters
     │   ├── ServiceInstanceUnavailable  it exists but does not serve
     │   ├── InvalidShareAccess        an access rule that this protocol can't have
     │   ├── InvalidShareAccessLevel   a level that this protocol can't have
@@ -253,6 +254,22 @@ class ServiceInstanceException(ShareBackendException):
 
 class NoShareServer(ServiceInstanceException):
     """The share server could not be set up."""
+
+
+class NoValidHost(ShareBackendException):
+    """No valid host was found for the share."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        public: str | None = None,
+        failed: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, public=public)
+        self.failed = failed
+        """Name of the scheduler's filter that left no host; empty: none did."""
 
 
 class ServiceInstanceUnavailable(ShareBackendException):

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from falcon.testing import TestClient
 
 from atoll import log
@@ -61,9 +62,17 @@ class House:
 
     # --- workers ----------------------------------------------------------------------------
 
-    def start_worker(self) -> BaseProcess:
-        """Another worker process."""
-        process = _forks.Process(target=_work, args=(self.settings,), daemon=True)
+    def start_worker(self, host: str = "", zone: str = "") -> BaseProcess:
+        """Another worker process; of another host and zone, where they are given."""
+        driver = self.settings.driver
+        settings = msgspec.structs.replace(
+            self.settings,
+            host=host or self.settings.host,
+            driver=msgspec.structs.replace(
+                driver, storage_availability_zone=zone or driver.storage_availability_zone
+            ),
+        )
+        process = _forks.Process(target=_work, args=(settings,), daemon=True)
         process.start()
         self._workers.append(process)
         return process
@@ -96,9 +105,9 @@ class House:
 
     # --- the API ----------------------------------------------------------------------------
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, version: str = "2.51") -> Any:
         """One request; its JSON. An error answer fails the test."""
-        headers = {"X-Auth-Token": self._token, "X-OpenStack-Manila-API-Version": "2.51"}
+        headers = {"X-Auth-Token": self._token, "X-OpenStack-Manila-API-Version": version}
         answer = self._http.simulate_request(method, f"/v2{path}", json=body, headers=headers)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json if answer.content else None
@@ -125,11 +134,12 @@ class House:
         return str(made["share_network"]["id"])
 
     def create(self, **more: Any) -> str:
-        """Ask for a share; its id."""
+        """Ask for a share, at a ``version`` of the API; its id."""
+        version = more.pop("version", "2.51")
         wish = {"share_proto": "NFS", "size": 1, **more}
         if "share_network_id" not in wish:
             wish["share_network_id"] = self.network()
-        return str(self.call("POST", "/shares", {"share": wish})["share"]["id"])
+        return str(self.call("POST", "/shares", {"share": wish}, version)["share"]["id"])
 
     def share(self, share_id: str) -> dict[str, Any]:
         """A share as its user sees it."""

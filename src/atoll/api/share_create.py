@@ -13,36 +13,23 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import Connection
 
-from atoll.api import bodies, share_options
+from atoll.api import bodies, share_options, share_placement
 from atoll.api.call import Call
 from atoll.api.metadata import ADMIN_ONLY, Metadata
 from atoll.api.routing import Body, Routes
-from atoll.api.share_view import DETAIL, is_true
+from atoll.api.share_view import DETAIL
 from atoll.api.shares import scope_of
-from atoll.db import quotas, services, share_networks, share_types, shares, snapshots
+from atoll.capabilities import is_true
+from atoll.db import placement, quotas, share_networks, share_types, shares, snapshots
 from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
 from atoll.errors import Forbidden, Invalid, NotFound
 
 routes = Routes()
 
-_SINCE_ZONE: Final = 1
 _SINCE_CLONE_SUPPORT: Final = 24
 _SINCE_GROUP: Final = 31
-_SINCE_ZONE_SPEC: Final = 48
 _SINCE_SIZE_SPECS: Final = 61
-_SINCE_HINTS: Final = 65
-_SINCE_ONLY_HOST: Final = 67
-
-Hint = str | list[str] | None
-
-
-class Hints(msgspec.Struct):
-    """Shares to be near to, or away from; the host to be on (administrators)."""
-
-    same_host: Hint = None
-    different_host: Hint = None
-    only_host: str | None = None
 
 
 class Create(msgspec.Struct):
@@ -62,7 +49,7 @@ class Create(msgspec.Struct):
     metadata: Metadata | None = None
     availability_zone: bodies.Name | None = None
     share_group_id: str | None = None
-    scheduler_hints: Hints | None = None
+    scheduler_hints: share_placement.Hints | None = None
 
 
 class _Source(msgspec.Struct):
@@ -86,11 +73,18 @@ def create(call: Call, body: Create) -> Body:
     with call.database.begin() as connection:
         # Before anything is read: a share network is deleted under this lock too.
         project_lock(connection, call.project_id)
-        _check_hints(call, connection, body)
+        hints = share_placement.hints(call, connection, body.scheduler_hints)
         source = _source(call, connection, body)
         share_type = _share_type(call, connection, body, source)
         network_id = _network(call, connection, body, share_type, source)
-        zone = _zone(call, connection, body, share_type, network_id)
+        zone, zones = share_placement.zone(
+            call,
+            connection,
+            body.availability_zone,
+            share_type,
+            network_id,
+            source.parent if source else None,
+        )
         quotas.reserve(
             connection,
             call.project_id,
@@ -119,15 +113,20 @@ def create(call: Call, body: Create) -> Body:
             "snapshot_id": body.snapshot_id,
             "availability_zone": zone,
             "is_public": bool(body.is_public),
-            "metadata": metadata,
-            "options": share_options.resolve(
-                share_type["extra_specs"],
-                metadata,
-                call.settings.driver.share_volume_fstype,
-                source.parent["options"] if source else None,
-            ),
+            "metadata": {**metadata, **hints.metadata},
+            "options": {
+                **share_options.resolve(
+                    share_type["extra_specs"],
+                    metadata,
+                    call.settings.driver.share_volume_fstype,
+                    source.parent["options"] if source else None,
+                ),
+                **({"only_host": hints.only_host} if hints.only_host else {}),
+                **({"zones": zones} if zones else {}),
+            },
         }
         row = shares.add(connection, values)
+        placement.keep_hints(connection, row)
         enqueue(connection, f"share/{row['id']}", request_id=call.request_id)
         return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
 
@@ -141,22 +140,6 @@ def _protocol(call: Call, wanted: str) -> str:
         f"Invalid share protocol provided: {wanted[:40]}. It is either disabled or unsupported. "
         f"Available protocols: {', '.join(enabled)}."
     )
-
-
-def _check_hints(call: Call, connection: Connection, body: Create) -> None:
-    """Hints are checked, and then there is one host to choose from."""
-    hints = body.scheduler_hints
-    if hints is None or call.version < _SINCE_HINTS:
-        return
-    for hint in (hints.same_host, hints.different_host):
-        ids = hint.split(",") if isinstance(hint, str) else hint or []
-        for share_id in ids:
-            call.visible(shares.get(connection, share_id), "Share", share_id)
-    if hints.only_host and call.version >= _SINCE_ONLY_HOST:
-        if not call.is_admin:
-            raise Forbidden("Only administrators may choose the host.")
-        if hints.only_host.partition("#")[0] != call.settings.backend_host:
-            raise Invalid(f"There is no host {hints.only_host[:64]} that takes shares.")
 
 
 def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
@@ -269,31 +252,3 @@ def _network(
     if network["status"] != "active":
         raise Invalid(f"Share network {wanted} is not active, but {network['status']}.")
     return wanted
-
-
-def _zone(
-    call: Call,
-    connection: Connection,
-    body: Create,
-    share_type: Mapping[str, Any],
-    network_id: str | None,
-) -> str:
-    wanted = body.availability_zone if call.version >= _SINCE_ZONE else None
-    if wanted:
-        if wanted not in {zone["name"] for zone in services.zones(connection)}:
-            raise NotFound(f"Availability zone {wanted} could not be found.")
-        allowed = share_type["extra_specs"].get("availability_zones")
-        if call.version >= _SINCE_ZONE_SPEC and allowed and wanted not in allowed.split(","):
-            raise Invalid(
-                f"Share type {share_type['name']} is not supported within the availability zone "
-                f"chosen {wanted}."
-            )
-    if network_id is not None:
-        subnets = share_networks.get(connection, network_id)["subnets"]
-        if not subnets:
-            raise Invalid(f"Share network {network_id} has no subnet.")
-        if wanted and not any(s["availability_zone"] in (None, wanted) for s in subnets):
-            raise Invalid(
-                "A share network subnet was not found for the requested availability zone."
-            )
-    return wanted or call.settings.driver.storage_availability_zone

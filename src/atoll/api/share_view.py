@@ -9,16 +9,11 @@ from typing import Any, Final
 
 from atoll.api.call import Call
 from atoll.api.views import Row, View, field
+from atoll.capabilities import is_true
 
 Types = Mapping[str, tuple[str, Mapping[str, str]]]
 
 _NO_TYPE: Final[tuple[str, Mapping[str, str]]] = ("", {})
-_TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y", "<is> true"})
-
-
-def is_true(spec: str | None) -> bool:
-    """Whether an extra spec's value says yes, in any of the field's spellings."""
-    return spec is not None and spec.strip().lower() in _TRUE
 
 
 @dataclass

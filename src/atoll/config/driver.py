@@ -14,7 +14,7 @@ class Driver(Section, frozen=True):
     """The generic driver and its service instances."""
 
     share_backend_name: str = "generic"
-    """The back end's name in pools and share hosts."""
+    """The back end's name, which its pools report as a capability."""
     enabled_share_protocols: tuple[Literal["NFS", "CIFS"], ...] = ("NFS", "CIFS")
     """Protocols that shares may have."""
     default_share_type: str = "default"

@@ -1,11 +1,23 @@
-"""Which share server a new share goes to; decided under a lock on the share network's subnet."""
+"""Where a new share goes to: what its hints say, and which share server has room.
+
+The server is decided under a lock on the share network's subnet.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from collections.abc import Callable, Mapping
+from typing import Final
 
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from atoll.db import rows
 from atoll.db.rows import Row
-from atoll.db.tables import services, share_network_subnets, share_servers, shares
+from atoll.db.shares import lock as lock_share
+from atoll.db.tables import services, share_network_subnets, share_servers, share_types, shares
+
+SAME_HOST: Final = "__affinity_same_host"
+DIFFERENT_HOST: Final = "__affinity_different_host"
+"""Keys of metadata in which shares say which others they must, or must not, be with."""
 
 
 def lock_subnet(connection: Connection, subnet_id: str) -> None:
@@ -68,6 +80,76 @@ def is_disabled(connection: Connection, host: str) -> bool:
     """Whether an administrator has taken the back end out of use for new shares."""
     statement = select(services.c.id).where(services.c.host == host, services.c.disabled)
     return connection.execute(statement).first() is not None
+
+
+def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:
+    """A share type's extra specs."""
+    statement = select(share_types.c.extra_specs).where(share_types.c.id == share_type_id)
+    found: dict[str, str] = connection.execute(statement).scalar_one()
+    return found
+
+
+def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[str]]:
+    """Pools of the shares that this one must be with, and of those that it must not be with.
+
+    Both say so in their metadata, so whichever is placed first decides for the other. All of them
+    are locked, or two that are placed at once would not see each other. A share that is not placed
+    yet, or gone, demands nothing.
+    """
+    near, away = (hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST))
+    if not near and not away:
+        return set(), set()
+    statement = (
+        select(shares.c.id, shares.c.host)
+        .where(shares.c.id.in_([share["id"], *near, *away]))
+        .order_by(shares.c.id)
+        .with_for_update()
+    )
+    hosts = {row.id: row.host for row in connection.execute(statement) if row.host}
+    return {hosts[each] for each in near if each in hosts}, {
+        hosts[each] for each in away if each in hosts
+    }
+
+
+def hinted(metadata: Mapping[str, str], key: str) -> list[str]:
+    """Ids of the shares that a scheduler hint in a share's metadata names."""
+    return [each for each in metadata.get(key, "").split(",") if each]
+
+
+def keep_hints(connection: Connection, share: Row) -> None:
+    """Write a share's hints down with the shares that they name, as Manila does."""
+    _change_hints(connection, share, lambda known: [*known, share["id"]])
+
+
+def forget_hints(connection: Connection, share: Row) -> None:
+    """Take a share that goes away out of the hints of those that it was to be with, or not."""
+    _change_hints(connection, share, lambda known: [each for each in known if each != share["id"]])
+
+
+def _change_hints(
+    connection: Connection, share: Row, change: Callable[[list[str]], list[str]]
+) -> None:
+    by_key = {key: hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST)}
+    others = {each for ids in by_key.values() for each in ids}
+    if not others:
+        return
+    for share_id in sorted({share["id"], *others}):  # all who lock several do so in this order
+        other = lock_share(connection, share_id)
+        if other is None or share_id == share["id"]:
+            continue
+        metadata = dict(other["metadata"])
+        for key, ids in by_key.items():
+            if share_id in ids:
+                metadata[key] = ",".join(dict.fromkeys(change(hinted(metadata, key))))
+                if not metadata[key]:
+                    del metadata[key]
+        rows.change(connection, shares, share_id, metadata=metadata)
+
+
+def name_pools_alike(connection: Connection, host: str, known: str, name: str) -> int:
+    """Call a back end's pool ``name`` where shares know it by the name ``known``; how many did."""
+    statement = update(shares).where(shares.c.host == f"{host}#{known}")
+    return connection.execute(statement.values(host=f"{host}#{name}")).rowcount
 
 
 def count_shares(connection: Connection, server_id: str) -> int:

@@ -26,7 +26,11 @@ CAPABILITIES: dict[str, Any] = {
     "dedupe": False,
     "compression": False,
 }
-"""As the scheduler spells them; false until a test shows otherwise."""
+"""As the scheduler spells them; false until a test shows otherwise.
+
+Each pool reports them, and what all pools of the back end have in common: a share type's extra
+specs are compared with nothing else.
+"""
 
 
 def share_stats(
@@ -34,13 +38,15 @@ def share_stats(
 ) -> dict[str, Any]:
     """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
     protocols = options.enabled_share_protocols
-    handles = {"driver_handles_share_servers": options.driver_handles_share_servers}
-    reported = [handles | _pool(pool, max_over_subscription_ratio) for pool in pools]
-    report: dict[str, Any] = {
+    common: dict[str, Any] = {
+        "driver_handles_share_servers": options.driver_handles_share_servers,
         "share_backend_name": options.share_backend_name,
         "vendor_name": "Atoll",
         "driver_version": __version__,
         "storage_protocol": "_".join(sorted(protocols, reverse=True)),
+    }
+    reported = [common | _pool(pool, max_over_subscription_ratio) for pool in pools]
+    report: dict[str, Any] = {
         "total_capacity_gb": sum(pool["total_capacity_gb"] for pool in reported),
         "free_capacity_gb": sum(pool["free_capacity_gb"] for pool in reported),
         "pools": reported,
@@ -48,7 +54,7 @@ def share_stats(
         "max_share_server_size": -1,
         "share_group_stats": {"consistent_snapshot_support": None},
     }
-    return handles | CAPABILITIES | report
+    return common | CAPABILITIES | report
 
 
 def _pool(pool: Pool, max_over_subscription_ratio: float) -> dict[str, Any]:

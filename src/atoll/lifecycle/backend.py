@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 
 from atoll.cloud.base import Cloud
@@ -27,7 +29,7 @@ class Backend:
         self.cloud = cloud
         self._seal = seal
         self._pool = GuestPool()
-        self.pool_name = settings.driver.share_backend_name
+        self._pools: list[dict[str, Any]] | None = None
 
     def set_up(self) -> None:
         """Have the cloud ready before the first share needs it (libvirt, image, service network).
@@ -58,6 +60,22 @@ class Backend:
             service_instance_manager=manager,
             max_over_subscription_ratio=self.settings.max_over_subscription_ratio,
         )
+
+    def look(self) -> list[dict[str, Any]]:
+        """See what pools there are now: ``{"name": …, "capabilities": {…}}``, as the API has them.
+
+        This is the one place where pools, and so the ``host`` of shares, get their names.
+        """
+        stats = self.driver(None).get_share_stats(refresh=True)
+        self._pools = [
+            {"name": f"{self.settings.backend_host}#{pool['pool_name']}", "capabilities": pool}
+            for pool in stats.get("pools", [])
+        ]
+        return self._pools
+
+    def pools(self) -> list[dict[str, Any]]:
+        """The pools as they were seen last. Raises ``CloudUnavailable`` if they never were."""
+        return self._pools if self._pools is not None else self.look()
 
     def remove_network(self, owner: str, network_id: str | None) -> None:
         """Remove a network that we made for ``owner``, also where its id was never written down."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from atoll.db import services
+from atoll.db import placement, services
 from atoll.errors import AtollError
 from atoll.lifecycle.backend import Backend
 
@@ -37,6 +38,7 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._looked = threading.Event()
         self._pools: list[dict[str, Any]] | None = None
+        self._named = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._eyes = threading.Thread(target=self._watch, name="pools", daemon=True)
 
@@ -67,12 +69,22 @@ class Heartbeat:
 
     def look(self) -> None:
         """See what pools there are."""
-        host = self._backend.settings.backend_host
-        stats = self._backend.driver(None).get_share_stats(refresh=True)
-        self._pools = [
-            {"name": f"{host}#{pool['pool_name']}", "capabilities": pool}
-            for pool in stats.get("pools", [])
-        ]
+        self._pools = self._backend.look()
+        if not self._named and self._pools:
+            self._name_alike(self._pools)
+            self._named = True
+
+    def _name_alike(self, pools: Sequence[Mapping[str, Any]]) -> None:
+        """Shares of older versions know the pool by another name: the back end's."""
+        settings, database = self._backend.settings, self._backend.database
+        old = settings.driver.share_backend_name
+        names = [str(pool["capabilities"]["pool_name"]) for pool in pools]
+        if old in names:
+            return
+        with database.begin() as connection:
+            count = placement.name_pools_alike(connection, settings.backend_host, old, names[0])
+        if count:
+            log.info("heartbeat.pool_renamed", was=old, now=names[0], shares=count)
 
     def _run(self) -> None:
         self._looked.wait(FIRST_LOOK_SECONDS)

@@ -21,11 +21,11 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     NoShareServer,
+    NoValidHost,
     Postponed,
     ServiceInstanceException,
-    ShareBackendException,
 )
-from atoll.lifecycle import access, charges, share_server
+from atoll.lifecycle import access, charges, scheduler, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
@@ -86,6 +86,9 @@ class ShareHandler:
                 access.give_up(connection, share, operation, error)
                 return
             status, action, detail = outcome
+            if isinstance(error, NoValidHost):
+                action = Action.ALLOCATE_HOST
+                detail = scheduler.DETAILS.get(error.failed, Detail.NO_VALID_HOST)
             rows.change(connection, shares, share["id"], status=status)
             if not isinstance(error, NoShareServer):  # of which the server's operation has told
                 text = sentence(operation, error)
@@ -132,14 +135,10 @@ class ShareHandler:
         """The share's server: the one that it has, one with room, or a new one.
 
         None is the common server. Which of the two a share asks for, its share type has said.
+        Raises ``NoValidHost`` when no pool is what the share's type, zone and hints demand.
         """
         settings = self._backend.settings
-        if settings.driver.driver_handles_share_servers != bool(share["share_network_id"]):
-            raise ShareBackendException(
-                public="The back end has no share servers of the kind that the share type asks "
-                "for. Ask the administrator for a share type with another value of "
-                "driver_handles_share_servers.",
-            )
+        self._backend.pools()  # which may ask the cloud: not within a transaction
         with operation.transaction() as connection:
             if share["share_server_id"]:
                 server = rows.get(connection, share_servers, share["share_server_id"])
@@ -147,20 +146,19 @@ class ShareHandler:
                     return server
             elif share["host"] and not share["share_network_id"]:
                 return None
-            if placement.is_disabled(connection, settings.backend_host):
-                raise ShareBackendException(
-                    public="The back end takes no new shares at the moment. The administrator "
-                    "has disabled it; try again later.",
-                )
+            wish = scheduler.wish(connection, share)
+            pool = scheduler.choose(wish, scheduler.pools(connection, self._backend))
+            self._check_kind(share)
             server = None
             if share["share_network_id"]:
-                server = share_server.choose(connection, settings, share)
+                server = share_server.choose(connection, settings, share, pool.host, pool.zone)
             rows.change(
                 connection,
                 shares,
                 share["id"],
                 share_server_id=server["id"] if server is not None else None,
-                host=f"{settings.backend_host}#{self._backend.pool_name}",
+                host=pool.name,
+                availability_zone=pool.zone,
             )
             return server
 
@@ -168,6 +166,16 @@ class ShareHandler:
         size = charges.provided(self._backend, share)
         with operation.transaction() as connection:
             charges.grown(connection, share["id"], size)
+
+    def _check_kind(self, share: Row) -> None:
+        """The share may be older than what its share type says now."""
+        handles = self._backend.settings.driver.driver_handles_share_servers
+        if handles != bool(share["share_network_id"]):
+            raise scheduler.no_valid_host(
+                "The back end has no share servers of the kind that the share type asked for "
+                "(driver_handles_share_servers).",
+                "Capabilities",
+            )
 
     def _extend(self, operation: Operation, share: Row) -> None:
         with self._backend.database.read() as connection:
@@ -187,6 +195,7 @@ class ShareHandler:
         with operation.transaction() as connection:
             access_rules.remove_all(connection, share["id"])
             export_locations.replace(connection, share["id"], [])
+            placement.forget_hints(connection, share)
             owners.remove(connection, "share", share["id"])
             if server is not None:
                 share_server.note_if_idle(connection, server["id"])

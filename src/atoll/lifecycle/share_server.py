@@ -44,14 +44,17 @@ def lane_of(server: Row | None) -> str:
     return str(server["id"]) if server is not None else "common_server"
 
 
-def choose(connection: Connection, settings: Settings, share: Row) -> Row:
-    """A server with room for the share on its share network, or a new row and its operation."""
-    subnet = _subnet_for(connection, share)
+def choose(connection: Connection, settings: Settings, share: Row, host: str, zone: str) -> Row:
+    """A server with room for the share on its share network, or a new row and its operation.
+
+    It is one of the back end ``host``, on the network's subnet for the availability zone ``zone``.
+    """
+    subnet = _subnet_for(connection, share, zone)
     placement.lock_subnet(connection, subnet["id"])
-    for server in placement.candidates(connection, subnet["id"], settings.backend_host):
+    for server in placement.candidates(connection, subnet["id"], host):
         if server["share_count"] < settings.driver.max_shares_per_share_server:
             return server
-    server_id = placement.take_warm(connection, settings.backend_host) or _add(connection, settings)
+    server_id = placement.take_warm(connection, host) or _add(connection, host)
     rows.change(
         connection,
         share_servers,
@@ -75,17 +78,17 @@ def keep_warm(connection: Connection, settings: Settings) -> None:
         connection, settings.backend_host
     )
     for _ in range(missing):
-        enqueue(connection, f"share_server/{_add(connection, settings)}")
+        enqueue(connection, f"share_server/{_add(connection, settings.backend_host)}")
 
 
-def _add(connection: Connection, settings: Settings) -> str:
+def _add(connection: Connection, host: str) -> str:
     """A row for a server of no share network yet."""
     server_id = str(uuid.uuid4())
     rows.add(
         connection,
         share_servers,
         id=server_id,
-        host=settings.backend_host,
+        host=host,
         status="creating",
         is_auto_deletable=True,
         backend_details={},
@@ -93,15 +96,14 @@ def _add(connection: Connection, settings: Settings) -> str:
     return server_id
 
 
-def _subnet_for(connection: Connection, share: Row) -> Row:
+def _subnet_for(connection: Connection, share: Row, zone: str) -> Row:
     subnets = placement.subnets_of(connection, share["share_network_id"] or "")
     usable = [subnet for subnet in subnets if not subnet["deleting"]]
-    zone = share["availability_zone"]
     for subnet in usable:
-        if zone and subnet["availability_zone"] == zone:
+        if subnet["availability_zone"] == zone:
             return subnet
     for subnet in usable:
-        if not subnet["availability_zone"] or not zone:
+        if not subnet["availability_zone"]:
             return subnet
     raise ServiceInstanceException(
         public="The share network has no subnet in the share's availability zone."

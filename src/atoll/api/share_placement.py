@@ -1,0 +1,128 @@
+"""Where a new share may go, as far as that is known when it is asked for: zones and hints.
+
+The worker places it (``lifecycle/scheduler.py``), by what is written down here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from atoll.api import bodies, extra_specs
+from atoll.api.call import Call
+from atoll.db import placement, services, share_networks, shares
+from atoll.errors import Forbidden, Invalid, NotFound
+
+_SINCE_ZONE: Final = 1
+_SINCE_ZONE_SPEC: Final = 48
+_SINCE_HINTS: Final = 65
+_SINCE_ONLY_HOST: Final = 67
+
+Hint = str | list[str] | None
+
+
+class Hints(msgspec.Struct):
+    """Shares to be near to, or away from; the host to be on (administrators)."""
+
+    same_host: Hint = None
+    different_host: Hint = None
+    only_host: bodies.Name | None = None
+
+
+class KeptHints(msgspec.Struct):
+    """Hints as they are kept with the share, for the worker to place it by."""
+
+    metadata: dict[str, str]
+    only_host: str
+
+
+def hints(call: Call, connection: Connection, given: Hints | None) -> KeptHints:
+    """The hints of a new share, checked.
+
+    Raises ``NotFound`` for a share that is not there, ``Forbidden`` for a member's host. That there
+    is no such host is found out when the share is placed, as in Manila.
+    """
+    if given is None or call.version < _SINCE_HINTS:
+        return KeptHints({}, "")
+    metadata: dict[str, str] = {}
+    for key, hint in (
+        (placement.SAME_HOST, given.same_host),
+        (placement.DIFFERENT_HOST, given.different_host),
+    ):
+        named = hint.split(",") if isinstance(hint, str) else hint or []
+        ids = list(dict.fromkeys(each.strip() for each in named if each.strip()))
+        for share_id in ids:
+            call.visible(shares.get(connection, share_id), "Share", share_id)
+        if ids:
+            metadata[key] = ",".join(ids)
+    only_host = given.only_host if call.version >= _SINCE_ONLY_HOST else None
+    if only_host and not call.is_admin:
+        raise Forbidden("Only administrators may choose the host.")
+    return KeptHints(metadata, only_host or "")
+
+
+def zone(
+    call: Call,
+    connection: Connection,
+    asked: str | None,
+    share_type: Mapping[str, Any],
+    network_id: str | None,
+    parent: Mapping[str, Any] | None,
+) -> tuple[str | None, list[str]]:
+    """The zone that a new share is to be in, if that is clear already, and those that it may be in.
+
+    ``parent`` is the share whose snapshot it is made from. No zones are all zones. Where the zone
+    is open, the share gets that of the host that it is placed on. Raises ``NotFound`` or
+    ``Invalid``.
+    """
+    known = [each["name"] for each in services.zones(connection)]
+    wanted = asked if call.version >= _SINCE_ZONE else None
+    if wanted and wanted not in known:
+        raise NotFound(f"Availability zone {wanted} could not be found.")
+    parents = parent["availability_zone"] if parent is not None else None
+    if parents not in known:
+        parents = None
+    if wanted and parents and wanted != parents:
+        raise Invalid(
+            "The specified availability zone must be the same as parent share when creating from "
+            "snapshot."
+        )
+    wanted = wanted or parents
+    allowed: set[str] = set()
+    if call.version >= _SINCE_ZONE_SPEC:
+        allowed = extra_specs.zones(share_type["extra_specs"].get("availability_zones"))
+    if wanted and allowed and wanted not in allowed:
+        raise Invalid(
+            f"Share type {share_type['name']} is not supported within the availability zone "
+            f"chosen {wanted}."
+        )
+    if network_id is not None:
+        allowed = _with_subnet(connection, network_id, wanted, allowed)
+    default = call.settings.driver.storage_availability_zone
+    if not wanted and default in known and (not allowed or default in allowed):
+        wanted = default
+    return wanted, sorted(allowed)
+
+
+def _with_subnet(
+    connection: Connection, network_id: str, wanted: str | None, allowed: set[str]
+) -> set[str]:
+    """Those of the allowed zones that the share network has a subnet for. Raises ``Invalid``."""
+    subnets = share_networks.get(connection, network_id)["subnets"]
+    if not subnets:
+        raise Invalid(f"Share network {network_id} has no subnet.")
+    zones = {subnet["availability_zone"] for subnet in subnets}
+    if None in zones:
+        return allowed
+    if wanted and wanted not in zones:
+        raise Invalid("A share network subnet was not found for the requested availability zone.")
+    if allowed and allowed.isdisjoint(zones):
+        raise Invalid(
+            "The share network is not supported within any requested availability zone. Check the "
+            "share type's 'availability_zones' extra-spec and the availability zones of the share "
+            "network subnets."
+        )
+    return allowed & zones if allowed else zones

@@ -1,0 +1,225 @@
+"""Where shares are placed: by their type, their zone and their hints; told as Manila tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from atoll.db import rows
+from atoll.db.tables import shares
+from tests.lifecycle.house import House
+
+NEWEST = "2.73"
+ALLOCATE_HOST = "001"
+NO_VALID_HOST, FILTER_AVAILABILITY, FILTER_CAPABILITIES = "002", "007", "008"
+
+UNMET: tuple[Mapping[str, str], ...] = (
+    {"revert_to_snapshot_support": "True"},
+    {"mount_snapshot_support": "<is> True"},
+    {"dedupe": "<is> True"},
+    {"qos": "True"},
+    {"thin_provisioning": "<is> True"},
+    {"capabilities:compression": "yes"},
+    {"storage_protocol": "<in> GLUSTERFS"},
+    {"vendor_name": "Somebody"},
+    {"pool_name": "<or> fast <or> slow"},
+    {"total_capacity_gb": ">= 99999999"},
+    {"encryption_support": "share_server"},
+    {"tier": "gold"},
+)
+MET: tuple[Mapping[str, str], ...] = (
+    {"revert_to_snapshot_support": "False", "dedupe": "<is> False", "qos": "no"},
+    {"snapshot_support": "<is>True", "capabilities:ipv4_support": "<is> True"},
+    {"storage_protocol": "<in> NFS", "vendor_name": "Atoll", "pool_name": "<or> fast <or> memory"},
+    {"total_capacity_gb": ">= 1", "share_backend_name": "s!= other", "vendor:tier": "gold"},
+)
+
+
+def make_type(house: House, specs: Mapping[str, str]) -> str:
+    wish = {
+        "name": repr(sorted(specs.items())),
+        "extra_specs": {"driver_handles_share_servers": "True", **specs},
+    }
+    return str(house.call("POST", "/types", {"share_type": wish})["share_type"]["id"])
+
+
+def refusal(house: House, share_id: str) -> tuple[str, str, str]:
+    """Action, detail and text of the message about a share that could not be placed."""
+    share = house.settled(share_id)
+    assert (share["status"], share["host"]) == ("error", None)
+    [message] = house.call("GET", f"/messages?resource_id={share_id}")["messages"]
+    return message["action_id"], message["detail_id"], message["user_message"]
+
+
+def placed(house: House, share_id: str) -> str:
+    """The host of a share that could be placed."""
+    share = house.settled(share_id)
+    assert share["status"] == "available", house.call("GET", "/messages")
+    return str(share["host"])
+
+
+def pool_names(house: House, query: str = "") -> set[str]:
+    return {one["name"] for one in house.call("GET", f"/scheduler-stats/pools{query}")["pools"]}
+
+
+def disable(house: House, host: str, how: str = "disable") -> None:
+    house.call("PUT", f"/services/{how}", {"host": host, "binary": "manila-share"})
+
+
+def second_host(house: House, zone: str = "") -> None:
+    """Another worker, on a host of its own, and its pool."""
+    house.start_worker(host="annexe", zone=zone)
+    house.until(lambda: "annexe@memory#memory" in pool_names(house), "the second host")
+
+
+def test_a_type_that_asks_for_what_no_pool_has_is_placed_nowhere(house: House) -> None:
+    made = {make_type(house, specs): specs for specs in UNMET}
+    asked = {house.create(share_type=type_id): type_id for type_id in made}
+    for share_id, type_id in asked.items():
+        specs = made[type_id]
+        action, detail, text = refusal(house, share_id)
+        assert (action, detail) == (ALLOCATE_HOST, FILTER_CAPABILITIES), specs
+        assert "No valid host" in text
+        assert ("tier" in text, "vendor_name" in text) == (False, False)  # not users' business
+        assert pool_names(house, f"?share_type={type_id}") == set(), specs
+    assert "revert_to_snapshot_support" in refusal(house, next(iter(asked)))[2]
+
+
+def test_a_type_that_asks_for_what_a_pool_has_is_placed_there(house: House) -> None:
+    for specs in MET:
+        type_id = make_type(house, specs)
+        assert placed(house, house.create(share_type=type_id)) == "house@memory#memory", specs
+        assert pool_names(house, f"?share_type={type_id}") == {"house@memory#memory"}, specs
+
+
+def test_shares_and_pools_call_a_host_by_the_same_name(house: House) -> None:
+    share_id = house.create()
+    host = placed(house, share_id)
+    assert pool_names(house) == {host}
+    services = house.call("GET", "/services?binary=manila-share")["services"]
+    assert [one["host"] for one in services] == [host.partition("#")[0]]
+    assert house.call("GET", "/share-servers?host=house@memory")["share_servers"]
+    found = house.call("GET", f"/shares?host={host.replace('#', '%23')}")["shares"]
+    assert [one["id"] for one in found] == [share_id]
+    assert placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": host})) == host
+
+
+def test_shares_of_an_older_version_get_the_name_that_pools_have(house: House) -> None:
+    share_id = house.create()
+    host = placed(house, share_id)
+    with house.database.begin() as connection:
+        rows.change(connection, shares, share_id, host="house@memory#generic")
+    house.start_worker()
+    house.until(lambda: house.share(share_id)["host"] == host, "the pool's own name")
+
+
+def test_a_share_is_made_in_a_zone_of_its_type_only(house: House) -> None:
+    elsewhere = make_type(house, {"availability_zones": "zz,zy"})
+    for version in ("2.48", NEWEST):
+        action, detail, text = refusal(house, house.create(version=version, share_type=elsewhere))
+        assert (action, detail) == (ALLOCATE_HOST, FILTER_AVAILABILITY)
+        assert "zz" in text
+    second_host(house, zone="zz")
+    share_id = house.create(version=NEWEST, share_type=elsewhere)
+    assert placed(house, share_id) == "annexe@memory#memory"
+    assert house.share(share_id)["availability_zone"] == "zz"
+    here = house.create(
+        version=NEWEST, share_type=make_type(house, {"availability_zones": "nova,zz"})
+    )
+    assert placed(house, here) == "house@memory#memory"
+    asked = house.create(version=NEWEST, availability_zone="zz")
+    assert placed(house, asked) == "annexe@memory#memory"
+
+    def snapshot() -> str:
+        snapshot_id = house.snapshot(made)
+        path = f"/snapshots/{snapshot_id}"
+        house.until(
+            lambda: house.call("GET", path)["snapshot"]["status"] == "available", "the snapshot"
+        )
+        return snapshot_id
+
+    both = {"snapshot_support": "True", "create_share_from_snapshot_support": "True"}
+    clonable = make_type(house, {"availability_zones": "zz", **both})
+    made = house.create(version=NEWEST, share_type=clonable)
+    placed(house, made)
+    copy = house.create(version=NEWEST, share_type=clonable, snapshot_id=snapshot())
+    assert placed(house, copy) == "annexe@memory#memory"
+
+
+def test_a_share_is_made_in_a_zone_that_its_network_has_a_subnet_for(house: House) -> None:
+    second_host(house, zone="zz")
+    network = house.call("POST", "/share-networks", {"share_network": {"availability_zone": "zz"}})
+    share_id = house.create(share_network_id=network["share_network"]["id"])
+    assert placed(house, share_id) == "annexe@memory#memory"
+    assert house.share(share_id)["availability_zone"] == "zz"
+
+
+def test_hints_are_honoured_when_the_share_is_placed_and_on_each_later_try(
+    new_house: Callable[..., House],
+) -> None:
+    house = new_house(reconcile_interval=0.3)
+    house.start_worker()
+    first = house.create()
+    host = placed(house, first)
+    near = house.create(version=NEWEST, scheduler_hints={"same_host": first})
+    away = house.create(version=NEWEST, scheduler_hints={"different_host": [first, near]})
+    assert placed(house, near) == host
+    house.until(
+        lambda: house.call("GET", f"/messages?resource_id={away}")["messages"], "the refusal"
+    )
+    [message] = house.call("GET", f"/messages?resource_id={away}")["messages"]
+    assert (message["action_id"], message["detail_id"]) == (ALLOCATE_HOST, NO_VALID_HOST)
+    assert "different_host" in message["user_message"]
+    assert house.share(near)["metadata"] == {
+        "__affinity_same_host": first,
+        "__affinity_different_host": away,
+    }
+    assert house.share(first)["metadata"] == {
+        "__affinity_same_host": near,
+        "__affinity_different_host": away,
+    }
+    second_host(house)
+    house.until(lambda: house.share(away)["status"] == "available", "the other host to be chosen")
+    assert house.share(away)["host"] == "annexe@memory#memory"
+    house.call("DELETE", f"/shares/{away}")
+    house.until(lambda: len(house.call("GET", "/shares")["shares"]) == 2, "the share to go")
+    assert house.share(first)["metadata"] == {"__affinity_same_host": near}
+
+
+def test_an_administrator_chooses_the_host(house: House) -> None:
+    host = placed(house, house.create())
+    for unknown in ("house@memory#nope", "moon@memory#memory", "house", "house@memory#generic"):
+        share_id = house.create(version=NEWEST, scheduler_hints={"only_host": unknown})
+        action, detail, text = refusal(house, share_id)
+        assert (action, detail) == (ALLOCATE_HOST, NO_VALID_HOST)
+        assert unknown in text
+    ignored = house.create(version="2.66", scheduler_hints={"only_host": "moon@memory#memory"})
+    assert placed(house, ignored) == host
+    second_host(house)
+    for name in ("annexe@memory#memory", host):
+        assert (
+            placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": name})) == name
+        )
+
+
+def test_a_disabled_host_takes_only_what_an_administrator_sends_there(house: House) -> None:
+    host = placed(house, house.create())
+    disable(house, "house@memory")
+    action, detail, text = refusal(house, house.create())
+    assert (action, detail) == (ALLOCATE_HOST, NO_VALID_HOST)
+    assert "disabled" in text
+    for name in (host, "house@memory"):
+        assert (
+            placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": name})) == host
+        )
+    second_host(house)
+    assert placed(house, house.create()) == "annexe@memory#memory"
+
+
+def test_the_other_kind_of_back_end_is_told_as_a_capability(house: House) -> None:
+    specs = {"driver_handles_share_servers": "False"}
+    wish = {"share_type": {"name": "common", "extra_specs": specs}}
+    house.call("POST", "/types", wish)
+    share_id = house.create(share_type="common", share_network_id=None)
+    action, detail, text = refusal(house, share_id)
+    assert (action, detail) == (ALLOCATE_HOST, FILTER_CAPABILITIES)
+    assert "driver_handles_share_servers" in text
