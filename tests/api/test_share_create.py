@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atoll.db import rows, share_networks, share_types, shares
+from atoll.db import rows, services, share_networks, share_types, shares
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from tests.api.conftest import Client, World
@@ -251,3 +251,34 @@ def test_another_projects_network_does_not_exist(stranger: Client, wish: dict[st
 
 def test_readers_can_not_create(reader: Client, wish: dict[str, Any]) -> None:
     assert reader("POST", "/shares", {"share": wish}).status_code == 403
+
+
+def test_zones_that_can_not_be_are_refused_at_once(
+    world: World, member: Client, wish: dict[str, Any], database: Database
+) -> None:
+    specs = {"driver_handles_share_servers": "True", "availability_zones": "zz"}
+    with database.begin() as connection:
+        services.heartbeat(connection, "manila-share", "x@memory", 0.0, zone="zz")
+        share_types.create(connection, "far", specs)
+        default = share_types.find(connection, "default")["id"]
+        near = share_networks.create(connection, "blue", "u")
+        share_networks.add_subnet(connection, near, availability_zone="nova")
+    parent = add_share(
+        database,
+        "blue",
+        share_type_id=default,
+        availability_zone="nova",
+        share_network_id=wish["share_network_id"],
+    )
+    snapshot = add_snapshot(database, "blue", parent, 1)
+    for change, words in (
+        ({"share_type": "far", "share_network_id": near}, "network subnets"),
+        ({"availability_zone": "zz", "share_network_id": near}, "subnet was not found"),
+        ({"share_type": "far", "availability_zone": "nova"}, "not supported within"),
+        ({"snapshot_id": snapshot, "availability_zone": "zz"}, "same as parent share"),
+    ):
+        result = member("POST", "/shares", {"share": {**wish, **change}}, version="2.73")
+        assert result.status_code == 400, change
+        assert words in result.json["badRequest"]["message"]
+    far = member("POST", "/shares", {"share": {**wish, "share_type": "far"}}, version="2.73")
+    assert far.json["share"]["availability_zone"] is None  # until it is placed
