@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from atoll.cloud.base import Network
+from atoll.cloud.base import Finding, Network
 from atoll.cloud.local import LocalCloud
 from atoll.cloud.local.bridge import bridge_prefix
 from atoll.cloud.program import run
@@ -57,8 +60,10 @@ def listener(*prefix: str) -> Iterator[None]:
     with subprocess.Popen([*prefix, "python3", "-c", LISTEN], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        yield
-        server.kill()
+        try:
+            yield
+        finally:
+            server.kill()
 
 
 @contextmanager
@@ -136,6 +141,83 @@ def test_a_range_in_use_is_not_taken(cloud: LocalCloud) -> None:
         cloud.networks.delete_network(made.id)
     finally:
         run(["ip", "address", "delete", "10.86.0.1/23", "dev", "lo"])
+
+
+def _finding(cloud: LocalCloud) -> Finding:
+    (found,) = [each for each in cloud.check() if each.check == "Isolation"]
+    return found
+
+
+CHANGES = {
+    "all rules": ["delete", "table", "inet", "atoll_net"],
+    "one chain's rules": ["flush", "chain", "inet", "atoll_net", "forward"],
+    "an exception": ["insert", "rule", "inet", "atoll_net", "input", "accept"],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_rules_that_somebody_changes_are_written_again(cloud: LocalCloud, change: str) -> None:
+    network = cloud.networks.service_network()
+    with machine("at-a", network, 2, isolated=True) as a, listener():
+        assert cloud.tend() == []
+        assert _finding(cloud).ok
+        run(["nft", *CHANGES[change]])
+        assert not _finding(cloud).ok
+        assert len(cloud.tend()) == 1
+        assert _finding(cloud).ok
+        assert not a.reaches(network.subnets[0].cidr.rpartition(".")[0] + ".1")
+
+
+def test_instances_that_somebody_lets_see_each_other_are_kept_apart_again(
+    cloud: LocalCloud,
+) -> None:
+    network = cloud.networks.service_network()
+    with (
+        machine("at-a", network, 2, isolated=True) as a,
+        machine("at-b", network, 3, isolated=True) as b,
+    ):
+        flags = [Path(f"/sys/class/net/{each.name}-o/brport/isolated") for each in (a, b)]
+        for flag in flags:
+            flag.write_text("0")
+        assert not _finding(cloud).ok
+        assert len(cloud.tend()) == 2
+        assert [flag.read_text().strip() for flag in flags] == ["1", "1"]
+        assert not a.reaches(b.address)
+
+
+ACCIDENTS: dict[str, Callable[[str], object]] = {
+    "bridge": lambda device: run(["ip", "link", "delete", device]),
+    "address": lambda device: run(["ip", "address", "flush", "dev", device]),
+    "DHCP server": lambda device: _end(f"/{device}.conf"),
+}
+
+
+def _end(sign: str) -> None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and sign.encode() in _words(entry):
+            with suppress(ProcessLookupError):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _words(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("what", ACCIDENTS)
+def test_networks_that_somebody_breaks_are_mended(cloud: LocalCloud, what: str) -> None:
+    network = cloud.networks.create_network(owner("share_network"))
+    assert cloud.tend(wholly=True) == []
+    ACCIDENTS[what](network.device)
+    done = cloud.tend(wholly=True)
+    assert done == [f"The network {network.device} lacked its {what}."]
+    deadline = time.monotonic() + 20
+    while cloud.tend(wholly=True) and time.monotonic() < deadline:
+        time.sleep(0.2)  # dnsmasq needs a moment to become what it is called
+    assert cloud.tend(wholly=True) == []
+    cloud.networks.delete_network(network.id)
 
 
 def test_a_purge_leaves_nothing(cloud: LocalCloud) -> None:

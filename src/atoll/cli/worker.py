@@ -17,6 +17,7 @@ from atoll.db.migrations import upgrade
 from atoll.engine.roll import Roll
 from atoll.engine.worker import Worker
 from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.handlers import handlers
 from atoll.lifecycle.heartbeat import Heartbeat
 from atoll.lifecycle.storage import Seal
@@ -57,10 +58,13 @@ def run(settings: Settings) -> None:
         start_http_server(settings.worker.metrics_port, "127.0.0.1")
     heartbeat = Heartbeat(backend)
     heartbeat.start()
+    guard = Guard(cloud)
+    guard.start()
     threading.Thread(target=backend.set_up, name="set-up", daemon=True).start()
     log.info("worker.started", cloud=settings.cloud, threads=settings.worker.threads)
     try:
         worker.run()
     finally:
         heartbeat.stop()
+        guard.stop()
         backend.close()

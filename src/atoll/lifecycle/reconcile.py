@@ -27,6 +27,7 @@ from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
 from atoll.lifecycle import charges, failed, share_server
 from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
 from atoll.lifecycle.orphans import Orphans
 
@@ -72,6 +73,7 @@ class Reconciliation:
     def run(self, operation: Operation) -> None:
         """Look at all, ask for repairs. Each part stands alone: one that fails stops no other."""
         parts: tuple[Callable[[Operation], None], ...] = (
+            self._tend,
             self._wake_stragglers,
             self._try_again,
             self._check_servers,
@@ -86,6 +88,10 @@ class Reconciliation:
                 part(operation)
 
     # --- parts ----------------------------------------------------------------------------
+
+    def _tend(self, _: Operation) -> None:
+        """What keeps instances apart on this machine; its rules are looked at more often."""
+        tend(self._backend.cloud, wholly=True)
 
     def _wake_stragglers(self, operation: Operation) -> None:
         with operation.transaction() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from atoll.cloud import nftables
 from atoll.cloud.local import firewall
 from atoll.cloud.local.bridge import Bridges, bridge_prefix
 from atoll.cloud.local.domains import Domains
@@ -27,7 +28,7 @@ class Audit:
         lines += [f"network {name}" for name in self._bridges.tagged()]
         lines += [f"interface {name}" for name in self._interfaces()]
         if firewall.present(self._deployment):
-            lines.append(f"firewall table {firewall.table(self._deployment)}")
+            lines.append(f"firewall table {nftables.table(self._deployment)}")
         lines += [f"process {pid}: {words}" for pid, words in self._processes()]
         lines += [f"file {path}" for path in self._files()]
         return lines

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
+from pathlib import Path
 
 import libvirt
 import msgspec
@@ -97,13 +98,47 @@ class Bridges:
             if not found.isActive():
                 found.create()
 
+    def mend(self, bridge: Bridge) -> str:
+        """Have the device, its address and its DHCP server; what was missing, or "".
+
+        One caller at a time. Instances' interfaces have to be plugged in again where the device is
+        a new one.
+        """
+        device = Path("/sys/class/net") / bridge.name
+        with translated("Mending a network"):
+            found = self._find(bridge.id)
+            if found is None or not found.isActive() or not device.exists():
+                if found is not None and found.isActive():
+                    found.destroy()  # of what libvirt believes to be there
+                self.ensure(bridge)
+                return "bridge"
+        address = f"{bridge.host_address}/{bridge.cidr.prefixlen}"
+        if not _is_up_with(bridge.name, address):
+            run(["ip", "link", "set", "dev", bridge.name, "up"])
+            run(["ip", "address", "replace", address, "dev", bridge.name])
+            return "address"
+        if not _serves_dhcp(bridge.name):
+            with translated("Starting a DHCP server"):
+                command = libvirt.VIR_NETWORK_UPDATE_COMMAND_MODIFY
+                section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+                entry = ET.tostring(_host(next(bridge.leases())), encoding="unicode")
+                # libvirt starts it whenever its entries are written, were they different or not.
+                found.update(command, section, -1, entry, _LIVE_AND_CONFIG)
+            return "DHCP server"
+        return ""
+
     def foreign(self, network_id: str) -> Bridge | None:
-        """Any network of libvirt's with a bridge and an IPv4 range; None where there is none."""
+        """A network of libvirt's with a bridge and an IPv4 range; None where there is none.
+
+        One of another deployment on this machine is none.
+        """
         found = self._find(network_id)
         if found is None:
             return None
         with translated("Looking at a network"):
             root = parsed(found.XMLDesc())
+        if root.find(f"./metadata/{{{NAMESPACE}}}network") is not None:
+            return None
         device, ip = root.find("bridge"), root.find("ip[@netmask]")
         if device is None or ip is None:
             return None
@@ -203,6 +238,27 @@ class Bridges:
         ET.SubElement(dhcp, "range", start=start, end=end)
         dhcp.extend(_host(lease) for lease in bridge.leases())
         return ET.tostring(root, encoding="unicode")
+
+
+def _is_up_with(device: str, address: str) -> bool:
+    """Whether the device is up and has the address (``a.b.c.d/n``)."""
+    (shown,) = msgspec.json.decode(run(["ip", "-json", "address", "show", "dev", device]))
+    have = {f"{each['local']}/{each['prefixlen']}" for each in shown.get("addr_info", ())}
+    return "UP" in shown["flags"] and address in have
+
+
+def _serves_dhcp(device: str) -> bool:
+    """Whether a dnsmasq of libvirt's runs for the bridge."""
+    sign = f"/{device}.conf".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has just ended
+            if b"dnsmasq" in words and sign in words:
+                return True
+    return False
 
 
 def _host(lease: Lease) -> ET.Element:

@@ -14,6 +14,7 @@ from atoll.cloud.local.connection import Connection
 from atoll.cloud.local.daemon import Daemon
 from atoll.cloud.local.domains import Domains
 from atoll.cloud.local.images import LocalImages
+from atoll.cloud.local.isolation import Isolation
 from atoll.cloud.local.layers import Layers
 from atoll.cloud.local.networks import AddressPlan, LocalNetworks
 from atoll.cloud.local.records import Records
@@ -64,6 +65,7 @@ class LocalCloud:
         )
         self._channels = self.directory / "channels"
         sweep(self._channels)
+        self._isolation = Isolation(deployment, self.networks, bridges, domains)
         self._audit = Audit(self.directory, deployment, domains, bridges)
 
     def acceleration(self) -> Acceleration:
@@ -79,9 +81,14 @@ class LocalCloud:
         self.compute.records.expect(instance_id)
         return open_guest(access, SshOptions(self._channels), deadline)
 
+    def tend(self, *, wholly: bool = False) -> list[str]:
+        """Put right what others have changed of that which keeps instances apart here."""
+        return self._isolation.tend(wholly=wholly)
+
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""
-        return doctor.findings(self.connection, self.images, self.volumes, self.acceleration)
+        found = doctor.findings(self.connection, self.images, self.volumes, self.acceleration)
+        return [*found, doctor.isolation(self._isolation)]
 
     def leftovers(self) -> list[str]:
         """A line for everything of this deployment that is on this machine now."""

@@ -11,6 +11,7 @@ from atoll.cloud.base import Finding
 from atoll.cloud.local.acceleration import EMULATOR, Acceleration, emulator_version
 from atoll.cloud.local.connection import Connection
 from atoll.cloud.local.images import LocalImages
+from atoll.cloud.local.isolation import Isolation
 from atoll.cloud.local.volumes import LocalVolumes
 from atoll.errors import AtollError
 
@@ -111,6 +112,14 @@ def _room(volumes: LocalVolumes) -> Finding:
         return Finding("Disk space", ok=True, detail=detail)
     todo = "Free some space, move the state directory, or lower 'reserved_gib'."
     return Finding("Disk space", ok=False, detail=detail, todo=todo)
+
+
+def isolation(of: Isolation) -> Finding:
+    """Whether the rules that keep instances apart are in the kernel, all of them."""
+    if differs := of.differs():
+        todo = "A running worker puts that right within seconds: does one run on this machine?"
+        return Finding("Isolation", ok=False, detail=" ".join(differs), todo=todo)
+    return Finding("Isolation", ok=True, detail="the firewall's rules are as they must be")
 
 
 def _forwarding() -> Finding:

@@ -179,6 +179,16 @@ def read_macs(xml: str) -> set[str]:
     return {element.get("address", "").lower() for element in found}
 
 
+def read_plugs(xml: str) -> list[tuple[str, str]]:
+    """Bridge and device of each interface in a running domain's XML."""
+    found = []
+    for element in parsed(xml).iterfind("./devices/interface"):
+        source, target = element.find("source"), element.find("target")
+        if source is not None and target is not None:
+            found.append((source.get("bridge", ""), target.get("dev", "")))
+    return found
+
+
 def read_tag(xml: str) -> tuple[str, str] | None:
     """Deployment and owner of a domain or network that is Atoll's."""
     tag = parsed(xml).find(f"./metadata/{{{NAMESPACE}}}instance")

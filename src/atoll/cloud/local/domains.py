@@ -153,6 +153,19 @@ class Domains:
         with translated("Instance's interfaces"):
             return xml.read_macs(self.expect(instance_id).XMLDesc())
 
+    def plugs(self) -> list[tuple[str, str]]:
+        """Bridge and device of each interface of this deployment's running instances."""
+        found = []
+        with translated("Listing instances"):
+            for domain in self._connection().listAllDomains(
+                libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+            ):
+                definition = domain.XMLDesc()
+                tag = xml.read_tag(definition)
+                if tag is not None and tag[0] == self._deployment:
+                    found += xml.read_plugs(definition)
+        return found
+
     def plug_nic(self, instance_id: str, nic: xml.Nic) -> None:
         """Plug an interface in, for good."""
         found = self.expect(instance_id)

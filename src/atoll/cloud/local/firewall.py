@@ -7,21 +7,21 @@ On a share network they reach each other; on the service network the bridge keep
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from atoll.cloud.program import run
-from atoll.errors import CloudError
-
-
-def table(deployment: str) -> str:
-    """The table's name."""
-    return f"atoll_{re.sub('[^a-z0-9]', '_', deployment.lower())}"
+from atoll.cloud import nftables
+from atoll.cloud.nftables import table
 
 
 def apply(deployment: str, share_bridges: Iterable[str], service_bridges: Iterable[str]) -> None:
     """Make the rules be these, in one step; packets never meet half of them."""
-    run(["nft", "-f", "-"], stdin=rules(deployment, list(share_bridges), list(service_bridges)))
+    nftables.write(rules(deployment, list(share_bridges), list(service_bridges)))
+
+
+def is_whole(deployment: str, share_bridges: list[str], service_bridges: list[str]) -> bool:
+    """Whether the kernel has exactly these rules."""
+    text = rules(deployment, share_bridges, service_bridges)
+    return nftables.is_as_written(table(deployment), text)
 
 
 def rules(deployment: str, share_bridges: list[str], service_bridges: list[str]) -> str:
@@ -31,11 +31,7 @@ def rules(deployment: str, share_bridges: list[str], service_bridges: list[str])
     within = [f'iifname "{b}" oifname "{b}" accept' for b in sorted(share_bridges)]
     forward = [*within, f"iifname {{ {ours} }} drop", f"oifname {{ {ours} }} drop"] if ours else []
     incoming = [f"iifname {{ {ours} }} jump from_instances"] if ours else []
-    name = table(deployment)
     lines = [
-        f"table inet {name}",
-        f"delete table inet {name}",
-        f"table inet {name} {{",
         "chain from_instances {",
         "ct state established,related accept",
         "meta l4proto { icmp, ipv6-icmp } accept",
@@ -50,21 +46,15 @@ def rules(deployment: str, share_bridges: list[str], service_bridges: list[str])
         "type filter hook forward priority filter - 5; policy accept;",
         *forward,
         "}",
-        "}",
     ]
-    return "\n".join(lines) + "\n"
+    return nftables.whole(table(deployment), lines)
 
 
 def present(deployment: str) -> bool:
     """Whether the table is there (a reboot of the host takes it away)."""
-    try:
-        run(["nft", "list", "table", "inet", table(deployment)])
-    except CloudError:
-        return False
-    return True
+    return nftables.is_there(table(deployment))
 
 
 def remove(deployment: str) -> None:
     """Take the table away."""
-    name = table(deployment)
-    run(["nft", "-f", "-"], stdin=f"table inet {name}\ndelete table inet {name}\n")
+    nftables.remove(table(deployment))

@@ -135,6 +135,10 @@ class MemoryCloud:
         query = "SELECT 1 FROM instances WHERE id = ? AND power = 'active' AND ready_at > ?"
         return self._world.row(query, instance_id, time.time()) is not None
 
+    def tend(self, *, wholly: bool = False) -> list[str]:
+        """Nothing: nobody else changes a simulated network."""
+        return []
+
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""
         return [

@@ -66,6 +66,12 @@ class OpenStackCloud:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
         return self.channels.open(access, deadline)
 
+    def tend(self, *, wholly: bool = False) -> list[str]:
+        """Keep this machine shut to the service network; Neutron looks after all else itself."""
+        if self.channels.host_port.guard():
+            return ["The rules that keep this host shut to the service network were not there."]
+        return []
+
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""
         return doctor.findings(self)

@@ -24,7 +24,8 @@ _FLAVOR = "Set service_instance_flavor_id to the id of a flavor: 'openstack flav
 _CINDER = "Does 'openstack volume service list' show all up?"
 _NEUTRON = "Does 'openstack network agent list' show all alive?"
 _WAY = "See 'How workers reach instances' in the guide for OpenStack."
-_PROGRAMS = {"linuxbridge": ("ip",), "openvswitch": ("ip", "ovs-vsctl")}
+_RULES = "A running worker writes them again within seconds: is one running on this machine?"
+_PROGRAMS = {"linuxbridge": ("ip", "nft"), "openvswitch": ("ip", "nft", "ovs-vsctl")}
 
 
 def findings(cloud: OpenStackCloud) -> list[Finding]:
@@ -35,6 +36,7 @@ def findings(cloud: OpenStackCloud) -> list[Finding]:
         _finding("Block storage", lambda: _capacity(cloud), _CINDER),
         _finding("Networking", lambda: _networks(cloud), _NEUTRON),
         _finding("Way to instances", lambda: _way(cloud), _WAY),
+        _finding("Isolation", lambda: _isolation(cloud), _RULES),
     ]
 
 
@@ -73,6 +75,18 @@ def _way(cloud: OpenStackCloud) -> str:
         return f"by a port of the host {host}, which is plugged in when it is needed"
     await_banner(address, SSH, ANSWER_SECONDS)
     return f"by a port of the host {host}: the instance at {address} answers"
+
+
+def _isolation(cloud: OpenStackCloud) -> str:
+    """Whether this host is shut to instances and to users' routers."""
+    if cloud.settings.service_network_interface == "none":
+        return "this host has no port of ours in the service network"
+    if not cloud.channels.host_port.is_guarded():
+        raise CloudError(
+            "The nftables rules that keep this host shut to the service network are missing, or "
+            "were changed."
+        )
+    return "this host takes ping and answers from the service network, and nothing else"
 
 
 def _an_address(cloud: OpenStackCloud) -> str | None:

@@ -23,6 +23,10 @@ ASK_AGAIN_MS = 200
 class Devices:
     """How a port is plugged into this machine. Each verb may be repeated."""
 
+    def name(self, port_id: str) -> str:
+        """The device's name, whether it is there yet or not."""
+        raise NotImplementedError
+
     def plug(self, port: Json, mtu: int) -> str:
         """Have a device that is the port, up; returns its name."""
         raise NotImplementedError
@@ -43,9 +47,13 @@ class Devices:
 class VethPair(Devices):
     """For Linux bridge's agent: one end is the agent's, the other is ours."""
 
+    def name(self, port_id: str) -> str:
+        """The device's name, whether it is there yet or not."""
+        return f"ns-{port_id[:_ID_LETTERS]}"
+
     def plug(self, port: Json, mtu: int) -> str:
         """Have a device that is the port, up; returns its name."""
-        name = f"ns-{port['id'][:_ID_LETTERS]}"
+        name = self.name(port["id"])
         agents = f"tap{port['id'][:_ID_LETTERS]}"
         if not exists(name):
             argv = ["ip", "link", "add", name, "type", "veth", "peer", "name", agents]
@@ -56,7 +64,7 @@ class VethPair(Devices):
 
     def unplug(self, port_id: str) -> None:
         """Remove the device. Absent is fine."""
-        name = f"ns-{port_id[:_ID_LETTERS]}"
+        name = self.name(port_id)
         if exists(name):
             run(["ip", "link", "delete", name])
 
@@ -67,9 +75,13 @@ class InternalPort(Devices):
     def __init__(self, bridge: str) -> None:
         self._bridge = bridge
 
+    def name(self, port_id: str) -> str:
+        """The device's name, whether it is there yet or not."""
+        return f"tap{port_id[:_ID_LETTERS]}"
+
     def plug(self, port: Json, mtu: int) -> str:
         """Have a device that is the port, up; returns its name."""
-        name = f"tap{port['id'][:_ID_LETTERS]}"
+        name = self.name(port["id"])
         run(self.argv(name, port))
         run(["ip", "link", "set", name, "address", port["mac_address"], "mtu", str(mtu), "up"])
         return name
@@ -98,7 +110,7 @@ class InternalPort(Devices):
 
     def unplug(self, port_id: str) -> None:
         """Remove the device. Absent is fine."""
-        run(["ovs-vsctl", "--if-exists", "del-port", self._bridge, f"tap{port_id[:_ID_LETTERS]}"])
+        run(["ovs-vsctl", "--if-exists", "del-port", self._bridge, self.name(port_id)])
 
 
 def set_addresses(device: str, wanted: set[str]) -> None:

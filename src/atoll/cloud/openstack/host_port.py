@@ -4,6 +4,8 @@ The Neutron agent of this host does the rest: Linux bridge's plugs every ``tapâ€
 finds into its network's bridge; Open vSwitch's does the same for ports of the integration bridge
 that carry a Neutron port's id. With ``none`` the host reaches the service network by itself (it
 is routed, or a bastion stands before it), and nothing is made here.
+
+A port's device is never there without the rules that keep the host shut on it (``host_rules``).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from atoll.cloud.openstack import host_rules
 from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.host_devices import (
     Devices,
@@ -77,10 +80,28 @@ class HostPort:
             subnets = self._networks.subnets.in_network(network["id"])
             cidrs = {subnet["id"]: subnet["cidr"] for subnet in subnets}
             ports = self._provide(network, list(cidrs))
-            names = [self._plug(self._devices, port, network["mtu"], cidrs) for port in ports]
+            names = [self._devices.name(port["id"]) for port in ports]
+            # Those that are plugged in now keep their rules until they are gone.
+            host_rules.ensure(self._neutron.deployment, sorted({*names, *self._plugged}))
+            for port in ports:
+                self._plug(self._devices, port, network["mtu"], cidrs)
             self._note.write_text("\n".join(names), encoding="ascii")
+            host_rules.ensure(self._neutron.deployment, names)
 
-    def _plug(self, devices: Devices, port: Json, mtu: int, cidrs: dict[str, str]) -> str:
+    def guard(self) -> bool:
+        """Have the rules that keep this host shut; True if somebody had changed them."""
+        if self._devices is None or not self._plugged:
+            return False
+        with self._alone():
+            return host_rules.ensure(self._neutron.deployment, self._plugged)
+
+    def is_guarded(self) -> bool:
+        """Whether the rules are as they must be, where there is anything to keep shut."""
+        if self._devices is None or not self._plugged:
+            return True
+        return host_rules.are_whole(self._neutron.deployment, self._plugged)
+
+    def _plug(self, devices: Devices, port: Json, mtu: int, cidrs: dict[str, str]) -> None:
         addresses = {
             f"{fixed['ip_address']}/{cidrs[fixed['subnet_id']].partition('/')[2]}"
             for fixed in port["fixed_ips"]
@@ -95,7 +116,6 @@ class HostPort:
                 hint="Give this deployment another service_network_cidr.",
             )
         set_addresses(device, addresses)
-        return device
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -112,6 +132,8 @@ class HostPort:
             if self._devices is not None:
                 self._devices.unplug(port["id"])
             self._neutron.ports.delete(port["id"])
+        if self._devices is not None:
+            host_rules.remove(self._neutron.deployment)
 
     def _provide(self, network: Json, subnet_ids: list[str]) -> list[Json]:
         """Our ports, which together have an address in each of the subnets."""
