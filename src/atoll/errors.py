@@ -15,6 +15,7 @@
     │   └── Forbidden                 policy says no                                    (403)
     ├── DiskFull                      only what makes room is done now                  (507)
     ├── KeystoneUnavailable           nobody can say whose token it is                  (503)
+    │   └── NeutronUnavailable        nobody can say whose network it is                (503)
     ├── CloudError                    the cloud refused or failed: terminal for a try
     │   ├── CloudUnavailable          no answer, or "later": try again
     │   ├── CloudNotFound             the thing is gone
@@ -154,6 +155,10 @@ class KeystoneUnavailable(AtollError):
     """Keystone can't be asked at the moment whether your token is valid. Try again shortly."""
 
     retryable = True
+
+
+class NeutronUnavailable(KeystoneUnavailable):
+    """Neutron can't be asked at the moment whether your project may use the network."""
 
 
 class NotFound(Refusal):

@@ -40,7 +40,7 @@ from atoll.api import (
 )
 from atoll.api.auth.none import NoAuth
 from atoll.api.auth.token import TokenAuth
-from atoll.api.call import Rooms
+from atoll.api.call import Rooms, UsersNetworks
 from atoll.api.edge import Application, Edge, Metrics, base_url, is_host
 from atoll.api.health import Healthcheck, MetricsPage
 from atoll.api.policy import Policy
@@ -135,7 +135,8 @@ def create_app(settings: Settings, database: Database) -> Application:
     resources = [module for module in RESOURCES if _is_served(module, settings)]
     for module in resources:
         policies.update(getattr(module, "RULES", {}))
-    rooms = Rooms(settings, database, Policy(policies, settings.api.policy_file))
+    policy = Policy(policies, settings.api.policy_file)
+    rooms = Rooms(settings, database, policy, _users_networks(settings))
     metrics = Metrics()
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[_Negotiation()])
     app.req_options.strip_url_path_trailing_slash = False
@@ -150,6 +151,15 @@ def create_app(settings: Settings, database: Database) -> Application:
     app.add_route("/metrics", MetricsPage(metrics))
     collections = mount(app, rooms, [module.routes for module in resources])
     return Edge(_authenticated(app, settings, database), metrics, collections)
+
+
+def _users_networks(settings: Settings) -> UsersNetworks | None:
+    """Neutron, where users' tokens are of its own Keystone."""
+    if settings.cloud != "openstack" or settings.api.auth_strategy != "keystone":
+        return None
+    from atoll.api.auth import neutron  # large, so only where it is needed
+
+    return neutron.UsersNetworks(settings)
 
 
 def _is_served(module: ModuleType, settings: Settings) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import falcon
 
@@ -18,6 +18,13 @@ from atoll.db.database import Database
 from atoll.errors import Forbidden, NotFound
 
 
+class UsersNetworks(Protocol):
+    """Says what users may do with the cloud's networks, by their own rights."""
+
+    def check(self, token: str, project_id: str, network_id: str, subnet_id: str) -> None:
+        """Raise ``Invalid`` unless the bearer's project may have ports in that subnet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What all requests share."""
@@ -25,6 +32,8 @@ class Rooms:
     settings: Settings
     database: Database
     policy: Policy
+    networks: UsersNetworks | None = None
+    """Who may use which network of the cloud; None where nobody but the worker can say."""
 
 
 class Call:
@@ -89,6 +98,16 @@ class Call:
     def own_project(self) -> str | None:
         """For queries: the project that they are limited to; None for who sees all."""
         return None if self.sees_all else self.project_id
+
+    def check_network(self, network_id: str | None, subnet_id: str | None) -> None:
+        """Raise ``Invalid`` unless the caller may name this network of the cloud.
+
+        It may take seconds, so it is asked outside of any transaction.
+        """
+        networks = self.rooms.networks
+        if networks is not None and network_id is not None and subnet_id is not None:
+            token = str(self.request.env.get("HTTP_X_AUTH_TOKEN", "")).strip()
+            networks.check(token, self.project_id, network_id, subnet_id)
 
     def may(self, rule: str, target: Mapping[str, Any] | None = None) -> bool:
         """Whether policy allows this, on a row or in the caller's own project."""

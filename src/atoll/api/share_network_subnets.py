@@ -65,6 +65,7 @@ def show(call: Call, network_id: str, subnet_id: str) -> Body:
 def create(call: Call, network_id: str, body: CreateSubnet) -> Body:
     """Reach a share network in another zone."""
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
+    call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     with call.database.begin() as connection:
         network = visible(call, connection, network_id)
         check_zone(call, connection, body.availability_zone)

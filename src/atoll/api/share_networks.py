@@ -179,6 +179,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
     """Make a share network with one subnet."""
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
     _no_nova_network(body.nova_net_id)
+    call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     zone = body.availability_zone if call.version >= _SINCE_SUBNETS else None
     limits = call.settings.quota.limits()
     with call.database.begin() as connection:
@@ -224,6 +225,7 @@ def update(call: Call, network_id: str, body: UpdateNetwork) -> Body:
     """Change name and description; the Neutron network only while nothing is on it."""
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
     _no_nova_network(body.nova_net_id)
+    call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     new: dict[str, Any] = {"name": body.name, "description": body.description}
     new = {key: value for key, value in new.items() if value is not UNSET}
     with call.database.begin() as connection:

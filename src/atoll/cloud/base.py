@@ -293,6 +293,13 @@ class Networks(Protocol):
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
         """A network by id, also one that isn't ours; None when absent (or lacks that subnet)."""
 
+    def may_use(self, network_id: str, project_id: str) -> bool:
+        """Whether users of that project may have shares in this network of somebody's.
+
+        An empty id stands for the project that Atoll itself is in. Networks that Atoll made, and
+        those that it reaches instances in, are never users'. An absent network is nobody's.
+        """
+
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""
 
@@ -377,6 +384,14 @@ class Cloud(Protocol):
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+
+    def tend(self, *, wholly: bool = False) -> list[str]:
+        """Put right what others have changed of that which keeps instances apart on this machine.
+
+        Rules of the firewall above all; it is called every few seconds, so it is cheap where
+        nothing differs. ``wholly`` also looks at what takes longer. Returns a sentence for each
+        thing that was put right. Raises ``CloudError`` for what can't be.
+        """
 
     def check(self) -> list[Finding]:
         """What ``atoll doctor`` says about this cloud."""

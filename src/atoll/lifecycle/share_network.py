@@ -43,7 +43,7 @@ class ShareNetworkHandler:
                 if leaving or subnet["deleting"]:
                     self._remove_subnet(operation, subnet)
                 elif subnet["cidr"] is None:
-                    self._describe_subnet(operation, subnet)
+                    self._describe_subnet(operation, subnet, network["project_id"])
         with operation.transaction() as connection:
             if leaving:
                 rows.remove(connection, share_networks, network["id"])
@@ -60,11 +60,12 @@ class ShareNetworkHandler:
             kind = Resource.SHARE_NETWORK_SUBNET
             tell(connection, operation, network, kind, Action.CREATE, sentence(operation, error))
 
-    def _describe_subnet(self, operation: Operation, subnet: Row) -> None:
+    def _describe_subnet(self, operation: Operation, subnet: Row, project_id: str) -> None:
         networks = self._backend.cloud.networks
         if subnet["managed"]:
             found: Network | None = networks.create_network(owner_of(subnet["id"]))
         else:
+            self._check_rights(subnet["neutron_net_id"], project_id)
             found = networks.get_network(
                 subnet["neutron_net_id"], subnet["neutron_subnet_id"] or ""
             )
@@ -79,6 +80,21 @@ class ShareNetworkHandler:
                 share_network_subnets,
                 subnet["id"],
                 **_description(found, _pick(found, subnet["neutron_subnet_id"])),
+            )
+
+    def _check_rights(self, network_id: str, project_id: str) -> None:
+        """Raise ``CloudNotFound`` where the project may not use the network.
+
+        Atoll may use more than its users may. Where the projects are Keystone's, the API has asked
+        with the user's own rights already; elsewhere, users have what Atoll's own project has.
+        """
+        is_clouds = self._backend.settings.api.auth_strategy == "keystone"
+        if not self._backend.cloud.networks.may_use(network_id, project_id if is_clouds else ""):
+            raise CloudNotFound(
+                f"The project {project_id} may not use the network {network_id}, or there is none.",
+                public=f"The network {network_id} could not be found, or your project may not use "
+                "it. Make the share network anew, with a network of your own or one that is shared "
+                "with your project.",
             )
 
     def _remove_subnet(self, operation: Operation, subnet: Row) -> None:

@@ -5,6 +5,8 @@ It needs the extra ``[openstack]``; nothing but ``auth_strategy = "keystone"`` i
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -126,6 +128,15 @@ class _NoCache:
         """Nothing is kept."""
 
 
+def _secret(settings: Settings) -> str:
+    """What entries of memcached are signed and encrypted with.
+
+    It follows from our user's password, which all hosts of the API have, and nobody else.
+    """
+    secret = service_user.password(settings).encode()
+    return hmac.new(secret, b"atoll memcached entries", hashlib.sha256).hexdigest()
+
+
 def _options(settings: Settings) -> cfg.ConfigOpts:
     """The middleware's options, as it would read them from a service's configuration."""
     keystone = settings.keystone
@@ -144,6 +155,9 @@ def _options(settings: Settings) -> cfg.ConfigOpts:
         "http_connect_timeout": max(1, round(keystone.http_connect_timeout)),
         "http_request_max_retries": 1,
         "memcached_servers": list(keystone.memcached_servers) or None,
+        # Whoever writes into memcached could say who is administrator; and there are tokens in it.
+        "memcache_security_strategy": "ENCRYPT" if keystone.memcached_servers else None,
+        "memcache_secret_key": _secret(settings) if keystone.memcached_servers else None,
         "cache": None if keystone.memcached_servers else _NO_CACHE,
         "token_cache_time": keystone.token_cache_time,
         "service_token_roles": list(keystone.service_token_roles),

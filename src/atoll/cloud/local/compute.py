@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -70,6 +71,19 @@ class LocalCompute:
         self._networks = networks
         self._images = images
         self._host = host
+        self._shut_files()
+
+    def _shut_files(self) -> None:
+        """Let nobody else read the keys that are on instances' disks, older ones' included.
+
+        QEMU's user owns the files, and others pass through their directories to get at theirs.
+        """
+        for record in self.records.list():
+            for name in ("root.qcow2", "seed.iso", "console.log"):
+                path = self.records.path(record.id) / name
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mode & 0o077:
+                        path.chmod(0o600)
 
     def create_instance(self, spec: InstanceSpec) -> Instance:
         """Start an instance, or find ``spec.owner``'s; returns while it boots."""
@@ -112,6 +126,7 @@ class LocalCompute:
                 hostname=identity.hostname,
             )
             user = self._host.qemu_user()
+            seed.chmod(0o600)
             os.chown(seed, user.uid, user.gid)
             machine = Machine(
                 id=record.id,

@@ -67,6 +67,7 @@ class LocalImages:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
         run([*argv, "-b", str(self.path(image_id)), str(fresh)])
         user = self._user()
+        fresh.chmod(0o600)  # it holds the instance's host key
         os.chown(fresh, user.uid, user.gid)
         fresh.rename(path)
 

@@ -126,9 +126,10 @@ class LocalNetworks:
             return
         with locked(self.records.directory):
             self._bridges.ensure(record.bridge)
-            self._apply_firewall()
+            self.apply_firewall()
 
-    def _apply_firewall(self) -> None:
+    def apply_firewall(self) -> None:
+        """Write the rules for the networks that are there. One caller at a time."""
         records = self.records.list()
         firewall.apply(
             self._deployment,
@@ -153,6 +154,12 @@ class LocalNetworks:
             return None
         return NetworkRecord(network_id, "", str(theirs.cidr), theirs.name)
 
+    def may_use(self, network_id: str, project_id: str) -> bool:
+        """Whether it is the machine's own: such networks are for all, and Atoll's for nobody."""
+        return self.records.get(network_id) is None and (
+            self._bridges.foreign(network_id) is not None
+        )
+
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""
         return [_network(record) for record in self.records.list()]
@@ -168,7 +175,7 @@ class LocalNetworks:
         except CloudNotFound:
             return
         with locked(self.records.directory):
-            self._apply_firewall()
+            self.apply_firewall()
 
     def create_subnet(self, owner: str, network_id: str, cidr: str, *, gateway: bool) -> Subnet:
         """Not here: a network has the one subnet that it was made with."""

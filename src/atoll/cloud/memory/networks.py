@@ -69,6 +69,15 @@ class MemoryNetworks(MemoryRouters):
         return found[0]
 
     @call
+    def may_use(self, network_id: str, project_id: str) -> bool:
+        """Whether it is a user's, and of nobody else: ``project/<id>`` owns its own alone."""
+        found = self._find("id = ?", network_id)
+        if not found or found[0].owner == SERVICE_OWNER:
+            return False
+        kind, _, whose = found[0].owner.partition("/")
+        return kind == "user" or (kind == "project" and whose == project_id)
+
+    @call
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""
         return self._find("deployment = ?", self._deployment)
