@@ -36,8 +36,13 @@ class Double:
     size: int = 1
     attachments: list[Json] = field(default_factory=list)
     """``id``, ``instance`` and ``status``, as Cinder has them."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The volume's."""
+    created_as: str = "available"
+    """Its status once somebody asks for a volume where there is none."""
     snapshot: str = ""
     """Its status; empty: there is none."""
+    snapshot_metadata: dict[str, str] = field(default_factory=dict)
     servers: set[str] = field(default_factory=lambda: {SERVER})
     reclaims_later: bool = False
     """Whether deleted servers can be restored for a while."""
@@ -82,21 +87,32 @@ class Double:
             "id": VOLUME,
             "status": self.status,
             "size": self.size,
-            "metadata": {},
+            "metadata": self.metadata,
+            "created_at": "2026-11-01T00:00:00.000000",
             "attachments": [{"server_id": server} for server in holders],
+        }
+
+    def shown_snapshot(self) -> Json:
+        return {
+            "id": SNAPSHOT,
+            "status": self.snapshot,
+            "volume_id": VOLUME,
+            "size": self.size,
+            "metadata": self.snapshot_metadata,
         }
 
     def get(self, path: str) -> Json | None:
         kind, _, rest = path.strip("/").partition("/")
         server = rest.partition("/")[0]
+        if kind == "volumes" and rest == "detail":
+            return {"volumes": [self.volume()] if self.status else []}
         if kind == "volumes":
             return {"volume": self.volume()} if self.status else None
         if kind == "snapshots" and rest != SNAPSHOT:
-            return {"snapshots": []}
+            here = self.snapshot and rest == "detail"
+            return {"snapshots": [self.shown_snapshot()] if here else []}
         if kind == "snapshots":
-            return (
-                {"snapshot": {"id": SNAPSHOT, "status": self.snapshot}} if self.snapshot else None
-            )
+            return {"snapshot": self.shown_snapshot()} if self.snapshot else None
         if kind == "attachments":
             return {"attachments": self.attachments}
         if server not in self.servers or ("/os-" in rest and server not in self.known_to_nova):
@@ -127,13 +143,24 @@ class Double:
             return 200
         return 400
 
+    def create(self, kind: str, wish: Json) -> Json:
+        """Make the volume, or its snapshot, in the state that is wanted."""
+        if kind == "snapshot":
+            self.snapshot, self.snapshot_metadata = self.created_as, dict(wish["metadata"])
+            return {"snapshot": self.shown_snapshot()}
+        self.status, self.metadata = self.created_as, dict(wish["metadata"])
+        return {"volume": self.volume()}
+
     def delete(self, path: str) -> int:
+        if "/metadata/" in path:
+            marks = self.metadata if path.startswith("/volumes/") else self.snapshot_metadata
+            return 404 if marks.pop(path.rpartition("/")[2], None) is None else 200
         if path.startswith("/attachments/"):
             self.attachments = [a for a in self.attachments if a["id"] != path.rpartition("/")[2]]
             self.status = "in-use" if self.attachments else "available"
             return 200
         if path.startswith("/snapshots/"):
-            if self.snapshot != "available":
+            if self.snapshot not in ("available", "error"):
                 return 400
             self.snapshot = ""
             return 202
@@ -147,7 +174,7 @@ class Double:
                 return 404
             self.status, self.attachments = "available", []
             return 202
-        if self.status != "available":
+        if self.status not in ("available", "error") or self.attachments:
             return 400
         self.status = ""
         return 202
@@ -167,6 +194,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.double.changes.append(f"POST {self._path()} {next(iter(body))}")
+        kind = self._path().strip("/").removesuffix("s")
+        if kind in body:
+            self._answer(202, self.double.create(kind, body[kind]))
+            return
         self._answer(self.double.post(self._path(), body), {})
 
     def do_DELETE(self) -> None:
@@ -211,7 +242,9 @@ def cinder_double(place: Path) -> Iterator[tuple[Double, CinderVolumes, NovaComp
         compute_api_version="2",
         compute_endpoint_override=f"{url}/v2.1",
     )
-    settings = OpenStackSettings(state_dir=place, max_time_to_attach=1.5)
+    settings = OpenStackSettings(
+        state_dir=place, max_time_to_attach=1.5, max_time_to_create_volume=5
+    )
     volumes = CinderVolumes(Api(connection, "block-storage"), "test", settings)
     nova = Api(connection, "compute")
     groups = ServerGroups(nova, "test", "none")

@@ -23,9 +23,17 @@ from atoll.cloud.openstack.api import Api
 Json = dict[str, Any]
 
 DEFAULTS: dict[str, Json] = {
-    "networks": {"subnets": []},
-    "subnets": {"gateway_ip": None, "description": ""},
-    "ports": {"device_id": "", "device_owner": "", "fixed_ips": []},
+    "networks": {"name": "", "subnets": [], "mtu": 1450},
+    "subnets": {"name": "", "gateway_ip": None, "description": "", "ip_version": 4},
+    "ports": {
+        "network_id": "",
+        "device_id": "",
+        "device_owner": "",
+        "fixed_ips": [],
+        "security_groups": [],
+        "mac_address": "fa:16:3e:00:00:01",
+        "binding:vif_type": "bridge",
+    },
     "security_groups": {"security_group_rules": []},
 }
 FILTERS = ("description", "network_id", "device_id")
@@ -40,7 +48,11 @@ class NeutronDouble:
         self.things: dict[str, dict[str, Json]] = {}
         self.requests: list[str] = []
         self.hold: threading.Barrier | None = None
+        self.lists: dict[str, Any] = {}
+        """What is answered instead, by the path after the version."""
         self.url = ""
+        self.address = "192.0.2.1"
+        """What ports get."""
         self.is_away = False
         self.seconds = 0.0
         """How long each reading takes."""
@@ -65,7 +77,7 @@ class NeutronDouble:
         with self.lock:
             self.things.setdefault(kind, {})[made["id"]] = made
             for fixed in made.get("fixed_ips", ()):
-                fixed.setdefault("ip_address", "192.0.2.1")
+                fixed.setdefault("ip_address", self.address)
             if kind == "subnets" and made["network_id"] in self.things.get("networks", {}):
                 self.things["networks"][made["network_id"]]["subnets"].append(made["id"])
         return made
@@ -99,6 +111,10 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.neutron.seconds)
         if self.neutron.is_away:
             self._answer(503, None)
+            return
+        path = urlsplit(self.path).path.removeprefix("/v2.0")
+        if path in self.neutron.lists:
+            self._answer(200, self.neutron.lists[path])
             return
         kind, _, thing_id = self._path()
         if kind == "quotas":
@@ -154,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = kind.replace("-", "_")
         return NAMES.get(kind, kind), slash, rest
 
-    def _answer(self, status: int, body: Json | None) -> None:
+    def _answer(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode() if body is not None else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

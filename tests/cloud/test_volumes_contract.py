@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from atoll.cloud.base import Cloud, Pool, Volume
-from atoll.errors import CloudNotFound, VolumeInUse
+from atoll.errors import CloudError, CloudNotFound, VolumeInUse
 
 from .site import owner
 
@@ -64,6 +65,46 @@ def test_extend_grows_and_never_shrinks(cloud: Cloud, volume: Volume) -> None:
         found = cloud.volumes.get_volume(volume.id)
         assert found is not None
         assert found.size_gib == expected
+
+
+@contextmanager
+def in_error(cloud: Cloud, volume: Volume) -> Iterator[None]:
+    """The volume can't be used for a while, though its data is whole."""
+    if cloud.name == "memory":
+        pytest.skip("a simulated volume has no state of its own")
+    if cloud.name == "local":
+        layers: Any = getattr(cloud.volumes, "layers")  # noqa: B009
+        (head,) = (path for path in layers.directory.glob("*.qcow2"))
+        away = head.rename(head.with_suffix(".away"))
+        yield
+        assert not head.exists()
+        away.rename(head)
+        return
+    api: Any = getattr(cloud.volumes, "_api")  # noqa: B009
+    reset = {"os-reset_status": {"status": "error"}}
+    api.post(f"/volumes/{volume.id}/action", reset)
+    yield
+    api.post(f"/volumes/{volume.id}/action", {"os-reset_status": {"status": "available"}})
+
+
+def test_a_volume_in_error_survives_all_verbs_but_delete(cloud: Cloud) -> None:
+    who = owner()
+    volume = cloud.volumes.create_volume(who, 1)
+    verbs: tuple[Callable[[], object], ...] = (
+        lambda: cloud.volumes.create_volume(who, 1),
+        lambda: cloud.volumes.extend_volume(volume.id, 1),
+        lambda: cloud.volumes.extend_volume(volume.id, 2),
+        lambda: cloud.volumes.create_snapshot(owner("snapshot"), volume.id),
+        lambda: cloud.compute.detach_volume("absent", volume.id),
+    )
+    with in_error(cloud, volume):
+        for verb in verbs:
+            with suppress(CloudError):
+                verb()
+            assert cloud.volumes.get_volume(volume.id) is not None
+            assert volume.id in [each.id for each in cloud.volumes.list_volumes()]
+    cloud.volumes.extend_volume(volume.id, 2)
+    cloud.volumes.delete_volume(volume.id)
 
 
 def test_a_snapshot_keeps_the_size_of_its_time(cloud: Cloud, volume: Volume) -> None:

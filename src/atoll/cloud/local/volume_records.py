@@ -17,6 +17,8 @@ class VolumeRecord:
     """The snapshot's layer that its first head is being made on; empty once that stands."""
     pending: str = ""
     """The head that it is just changing to."""
+    making: bool = False
+    """Whether its first head is still being made: it has never held data."""
     instance_id: str = ""
     """Who has claimed it; written before it is attached, cleared after it is detached."""
 

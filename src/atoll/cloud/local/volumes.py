@@ -67,18 +67,33 @@ class LocalVolumes:
     def _create(self, owner: str, size_gib: int, base: str) -> Volume:
         def new() -> VolumeRecord:
             self._check_room(size_gib)
-            return VolumeRecord(str(uuid4()), owner, size_gib, head=str(uuid4()), base=base)
+            return VolumeRecord(
+                str(uuid4()), owner, size_gib, head=str(uuid4()), base=base, making=True
+            )
 
         found = self.records.find_or_create(lambda record: record.owner == owner, new)
         with self.records.locked(found.id) as record:
+            if not (record.making or record.base):
+                self._check_whole(record)
+                return self._volume(record)
             try:
                 self.layers.create(record.head, record.size_gib, record.base)
             except CloudError:
                 self.records.delete(record.id)
                 raise
-            if record.base:
-                self.records.put(replace(record, base=""))
+            self.records.put(replace(record, base="", making=False))
         return self._volume(found)
+
+    def _check_whole(self, record: VolumeRecord) -> None:
+        """Raise ``CloudError`` where its files are away: that is no reason to make it anew."""
+        missing = [
+            layer for layer in self.layers.chain(record.head) if not self.layers.exists(layer)
+        ]
+        if missing:
+            raise CloudError(
+                f"The volume {record.id} lacks its file {self.layers.path(missing[0])}.",
+                hint="Bring the file back: a file system that is not mounted, say.",
+            )
 
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""

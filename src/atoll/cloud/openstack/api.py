@@ -49,8 +49,7 @@ class Api:
 
     def get(self, path: str, **query: Any) -> Json:
         """What is there. Raises ``CloudNotFound``."""
-        answer: Json = self._repeated("GET", path, params=query).json()
-        return answer
+        return _json(self._repeated("GET", path, params=query))
 
     def find(self, path: str, **query: Any) -> Json | None:
         """What is there, or None."""
@@ -63,11 +62,14 @@ class Api:
         """All entries of a list, page by page."""
         while True:
             page = self.get(path, **query)
-            yield from page[key]
-            following = [link for link in page.get(f"{key}_links", ()) if link["rel"] == "next"]
+            listed = page.get(key)
+            if not isinstance(listed, list):
+                raise CloudUnavailable(f"{self.service_type} GET {path}: no list of {key} in it.")
+            yield from listed
+            following = _next(page.get(f"{key}_links"))
             if not following:
                 return
-            query = {**query, **dict(parse_qsl(urlsplit(following[0]["href"]).query))}
+            query = {**query, **dict(parse_qsl(urlsplit(following).query))}
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -136,5 +138,27 @@ class Api:
 
 
 def _json(response: Response) -> Json:
-    answer: Json = response.json() if response.content else {}
+    """The answer's object. Raises ``CloudUnavailable`` where it is something else."""
+    try:
+        answer = response.json() if response.content else {}
+    except ValueError as error:
+        raise CloudUnavailable(f"The answer of {response.url} is no JSON.") from error
+    if not isinstance(answer, dict):
+        raise CloudUnavailable(f"The answer of {response.url} is no JSON object.")
     return answer
+
+
+def _next(links: Any) -> str:
+    """Where the list goes on; empty: nowhere."""
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "next":
+            return str(link.get("href", ""))
+    return ""
+
+
+def part(answer: Json | None, key: str) -> Json:
+    """What an answer is about. Raises ``CloudUnavailable`` where that is not in it."""
+    found = answer.get(key) if answer else None
+    if not isinstance(found, dict):
+        raise CloudUnavailable(f"OpenStack answered without a {key}.")
+    return found

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
-from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.api import Api, Json, part
 from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.root_volumes import RootVolumes
 from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.shapes import Server, checked, whole_ones
 from atoll.cloud.openstack.tags import deployment_tag, owner_of, owner_tag
 from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.cloud.openstack.waiting import Watch
@@ -88,7 +89,7 @@ class NovaCompute:
         except CloudError:
             self._root_volumes.discard(spec.owner)
             raise
-        server_id = made["server"]["id"]  # the answer has little more
+        server_id = str(part(made, "server")["id"])  # the answer has little more
         return Instance(server_id, spec.owner, spec.name, "building", port_ids=spec.port_ids)
 
     def _wish(self, spec: InstanceSpec, zone: str) -> Json:
@@ -158,7 +159,8 @@ class NovaCompute:
         server = self._find(name_or_id)
         if server is None:
             query = f"^{re.escape(name_or_id)}$"
-            named = list(self._api.list("/servers/detail", "servers", name=query))
+            listed = self._api.list("/servers/detail", "servers", name=query)
+            named = [checked(Server, each) for each in listed]
             if len(named) > 1:
                 raise CloudError(f"{len(named)} instances are named {name_or_id}: give an id.")
             server = named[0] if named else None
@@ -173,7 +175,7 @@ class NovaCompute:
     def console(self, instance_id: str) -> str:
         """The last lines of its serial console, for messages about a failed boot."""
         answer = self._act(instance_id, "os-getConsoleOutput", {"length": CONSOLE_LINES})
-        return str(answer["output"] or "")
+        return str(answer.get("output") or "")
 
     def flavor(self) -> str:
         """The flavor of service instances, for people. Raises ``CloudNotFound``."""
@@ -274,18 +276,26 @@ class NovaCompute:
 
     def _find(self, instance_id: str) -> Json | None:
         answer = self._api.find(f"/servers/{instance_id}")
-        return answer["server"] if answer and answer["server"]["status"] not in _GONE else None
+        if answer is None or part(answer, "server").get("status") in _GONE:
+            return None
+        return checked(Server, answer["server"])
 
     def _is_kept(self, instance_id: str) -> bool:
         """Whether it is deleted, but not for good (``reclaim_instance_interval``)."""
         answer = self._api.find(f"/servers/{instance_id}")
-        return answer is not None and answer["server"]["status"] == "SOFT_DELETED"
+        return answer is not None and part(answer, "server").get("status") == "SOFT_DELETED"
 
     def _servers(self, *tags: str) -> Iterable[Json]:
+        """This deployment's, or those that have these tags as well."""
         wanted = ",".join((deployment_tag(self._deployment), *tags))
-        for server in self._api.list("/servers/detail", "servers", tags=wanted):
-            if server["status"] not in _GONE:
-                yield server
+        listed = (
+            server
+            for server in self._api.list("/servers/detail", "servers", tags=wanted)
+            if not (isinstance(server, dict) and server.get("status") in _GONE)
+        )
+        if not tags:
+            return whole_ones(Server, listed)
+        return [checked(Server, server) for server in listed]
 
     def _by_id(self) -> dict[str, Json]:
         return {server["id"]: server for server in self._servers()}
@@ -326,10 +336,10 @@ def _root_volumes(server: Json | None) -> tuple[str, ...]:
 
 
 def _fault(server: Json) -> str:
-    return str(server.get("fault", {}).get("message", ""))
+    return str(server.get("fault", {}).get("message") or "")
 
 
 def _is_idle(server: Json | None) -> bool:
     return server is None or (
-        server["status"] in ("ACTIVE", "ERROR") and server["OS-EXT-STS:task_state"] is None
+        server["status"] in ("ACTIVE", "ERROR") and server.get("OS-EXT-STS:task_state") is None
     )

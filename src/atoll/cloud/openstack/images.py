@@ -6,10 +6,14 @@ from pathlib import Path
 from uuid import UUID
 
 from atoll.cloud.base import Image
+from atoll.cloud.openstack import shapes
 from atoll.cloud.openstack.api import Api, Json
-from atoll.errors import CloudNotFound
+from atoll.cloud.openstack.shapes import checked, whole_ones
+from atoll.errors import CloudError, CloudNotFound
 
 CHECKSUM = "atoll_checksum"
+_CUT_SHORT = {"queued", "saving", "killed"}
+"""What an upload that ended early has left."""
 PROPERTIES = {
     "hw_scsi_model": "virtio-scsi",  # volumes by serial, whole, and more than 26 of them
     "hw_disk_bus": "scsi",
@@ -44,7 +48,12 @@ class GlanceImages:
             if found.get(CHECKSUM) == checksum:
                 if found["status"] == "active":
                     return _image(found)
-                self._api.delete(f"/images/{found['id']}")  # an upload that was cut short
+                if found["status"] not in _CUT_SHORT:
+                    raise CloudError(
+                        f"Glance has this image already, as {found['status']!r}.",
+                        hint=f"Activate the image {found['id']} again, or delete it.",
+                    )
+                self._api.delete(f"/images/{found['id']}")
         wish = {
             "name": f"{self._wanted}-{checksum[:12]}",
             "tags": [self._wanted],
@@ -60,15 +69,15 @@ class GlanceImages:
         return _image(self._api.get(f"/images/{made['id']}"))
 
     def _by_id(self) -> Json | None:
-        return self._api.find(f"/images/{self._wanted}")
+        found = self._api.find(f"/images/{self._wanted}")
+        return checked(shapes.Image, found) if found is not None else None
 
     def _newest(self) -> Json | None:
         return next((found for found in self._tagged() if found["status"] == "active"), None)
 
     def _tagged(self) -> list[Json]:
-        answer = self._api.get("/images", tag=self._wanted, sort="created_at:desc")
-        found: list[Json] = answer["images"]
-        return found
+        query = {"tag": self._wanted, "sort": "created_at:desc"}
+        return list(whole_ones(shapes.Image, self._api.list("/images", "images", **query)))
 
 
 def _is_id(text: str) -> bool:
@@ -80,4 +89,6 @@ def _is_id(text: str) -> bool:
 
 
 def _image(found: Json) -> Image:
-    return Image(found["id"], found["name"], found.get(CHECKSUM) or found["checksum"])
+    return Image(
+        found["id"], found["name"] or "", str(found.get(CHECKSUM) or found.get("checksum") or "")
+    )

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from atoll.cloud.base import Network, OwnedSubnet, Port, Subnet
 from atoll.cloud.openstack.api import Api, Json
-from atoll.cloud.openstack.neutron import Neutron
+from atoll.cloud.openstack.neutron import Neutron, is_marked
 from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.routers import Routers
 from atoll.cloud.openstack.service_network import ServiceNetwork
@@ -58,6 +58,23 @@ class NeutronNetworks:
         if subnet_id not in ("", *(subnet["id"] for subnet in subnets)):
             return None
         return self._network(found, subnets)
+
+    def may_use(self, network_id: str, project_id: str) -> bool:
+        """Whether the project owns it, or it is shared with that project; see the ports.
+
+        Being external is no reason: that lets all see it, and have floating addresses of it.
+        """
+        found = self._networks.get(network_id)
+        if found is None or self.service.is_given(network_id) or is_marked(found):
+            return False
+        whose = project_id or self.neutron.project_id
+        if found.get("project_id", found.get("tenant_id")) == whose:
+            return True
+        granted = self.neutron.shared_with(network_id)
+        if granted:
+            return not granted.isdisjoint({"*", whose})
+        # Only administrators see who else's networks are shared with whom.
+        return bool(found.get("shared"))
 
     def list_networks(self) -> list[Network]:
         """All networks of this deployment, the service network included."""

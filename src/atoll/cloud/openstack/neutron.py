@@ -14,8 +14,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from atoll.cloud.openstack.api import Api, Json
-from atoll.errors import CloudUnavailable
+from atoll.cloud.openstack.api import Api, Json, part
+from atoll.cloud.openstack.shapes import NEUTRONS, checked, whole_ones
+from atoll.errors import CloudError, CloudUnavailable
 
 TRIES = 5
 PATIENCE_SECONDS = 10.0
@@ -41,17 +42,25 @@ class Things:
     def get(self, thing_id: str) -> Json | None:
         """It, whosever it is, or None."""
         answer = self._neutron.api.find(f"{self._path}/{thing_id}") if is_id(thing_id) else None
-        return answer[self._kind] if answer else None
+        return self._checked(part(answer, self._kind)) if answer is not None else None
 
     def find(self, **filters: Any) -> list[Json]:
         """All that we may see and that fit, in the order of their ids."""
-        found = self._neutron.api.list(self._path, f"{self._kind}s", **filters)
+        listed = self._neutron.api.list(self._path, f"{self._kind}s", **filters)
+        # Of few fields, only what was asked for is in the answer.
+        found = listed if "fields" in filters else map(self._checked, listed)
         return sorted(found, key=lambda thing: str(thing["id"]))
+
+    def _checked(self, found: Any) -> Json:
+        return checked(NEUTRONS[self._kind], found)
 
     def ours(self, **filters: Any) -> list[Json]:
         """This deployment's."""
-        found = self.find(project_id=self._neutron.project_id, **filters)
-        return [thing for thing in found if self._neutron.owner_of(thing) is not None]
+        query = {"project_id": self._neutron.project_id, **filters}
+        listed = self._neutron.api.list(self._path, f"{self._kind}s", **query)
+        found = whole_ones(NEUTRONS[self._kind], listed)
+        ours = [thing for thing in found if self._neutron.owner_of(thing) is not None]
+        return sorted(ours, key=lambda thing: str(thing["id"]))
 
     def of(self, owner: str, **filters: Any) -> list[Json]:
         """What was made for ``owner``."""
@@ -62,14 +71,12 @@ class Things:
         """Make one; asked once."""
         marks = {"name": name_of(owner), "description": self._neutron.mark(owner)}
         answer = self._neutron.api.post(self._path, {self._kind: {**marks, **wish}})
-        made: Json = answer[self._kind]
-        return made
+        return part(answer, self._kind)
 
     def update(self, thing_id: str, **changes: Any) -> Json:
         """Change one; returns it as it is then."""
         answer = self._neutron.api.put(f"{self._path}/{thing_id}", {self._kind: changes})
-        changed: Json = answer[self._kind]
-        return changed
+        return part(answer, self._kind)
 
     def delete(self, thing_id: str) -> None:
         """Remove one. Absent is fine."""
@@ -103,6 +110,7 @@ class Neutron:
 
     def __init__(self, api: Api, deployment: str) -> None:
         self.api = api
+        self.deployment = deployment
         self._prefix = f"atoll:{deployment} "
         self.networks = Things(self, "network")
         self.subnets = Things(self, "subnet")
@@ -118,7 +126,22 @@ class Neutron:
     @cached_property
     def project_id(self) -> str:
         """Our own project; an administrator's lists hold everybody's things."""
-        return str(self.api.get("/quotas/tenant")["tenant"]["tenant_id"])
+        return str(part(self.api.get("/quotas/tenant"), "tenant")["tenant_id"])
+
+    def shared_with(self, network_id: str) -> set[str]:
+        """Ids of the projects that a network is shared with (``*``: all), as far as we may see."""
+        query = {"object_type": "network", "object_id": network_id}
+        try:
+            found = list(self.api.list("/rbac-policies", "rbac_policies", **query))
+        except CloudUnavailable:
+            raise
+        except CloudError:
+            return set()  # a Neutron without them
+        return {
+            str(policy.get("target_tenant") or policy.get("target_project"))
+            for policy in found
+            if policy.get("action") == "access_as_shared"
+        }
 
     def mark(self, owner: str) -> str:
         """Description of what is made for ``owner``."""
@@ -130,6 +153,11 @@ class Neutron:
         if not description.startswith(self._prefix):
             return None
         return str(description.removeprefix(self._prefix))
+
+
+def is_marked(thing: Json) -> bool:
+    """Whether some deployment made it, ours or another."""
+    return str(thing.get("description") or "").startswith("atoll:")
 
 
 def name_of(owner: str) -> str:

@@ -2,19 +2,28 @@
 
 Each carries its deployment and owner in its metadata, which lists can be filtered by. Growing a
 volume that is in use needs microversion 3.42.
+
+While one is being made it carries the mark ``atoll_making`` as well, which is removed before
+anybody hears of it. So a volume or snapshot with the mark has never held data: when its making has
+failed, it is deleted and made anew. Without the mark, one that Cinder shows in ``error`` is
+somebody's data (an administrator may only have to reset its state), and nothing but a deletion
+deletes it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
-from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack import shapes
+from atoll.cloud.openstack.api import Api, Json, part
 from atoll.cloud.openstack.attachments import PLUGGING, Attachments
 from atoll.cloud.openstack.settings import OpenStackSettings
+from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.cloud.openstack.waiting import Watch
 from atoll.errors import (
     CloudError,
@@ -24,7 +33,7 @@ from atoll.errors import (
     VolumeInUse,
 )
 
-DEPLOYMENT, OWNER = "atoll_deployment", "atoll_owner"
+DEPLOYMENT, OWNER, MAKING = "atoll_deployment", "atoll_owner", "atoll_making"
 _CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
 
 
@@ -57,7 +66,7 @@ class CinderVolumes:
             "name": _name(owner),
             "description": "Made by Atoll for a share.",
             "size": size_gib,
-            "metadata": self._marks(owner),
+            "metadata": {**self._marks(owner), MAKING: "yes"},
         }
         if snapshot_id is not None:
             snapshot = self.get_snapshot(snapshot_id)
@@ -80,14 +89,14 @@ class CinderVolumes:
             "description": "Made by Atoll for a service instance to boot from.",
             "size": size_gib,
             "imageRef": image_id,
-            "metadata": self._marks(owner),
+            "metadata": {**self._marks(owner), MAKING: "yes"},
         }
         if self._settings.cinder_volume_type:
             wish["volume_type"] = self._settings.cinder_volume_type
         if availability_zone:
             wish["availability_zone"] = availability_zone
-        made = self._api.post("/volumes", {"volume": wish})["volume"]
-        return _volume(self._settled(made["id"], self._settings.max_time_to_create_volume))
+        made = self._api.post("/volumes", {"volume": wish})
+        return _volume(self._made(_id(made, "volume")))
 
     def _provide_volume(self, owner: str, wish: Json) -> Json:
         """The one volume of ``owner``. Threads take turns.
@@ -104,20 +113,19 @@ class CinderVolumes:
             return self._turns.setdefault(owner, threading.Lock())
 
     def _oldest_or_new(self, owner: str, wish: Json) -> Json:
-        seconds = self._settings.max_time_to_create_volume
         found = self._oldest(owner)
         if found is not None:
-            return self._settled(found["id"], seconds)
-        made = self._settled(self._api.post("/volumes", {"volume": wish})["volume"]["id"], seconds)
+            return self._made(found["id"])
+        made = self._made(_id(self._api.post("/volumes", {"volume": wish}), "volume"))
         oldest = self._oldest(owner)
         if oldest is None or oldest["id"] == made["id"]:
             return made
         self.delete_volume(made["id"])
-        return self._settled(oldest["id"], seconds)
+        return self._made(oldest["id"])
 
     def _oldest(self, owner: str) -> Json | None:
         found = self._list("volumes", owner)
-        return min(found, key=lambda each: (each["created_at"], each["id"]), default=None)
+        return min(found, key=lambda each: (each.get("created_at") or "", each["id"]), default=None)
 
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""
@@ -140,7 +148,7 @@ class CinderVolumes:
         """Grow it, online when attached; a volume that is already that large is left alone."""
         if self._expect(volume_id)["size"] < size_gib:
             self._act("volumes", volume_id, "os-extend", {"new_size": size_gib})
-        grown = self._settled(volume_id, self._settings.max_time_to_extend_volume)
+        grown = self._grown(volume_id)
         if grown["size"] < size_gib:
             raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
 
@@ -193,23 +201,27 @@ class CinderVolumes:
                 "description": "Made by Atoll for a share snapshot.",
                 "volume_id": volume_id,
                 "force": True,  # also while it is attached
-                "metadata": self._marks(owner),
+                "metadata": {**self._marks(owner), MAKING: "yes"},
             }
-            found = self._api.post("/snapshots", {"snapshot": wish})["snapshot"]
-        snapshot_id = found["id"]
+            snapshot_id = _id(self._api.post("/snapshots", {"snapshot": wish}), "snapshot")
+        else:
+            snapshot_id = found["id"]
 
         def made(snapshot: Json | None) -> bool:
             if snapshot is None:
                 raise CloudNotFound(f"The snapshot {snapshot_id} is gone.")
-            if snapshot["status"].startswith("error"):
+            if snapshot["status"] == "error" and _is_new(snapshot):
                 self._api.delete(f"/snapshots/{snapshot_id}")
                 raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
+            if snapshot["status"].startswith("error"):
+                raise _spoiled("snapshot", snapshot)
             return bool(snapshot["status"] == "available")
 
         seconds = self._settings.max_time_to_create_volume
         what = f"The snapshot of volume {volume_id}"
         settled = self._snapshots.until(snapshot_id, made, seconds, what)
         assert settled is not None
+        self._unmark("snapshots", settled)
         return _snapshot(settled)
 
     def get_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
@@ -250,12 +262,16 @@ class CinderVolumes:
     def pools(self) -> list[Pool]:
         """Capacity as it is: the back ends' pools, or, for who may not see them, the quota."""
         try:
-            found = self._api.get("/scheduler-stats/get_pools", detail="true")["pools"]
+            found = list(self._api.list("/scheduler-stats/get_pools", "pools", detail="true"))
         except CloudUnavailable:
             raise
         except CloudError:
             return [self._quota()]
-        return [_pool(pool["name"], pool["capabilities"]) for pool in found]
+        return [
+            _pool(str(pool["name"]), pool["capabilities"])
+            for pool in found
+            if isinstance(pool, dict) and isinstance(pool.get("capabilities"), dict)
+        ]
 
     def _quota(self) -> Pool:
         limits = self._api.get("/limits")["limits"]["absolute"]
@@ -283,25 +299,51 @@ class CinderVolumes:
             raise CloudNotFound(f"There is no volume {volume_id}.")
         return found
 
-    def _settled(self, volume_id: str, seconds: float) -> Json:
-        """The volume once it is not changing; raises ``CloudError`` if it has come to grief."""
+    def _made(self, volume_id: str) -> Json:
+        """The volume once it is there; raises ``CloudError`` if its making has failed."""
 
-        def settled(volume: Json | None) -> bool:
+        def made(volume: Json | None) -> bool:
             if volume is None:
                 raise CloudNotFound(f"The volume {volume_id} is gone.")
-            if volume["status"] == "error":
+            if volume["status"] == "error" and _is_new(volume):
                 self._api.delete(f"/volumes/{volume_id}")
                 raise OutOfCapacity(
                     f"Cinder could not make the volume {volume_id}.",
                     hint="No back end has room for it, or none offers its type: see Cinder's log.",
                 )
-            if volume["status"] == "error_extending":
-                raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
+            if volume["status"].startswith("error"):
+                raise _spoiled("volume", volume)
             return volume["status"] not in _CHANGING
 
-        volume = self._volumes.until(volume_id, settled, seconds, f"A change of volume {volume_id}")
+        seconds = self._settings.max_time_to_create_volume
+        what = f"The making of volume {volume_id}"
+        volume = self._volumes.until(volume_id, made, seconds, what)
+        assert volume is not None
+        self._unmark("volumes", volume)
+        return volume
+
+    def _grown(self, volume_id: str) -> Json:
+        """The volume once it is not changing; raises ``CloudError`` if it has come to grief."""
+
+        def grown(volume: Json | None) -> bool:
+            if volume is None:
+                raise CloudNotFound(f"The volume {volume_id} is gone.")
+            if volume["status"] == "error_extending":
+                raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
+            if volume["status"].startswith("error"):
+                raise _spoiled("volume", volume)
+            return volume["status"] not in _CHANGING
+
+        seconds = self._settings.max_time_to_extend_volume
+        what = f"The growth of volume {volume_id}"
+        volume = self._volumes.until(volume_id, grown, seconds, what)
         assert volume is not None
         return volume
+
+    def _unmark(self, kind: str, thing: Json) -> None:
+        """It is made: from now on it may hold data."""
+        if _is_new(thing):
+            self._api.delete(f"/{kind}/{thing['id']}/metadata/{MAKING}")
 
     def _begin_deletion(self, path: str, find: Callable[[], Json | None]) -> None:
         """Have it deleted, unless somebody else has just asked for that."""
@@ -317,11 +359,11 @@ class CinderVolumes:
 
     def _find(self, volume_id: str) -> Json | None:
         answer = self._api.find(f"/volumes/{volume_id}")
-        return answer["volume"] if answer else None
+        return checked(shapes.Volume, part(answer, "volume")) if answer is not None else None
 
     def _find_snapshot(self, snapshot_id: str) -> Json | None:
         answer = self._api.find(f"/snapshots/{snapshot_id}")
-        return answer["snapshot"] if answer else None
+        return checked(shapes.Snapshot, part(answer, "snapshot")) if answer is not None else None
 
     def _by_id(self) -> dict[str, Json]:
         return {each["id"]: each for each in self._list("volumes")}
@@ -336,13 +378,33 @@ class CinderVolumes:
     def _list(self, kind: str, owner: str = "") -> Iterable[Json]:
         """This deployment's (and owner's), but for those that are being deleted for good."""
         marks = str(self._marks(owner))
-        for found in self._api.list(f"/{kind}/detail", kind, metadata=marks):
+        shape = shapes.Volume if kind == "volumes" else shapes.Snapshot
+        listed: Iterable[Json] = self._api.list(f"/{kind}/detail", kind, metadata=marks)
+        listed = map(partial(checked, shape), listed) if owner else whole_ones(shape, listed)
+        for found in listed:
             if not owner or found["status"] != "deleting":
                 yield found
 
 
+def _id(answer: Json, key: str) -> str:
+    """Of what was just made."""
+    return str(part(answer, key).get("id"))
+
+
 def _name(owner: str) -> str:
     return f"atoll-{owner.replace('/', '-')}"
+
+
+def _is_new(thing: Json) -> bool:
+    """Whether it is still being made, and so has never held anything."""
+    return MAKING in thing["metadata"]
+
+
+def _spoiled(kind: str, thing: Json) -> CloudError:
+    return CloudError(
+        f"Cinder shows the {kind} {thing['id']} as {thing['status']!r}.",
+        hint="Its data may be whole: see Cinder's log, and reset its state when that is mended.",
+    )
 
 
 def _is_deleted(thing: Json | None) -> bool:

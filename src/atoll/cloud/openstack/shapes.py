@@ -1,0 +1,161 @@
+"""What we need of OpenStack's answers: looked at when they come in, so that we may rely on it.
+
+Services answer in part when a part of them is away: Nova knows no more than the id of a server
+whose cell is down. Such an answer is an error about that one thing, which may pass. In a list of
+all that there is it is passed over: whoever looks after all looks again later. Where somebody asks
+what was made for an owner, it is an error too: it might be that very thing, and another would be
+its double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from atoll.errors import CloudUnavailable
+
+log = structlog.get_logger(__name__)
+
+Json = dict[str, Any]
+
+
+class PluggedVolume(Struct):
+    """A volume, in a server."""
+
+    id: str
+    delete_on_termination: bool
+
+
+class Fault(Struct):
+    """Why a server is in error."""
+
+    message: str | None = None
+
+
+class Server(Struct, rename={"volumes": "os-extended-volumes:volumes_attached"}):
+    """A server of Nova's."""
+
+    id: str
+    name: str
+    status: str
+    tags: list[str]
+    volumes: list[PluggedVolume]
+    fault: Fault = msgspec.field(default_factory=Fault)
+
+
+class Holder(Struct):
+    """Who has a volume."""
+
+    server_id: str
+
+
+class Volume(Struct):
+    """A volume of Cinder's."""
+
+    id: str
+    status: str
+    size: int
+    metadata: dict[str, str]
+    attachments: list[Holder]
+
+
+class Snapshot(Struct):
+    """A snapshot of Cinder's."""
+
+    id: str
+    status: str
+    volume_id: str
+    size: int
+    metadata: dict[str, str]
+
+
+class FixedIp(Struct):
+    """An address of a port."""
+
+    subnet_id: str
+    ip_address: str
+
+
+class Network(Struct):
+    """A network of Neutron's."""
+
+    id: str
+    name: str
+    subnets: list[str]
+    description: str | None = None
+
+
+class Subnet(Struct):
+    """A subnet of Neutron's."""
+
+    id: str
+    network_id: str
+    cidr: str
+    ip_version: int
+    gateway_ip: str | None
+    name: str
+    description: str | None = None
+
+
+class Port(Struct):
+    """A port of Neutron's."""
+
+    id: str
+    network_id: str
+    mac_address: str
+    device_id: str
+    device_owner: str
+    fixed_ips: list[FixedIp]
+    security_groups: list[str]
+    description: str | None = None
+
+
+class SecurityGroup(Struct):
+    """A security group of Neutron's."""
+
+    id: str
+    security_group_rules: list[Json]
+    description: str | None = None
+
+
+class Image(Struct):
+    """An image of Glance's."""
+
+    id: str
+    name: str | None
+    status: str
+
+
+NEUTRONS: dict[str, type[Struct]] = {
+    "network": Network,
+    "subnet": Subnet,
+    "port": Port,
+    "security_group": SecurityGroup,
+}
+
+
+def checked(kind: type[Struct], found: Any) -> Json:
+    """``found``, if it is whole. Raises ``CloudUnavailable``, with what is amiss."""
+    try:
+        msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        which = found.get("id", "?") if isinstance(found, dict) else "?"
+        raise CloudUnavailable(
+            f"OpenStack tells of the {kind.__name__.lower()} {which} only in part: {error}.",
+            hint="Is a part of it down: one of Nova's cells, say?",
+        ) from error
+    whole: Json = found
+    return whole
+
+
+def whole_ones(kind: type[Struct], listed: Iterable[Any]) -> Iterator[Json]:
+    """Those of a list of all that are whole."""
+    for found in listed:
+        try:
+            yield checked(kind, found)
+        except CloudUnavailable as error:
+            log.warning("openstack.told_in_part", error=str(error))
