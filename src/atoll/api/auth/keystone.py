@@ -156,7 +156,7 @@ def _options(settings: Settings) -> cfg.ConfigOpts:
         "http_request_max_retries": 1,
         "memcached_servers": list(keystone.memcached_servers) or None,
         # Whoever writes into memcached could say who is administrator; and there are tokens in it.
-        "memcache_security_strategy": "ENCRYPT" if keystone.memcached_servers else None,
+        "memcache_security_strategy": "ENCRYPT" if keystone.memcached_servers else "None",
         "memcache_secret_key": _secret(settings) if keystone.memcached_servers else None,
         "cache": None if keystone.memcached_servers else _NO_CACHE,
         "token_cache_time": keystone.token_cache_time,
