@@ -120,8 +120,10 @@ def test_ipv6_since_2_38(member: Client, share: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"access_type": "cert"},
-        {"access_type": "cephx"},
+        {"access_type": "cert", "access_to": "x" * 65},
+        {"access_type": "cert", "access_to": "a\nb"},
+        {"access_type": "cephx", "access_to": "client.alice"},
+        {"access_type": "cephx", "access_to": "älice"},
         {"access_type": "dns"},
         {"access_type": None},
         {"access_level": "rwx"},
@@ -138,6 +140,23 @@ def test_other_refusals(member: Client, share: str, change: dict[str, Any]) -> N
     result = member("POST", f"/shares/{share}/action", {"allow_access": wanted})
     assert result.status_code == 400
     assert rules_of(member, share) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "to", "version", "code"),
+    [
+        ("cert", " client.example.org ", "2.7", 200),
+        ("cephx", "alice", "2.13", 200),
+        ("cephx", "alice", "2.12", 400),
+    ],
+)
+def test_types_of_other_back_ends_are_asked_for(
+    member: Client, share: str, kind: str, to: str, version: str, code: int
+) -> None:
+    wanted = {"allow_access": {"access_type": kind, "access_to": to}}
+    result = member("POST", f"/shares/{share}/action", wanted, version=version)
+    assert result.status_code == code, result.text
+    assert [rule["access_to"] for rule in rules_of(member, share)] == [to.strip()] * (code == 200)
 
 
 @pytest.mark.parametrize(

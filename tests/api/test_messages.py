@@ -83,3 +83,16 @@ def test_expired_messages_are_hidden_then_pruned(world: World, member: Client) -
     with world.database.begin() as connection:
         assert messages.prune(connection) == 1
         assert messages.prune(connection) == 0
+
+
+def test_a_projects_messages_have_an_end(
+    world: World, member: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "MOST", 5)
+    ids = [tell(world, "blue", f"s-{number}") for number in range(9)]
+    others = tell(world, "red")
+    with world.database.begin() as connection:
+        assert messages.prune(connection) == 4
+        assert messages.prune(connection) == 0
+        assert messages.get(connection, others)
+    assert [one["id"] for one in member.get("/messages")["messages"]] == ids[:3:-1]

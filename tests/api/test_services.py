@@ -106,3 +106,10 @@ def test_a_project_knows_only_itself(member: Client, query: str) -> None:
     assert [one["id"] for one in member.get(f"/projects{query}")["projects"]] == ["blue"]
     assert member("GET", "/projects/red").status_code == 404
     assert member.get("/projects?name=red")["projects"] == []
+
+
+def test_pools_know_no_share_type_before_2_23(admin: Client) -> None:
+    path = "/scheduler-stats/pools?share_type=none"
+    everything = admin.get("/scheduler-stats/pools", version="2.22")
+    assert admin.get(path, version="2.22") == everything
+    assert admin("GET", path, version="2.23").status_code == 400

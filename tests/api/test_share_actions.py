@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from atoll.db import share_types, shares
+from atoll.db import share_types, shares, statuses
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from tests.api.conftest import Client, World
-from tests.api.scene import add_share, queued
+from tests.api.scene import add_share, add_snapshot, queued
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_reset_status(world: World, member: Client, admin: Client, share: str) -
     assert act(member, share, reset) == 403
     assert act(admin, share, reset) == 202
     assert member.get(f"/shares/{share}")["share"]["status"] == "error"
-    assert act(admin, share, {"reset_status": {"status": "deleting"}}) == 400
+    assert act(admin, share, {"reset_status": {"status": "happy"}}) == 400
     assert act(admin, share, {"reset_status": {}}) == 400
     assert act(admin, share, {"os-reset_status": {"status": "available"}}, "2.6") == 202
 
@@ -130,3 +130,36 @@ def test_there_is_no_task_state_to_reset(member: Client, share: str) -> None:
 def test_strangers_meet_nothing(stranger: Client, share: str) -> None:
     for body in ({"extend": {"new_size": 3}}, {"shrink": {"new_size": 1}}):
         assert act(stranger, share, body) == 404
+
+
+def test_a_status_can_be_set_to_all_that_manila_knows(
+    world: World, member: Client, admin: Client, share: str
+) -> None:
+    assert {"creating", "deleting", "shrinking_error", "migrating"} < set(statuses.OF_SHARES)
+    for status in statuses.OF_SHARES:
+        assert act(admin, share, {"reset_status": {"status": status}}) == 202, status
+        old = "creating" if status == "creating_from_snapshot" else status
+        assert member.get(f"/shares/{share}", version="2.53")["share"]["status"] == old
+        assert member.get(f"/shares/{share}")["share"]["status"] == status
+        listed = member.get(f"/shares/detail?status={status}")["shares"]
+        assert [(one["id"], one["status"]) for one in listed] == [(share, status)]
+        if status not in ("available", "creating", "creating_from_snapshot", "extending"):
+            assert member.get("/shares?status=available") == {"shares": []}
+    assert act(admin, share, {"reset_status": {"status": "deleting"}}) == 202
+    refused = member("DELETE", f"/shares/{share}")
+    assert refused.json["forbidden"]["message"].endswith("and is deleting.")
+    assert act(admin, share, {"force_delete": None}) == 202
+    with world.database.read() as connection:
+        row = shares.get(connection, share)
+    assert row is not None
+    assert row["status"] == "deleting"
+
+
+def test_force_delete_of_a_share_with_snapshots_is_400(
+    world: World, admin: Client, share: str
+) -> None:
+    add_snapshot(world.database, "blue", share, 2)
+    result = admin("POST", f"/shares/{share}/action", {"force_delete": None})
+    assert result.status_code == 400
+    assert "1 dependent snapshots" in result.json["badRequest"]["message"]
+    assert admin("DELETE", f"/shares/{share}").status_code == 403

@@ -154,10 +154,95 @@ def test_update(world: World, member: Client) -> None:
     assert member.get(path)["share_network"]["name"] == "c"
 
 
-def test_the_network_that_we_made_can_not_be_swapped(member: Client) -> None:
+def put(who: Client, network: dict[str, Any], version: str = "2.51", **values: Any) -> Any:
+    path = f"/share-networks/{network['id']}"
+    return who("PUT", path, {"share_network": values}, version=version)
+
+
+def test_a_partial_update_is_checked_against_what_is_there(world: World, member: Client) -> None:
+    network = make(member, neutron_net_id="n", neutron_subnet_id="s")
+    subnet = network["share_network_subnets"][0]["id"]
+    result = put(member, network, neutron_subnet_id="s2")
+    assert result.status_code == 200, result.text
+    (shown,) = result.json["share_network"]["share_network_subnets"]
+    assert (shown["neutron_net_id"], shown["neutron_subnet_id"]) == ("n", "s2")
+    assert shown["id"] == subnet
+    assert put(member, network, neutron_net_id="n2", version="2.7").json["share_network"][
+        "neutron_net_id"
+    ] == "n2"  # fmt: skip
+    assert put(member, network, foo="a").status_code == 200
+    scene.add_server(world.database, "blue", subnet)
+    for refused in ({"foo": "a"}, {"neutron_subnet_id": "s3"}):
+        assert put(member, network, **refused).status_code == 403
+    assert put(member, network, name="new", description=None).status_code == 200
+
+
+def test_a_network_made_without_ids_gets_some(world: World, member: Client) -> None:
     network = make(member)
-    body = {"share_network": {"neutron_net_id": "n", "neutron_subnet_id": "s"}}
-    assert member("PUT", f"/share-networks/{network['id']}", body).status_code == 409
+    alone = put(member, network, neutron_subnet_id="s")
+    assert alone.status_code == 400
+    assert "both" in alone.json["badRequest"]["message"]
+    moved = put(member, network, neutron_net_id="n", neutron_subnet_id="s")
+    assert moved.status_code == 200, moved.text
+    (shown,) = moved.json["share_network"]["share_network_subnets"]
+    assert (shown["neutron_net_id"], shown["neutron_subnet_id"]) == ("n", "s")
+    assert f"share_network/{network['id']}" in scene.queued(world.database)
+
+
+def test_without_a_default_subnet_it_is_not_clear_what_moves(world: World, member: Client) -> None:
+    network = make(member, neutron_net_id="n", neutron_subnet_id="s", availability_zone="nova")
+    refused = put(member, network, neutron_net_id="n2", neutron_subnet_id="s2")
+    assert refused.status_code == 400
+    assert "default" in refused.json["badRequest"]["message"]
+
+
+def test_with_two_subnets_it_stays(member: Client) -> None:
+    network = make(member)
+    path = f"/share-networks/{network['id']}"
+    more = {"share-network-subnet": {"availability_zone": "nova"}}
+    subnet = member("POST", f"{path}/subnets", more).json["share_network_subnet"]["id"]
+    refused = member("DELETE", path)
+    assert refused.status_code == 409
+    assert "more than one subnet" in refused.json["conflictingRequest"]["message"]
+    assert member("DELETE", f"{path}/subnets/{subnet}").status_code == 202
+    assert member("DELETE", path).status_code == 202
+
+
+@pytest.mark.parametrize("body", [{"share_network_subnet": {}}, {"share-network-subnet": None}, {}])
+def test_a_subnet_without_its_envelope_is_400(member: Client, body: Any) -> None:
+    path = f"/share-networks/{make(member)['id']}/subnets"
+    result = member("POST", path, body)
+    assert result.status_code == 400, result.text
+    assert len(member.get(path)["share_network_subnets"]) == 1
+
+
+def test_what_the_provider_calls_the_network_is_for_administrators(
+    world: World, member: Client, admin: Client
+) -> None:
+    network = make(member, neutron_net_id="n", neutron_subnet_id="s")
+    subnet = subnet_of(world, network)
+    with world.database.begin() as connection:
+        share_networks.change_subnet(
+            connection, subnet, network_type="vxlan", segmentation_id=77, cidr="10.0.0.0/24"
+        )
+    path = f"/share-networks/{network['id']}"
+
+    def seen(who: Client) -> list[tuple[Any, Any]]:
+        flat = who.get(path, version="2.50")["share_network"]
+        inside = who.get(path)["share_network"]["share_network_subnets"][0]
+        listed = who.get("/share-networks/detail?all_tenants=1", version="2.50")
+        alone = who.get(f"{path}/subnets/{subnet}")["share_network_subnet"]
+        among = who.get(f"{path}/subnets")["share_network_subnets"][0]
+        shown = (flat, inside, listed["share_networks"][0], alone, among)
+        assert {row["cidr"] for row in shown} == {"10.0.0.0/24"}
+        return [(row["network_type"], row["segmentation_id"]) for row in shown]
+
+    assert seen(member) == [(None, None)] * 5
+    assert seen(admin) == [("vxlan", 77)] * 5
+    for query, finds in (("network_type=flat", 0), ("segmentation_id=78", 0)):
+        assert len(member.get(f"/share-networks?{query}")["share_networks"]) == 1
+        found = admin.get(f"/share-networks?all_tenants&{query}")["share_networks"]
+        assert len(found) == finds
 
 
 def test_delete_hides_it_at_once(world: World, member: Client) -> None:

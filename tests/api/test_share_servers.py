@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atoll.db import share_networks
+from atoll.db import share_networks, statuses
 from tests.api import scene
 from tests.api.conftest import Client, World
 
@@ -69,3 +69,16 @@ def test_reset_status(world: World, admin: Client, server: tuple[str, str]) -> N
     assert admin("POST", f"{path}/action", body, version="2.48").status_code == 404
     bad = {"reset_status": {"status": "happy"}}
     assert admin("POST", f"{path}/action", bad).status_code == 400
+
+
+def test_a_status_can_be_set_to_all_that_manila_knows(
+    world: World, admin: Client, server: tuple[str, str]
+) -> None:
+    path = f"/share-servers/{server[0]}"
+    for status in statuses.OF_SHARE_SERVERS:
+        body = {"reset_status": {"status": status}}
+        assert admin("POST", f"{path}/action", body).status_code == 202, status
+        assert admin.get(path)["share_server"]["status"] == status
+        listed = admin.get(f"/share-servers?status={status}")["share_servers"]
+        assert [(one["id"], one["status"]) for one in listed] == [(server[0], status)]
+    assert not scene.queued(world.database)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from atoll.api import extra_specs
-from tests.api.conftest import Client
+from atoll.db import share_types
+from tests.api.conftest import HEADER, Client, World
 
 SPECS = {"driver_handles_share_servers": True, "secret:tier": "gold"}
 
@@ -226,3 +227,18 @@ def test_names_are_unique(admin: Client) -> None:
 def test_description_needs_2_41(admin: Client) -> None:
     body = {"share_type": {"name": "x", "extra_specs": SPECS, "description": "d"}}
     assert admin("POST", "/types", body, version="2.40").status_code == 400
+
+
+@pytest.mark.parametrize("version", [None, "2.0", "2.6", "2.7", "2.73"])
+@pytest.mark.parametrize("name", ["share_type_access", "os-share-type-access"])
+def test_both_names_of_the_access_list_are_there_at_all_versions(
+    world: World, admin: Client, version: str | None, name: str
+) -> None:
+    with world.database.begin() as connection:
+        specs = {"driver_handles_share_servers": "True"}
+        made = share_types.create(connection, "gold", specs, is_public=False)
+        share_types.add_access(connection, made["id"], "blue")
+    headers = {"X-Auth-Token": admin.token, **({HEADER: version} if version else {})}
+    answer = admin.http.simulate_get(f"/v2/types/{made['id']}/{name}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert [one["project_id"] for one in answer.json["share_type_access"]] == ["blue"]

@@ -65,7 +65,6 @@ def test_filters_order_and_pages(
     [
         "limit=-1",
         "limit=many",
-        "limit=99999999999999999999",
         "offset=-1",
         "offset=1e3",
         "sort_key=options",
@@ -138,10 +137,40 @@ def test_public_shares_are_seen_by_all_and_changed_by_their_own(
         ("PUT", "", {"share": {"display_name": "mine"}}),
         ("POST", "/metadata", {"metadata": {"a": "b"}}),
         ("POST", "/action", {"extend": {"new_size": 5}}),
-        ("GET", "/export_locations", None),
     ):
         assert stranger(method, f"/shares/{share_id}{path}", body).status_code == 404
     assert stranger.get(f"/share-access-rules?share_id={share_id}") == {"access_list": []}
+
+
+def test_a_public_shares_parts_are_seen_as_the_share_is(
+    database: Database, stranger: Client, member: Client
+) -> None:
+    share_id = add_share(database, "blue", is_public=True, metadata={"a": "b"})
+    with database.begin() as connection:
+        export_locations.replace(
+            connection,
+            share_id,
+            [
+                {"path": "10.0.0.9:/shares/x", "is_admin_only": False},
+                {"path": "10.9.9.9:/shares/x", "is_admin_only": True},
+            ],
+        )
+    path = f"/shares/{share_id}"
+    below = stranger.get(path, version="2.8")["share"]["export_locations"]
+    for version in ("2.9", "2.47", "2.73"):
+        seen = stranger.get(f"{path}/export_locations", version=version)["export_locations"]
+        assert [one["path"] for one in seen] == below == ["10.0.0.9:/shares/x"]
+        alone = stranger.get(f"{path}/export_locations/{seen[0]['id']}", version=version)
+        assert alone["export_location"]["path"] == below[0]
+    assert stranger.get(f"{path}/metadata/a") == {"meta": {"a": "b"}}
+    rule = {"allow_access": {"access_type": "ip", "access_to": "10.0.0.1"}}
+    assert member("POST", f"{path}/action", rule).status_code == 200
+    # Who may mount it is its owner's business, however it is asked for.
+    assert stranger.get(f"/share-access-rules?share_id={share_id}") == {"access_list": []}
+    listed = stranger("POST", f"{path}/action", {"access_list": None}, version="2.44")
+    assert listed.json == {"access_list": []}
+    private = add_share(database, "blue")
+    assert stranger("GET", f"/shares/{private}/export_locations").status_code == 404
 
 
 def test_fields_by_version(database: Database, member: Client, admin: Client) -> None:

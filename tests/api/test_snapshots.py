@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atoll.db import export_locations, rows, share_types, snapshots
+from atoll.db import export_locations, rows, share_types, snapshots, statuses
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from atoll.db.tables import snapshots as table
@@ -78,7 +78,7 @@ def test_fields_filters_and_pages(
     first = member.get("/snapshots/detail?limit=2&sort_key=name&sort_dir=asc")
     assert [each["name"] for each in first["snapshots"]] == ["n0", "n1"]
     marker = first["snapshots"][-1]["id"]
-    assert f"marker={marker}" in first["snapshots_links"][0]["href"]
+    assert f"marker={marker}" in first["share_snapshots_links"][0]["href"]
     query = f"/snapshots/detail?limit=2&sort_key=name&sort_dir=asc&marker={marker}"
     assert [each["name"] for each in member.get(query)["snapshots"]] == ["n2"]
     assert len(member.get(f"/snapshots?share_id={share}&name~=n")["snapshots"]) == 3
@@ -133,7 +133,7 @@ def test_actions(world: World, member: Client, admin: Client, snapshot: str) -> 
     path = f"/snapshots/{snapshot}/action"
     assert member("POST", path, {"reset_status": {"status": "error"}}).status_code == 403
     assert admin("POST", path, {"reset_status": {"status": "error"}}).status_code == 202
-    assert admin("POST", path, {"reset_status": {"status": "creating"}}).status_code == 400
+    assert admin("POST", path, {"reset_status": {"status": "happy"}}).status_code == 400
     with world.database.begin() as connection:
         rows.change(connection, table, snapshot, status="creating")
     assert admin("POST", path, {"os-force_delete": None}, version="2.6").status_code == 202
@@ -177,3 +177,15 @@ class TestExportLocations:
             export_locations.replace(connection, share, [stays])
         found = member.get(f"/shares/{share}/export_locations")["export_locations"]
         assert found == [{"id": ids[1], "path": "10.0.0.8:/a", "preferred": True}]
+
+
+def test_a_status_can_be_set_to_all_that_manila_knows(
+    world: World, member: Client, admin: Client, snapshot: str
+) -> None:
+    for status in statuses.OF_SNAPSHOTS:
+        body = {"reset_status": {"status": status}}
+        assert admin("POST", f"/snapshots/{snapshot}/action", body).status_code == 202, status
+        assert member.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == status
+        listed = member.get(f"/snapshots?status={status}")["snapshots"]
+        assert [one["id"] for one in listed] == [snapshot]
+    assert not queued(world.database)

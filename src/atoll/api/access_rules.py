@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from atoll.api import access_to, bodies, paging
 from atoll.api.call import Call
 from atoll.api.filters import mapping
-from atoll.api.metadata import Metadata, Wanted
+from atoll.api.metadata import Metadata, Wanted, check_size
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
-from atoll.api.shares import own, visible
+from atoll.api.shares import is_own, own, visible
 from atoll.api.views import View, field
-from atoll.db import access_rules, pages, shares
+from atoll.db import access_rules, pages, shares, statuses
 from atoll.db.rows import Row
 from atoll.db.tables import access_rules as table
 from atoll.engine.queue import enqueue
@@ -90,6 +90,8 @@ class Deny(msgspec.Struct):
 def allow(call: Call, share_id: str, body: Allow) -> Body:
     """Write the rule down as ``queued_to_apply`` and ask for it to be applied."""
     client = access_to.canonical(body.access_type, body.access_to, call.version)
+    metadata = (body.metadata or {}) if call.version >= _SINCE_METADATA else {}
+    check_size({}, metadata)
     with call.database.begin() as connection:
         share = own(call, connection, share_id)
         _check_takes_rules(call, share)
@@ -108,7 +110,7 @@ def allow(call: Call, share_id: str, body: Allow) -> Body:
             "access_to": client,
             "access_level": body.access_level or "rw",
             "state": "queued_to_apply",
-            "metadata": (body.metadata or {}) if call.version >= _SINCE_METADATA else {},
+            "metadata": metadata,
         }
         rule = access_rules.add(connection, values)
         sync(call, connection, share_id)
@@ -117,10 +119,9 @@ def allow(call: Call, share_id: str, body: Allow) -> Body:
 
 
 def _check_takes_rules(call: Call, share: Mapping[str, Any]) -> None:
-    if share["status"] not in _READY:
-        raise Invalid(
-            f"Invalid share: access rules can't be added while its status is {share['status']}."
-        )
+    status = statuses.shown(share["status"])
+    if status not in _READY:
+        raise Invalid(f"Invalid share: access rules can't be added while its status is {status}.")
     if call.version < _SINCE_RULE_STATES and share["access_rules_status"] == "error":
         raise Invalid(
             "Access rules cannot be added while the share has its access_rules_status set to "
@@ -165,8 +166,8 @@ def sync(call: Call, connection: Connection, share_id: str) -> None:
 def access_list(call: Call, share_id: str) -> Body:
     """A share's rules, as they were asked for before 2.45."""
     with call.database.read() as connection:
-        share = call.visible(shares.get(connection, share_id), "Share", share_id)
-        found = access_rules.of_share(connection, share_id)
+        share = visible(call, connection, share_id)
+        found = _rules_of(call, connection, share)
     return {"access_list": call.shape(LISTED).many(found, share)}
 
 
@@ -179,12 +180,21 @@ def index(call: Call) -> Body:
         raise Invalid("The field 'share_id' has to be specified.")
     with call.database.read() as connection:
         share = visible(call, connection, share_id)
-        if not call.sees_all and share["project_id"] != call.project_id:
-            found = []  # a public share is seen by all, and who may mount it only by its owner
-        else:
-            wanted = pages.has_metadata(table, mapping(params, "metadata"))
-            found = access_rules.of_share(connection, share_id, wanted)
+        wanted = pages.has_metadata(table, mapping(params, "metadata"))
+        found = _rules_of(call, connection, share, wanted)
     return {"access_list": call.shape(LISTED).many(found, share)}
+
+
+def _rules_of(
+    call: Call,
+    connection: Connection,
+    share: Mapping[str, Any],
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> list[Row]:
+    """A share's rules: a public share is seen by all, and who may mount it only by its owner."""
+    if not is_own(call, share):
+        return []
+    return access_rules.of_share(connection, share["id"], conditions)
 
 
 @routes.get(RULE, policy="share_access_rule:get", since="2.45")
@@ -199,8 +209,9 @@ def show(call: Call, access_id: str) -> Body:
 def update_metadata(call: Call, access_id: str, body: Wanted) -> Body:
     """Add keys to a rule's metadata, change those that are there."""
     with call.database.begin() as connection:
-        rule, _ = _own_rule(call, connection, access_id)
+        rule = _locked_rule(call, connection, access_id)
         metadata = {**rule["metadata"], **body.metadata}
+        check_size(rule["metadata"], metadata)
         access_rules.change(connection, access_id, metadata=metadata)
     return {"metadata": metadata}
 
@@ -214,7 +225,7 @@ def update_metadata(call: Call, access_id: str, body: Wanted) -> Body:
 def delete_metadata(call: Call, access_id: str, key: str) -> None:
     """Remove one key of a rule's metadata."""
     with call.database.begin() as connection:
-        rule, _ = _own_rule(call, connection, access_id)
+        rule = _locked_rule(call, connection, access_id)
         if key not in rule["metadata"]:
             raise NotFound(f"There is no metadata with the key {key[:64]}.")
         kept = {name: value for name, value in rule["metadata"].items() if name != key}
@@ -229,3 +240,12 @@ def _own_rule(call: Call, connection: Connection, access_id: str) -> tuple[Row, 
     assert rule is not None
     assert share is not None
     return rule, share
+
+
+def _locked_rule(call: Call, connection: Connection, access_id: str) -> Row:
+    """The rule, which nobody else changes until this transaction ends."""
+    _own_rule(call, connection, access_id)
+    rule = access_rules.lock(connection, access_id)
+    if rule is None:
+        raise NotFound(f"Share access rule {access_id[:64]} could not be found.")
+    return rule

@@ -29,6 +29,7 @@ from atoll.api import (
     share_actions,
     share_create,
     share_network_subnets,
+    share_network_update,
     share_networks,
     share_servers,
     share_type_access,
@@ -65,6 +66,7 @@ RESOURCES: Final[tuple[ModuleType, ...]] = (
     share_actions,
     share_create,
     share_network_subnets,
+    share_network_update,
     share_networks,
     share_servers,
     share_type_access,
@@ -99,7 +101,7 @@ class _Negotiation:
         params: dict[str, Any],
     ) -> None:
         """The route is known now."""
-        request.env["atoll.route"] = request.uri_template
+        request.env["atoll.route"] = (request.uri_template or "").replace(":path}", "}")
 
 
 class _Versions:

@@ -25,8 +25,21 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
 _decoder = msgspec.json.Decoder()
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_AT = re.compile(r" - at `\$?\.?(.*)`$")
-_NAMES = {"int": "an integer", "str": "a string", "bool": "a boolean", "object": "an object"}
+_AT = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<field>.*)`$", re.DOTALL)
+_NAMES = {
+    "int": "an integer",
+    "str": "a string",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "a list",
+    "null": "nothing",
+}
+_QUOTED = re.compile(r"`([^`]*)`")
+_LENGTHS = (
+    (re.compile(r"of length <= (\d+)"), r"of at most \1 characters"),
+    (re.compile(r"of length >= 1\b"), "that is not empty"),
+    (re.compile(r"of length >= (\d+)"), r"of at least \1 characters"),
+)
 
 
 def read(request: falcon.Request, largest: int) -> Any:
@@ -72,13 +85,26 @@ def sentence(message: str, where: str = "") -> str:
 
     >>> sentence("Expected `int`, got `str` - at `$.size`")
     "Invalid input for field 'size': expected an integer, got a string."
+    >>> sentence("Expected `str` of length <= 255 - at `key` in `$.metadata`")
+    "Invalid input for a key of 'metadata': expected a string of at most 255 characters."
     """
     match = _AT.search(message)
-    field = match[1] if match else ""
+    field = match["field"] if match else ""
     said = _AT.sub("", message)
-    for name, words in _NAMES.items():
-        said = said.replace(f"`{name}`", words)
-    said = said.replace("`", "'").replace("null", "nothing")
+    said = _QUOTED.sub(_in_words, said)
+    for pattern, words in _LENGTHS:
+        said = pattern.sub(words, said)
     said = said[:1].lower() + said[1:]
+    part = "a key of" if match and match["key"] else "field"
+    if field.endswith("[...]"):
+        part, field = "a value of", field.removesuffix("[...]")
     named = ".".join(part for part in (where, field) if part)
-    return f"Invalid input for field '{named}': {said}." if named else f"Invalid input: {said}."
+    return f"Invalid input for {part} '{named}': {said}." if named else f"Invalid input: {said}."
+
+
+def _in_words(quoted: re.Match[str]) -> str:
+    """A type, or several, in words; a field's name in quotation marks."""
+    types = quoted[1].split(" | ")
+    if not all(one in _NAMES for one in types):
+        return f"'{quoted[1]}'"
+    return " or ".join(_NAMES[one] for one in types)

@@ -26,6 +26,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 log = structlog.get_logger(__name__)
 
 _SLASHES: Final = re.compile(r"//+")
+_BEFORE_KEY: Final = re.compile(r"/+v2(?:/+[^/]+)+?/+(?:metadata|extra_specs)/")
+"""What stands before a key that a user has chosen; the key itself may have slashes anywhere."""
 _PROJECT: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -86,11 +88,13 @@ class Edge:
 
     def _clean(self, environ: Environ) -> None:
         """One slash where there are several; no project in front of the collection."""
-        path = environ.get("PATH_INFO") or "/"
-        if "//" in path:
+        path, key = environ.get("PATH_INFO") or "/", ""
+        if "//" in path or path.endswith("/"):
+            path, key = _without_key(path)
             path = _SLASHES.sub("/", path)
-        if len(path) > len("/v2/"):
-            path = path.rstrip("/")
+            if len(path) > len("/v2/") and not key:
+                path = path.rstrip("/")
+            path += key
         parts = path.split("/", 4)
         if (
             len(parts) > 3
@@ -136,6 +140,12 @@ def base_url(request: falcon.Request, public_url: str) -> str:
     Where the operator has said what it is called, nothing that a client sends changes it.
     """
     return public_url.rstrip("/") or str(request.prefix)
+
+
+def _without_key(path: str) -> tuple[str, str]:
+    """A path in two parts: up to where a key begins, and that key, which may be empty."""
+    before = _BEFORE_KEY.match(path)
+    return (path[: before.end()], path[before.end() :]) if before else (path, "")
 
 
 def _own_headers(environ: Environ, request_id: str) -> list[tuple[str, str]]:

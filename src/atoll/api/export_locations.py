@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from atoll.api.call import Call
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
+from atoll.api.shares import visible
 from atoll.api.views import View, field
-from atoll.db import export_locations, shares, snapshots
+from atoll.db import export_locations, snapshots
 from atoll.errors import NotFound
 
 routes = Routes()
@@ -68,6 +69,6 @@ def index_of_snapshot(call: Call, snapshot_id: str) -> Body:
 
 
 def _of_share(call: Call, connection: Connection, share_id: str) -> list[Mapping[str, Any]]:
-    call.visible(shares.get(connection, share_id), "Share", share_id)
+    visible(call, connection, share_id)
     found = export_locations.of_share(connection, share_id, with_admin_only=call.sees_all)
     return list(found)

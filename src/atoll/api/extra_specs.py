@@ -34,6 +34,8 @@ VISIBLE = (
 
 _KEY = re.compile(r"[\w.:-]{1,255}")
 _LONGEST = 255
+LARGEST_COUNT = 128
+"""How many extra specs a share type can have."""
 
 
 def checked(specs: Mapping[Any, Any], *, complete: bool) -> dict[str, str]:
@@ -48,7 +50,14 @@ def checked(specs: Mapping[Any, Any], *, complete: bool) -> dict[str, str]:
                     f"A share type needs the extra spec {key}.",
                     hint="Set it to true: shares get share servers of their own.",
                 )
+    check_count({}, specs)
     return {_checked_key(key): _checked_value(key, value) for key, value in specs.items()}
+
+
+def check_count(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> None:
+    """Raise ``Invalid`` where there would be too many; what is too much may become less."""
+    if len(new) > max(LARGEST_COUNT, len(old)):
+        raise Invalid(f"A share type can have at most {LARGEST_COUNT} extra specs.")
 
 
 def _checked_key(key: Any) -> str:

@@ -99,13 +99,17 @@ def on_http_error(
     request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, params: object
 ) -> None:
     """Falcon's own: no such route, no such method, malformed request line."""
-    if error.status_code == HTTPStatus.NOT_FOUND:
+    code, headers = error.status_code, dict(error.headers or {})
+    if code == HTTPStatus.METHOD_NOT_ALLOWED and request.path.startswith("/v2/"):
+        # Manila's routes are pairs of method and path: a method that a path lacks is not found.
+        code, headers = HTTPStatus.NOT_FOUND, {}
+    if code == HTTPStatus.NOT_FOUND:
         message = "The resource could not be found."
     else:
         message = error.description or error.title or "The request was refused."
-    for name, value in dict(error.headers or {}).items():
+    for name, value in headers.items():
         response.set_header(name, value)
-    fill(response, error.status_code, message)
+    fill(response, code, message)
 
 
 def on_database(

@@ -12,6 +12,7 @@ import msgspec
 from atoll.api.call import Call
 from atoll.api.paging import Params, boolean, one
 from atoll.api.versions import minor
+from atoll.db import statuses
 from atoll.errors import Invalid
 
 _LONGEST = 4096
@@ -88,6 +89,11 @@ def flag(params: Params, name: str) -> bool:
     return boolean(params, name)
 
 
+def status(params: Params, name: str) -> tuple[str, ...]:
+    """A status, in all forms in which it is stored."""
+    return statuses.stored(one(params, name) or "")
+
+
 def mapping(params: Params, name: str) -> Mapping[str, str]:
     """A dictionary in a parameter: JSON, or Python's notation as the field's clients write it.
 
@@ -108,4 +114,18 @@ def mapping(params: Params, name: str) -> Mapping[str, str]:
             raise wrong from None
     if not isinstance(value, dict):
         raise wrong
-    return {str(key): str(item) for key, item in value.items()}
+    try:
+        return {_word(key): _word(item) for key, item in value.items()}
+    except ValueError:  # also Python's own, of numbers with thousands of digits
+        raise wrong from None
+
+
+def _word(value: Any) -> str:
+    """The text of a key or a value. Raises ``ValueError`` for what no database could hold."""
+    if not isinstance(value, str | int | float | None):
+        raise ValueError("neither text, number nor boolean")
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("a NUL character")
+    text.encode()  # a lone half of a surrogate pair can't be
+    return text

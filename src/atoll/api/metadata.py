@@ -21,6 +21,10 @@ Metadata = dict[
 ADMIN_ONLY: Final = frozenset({"__affinity_same_host", "__affinity_different_host"})
 """Keys that are the scheduler's; users can't set, change or remove them (2.68)."""
 
+LARGEST_COUNT: Final = 128
+LARGEST_BYTES: Final = 65_536
+"""What a resource may carry: so many keys, and so many bytes (UTF-8) of keys and values."""
+
 Fetch = Callable[[Call, Connection, str], Mapping[str, Any]]
 Store = Callable[[Connection, str, Mapping[str, str]], None]
 
@@ -76,12 +80,10 @@ class MetadataOf:
 
     def merge(self, call: Call, resource_id: str, body: Wanted) -> Body:
         """Add keys, change those that are there."""
-        _guard(call, body.metadata)
         return self._change(call, resource_id, lambda old: {**old, **body.metadata})
 
     def replace(self, call: Call, resource_id: str, body: Wanted) -> Body:
         """These keys and no others; those that only administrators may touch stay."""
-        _guard(call, body.metadata)
 
         def change(old: Mapping[str, str]) -> dict[str, str]:
             kept = {key: value for key, value in old.items() if key in ADMIN_ONLY}
@@ -94,13 +96,11 @@ class MetadataOf:
         wanted = body.metadata or body.meta or {}
         if list(wanted) != [key]:
             raise Invalid("The request body must hold exactly the key that the path names.")
-        _guard(call, wanted)
         self._change(call, resource_id, lambda old: {**old, **wanted})
         return {"metadata": wanted}
 
     def remove(self, call: Call, resource_id: str, key: str) -> Body:
         """Remove one key."""
-        _guard(call, (key,))
 
         def change(old: Mapping[str, str]) -> dict[str, str]:
             _value(old, key)
@@ -115,6 +115,8 @@ class MetadataOf:
         with call.database.begin() as connection:
             row = self.fetch_own(call, connection, resource_id)
             metadata = change(row["metadata"])
+            guard(call, row["metadata"], metadata)
+            check_size(row["metadata"], metadata)
             self.store(connection, resource_id, metadata)
         return {"metadata": metadata}
 
@@ -125,6 +127,23 @@ def _value(metadata: Mapping[str, str], key: str) -> str:
     return metadata[key]
 
 
-def _guard(call: Call, keys: Any) -> None:
-    if not call.is_admin and not ADMIN_ONLY.isdisjoint(keys):
+def guard(call: Call, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Raise ``Forbidden`` where a user would change what only administrators may."""
+    if not call.is_admin and any(old.get(key) != new.get(key) for key in ADMIN_ONLY):
         raise Forbidden("Cannot set or update admin only metadata.")
+
+
+def check_size(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Raise ``Invalid`` where metadata would grow beyond what a resource may carry.
+
+    Call it in the transaction that locks and writes the row. What is too much already may become
+    less.
+    """
+    if len(new) > max(LARGEST_COUNT, len(old)):
+        raise Invalid(f"A resource can have at most {LARGEST_COUNT} metadata items.")
+    if _bytes(new) > max(LARGEST_BYTES, _bytes(old)):
+        raise Invalid(f"A resource's metadata can have at most {LARGEST_BYTES} bytes.")
+
+
+def _bytes(metadata: Mapping[str, str]) -> int:
+    return sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())

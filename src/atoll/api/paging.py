@@ -12,7 +12,8 @@ from atoll.errors import Invalid
 
 Params = Mapping[str, Any]
 
-_LARGEST_OFFSET: Final = 2**31 - 1
+LARGEST: Final = 2**63 - 1
+"""The largest integer that both databases take; whatever is larger is as far behind every end."""
 _ALIASES: Final = {
     "display_name": "name",
     "display_description": "description",
@@ -46,16 +47,25 @@ def boolean(params: Params, name: str, default: bool = False) -> bool:
     return said
 
 
-def integer(params: Params, name: str, default: int, largest: int) -> int:
-    """A parameter that is a whole number from 0. Raises ``Invalid``."""
+def integer(params: Params, name: str, default: int = 0) -> int:
+    """A parameter that is a whole number from 0, however large. Raises ``Invalid``.
+
+    More than ``LARGEST`` is given as ``LARGEST``.
+    """
     value = one(params, name)
     if value is None or value == "":
         return default
-    if not (value.isascii() and value.isdigit() and len(value) <= 10) or int(value) > largest:
-        raise Invalid(
-            f"The parameter {name} must be an integer from 0 to {largest}, not {value[:40]!r}."
-        )
-    return int(value)
+    digits = value.strip().removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        raise Invalid(f"The parameter {name} must be a whole number from 0, not {value[:40]!r}.")
+    digits = digits.lstrip("0") or "0"
+    # Python itself refuses to read numbers of thousands of digits.
+    return min(int(digits), LARGEST) if len(digits) <= len(str(LARGEST)) else LARGEST
+
+
+def is_set(params: Params, name: str) -> bool:
+    """A flag that also says yes when it stands without a value (``?all_tenants``)."""
+    return one(params, name) == "" or boolean(params, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class Page:
         descending: bool = True,
     ) -> Page:
         """From a query string; ``largest`` is what a page holds at most. Raises ``Invalid``."""
-        limit = integer(params, "limit", 0, _LARGEST_OFFSET)
+        limit = integer(params, "limit")
         key = one(params, "sort_key") or sort_key
         key = _ALIASES.get(key, key)
         if key not in (keys := tuple(sortable)):
@@ -89,7 +99,7 @@ class Page:
             raise Invalid(f"sort_dir must be asc or desc, not {direction[:40]!r}.")
         return cls(
             limit=min(limit, largest) or largest,
-            offset=integer(params, "offset", 0, _LARGEST_OFFSET),
+            offset=integer(params, "offset"),
             marker=one(params, "marker") or None,
             sort_key=key,
             descending=direction == "desc",

@@ -14,6 +14,7 @@ from atoll.api.call import Call
 from atoll.api.filters import Filters, filter_by, mapping
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
+from atoll.api.versions import minor
 from atoll.api.views import View, field
 from atoll.db import services, share_types
 from atoll.db.rows import Row
@@ -27,6 +28,7 @@ BRIEF = View(*_BRIEF)
 DETAIL = View(*_BRIEF, field("capabilities"))
 FILTERS = Filters(filter_by("host"), filter_by("backend"), filter_by("pool"))
 _LONGEST_PATTERN = 255
+_SHARE_TYPE_SINCE = minor("2.23")
 
 
 @routes.get("/scheduler-stats/pools", policy="scheduler_stats:pools:index")
@@ -46,7 +48,8 @@ def _find(call: Call) -> list[Row]:
     patterns = {name: _pattern(name, value) for name, value in FILTERS.equal(call).items()}
     wanted = {name: str(value) for name, value in mapping(params, "capabilities").items()}
     with call.database.read() as connection:
-        wanted |= _of_share_type(call, connection, paging.one(params, "share_type"))
+        if call.version >= _SHARE_TYPE_SINCE:
+            wanted |= _of_share_type(call, connection, paging.one(params, "share_type"))
         rows = services.every(connection, call.database.now(connection))
     return [
         pool
@@ -74,7 +77,7 @@ def _pattern(name: str, text: str | None) -> re.Pattern[str]:
 
 
 def _of_share_type(call: Call, connection: Connection, name_or_id: str | None) -> dict[str, str]:
-    """What a share type asks of a pool: its extra specs (from 2.23)."""
+    """What a share type asks of a pool: its extra specs."""
     if name_or_id is None:
         return {}
     try:

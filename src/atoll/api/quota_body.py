@@ -27,22 +27,34 @@ class Limits:
 
     limits: Mapping[str, int]
     force: bool = False
+    is_empty: bool = False
+    """Whether no limit was named at all."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any], version: int) -> Limits:
         """From a quota set, or a quota class set. Raises ``Invalid``."""
         limits = {}
+        spoken_of = False
         for name, value in body.items():
             if name in _SPOKEN_OF or value is None:
                 continue
             if name in _ABSENT:
-                raise Invalid(f"{name} can't be limited: Atoll has no {_ABSENT[name]}.")
+                spoken_of = True
+                _check_absent(name, value)
+                continue
             if name not in DEFAULTS:
                 raise Invalid(f"There is no quota {name[:64]!r}; there are {', '.join(DEFAULTS)}.")
             limits[name] = _limit(name, value)
         if "per_share_gigabytes" in limits and version < minor(PER_SHARE_SINCE):
             raise Invalid(f"per_share_gigabytes needs API version {PER_SHARE_SINCE} or later.")
-        return cls(limits, bodies.convert(body.get("force") or False, bool, "force"))
+        force = bodies.convert(body.get("force") or False, bool, "force")
+        return cls(limits, force, is_empty=not (limits or spoken_of))
+
+
+def _check_absent(name: str, value: Any) -> None:
+    """What is shown may be put back, and that is no more than 0 of what Atoll does not have."""
+    if _limit(name, value) != 0:
+        raise Invalid(f"{name} can only be 0: Atoll has no {_ABSENT[name]}.")
 
 
 def _limit(name: str, value: Any) -> int:

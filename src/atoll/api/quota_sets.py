@@ -36,7 +36,9 @@ def _scope(call: Call, connection: Connection, project_id: str) -> Scope:
         return Scope(project_id, user_id=user)
     if call.version < minor(quota_view.SHARE_TYPES_SINCE):
         raise Invalid("Quotas of share types need API version 2.39 or later.")
-    return Scope(project_id, share_type_id=share_types.find(connection, name)["id"])
+    # A type that the caller may not use is answered for as one that does not exist.
+    found = share_types.find(connection, name, call.own_project)
+    return Scope(project_id, share_type_id=found["id"])
 
 
 def _shown(call: Call, scope: Scope, values: Mapping[str, Any], absent: Any = 0) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def defaults(call: Call, project_id: str) -> Body:
 def update(call: Call, project_id: str, body: dict[str, Any]) -> Body:
     """Set limits. ``force`` allows less than what is in use."""
     new = Limits.of(body, call.version)
+    if new.is_empty:
+        raise Invalid("Must supply at least one quota field to update.")
     with call.database.begin() as connection:
         scope = _scope(call, connection, project_id)
         database.project_lock(connection, project_id)
@@ -98,10 +102,16 @@ def update(call: Call, project_id: str, body: dict[str, Any]) -> Body:
 def _check(
     connection: Connection, scope: Scope, new: Mapping[str, int], defaults: Mapping[str, int]
 ) -> None:
-    """Raises ``Invalid`` for a limit below what is in use, or above the project's own."""
+    """Raises ``Invalid`` for a limit below what is in use, or above the project's own.
+
+    A limit that holds already may always be put back.
+    """
     used = quotas.usage(connection, scope, only=new)
     project = quotas.limits(connection, Scope(scope.project_id), defaults)
+    holds = quotas.limits(connection, scope, defaults)
     for name, limit in new.items():
+        if limit == holds[name]:
+            continue
         if UNLIMITED != limit < used[name]:
             raise Invalid(
                 f"Quota value {limit} for {name} is smaller than the {used[name]} in use.",

@@ -250,5 +250,16 @@ def mount(app: falcon.App[Any, Any], rooms: Rooms, modules: Iterable[Routes]) ->
         for method, handlers in methods.items():
             endpoint.serve(method, handlers)
     for path, endpoint in endpoints.items():
-        app.add_route(f"/v2{path}", endpoint)
+        app.add_route(f"/v2{_with_whole_key(path)}", endpoint)
     return frozenset(path.split("/")[1] for path in endpoints)
+
+
+_KEY: Final = "/{key}"
+
+
+def _with_whole_key(path: str) -> str:
+    """A key at the end of a path is all that is left of it: keys may have slashes in them.
+
+    Servers decode ``%2F`` before anybody sees the path, so it can't be told from a slash.
+    """
+    return f"{path.removesuffix(_KEY)}/{{key:path}}" if path.endswith(_KEY) else path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,7 @@ from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
 from atoll.db import services
+from atoll.errors import Invalid
 
 RULES = rules(overseer=("service:index",), admin=("service:update",))
 routes = Routes()
@@ -35,6 +36,7 @@ class Which(msgspec.Struct):
 
     host: _Text
     binary: _Text
+    disabled_reason: Any = None
 
 
 @routes.get("/os-services", policy="service:index", until="2.6")
@@ -61,6 +63,8 @@ def enable(call: Call, body: Which) -> Body:
 @routes.put("/services/disable", policy="service:update", since="2.7")
 def disable(call: Call, body: Which) -> Body:
     """Give a service no new shares; those that it has go on."""
+    if body.disabled_reason:
+        raise Invalid("A disabled_reason needs API version 2.83 or later.")
     return _set(call, body, disabled=True)
 
 

@@ -12,7 +12,7 @@ from atoll.api.policy import rules
 from atoll.api.routing import Routes
 from atoll.api.share_create import check_size
 from atoll.api.shares import own, want_deleted
-from atoll.db import operations, quotas, share_types, shares
+from atoll.db import operations, quotas, share_types, shares, statuses
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
 
@@ -36,7 +36,6 @@ RULES = rules(
 )
 
 SHARE: Final = "/shares/{share_id}"
-_RESETTABLE: Final = ("available", "error", "error_deleting", "extending_error", "inactive")
 _SINCE_SIZE_SPECS: Final = 61
 _SINCE_FORCE: Final = 64
 
@@ -64,7 +63,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         if row["status"] != "available":
             raise Invalid(
                 f"Invalid share: its status must be available to be extended, and is "
-                f"{row['status']}."
+                f"{statuses.shown(row['status'])}."
             )
         if body.new_size <= row["size"]:
             raise Invalid(
@@ -150,18 +149,16 @@ def restore(call: Call, share_id: str) -> None:
 
 @routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)
 def reset_status(call: Call, share_id: str, body: Reset) -> None:
-    """Set the status by hand, and have the share made true again."""
-    if body.status not in _RESETTABLE:
-        raise Invalid(
-            f"Invalid state. Valid states: {', '.join(_RESETTABLE)}; others say that work is "
-            "under way."
-        )
+    """Set the status by hand; a share that is set to rest is made true again, nothing else is."""
+    if body.status not in statuses.OF_SHARES:
+        raise Invalid(f"Invalid state. Valid states: {', '.join(statuses.OF_SHARES)}.")
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
         # Of a growth that is under way nobody knows yet how far it comes: it is charged till then.
         is_growing = operations.is_busy(connection, f"share/{share_id}")
         wanted_size = row["wanted_size"] if is_growing else None
-        shares.change(connection, share_id, status=body.status, wanted_size=wanted_size)
+        status = statuses.by_hand(body.status)
+        shares.change(connection, share_id, status=status, wanted_size=wanted_size)
         enqueue(connection, f"share/{share_id}", request_id=call.request_id)
 
 
@@ -188,7 +185,11 @@ def force_delete(call: Call, share_id: str) -> None:
     """Want the share away whatever its status is."""
     with call.database.begin() as connection:
         own(call, connection, share_id)
-        want_deleted(call, connection, share_id)
+        try:
+            want_deleted(call, connection, share_id)
+        except Forbidden as error:
+            # Manila answers 403 when a share is deleted, and 400 when it is by force.
+            raise Invalid(error.message, hint=error.hint) from None
 
 
 @routes.action(SHARE, "unmanage", policy="share:unmanage")

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from atoll.api import bodies, share_options, share_placement
 from atoll.api.call import Call
-from atoll.api.metadata import ADMIN_ONLY, Metadata
+from atoll.api.metadata import Metadata, guard
+from atoll.api.metadata import check_size as check_metadata_size
 from atoll.api.routing import Body, Routes
 from atoll.api.share_view import DETAIL
 from atoll.api.shares import scope_of
@@ -23,7 +24,7 @@ from atoll.capabilities import is_true
 from atoll.db import placement, quotas, share_networks, share_types, shares, snapshots
 from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
-from atoll.errors import Forbidden, Invalid, NotFound
+from atoll.errors import Invalid, NotFound
 
 routes = Routes()
 
@@ -68,8 +69,8 @@ def create(call: Call, body: Create) -> Body:
     if body.is_public:
         call.enforce(rule="share:create_public_share")
     metadata = body.metadata or {}
-    if not call.is_admin and not ADMIN_ONLY.isdisjoint(metadata):
-        raise Forbidden("Cannot set or update admin only metadata.")
+    guard(call, {}, metadata)
+    check_metadata_size({}, metadata)
     with call.database.begin() as connection:
         # Before anything is read: a share network is deleted under this lock too.
         project_lock(connection, call.project_id)

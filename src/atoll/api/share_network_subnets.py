@@ -9,7 +9,7 @@ from atoll.api.availability_zones import check_zone
 from atoll.api.call import Call
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
-from atoll.api.share_network_view import SUBNET
+from atoll.api.share_network_view import SUBNET, for_caller
 from atoll.api.share_networks import NetworkId, check_neutron_ids, converge, visible
 from atoll.db import database, share_networks
 from atoll.db.rows import Row
@@ -32,6 +32,12 @@ class CreateSubnet(msgspec.Struct):
     availability_zone: bodies.Name | None = None
 
 
+class Wanted(msgspec.Struct):
+    """The envelope, without which a body is 400: here Manila does not say 422 as elsewhere."""
+
+    subnet: CreateSubnet = msgspec.field(name="share-network-subnet")
+
+
 def _of(network: Row, subnet_id: str) -> Row:
     """One subnet of a network. Raises ``NotFound``."""
     for subnet in network["subnets"]:
@@ -44,7 +50,7 @@ def _of(network: Row, subnet_id: str) -> Row:
 def index(call: Call, network_id: str) -> Body:
     """A share network's subnets."""
     with call.database.read() as connection:
-        network = visible(call, connection, network_id)
+        network = for_caller(call, visible(call, connection, network_id))
     return {"share_network_subnets": call.shape(SUBNET).many(network["subnets"], network)}
 
 
@@ -52,18 +58,17 @@ def index(call: Call, network_id: str) -> Body:
 def show(call: Call, network_id: str, subnet_id: str) -> Body:
     """One subnet."""
     with call.database.read() as connection:
-        network = visible(call, connection, network_id)
+        network = for_caller(call, visible(call, connection, network_id))
     return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
 
 
-@routes.post(
-    _PATH,
-    policy="share_network_subnet:create",
-    envelope="share-network-subnet",
-    since="2.51",
-)
-def create(call: Call, network_id: str, body: CreateSubnet) -> Body:
+@routes.post(_PATH, policy="share_network_subnet:create", since="2.51")
+def create(call: Call, network_id: str, body: Wanted) -> Body:
     """Reach a share network in another zone."""
+    return _create(call, network_id, body.subnet)
+
+
+def _create(call: Call, network_id: str, body: CreateSubnet) -> Body:
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
     call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     with call.database.begin() as connection:
@@ -85,7 +90,7 @@ def create(call: Call, network_id: str, body: CreateSubnet) -> Body:
             availability_zone=body.availability_zone,
         )
         converge(call, connection, network_id)
-        network = share_networks.get(connection, network_id)
+        network = for_caller(call, share_networks.get(connection, network_id))
     return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
 
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from atoll.api.call import Call
 from atoll.api.views import Field, Row, View, field
+
+DETAILS: Final = "share_network:show_network_details"
+OF_PROVIDER: Final = ("network_type", "segmentation_id")
+"""What is told of the cloud's own networks to those only whom the policy ``DETAILS`` allows it."""
 
 _LAST_FLAT: Final = "2.50"
 
@@ -75,3 +80,11 @@ DETAIL: Final = View(
     _flat("mtu", since="2.20"),
     field("nova_net_id", lambda row, _: None, until="2.25"),
 )
+
+
+def for_caller(call: Call, network: Row) -> dict[str, Any]:
+    """The share network as the caller may see it."""
+    if call.may(DETAILS):
+        return dict(network)
+    nothing = dict.fromkeys(OF_PROVIDER)
+    return {**network, "subnets": [{**subnet, **nothing} for subnet in network["subnets"]]}

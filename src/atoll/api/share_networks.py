@@ -1,4 +1,5 @@
-"""Share networks: ``/share-networks``. ``share_network_subnets.py`` has their subnets' paths.
+"""Share networks: ``/share-networks``. ``share_network_subnets.py`` has their subnets' paths, and
+``share_network_update.py`` changes them.
 
 A share network made without Neutron ids is *managed*: Atoll makes its network, and the operation
 that it asks for fills in what it has become (network id, range, gateway, MTU).
@@ -6,12 +7,10 @@ that it asks for fills in what it has become (network id, range, gateway, MTU).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection
 
 from atoll.api import bodies, paging
@@ -21,13 +20,13 @@ from atoll.api.filters import Filters, filter_by, nothing_has
 from atoll.api.paging import Params
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
-from atoll.api.share_network_view import DETAIL, SUMMARY
+from atoll.api.share_network_view import DETAIL, DETAILS, OF_PROVIDER, SUMMARY, for_caller
 from atoll.api.versions import minor
 from atoll.api.views import View
 from atoll.db import database, quotas, share_networks
 from atoll.db.rows import Row
 from atoll.engine.queue import enqueue
-from atoll.errors import Conflict, Forbidden, Invalid
+from atoll.errors import Conflict, Invalid
 
 RULES = rules(
     reader=("share_network:index", "share_network:detail", "share_network:show"),
@@ -39,7 +38,7 @@ RULES = rules(
         "share_network:remove_security_service",
     ),
     overseer=("share_network:get_all_share_networks",),
-    admin=("share_network:reset_status",),
+    admin=("share_network:reset_status", "share_network:show_network_details"),
 )
 routes = Routes()
 
@@ -62,16 +61,6 @@ class CreateNetwork(msgspec.Struct):
     availability_zone: bodies.Name | None = None
 
 
-class UpdateNetwork(msgspec.Struct):
-    """What is left out stays as it is."""
-
-    name: bodies.Name | UnsetType | None = UNSET
-    description: bodies.Name | UnsetType | None = UNSET
-    neutron_net_id: NetworkId | None = None
-    neutron_subnet_id: NetworkId | None = None
-    nova_net_id: str | None = None
-
-
 class Anything(msgspec.Struct):
     """A body that is not looked into."""
 
@@ -80,10 +69,6 @@ class Status(msgspec.Struct):
     """The state that an administrator puts a row into."""
 
     status: str
-
-
-def _integer(params: Params, name: str) -> int:
-    return paging.integer(params, name, 0, bodies.LARGEST)
 
 
 def _day(params: Params, name: str) -> str:
@@ -99,12 +84,12 @@ def _day(params: Params, name: str) -> str:
 FILTERS = Filters(
     *(filter_by(name) for name in ("name", "description", "status")),
     *(filter_by(name) for name in ("neutron_net_id", "neutron_subnet_id", "network_type", "cidr")),
-    *(filter_by(name, read=_integer) for name in ("segmentation_id", "ip_version")),
+    *(filter_by(name, read=paging.integer) for name in ("segmentation_id", "ip_version")),
     *(filter_by(name, read=_day) for name in ("created_since", "created_before")),
     filter_by("name~", since="2.36"),
     filter_by("description~", since="2.36"),
     *(filter_by(name) for name in ("id", "user_id", "gateway", "availability_zone")),
-    filter_by("mtu", read=_integer),
+    filter_by("mtu", read=paging.integer),
     # There are no security services, and no Nova networks any more.
     nothing_has("security_service_id"),
     nothing_has("nova_net_id"),
@@ -129,9 +114,12 @@ def _list(call: Call, view: View, path: str) -> Body:
     equal, like = FILTERS.equal(call), FILTERS.like(call)
     if FILTERS.exclude_all(call):
         return {"share_networks": []}
+    if not call.may(DETAILS):
+        equal = {name: value for name, value in equal.items() if name not in OF_PROVIDER}
     with call.database.read() as connection:
         found, more = share_networks.find(connection, _whose(call), equal, like, page)
-    answer: dict[str, Any] = {"share_networks": call.shape(view).many(found)}
+    visible_rows = [for_caller(call, row) for row in found]
+    answer: dict[str, Any] = {"share_networks": call.shape(view).many(visible_rows)}
     if more:
         answer["share_networks_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
     return answer
@@ -145,7 +133,7 @@ def _whose(call: Call) -> str | None:
     """
     params = call.request.params
     project = paging.one(params, "project_id")
-    everybody = paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects")
+    everybody = paging.is_set(params, "all_tenants") or paging.is_set(params, "all_projects")
     own = call.identity.project_id
     if everybody and project is None and not call.may(_ALL):
         return call.project_id
@@ -162,8 +150,9 @@ def visible(call: Call, connection: Connection, network_id: str) -> Row:
     return row
 
 
-def _shown(call: Call, connection: Connection, network_id: str) -> Body:
-    row = share_networks.get(connection, network_id)
+def shown(call: Call, connection: Connection, network_id: str) -> Body:
+    """The answer with a share network as it is now."""
+    row = for_caller(call, share_networks.get(connection, network_id))
     return {"share_network": call.shape(DETAIL).one(row)}
 
 
@@ -171,14 +160,15 @@ def _shown(call: Call, connection: Connection, network_id: str) -> Body:
 def show(call: Call, network_id: str) -> Body:
     """One share network."""
     with call.database.read() as connection:
-        return {"share_network": call.shape(DETAIL).one(visible(call, connection, network_id))}
+        row = for_caller(call, visible(call, connection, network_id))
+    return {"share_network": call.shape(DETAIL).one(row)}
 
 
 @routes.post("/share-networks", policy="share_network:create", envelope="share_network")
 def create(call: Call, body: CreateNetwork) -> Body:
     """Make a share network with one subnet."""
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
-    _no_nova_network(body.nova_net_id)
+    no_nova_network(body.nova_net_id)
     call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     zone = body.availability_zone if call.version >= _SINCE_SUBNETS else None
     limits = call.settings.quota.limits()
@@ -198,7 +188,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
             availability_zone=zone,
         )
         converge(call, connection, network_id)
-        return _shown(call, connection, network_id)
+        return shown(call, connection, network_id)
 
 
 def converge(call: Call, connection: Connection, network_id: str) -> None:
@@ -215,64 +205,28 @@ def check_neutron_ids(network: str | None, subnet: str | None) -> None:
         )
 
 
-def _no_nova_network(nova_net_id: str | None) -> None:
+def no_nova_network(nova_net_id: str | None) -> None:
+    """Raises ``Invalid`` when one is named."""
     if nova_net_id is not None:
         raise Invalid("nova_net_id can't be used: there is no Nova networking any more.")
-
-
-@routes.put(_PATH, policy="share_network:update", envelope="share_network")
-def update(call: Call, network_id: str, body: UpdateNetwork) -> Body:
-    """Change name and description; the Neutron network only while nothing is on it."""
-    check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
-    _no_nova_network(body.nova_net_id)
-    call.check_network(body.neutron_net_id, body.neutron_subnet_id)
-    new: dict[str, Any] = {"name": body.name, "description": body.description}
-    new = {key: value for key, value in new.items() if value is not UNSET}
-    with call.database.begin() as connection:
-        row = visible(call, connection, network_id)
-        share_networks.change(connection, network_id, **new)
-        if body.neutron_net_id is not None:
-            subnet = _changeable_subnet(connection, row)
-            share_networks.change_subnet(
-                connection,
-                subnet["id"],
-                neutron_net_id=body.neutron_net_id,
-                neutron_subnet_id=body.neutron_subnet_id,
-                **dict.fromkeys(_FILLED_BY_WORKER),
-            )
-            converge(call, connection, network_id)
-        return _shown(call, connection, network_id)
-
-
-_FILLED_BY_WORKER = ("network_type", "segmentation_id", "cidr", "ip_version", "gateway", "mtu")
-
-
-def _changeable_subnet(connection: Connection, network: Mapping[str, Any]) -> Row:
-    """The one subnet whose network may be replaced. Raises ``Forbidden`` or ``Conflict``."""
-    if share_networks.has_servers(connection, network["id"]):
-        raise Forbidden(
-            f"Share network {network['id']} is used by share servers: only its name and "
-            "description can be changed."
-        )
-    subnets: list[Row] = network["subnets"]
-    if len(subnets) != 1 or subnets[0]["managed"]:
-        raise Conflict(
-            f"Share network {network['id']} does not have exactly one subnet on a network of "
-            "your own, so its network can't be replaced. Make another share network."
-        )
-    return subnets[0]
 
 
 @routes.delete(_PATH, policy="share_network:delete")
 def delete(call: Call, network_id: str) -> None:
     """Take a share network away, with its share servers; not while shares are on it."""
     with call.database.begin() as connection:
+        owner = visible(call, connection, network_id)["project_id"]
+        # Shares and subnets are made under this lock, so none can appear before the mark.
+        database.project_lock(connection, owner)
         row = visible(call, connection, network_id)
-        # Shares are created under this lock, so none can appear between the count and the mark.
-        database.project_lock(connection, row["project_id"])
         count = share_networks.count_shares(connection, network_id)
         if count:
             raise Conflict(f"Can not delete share network {network_id}, it has {count} share(s).")
+        if len(row["subnets"]) > 1:
+            raise Conflict(
+                f"The share network {network_id} has more than one subnet attached. Please remove "
+                "the subnets until you have one or no subnets remaining."
+            )
         share_networks.mark_deleting(connection, network_id)
         converge(call, connection, network_id)
 

@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from atoll.api import paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, nothing_has
+from atoll.api.filters import Filters, filter_by, nothing_has, status
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
-from atoll.db import placement, share_servers
+from atoll.db import placement, share_servers, statuses
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid
 
@@ -27,7 +27,7 @@ _DELETABLE = ("active", "error", "inactive")
 _BRIEF = (
     field("id"),
     field("project_id"),
-    field("status"),
+    field("status", lambda row, _: statuses.shown(row["status"])),
     field("host"),
     field("updated_at"),
     field("share_network_id"),
@@ -54,7 +54,7 @@ FILTERS = Filters(
     filter_by("id"),
     filter_by("project_id"),
     filter_by("host"),
-    filter_by("status"),
+    filter_by("status", read=status),
     filter_by("share_network"),
     filter_by("share_network_id"),
     filter_by("share_network_name"),
@@ -117,10 +117,10 @@ def delete(call: Call, server_id: str) -> None:
 
 def _check_unused(connection: Connection, server_id: str) -> None:
     """Raises ``Forbidden`` by the server's state, or ``Conflict`` while it has shares."""
-    status = share_servers.get(connection, server_id)["status"]
-    if status not in _DELETABLE:
+    now = statuses.shown(share_servers.get(connection, server_id)["status"])
+    if now not in _DELETABLE:
         raise Forbidden(
-            f"Share server {server_id} is {status}; it can be deleted when it is "
+            f"Share server {server_id} is {now}; it can be deleted when it is "
             f"{', '.join(_DELETABLE)}."
         )
     count = placement.count_shares(connection, server_id)
@@ -131,8 +131,8 @@ def _check_unused(connection: Connection, server_id: str) -> None:
 @routes.action(_PATH, "reset_status", policy="share_server:reset_status", since="2.49")
 def reset_status(call: Call, server_id: str, body: Status) -> None:
     """Put the row into another state; nothing else happens."""
-    if body.status not in share_servers.STATUSES:
-        raise Invalid(f"The status must be one of {', '.join(share_servers.STATUSES)}.")
+    if body.status not in statuses.OF_SHARE_SERVERS:
+        raise Invalid(f"The status must be one of {', '.join(statuses.OF_SHARE_SERVERS)}.")
     with call.database.begin() as connection:
         share_servers.get(connection, server_id)
-        share_servers.change(connection, server_id, status=body.status)
+        share_servers.change(connection, server_id, status=statuses.by_hand(body.status))

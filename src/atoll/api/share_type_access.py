@@ -29,8 +29,8 @@ class Access(msgspec.Struct):
     project: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
-@routes.get(f"{_PATH}/os-share-type-access", policy="share_type:list_project_access", until="2.6")
-@routes.get(f"{_PATH}/share_type_access", policy="share_type:list_project_access", since="2.7")
+@routes.get(f"{_PATH}/os-share-type-access", policy="share_type:list_project_access")
+@routes.get(f"{_PATH}/share_type_access", policy="share_type:list_project_access")
 def index(call: Call, type_id: str) -> Body:
     """The projects that a private type is open to."""
     with call.database.read() as connection:

@@ -223,7 +223,9 @@ def _set(call: Call, type_id: str, wanted: Mapping[str, Any]) -> Mapping[str, st
     specs = extra_specs.checked(wanted, complete=False)
     with call.database.begin() as connection:
         row = share_types.get(connection, type_id, for_update=True)
-        share_types.change(connection, type_id, extra_specs={**row["extra_specs"], **specs})
+        merged = {**row["extra_specs"], **specs}
+        extra_specs.check_count(row["extra_specs"], merged)
+        share_types.change(connection, type_id, extra_specs=merged)
     return specs
 
 

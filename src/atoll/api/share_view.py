@@ -10,6 +10,7 @@ from typing import Any, Final
 from atoll.api.call import Call
 from atoll.api.views import Row, View, field
 from atoll.capabilities import is_true
+from atoll.db import statuses
 
 Types = Mapping[str, tuple[str, Mapping[str, str]]]
 
@@ -68,6 +69,12 @@ def _always(value: Any) -> Any:
 _OLD_STATUS: Final = {"creating_from_snapshot": "creating"}
 _OLD_RULES_STATUS: Final = {"syncing": "out_of_sync"}
 
+
+def _old_status(row: Row, _: Scope) -> str:
+    status = statuses.shown(row["status"])
+    return _OLD_STATUS.get(status, status)
+
+
 SUMMARY = View(field("id"), field("name"), field("links", _links))
 
 DETAIL = View(
@@ -75,8 +82,8 @@ DETAIL = View(
     field("size"),
     field("availability_zone"),
     field("created_at"),
-    field("status", lambda row, _: _OLD_STATUS.get(row["status"], row["status"]), until="2.53"),
-    field("status", since="2.54"),
+    field("status", _old_status, until="2.53"),
+    field("status", lambda row, _: statuses.shown(row["status"]), since="2.54"),
     field("name"),
     field("description"),
     field("project_id"),

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, false
 
 from atoll.api import bodies, extra_specs, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, mapping, nothing_has
+from atoll.api.filters import Filters, filter_by, mapping, nothing_has, status
 from atoll.api.metadata import MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_view import DETAIL, LAST_WITH_LOCATIONS, SUMMARY, Scope
 from atoll.api.views import View
-from atoll.db import export_locations, pages, shares
+from atoll.db import export_locations, pages, shares, statuses
 from atoll.db.tables import shares as table
 from atoll.engine.queue import enqueue
 from atoll.errors import Forbidden
@@ -40,7 +40,7 @@ FILTERS: Final = Filters(
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
     filter_by("display_description", "description", since="2.36"),
-    filter_by("status"),
+    filter_by("status", read=status),
     filter_by("user_id"),
     filter_by("host", rule="share:list_by_host"),
     filter_by("share_server_id", rule="share:list_by_share_server_id"),
@@ -134,7 +134,7 @@ def delete(call: Call, share_id: str) -> None:
         if row["status"] not in DELETABLE:
             raise Forbidden(
                 f"Invalid share: Share status must be one of {', '.join(DELETABLE)}, "
-                f"and is {row['status']}."
+                f"and is {statuses.shown(row['status'])}."
             )
         want_deleted(call, connection, share_id)
 
@@ -159,6 +159,11 @@ def visible(call: Call, connection: Connection, share_id: str) -> Mapping[str, A
 def own(call: Call, connection: Connection, share_id: str) -> Mapping[str, Any]:
     """The share, locked for changing it, if it is the caller's project's."""
     return call.visible(shares.lock(connection, share_id), "Share", share_id)
+
+
+def is_own(call: Call, row: Mapping[str, Any]) -> bool:
+    """Whether it is the caller's project's, or the caller sees all projects'."""
+    return call.sees_all or row["project_id"] == call.project_id
 
 
 def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, Any]]) -> Scope:
@@ -234,6 +239,6 @@ def whose(call: Call) -> str | None:
     params = call.request.params
     if not call.sees_all:
         return call.project_id
-    if paging.boolean(params, "all_tenants") or paging.boolean(params, "all_projects"):
+    if paging.is_set(params, "all_tenants") or paging.is_set(params, "all_projects"):
         return paging.one(params, "project_id")
     return paging.one(params, "project_id") or call.identity.project_id or None

@@ -11,15 +11,15 @@ from sqlalchemy import Connection
 
 from atoll.api import bodies, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, mapping
-from atoll.api.metadata import Metadata, MetadataOf
+from atoll.api.filters import Filters, filter_by, mapping, status
+from atoll.api.metadata import Metadata, MetadataOf, check_size
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_actions import Reset
 from atoll.api.shares import Update, own, whose
 from atoll.api.views import Row, View, field
 from atoll.capabilities import is_true
-from atoll.db import pages, quotas, share_types, shares, snapshots
+from atoll.db import pages, quotas, share_types, shares, snapshots, statuses
 from atoll.db.tables import snapshots as table
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid, Unprocessable
@@ -47,12 +47,9 @@ FILTERS: Final = Filters(
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
     filter_by("display_description", "description", since="2.36"),
-    filter_by("status"),
+    filter_by("status", read=status),
     filter_by("share_id"),
-    filter_by(
-        "size",
-        read=lambda params, name: paging.integer(params, name, 0, bodies.LARGEST),
-    ),
+    filter_by("size", read=paging.integer),
     filter_by("name~", since="2.36"),
     filter_by("display_name~", "name", since="2.36"),
     filter_by("description~", since="2.36"),
@@ -60,7 +57,6 @@ FILTERS: Final = Filters(
 )
 _SINCE_METADATA: Final = 73
 _DELETABLE: Final = ("available", "error", "error_deleting")
-_RESETTABLE: Final = ("available", "error", "error_deleting")
 
 
 def _links(row: Row, call: Call) -> list[dict[str, str]]:
@@ -73,7 +69,7 @@ DETAIL = View(
     field("share_id"),
     field("share_size"),
     field("created_at"),
-    field("status"),
+    field("status", lambda row, _: statuses.shown(row["status"])),
     field("name"),
     field("description"),
     field("size"),
@@ -121,6 +117,8 @@ def show(call: Call, snapshot_id: str) -> Body:
 @routes.post("/snapshots", policy="share:create_snapshot", envelope="snapshot", status=202)
 def create(call: Call, body: Create) -> Body:
     """Write the snapshot down as ``creating`` and ask for it to be taken."""
+    metadata = (body.metadata or {}) if call.version >= _SINCE_METADATA else {}
+    check_size({}, metadata)
     with call.database.begin() as connection:
         share = own(call, connection, body.share_id)
         specs = share_types.find(connection, share["share_type_id"])["extra_specs"]
@@ -132,7 +130,7 @@ def create(call: Call, body: Create) -> Body:
         if share["status"] != "available":
             raise Invalid(
                 f"Invalid share: it must be available to take a snapshot of it, and is "
-                f"{share['status']}."
+                f"{statuses.shown(share['status'])}."
             )
         # One that an administrator has called available may still be growing.
         size = shares.charged_size(share)
@@ -161,7 +159,7 @@ def create(call: Call, body: Create) -> Body:
                 ),
                 "status": "creating",
                 "progress": "0%",
-                "metadata": (body.metadata or {}) if call.version >= _SINCE_METADATA else {},
+                "metadata": metadata,
             },
         )
         enqueue(connection, f"snapshot/{row['id']}", request_id=call.request_id)
@@ -188,7 +186,7 @@ def delete(call: Call, snapshot_id: str) -> None:
         if row["status"] not in _DELETABLE:
             raise Invalid(
                 f"Invalid snapshot: its status must be one of {', '.join(_DELETABLE)}, and is "
-                f"{row['status']}."
+                f"{statuses.shown(row['status'])}."
             )
         _want_deleted(call, connection, snapshot_id)
 
@@ -204,11 +202,11 @@ def force_delete(call: Call, snapshot_id: str) -> None:
 @routes.action(SNAPSHOT, "reset_status", policy="share_snapshot:reset_status", old_name=True)
 def reset_status(call: Call, snapshot_id: str, body: Reset) -> None:
     """Set the status by hand."""
-    if body.status not in _RESETTABLE:
-        raise Invalid(f"Invalid state. Valid states: {', '.join(_RESETTABLE)}.")
+    if body.status not in statuses.OF_SNAPSHOTS:
+        raise Invalid(f"Invalid state. Valid states: {', '.join(statuses.OF_SNAPSHOTS)}.")
     with call.database.begin() as connection:
         _own(call, connection, snapshot_id)
-        snapshots.change(connection, snapshot_id, status=body.status)
+        snapshots.change(connection, snapshot_id, status=statuses.by_hand(body.status))
 
 
 def _want_deleted(call: Call, connection: Connection, snapshot_id: str) -> None:
@@ -248,13 +246,13 @@ def _list(call: Call, view: View, path: str) -> Body:
         *pages.equal(table, FILTERS.equal(call)),
         *pages.like(table, FILTERS.like(call)),
     ]
-    if call.version >= _SINCE_METADATA:
-        wanted = mapping(call.request.params, "metadata")
-        conditions += pages.has_metadata(table, wanted)
+    since = call.version >= _SINCE_METADATA
+    wanted = mapping(call.request.params, "metadata") if since else {}
     with call.database.read() as connection:
+        conditions += pages.has_metadata(table, wanted)
         found, more = snapshots.find(connection, conditions, page)
     answer: dict[str, Any] = {"snapshots": call.shape(view).many(found, call)}
     if more:
         params = call.request.params
-        answer["snapshots_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
+        answer["share_snapshots_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
     return answer

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from atoll.db import pages, rows
 from atoll.db.database import utcnow_text
@@ -21,6 +21,8 @@ from atoll.db.tables import messages
 from atoll.errors import NotFound
 
 KEPT_FOR = timedelta(days=30)
+MOST = 1000
+"""How many of a project's messages are kept, the newest."""
 
 SORTABLE = (
     "id",
@@ -161,7 +163,17 @@ def told(connection: Connection, resource_id: str, beginning: str) -> bool:
 
 
 def prune(connection: Connection) -> int:
-    """Delete what has expired; how many."""
-    return connection.execute(
+    """Delete what has expired, and what a project has beyond its newest ``MOST``; how many."""
+    count = connection.execute(
         delete(messages).where(messages.c.expires_at <= utcnow_text())
     ).rowcount
+    many = select(messages.c.project_id).group_by(messages.c.project_id)
+    for project_id in connection.execute(many.having(func.count() > MOST)).scalars().all():
+        of_project = messages.c.project_id == project_id
+        newest = select(messages.c.created_at).where(of_project)
+        newest = newest.order_by(messages.c.created_at.desc()).offset(MOST - 1).limit(1)
+        oldest_kept = connection.execute(newest).scalar_one()
+        count += connection.execute(
+            delete(messages).where(of_project, messages.c.created_at < oldest_kept)
+        ).rowcount
+    return count

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from atoll.db import text
 from atoll.errors import Invalid
+
+_LARGEST = 2**31 - 1
+"""What an integer column of PostgreSQL holds."""
 
 
 class Wanted(Protocol):
@@ -28,7 +43,17 @@ class Wanted(Protocol):
 
 def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     """Columns have these values."""
-    return [table.c[name] == value for name, value in values.items()]
+    return [same(table.c[name], value) for name, value in values.items()]
+
+
+def same(column: Column[Any], value: Any) -> ColumnElement[bool]:
+    """A column has this value, or one of a tuple; an integer that it can't hold, it has not."""
+    if isinstance(value, tuple):
+        return column.in_(value)
+    if isinstance(column.type, Integer) and isinstance(value, int) and value > _LARGEST:
+        return false()
+    equal: ColumnElement[bool] = column == value
+    return equal
 
 
 def like(table: Table, parts: Mapping[str, str]) -> list[ColumnElement[bool]]:
@@ -60,6 +85,8 @@ def find(
         statement = statement.where(_behind(connection, table, conditions, key, page))
     order = (key.desc(), table.c.id.desc()) if page.descending else (key, table.c.id)
     statement = statement.order_by(*order).limit(page.limit + 1)
+    if page.offset > _LARGEST:
+        return [], False
     if page.offset:
         statement = statement.offset(page.offset)
     result = connection.execute(statement)

@@ -72,7 +72,7 @@ def _condition(name: str, value: Any) -> ColumnElement[bool]:
         same = exists().where(
             subnets.c.share_network_id == networks.c.id,
             subnets.c.deleting.is_(False),
-            subnets.c[name] == value,
+            pages.same(subnets.c[name], value),
         )
     else:
         same = networks.c[name] == value

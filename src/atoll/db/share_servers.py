@@ -7,26 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, or_, select
 
-from atoll.db import rows
+from atoll.db import pages, rows
 from atoll.db.rows import Row
 from atoll.db.tables import share_network_subnets as subnets
 from atoll.db.tables import share_networks, share_servers
 from atoll.errors import NotFound
-
-STATUSES = (
-    "active",
-    "error",
-    "deleting",
-    "creating",
-    "manage_error",
-    "manage_starting",
-    "unmanage_error",
-    "unmanage_starting",
-    "inactive",
-    "server_migrating",
-    "server_migrating_to",
-    "network_change",
-)
 
 
 def _statement() -> Select[Any]:
@@ -50,7 +35,7 @@ def get(connection: Connection, server_id: str) -> Row:
     return dict(found)
 
 
-def find(connection: Connection, equal: Mapping[str, str]) -> list[Row]:
+def find(connection: Connection, equal: Mapping[str, Any]) -> list[Row]:
     """Share servers whose columns have these values.
 
     ``share_network`` stands for a share network's id or name; ``share_network_id`` and
@@ -66,7 +51,7 @@ def find(connection: Connection, equal: Mapping[str, str]) -> list[Row]:
         elif name == "share_network_name":
             same = is_name
         else:
-            same = share_servers.c[name] == value
+            same = pages.same(share_servers.c[name], value)
         statement = statement.where(same)
     return [dict(row) for row in connection.execute(statement).mappings()]
 

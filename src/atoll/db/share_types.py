@@ -37,15 +37,19 @@ def get(
 
 
 def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> Row:
-    """The share type of this id, else of this name; for a project as with ``get``."""
-    try:
-        return get(connection, name_or_id, project_id)
-    except NotFound:
-        named = select(share_types.c.id).where(share_types.c.name == name_or_id)
-        type_id = connection.execute(named).scalar_one_or_none()
-        if type_id is None:
-            raise
-        return get(connection, type_id, project_id)
+    """The share type of this id, else of this name; for a project as with ``get``.
+
+    Raises ``NotFound`` with the same words whether there is no such type or one that the project
+    may not use.
+    """
+    statement = select(share_types)
+    if project_id is not None:
+        statement = statement.where(_usable_by(project_id))
+    for same in (share_types.c.id == name_or_id, share_types.c.name == name_or_id):
+        found = connection.execute(statement.where(same)).mappings().first()
+        if found is not None:
+            return dict(found)
+    raise NotFound(f"Share type {name_or_id[:255]} could not be found.")
 
 
 def every(
