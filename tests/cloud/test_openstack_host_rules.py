@@ -28,7 +28,7 @@ DEPLOYMENT = f"rules-{os.getpid()}"
 TABLE = table(DEPLOYMENT)
 BESIDE = f"at-rules-{os.getpid()}"
 BEHIND = f"at-behind-{os.getpid()}"
-HOST, INSTANCE, ELSEWHERE, CLIENT = "203.0.113.1", "203.0.113.5", "198.51.100.1", "198.51.100.5"
+HOST, INSTANCE, ELSEWHERE, CLIENT = "100.127.83.1", "100.127.83.5", "100.127.84.1", "100.127.84.5"
 PORT = 18713
 LISTEN = f"""
 import socket
@@ -117,7 +117,7 @@ def forwarding() -> Iterator[None]:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     settings = OpenStackSettings(
         state_dir=tmp_path,
-        service_network_cidr="203.0.113.0/24",
+        service_network_cidr="100.127.83.0/24",
         service_network_interface="linuxbridge",
     )
     with ExitStack() as stack:

@@ -74,7 +74,8 @@ def _check_usable(call: Call, network_id: str, wish: _Known) -> None:
         return
     with call.database.read() as connection:
         subnets = visible(call, connection, network_id)["subnets"]
-    now = next((each for each in subnets if each["availability_zone"] is None), {})
+    default = [subnet for subnet in subnets if subnet["availability_zone"] is None]
+    now: Row = default[0] if default else {}
     ids = [getattr(wish, name) or now.get(name) for name in _IDS]
     if ids != [now.get(name) for name in _IDS]:
         call.check_network(*ids)
