@@ -19,8 +19,8 @@ from tests.programs import need_postgres
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "disks" in getattr(item, "fixturenames", ()):
-            item.add_marker("root")  # loop devices
+        if {"disk", "disks"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("root")  # mounts, loop devices
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

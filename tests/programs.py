@@ -18,6 +18,7 @@ PACKAGES = {
     "ip": "iproute2",
     "iptables": "iptables",
     "losetup": "mount",
+    "mount": "mount",
     "mkfs.xfs": "xfsprogs",
     "mke2fs": "e2fsprogs",
     "nft": "nftables",

@@ -13,6 +13,7 @@ import pytest
 from tests import postgres
 from tests.api.live import Api, live
 from tests.frozen import Road, road
+from tests.programs import need_postgres
 
 pytestmark = pytest.mark.postgres
 
@@ -22,10 +23,7 @@ ANSWERS_WITHIN = 9.0
 
 @pytest.fixture
 def way() -> Iterator[Road]:
-    programs = postgres.programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed (apt-get install postgresql)")
-    cluster = postgres.Cluster(programs)
+    cluster = postgres.Cluster(need_postgres())
     try:
         with road(cluster.new_database()) as made:
             yield made

@@ -22,7 +22,7 @@ from atoll.cloud.program import run
 
 from .neutron_double import neutron_double
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make network devices")
+pytestmark = pytest.mark.root  # makes network devices
 
 DEPLOYMENT = f"rules-{os.getpid()}"
 TABLE = table(DEPLOYMENT)

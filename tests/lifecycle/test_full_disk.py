@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 import urllib.error
@@ -23,8 +22,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     options = ["-t", "tmpfs", "-o", "size=48m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options], check=False).returncode != 0:
-        pytest.skip("mounting a small file system needs root")
+    subprocess.run(["mount", *options], check=True)
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 

@@ -29,7 +29,7 @@ SOURCES = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+    pytest.mark.root,  # becomes another user
 ]
 
 
