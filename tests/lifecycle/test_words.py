@@ -108,11 +108,13 @@ def test_no_answer_of_an_instance_lets_words_through(house: House, call: str, er
 
 @pytest.mark.parametrize("error", ["CloudError", "CloudUnavailable", "OutOfCapacity"])
 def test_a_share_that_is_there_lets_no_words_through(house: House, error: str) -> None:
-    share_id = house.create()
+    share_id, copied_id = house.create(), house.create()
     house.settled(share_id)
+    house.settled(copied_id)
     house.cloud.faults.fail("extend_volume", error, WORDS, times=None)
     house.cloud.faults.fail("create_snapshot", error, WORDS, times=None)
-    snapshot_id = house.snapshot(share_id)
+    # Of another share: a share does not grow while a snapshot of it is being taken.
+    snapshot_id = house.snapshot(copied_id)
     house.until(lambda: told(house, snapshot_id), "news of the snapshot")
     house.act(share_id, extend={"new_size": 3})
     house.until(lambda: told(house, share_id), "news of the share")
