@@ -22,6 +22,9 @@ EXPECTED_FILES = {
 }
 """What a deployment without shares keeps: its database, its keys, its log."""
 
+EXPECTED_FOLDERS = {"atoll.sqlite.reserve", "workers"}
+"""Folders whose files it keeps: room for its database on a full disk, names of its workers."""
+
 
 _NEUTRONS = re.compile(r"(brq|tap|qvo|qvb|qbr|qr-|qg-|ns-|sg-)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+")
 """Names that the agents of an OpenStack on this machine give, which comes and goes as it likes."""
@@ -69,7 +72,9 @@ def files(state: Path) -> list[str]:
     return [
         f"file {path}"
         for path in state.rglob("*")
-        if path.is_file() and str(path.relative_to(state)) not in EXPECTED_FILES
+        if path.is_file()
+        and str(path.relative_to(state)) not in EXPECTED_FILES
+        and path.parent.relative_to(state).as_posix() not in EXPECTED_FOLDERS
     ]
 
 
