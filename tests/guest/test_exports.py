@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from atoll.guest.agent.system import Deadline
 from tests.guest.conftest import HERE, Site
 from tests.guest.test_rules import ip_rules
 
+RULES = {("ip", "10.0.0.1"): "rw"}
 FSID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -99,6 +102,89 @@ def test_a_run_that_can_not_be_made_fails_its_callers_only(server: Site) -> None
         with pytest.raises(system.AgentError, match="still being worked on"):
             late.result()
     assert export("a", "10.0.0.1") == {}
+
+
+@pytest.fixture
+def mountd(server: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the kernel tells of a daemon that answers it, as files."""
+    monkeypatch.setattr(caches, "PROC", server.root / "proc")
+    monkeypatch.setattr(caches, "_daemons", [])
+    for cache in caches.CACHES:
+        (server.root / "proc/net/rpc" / cache).mkdir(parents=True)
+    process = server.root / "proc/321"
+    (process / "fd").mkdir(parents=True)
+    (process / "comm").write_text("rpc.mountd\n")
+    return process
+
+
+def show(process: Path, state: str, where: str, slept: int = 7) -> None:
+    (process / "status").write_text(f"State:\t{state}\nvoluntary_ctxt_switches:\t{slept}\n")
+    (process / "wchan").write_text(where)
+
+
+def flushed(server: Site) -> list[bool]:
+    return [(server.root / "proc/net/rpc" / one / "flush").exists() for one in caches.CACHES]
+
+
+@pytest.mark.parametrize("where", ["poll_schedule_timeout.constprop.0", "do_select"])
+def test_a_mountd_without_work_costs_no_time(server: Site, mountd: Path, where: str) -> None:
+    show(mountd, "S (sleeping)", where)
+    begun = time.monotonic()
+    caches.settle(Deadline(10))
+    assert time.monotonic() - begun < caches.STILL
+    assert all(flushed(server))
+
+
+@pytest.mark.parametrize("where", ["0", "", "a_function_of_tomorrow"])
+def test_a_kernel_need_not_tell_where_mountd_sleeps(server: Site, mountd: Path, where: str) -> None:
+    show(mountd, "S (sleeping)", where)
+    caches.settle(Deadline(10))
+    assert all(flushed(server))
+
+
+@pytest.mark.parametrize("state", ["R (running)", "D (disk sleep)"])
+def test_an_answer_in_the_making_is_awaited(server: Site, mountd: Path, state: str) -> None:
+    show(mountd, state, "0")
+    with pytest.raises(system.AgentError, match="still answering"):
+        caches.settle(Deadline(3 * caches.STILL))
+    assert not any(flushed(server))
+    caches.ETAB.parent.mkdir(parents=True)
+    caches.ETAB.write_text("")
+    (mountd / "fd/9").symlink_to(caches.ETAB)  # the next answer is by the new table
+    caches.settle(Deadline(10))
+    assert all(flushed(server))
+
+
+def test_short_sleeps_are_no_wait_for_questions(server: Site, mountd: Path) -> None:
+    ended = threading.Event()
+
+    def doze() -> None:
+        slept = 0
+        while not ended.wait(0.01):
+            slept += 1
+            show(mountd, "S (sleeping)", "0", slept)
+
+    show(mountd, "S (sleeping)", "0", 0)
+    dozing = threading.Thread(target=doze)
+    dozing.start()
+    try:
+        with pytest.raises(system.AgentError, match="still answering"):
+            caches.settle(Deadline(1))
+    finally:
+        ended.set()
+        dozing.join()
+    assert not any(flushed(server))
+
+
+def test_rules_are_settled_by_the_next_agent_where_one_was_cut_short(
+    server: Site, mountd: Path
+) -> None:
+    show(mountd, "R (running)", "0")
+    with pytest.raises(system.AgentError, match="still answering"):
+        nfs.export("a", "/shares/a", FSID, "root_squash", RULES, Deadline(1))
+    show(mountd, "S (sleeping)", "do_select")
+    nfs.export("a", "/shares/a", FSID, "root_squash", RULES, Deadline(10))
+    assert all(flushed(server))
 
 
 @settings(

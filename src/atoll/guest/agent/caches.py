@@ -25,6 +25,9 @@ CACHES = ("auth.unix.ip", "auth.unix.gid", "nfsd.fh", "nfsd.export")
 DAEMONS = ("rpc.mountd", "nfsv4.exportd")
 WAITING = ("do_select", "poll_schedule_timeout", "do_sys_poll", "ep_poll", "do_wait")
 """Functions of the kernel in which a daemon waits for its next question."""
+PAUSE, STILL = 0.002, 0.1
+"""Seconds between two looks at a daemon at work, and after which one sleep is a wait for questions
+where the kernel does not tell its function: an answer is made without sleeping."""
 
 _daemons: list[Path] = []
 
@@ -32,25 +35,36 @@ _daemons: list[Path] = []
 def settle(deadline: Deadline) -> None:
     """Empty the caches once no answer from an older table than today's can come any more.
 
-    Raises ``AgentError`` (deadline) when mountd is still at work on one by then.
+    A daemon that has nothing to do costs no time. Raises ``AgentError`` (deadline) when one is
+    still at work on an answer by then.
     """
     if not (PROC / "net/rpc/nfsd.export").exists():  # the server has never run
         return
     for daemon in daemons():
-        while not (is_waiting(daemon) or has_new_table(daemon)):
-            if time.monotonic() >= deadline.end:
-                raise AgentError("deadline", "mountd is still answering from the old exports.")
-            time.sleep(0.005)
+        await_answer(daemon, deadline)
     for cache in CACHES:
         # The number does not matter: everything that is in the cache now goes.
         tell(PROC / "net/rpc" / cache / "flush", f"{int(time.time()) + 1}\n")
 
 
+def await_answer(daemon: Path, deadline: Deadline) -> None:
+    """Wait until the answer that the daemon is at work on, if any, has reached the kernel."""
+    seen, since = "", time.monotonic()
+    while not (is_waiting(daemon) or has_new_table(daemon)):
+        now, sleep = time.monotonic(), sleep_of(daemon)
+        if sleep != seen:
+            seen, since = sleep, now
+        elif sleep and now - since >= STILL:
+            return
+        if now >= deadline.end:
+            raise AgentError("deadline", "mountd is still answering from the old exports.")
+        time.sleep(PAUSE)
+
+
 def daemons() -> list[Path]:
     """The processes that answer the kernel. They seldom change, and looking for them is slow."""
     if not _daemons or not all(name_of(daemon) in DAEMONS for daemon in _daemons):
-        found = (path for path in PROC.iterdir() if path.name.isdigit())
-        _daemons[:] = [path for path in found if name_of(path) in DAEMONS]
+        _daemons[:] = [path for path in PROC.glob("[0-9]*") if name_of(path) in DAEMONS]
     return _daemons
 
 
@@ -62,6 +76,13 @@ def name_of(process: Path) -> str:
 def is_waiting(process: Path) -> bool:
     """Whether it waits for a question, or has ended."""
     return read(process / "wchan").startswith(WAITING) or not name_of(process)
+
+
+def sleep_of(process: Path) -> str:
+    """What tells one sleep of a process from its others; empty while it works or awaits a disk."""
+    words = dict(line.partition(":")[::2] for line in read(process / "status").splitlines())
+    asleep = words.get("State", "").split()[:1] == ["S"]
+    return words.get("voluntary_ctxt_switches", "").strip() if asleep else ""
 
 
 def has_new_table(process: Path) -> bool:
