@@ -9,6 +9,7 @@ import pytest
 
 from atoll.cloud.base import Instance
 from atoll.cloud.memory import MemoryCloud
+from atoll.driver.wanted import WantedShares
 from atoll.errors import (
     CloudError,
     ConfigurationError,
@@ -68,6 +69,14 @@ def test_a_shares_life_on_the_common_server(common: CommonSite) -> None:
     assert found is not None
     assert found.status == "active"
     assert common.cloud.accidents() == []
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_shares_are_private_where_others_use_the_server(tmp_path: Path, ours: bool) -> None:
+    site = CommonSite(tmp_path, driver_handles_share_servers=ours)
+    shares, share = WantedShares(site.options, site.storage), site.share()
+    wish = shares.wish(share, "v1", "ext4", shares.verdict(share, [rule(ALICE)]))
+    assert wish.private is not ours
 
 
 def test_details_by_name_by_id_and_by_address(common: CommonSite, tmp_path: Path) -> None:

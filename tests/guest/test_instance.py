@@ -226,3 +226,26 @@ def test_a_rebooted_instance_serves_without_atoll(machine: Machine) -> None:
     assert not served[lost.share_id].mounted
     assert not served[lost.share_id].exported
     guest.close()
+
+
+def test_nobody_can_list_the_shares_of_several_projects(machine: Machine) -> None:
+    guest = machine.open()
+    share = new_share(plug(machine))
+    guest.apply_share(share, fence=1)
+    listing = f"showmount -e {AWAY}; showmount -a {AWAY}; rpcinfo -p | grep 100005"
+    assert share.path in machine.shell(listing, check=False)
+    machine.shell(nfs(share, "/mnt/held") + "echo one > /mnt/held/file")
+    guest.apply_share(replace(share, private=True), fence=1)
+    words = machine.shell(listing, check=False)
+    assert share.path not in words
+    assert "100005" not in words
+    machine.shell("cat /mnt/held/file; umount /mnt/held\n" + nfs(share, "/mnt/new"))
+    machine.kill()
+    machine.start()
+    guest = machine.open()
+    guest.apply_share(replace(share, private=True), fence=1, deadline=120)
+    words = machine.shell(nfs(share, "/mnt/new") + "cat /mnt/new/file\n" + listing, check=False)
+    assert words.startswith("one\n")
+    assert share.path not in words
+    assert "100005" not in words
+    guest.close()

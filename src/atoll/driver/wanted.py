@@ -74,6 +74,7 @@ class WantedShares:
             fsid=file_system_id(share["id"]),
             rules=None if verdict is None else verdict.exports,
             squash=_squash(share),
+            private=not self._options.driver_handles_share_servers,
             least_gib=least_gib,
         )
 

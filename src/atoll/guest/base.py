@@ -77,6 +77,9 @@ class WantedShare:
     """CIFS share name; empty means the last part of ``path``."""
     exported: bool = True
     """False keeps the file system mounted but no client let in."""
+    private: bool = False
+    """Others use the same instance: none of its clients can list its shares. For NFS this means
+    that the instance serves no NFS 3."""
     least_gib: int = 0
     """The device is at least this large, or becomes so in a moment: clouds are late to tell an
     instance that its volume has grown."""

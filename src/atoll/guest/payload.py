@@ -17,6 +17,7 @@ MODULES = (
     "mounts",
     "caches",
     "nfs",
+    "listings",
     "samba",
     "shares",
     "server",

@@ -16,13 +16,13 @@ Section = dict[str, str]
 """``{parameter: value}`` of one share."""
 
 
-def section(path: str, rules: Rules) -> Section:
-    """What lets in whom ``rules`` name and nobody else."""
+def section(path: str, rules: Rules, listed: bool = True) -> Section:
+    """What lets in whom ``rules`` name and nobody else. All clients see a listed share's name."""
     hosts = [to for kind, to in rules if kind == "ip"]
     users = {to: level for (kind, to), level in rules.items() if kind == "user"}
     wanted = {
         "path": path,
-        "browseable": "yes",
+        "browseable": "yes" if listed else "no",
         "read only": "yes" if users else "no",
         "guest ok": "no" if users else "yes",
         "hosts deny": "ALL",
@@ -85,9 +85,11 @@ class Registry:
 REGISTRY_READER = Registry()
 
 
-def export(share_id: str, name: str, path: str, rules: Rules, deadline: Deadline) -> None:
+def export(
+    share_id: str, name: str, path: str, rules: Rules, deadline: Deadline, *, listed: bool = True
+) -> None:
     """Let in whom ``rules`` name and nobody else; sessions of those who lost access end."""
-    wanted = section(path, rules)
+    wanted = section(path, rules, listed)
     before = REGISTRY_READER.sections(deadline).get(name.lower())
     if before == wanted:
         return

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import devices, filesystems, freezing, mounts, nfs, rules, samba
+from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba
 from .system import NFSD, ROOT, AgentError, Deadline, locked, read, run, write
 
 RECORDS = ROOT / "var/lib/atoll/shares"
@@ -134,10 +134,13 @@ def export(args: Json, deadline: Deadline) -> dict[str, str]:
     share_id, path = args["share_id"], args["path"]
     accepted, rejected = rules.servable(args["rules"], args["protocol"])
     served = accepted if args["exported"] else {}
+    private = bool(args.get("private"))
     if args["protocol"] == "CIFS":
-        samba.export(share_id, cifs_name(args), path, served, deadline)
+        samba.export(share_id, cifs_name(args), path, served, deadline, listed=not private)
         return rejected
     refused = nfs.export(share_id, path, args["fsid"].lower(), args["squash"], served, deadline)
+    if private:  # after the rules: whoever lost access is shut out even where this fails
+        listings.hide(deadline)
     for rule in args["rules"]:
         if rule["to"] not in rejected and rules.canonical(rule["to"]) in refused:
             rejected[rule["to"]] = refused[rules.canonical(rule["to"])]
