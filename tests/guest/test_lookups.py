@@ -87,15 +87,17 @@ class Lookups:
 
 def test_rules_hold_whoever_looks_while_they_change(machine: Machine, guest: SshGuest) -> None:
     share, other = new_share(plug(machine)), new_share(plug(machine))
-    guest.apply_share(share, fence=1)
-    guest.apply_share(other, fence=1)
+    guest.apply_share(share, fence=1, deadline=180)
+    guest.apply_share(other, fence=1, deadline=180)
     clients = Lookups(machine)
     late: list[str] = []
     try:
         for number in range(ROUNDS):
             for to in ("10.99.0.0/16", "10.98.0.1"):
                 # Another share's rules have just changed: the server knows no client any more.
-                guest.apply_share(replace(other, rules=rules(f"10.97.0.{number + 1}")), fence=1)
+                guest.apply_share(
+                    replace(other, rules=rules(f"10.97.0.{number + 1}")), fence=1, deadline=120
+                )
                 clients.burst(share.path)
                 guest.apply_share(replace(share, rules=rules(to)), fence=1, deadline=120)
                 may = to == "10.99.0.0/16"
