@@ -13,13 +13,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
+from atoll.cli import home
 from atoll.config import Settings
 from atoll.db import projects, share_networks, share_types, tokens
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.db.tables import deployment
 from atoll.engine.queue import enqueue
-from atoll.errors import ConfigurationError, NotFound
+from atoll.errors import NotFound
 
 PROJECT = "default"
 SHARE_NETWORK = "default"
@@ -34,9 +35,13 @@ class Prepared:
 
 
 def prepare(settings: Settings, database: Database) -> Prepared:
-    """Bring the schema up to date and make what a first user needs."""
+    """Bring the schema up to date and make what a first user needs.
+
+    Raises ``ConfigurationError`` where the database belongs elsewhere.
+    """
     settings.make_state_dir()
     upgrade(database)
+    home.refuse_elsewhere(settings, database)
     token_file = settings.state_dir / "admin.token"
     with database.begin() as connection:
         deployment_id = _deployment_id(connection)
@@ -64,24 +69,6 @@ def known_deployment(database: Database) -> str | None:
     """The same, if there is one already; makes nothing."""
     with database.read() as connection:
         return _fact(connection, "id")
-
-
-def claim_machine(settings: Settings, database: Database) -> None:
-    """Raise ``ConfigurationError`` where the cloud ``local`` of this database is another machine.
-
-    A worker elsewhere would not find its instances, take them for dead and replace them.
-    """
-    if settings.cloud != "local":
-        return
-    with database.begin() as connection:
-        known = _fact(connection, "local_host")
-        if known is None:
-            connection.execute(insert(deployment).values(key="local_host", value=settings.host))
-    if known not in (None, settings.host):
-        raise ConfigurationError(
-            f"The shares of this database are on the machine {known}, and this is {settings.host}.",
-            hint="Run the worker there; if that machine was renamed, set host to its old name.",
-        )
 
 
 def _fact(connection: Connection, key: str) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from atoll.cli import bootstrap, home
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
+from atoll.db.database import Database
 from atoll.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -57,6 +60,27 @@ def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
             max_over_subscription_ratio=local.max_over_subscription_ratio,
         ),
     )
+
+
+def open_own_cloud(settings: Settings, database: Database) -> Cloud:
+    """The cloud that this database's resources are in; the first one that it meets becomes that.
+
+    Raises ``ConfigurationError`` for any other one, and for a copy of the database.
+    """
+    home.refuse_elsewhere(settings, database)  # before anything of another cloud's is made
+    cloud = open_cloud(settings, bootstrap.deployment_id(database))
+    try:
+        home.settle(settings, database, cloud)
+    except BaseException:
+        cloud.close()
+        raise
+    return cloud
+
+
+def claim_cloud(settings: Settings, database: Database) -> tuple[str, str]:
+    """Make the configured cloud, and the place of this database, the deployment's; in words."""
+    with closing(open_cloud(settings, bootstrap.deployment_id(database))) as cloud:
+        return home.claim(settings, database, cloud)
 
 
 def open_openstack(settings: Settings, deployment_id: str) -> OpenStackCloud:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from atoll.api.auth.service_user import password_file
-from atoll.cli import bootstrap
+from atoll.cli import bootstrap, home
 from atoll.cli.clouds import open_cloud
 from atoll.cloud.base import Cloud, Finding
 from atoll.config import Settings, load
@@ -23,7 +23,7 @@ from atoll.db import services
 from atoll.db.database import Database
 from atoll.driver.common_server import CommonServer
 from atoll.driver.network import cuts
-from atoll.errors import AtollError, ConfigurationError
+from atoll.errors import AtollError, CloudError, ConfigurationError
 from atoll.lifecycle import findings
 
 _MOST = ("max_connections", "superuser_reserved_connections")
@@ -146,7 +146,10 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
             deployment = bootstrap.known_deployment(database)
             looked = []
             if deployment is not None:
+                home.refuse_elsewhere(settings, database)
                 looked = [*_connections(settings, database), *findings.clocks(settings, database)]
+    except ConfigurationError as error:
+        return [Finding("Database", False, error.message, error.hint)]
     except (SQLAlchemyError, AtollError) as error:
         cause = str(error).splitlines()[0]
         todo = "Check database.url, that the server runs, and run 'atoll upgrade'."
@@ -205,7 +208,13 @@ def _cloud(settings: Settings, deployment: str, *, purge: bool = False) -> list[
 def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
     try:
         with closing(Database.of(settings)) as database:
+            home.refuse_foreign(settings, database, cloud)
             return findings.leftovers(settings, database, cloud)
+    except ConfigurationError as error:  # its things would all look like nobody's
+        return [Finding("Deployment's cloud", False, error.message, error.hint)]
+    except CloudError as error:
+        todo = "Run the doctor again when the cloud answers."
+        return [Finding("Deployment's cloud", False, error.message, error.hint or todo)]
     except SQLAlchemyError as error:
         cause = str(error).splitlines()[0]
         return [Finding("Things of no row", False, cause, "Run 'atoll upgrade'.")]

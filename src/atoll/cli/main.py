@@ -126,6 +126,29 @@ def upgrade() -> None:
 
 
 @app.command()
+def claim(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Really: nothing else works on these shares.")
+    ] = False,
+) -> None:
+    """Say that this database, where it is now, and this cloud are the deployment's.
+
+    For a database that has moved, and for a cloud that was set up anew. Workers, 'purge' and
+    'orphan' refuse a copy of the database and another cloud until then.
+    """
+    if not yes:
+        raise AtollError(
+            "Two databases that work on the same shares destroy them, and on another cloud all"
+            " shares are taken for lost.",
+            hint="See 'atoll doctor' for what differs, and say --yes if this is the right one.",
+        )
+    from atoll.cli.clouds import claim_cloud
+
+    here, place = claim_cloud(settings(), database())
+    typer.echo(f"The database is {here}.\nIts shares are {place}.")
+
+
+@app.command()
 def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Really: ALL shares and their data.")] = False,
     insist: Annotated[

@@ -62,9 +62,8 @@ def remove_orphan(
 
 
 def _look(rows: Database) -> Found:
-    from atoll.cli import bootstrap
-    from atoll.cli.clouds import open_cloud
+    from atoll.cli.clouds import open_own_cloud
     from atoll.lifecycle.orphans import Orphans
 
-    with closing(open_cloud(settings(), bootstrap.deployment_id(rows))) as cloud:
+    with closing(open_own_cloud(settings(), rows)) as cloud:
         return Orphans(cloud, rows).find()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from atoll.cli import bootstrap
-from atoll.cli.clouds import open_cloud
+from atoll.cli.clouds import open_own_cloud
 from atoll.config import Settings
 from atoll.db import services
 from atoll.db.database import Database
-from atoll.db.purge import forget_resources
+from atoll.db.purge import forget_cloud, forget_resources
 from atoll.engine import doorbell
 from atoll.errors import Conflict
 from atoll.lifecycle.heartbeat import BEAT_SECONDS
@@ -29,7 +28,7 @@ def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
     database = Database.of(settings)
     if not insist:
         refuse_under_a_worker(database)
-    cloud = open_cloud(settings, bootstrap.deployment_id(database))
+    cloud = open_own_cloud(settings, database)
     try:
         for instance in cloud.compute.list_instances():
             yield f"instance {instance.id} ({instance.owner})"
@@ -41,6 +40,8 @@ def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
             yield f"port {port.id} ({port.owner})"
         for network in cloud.networks.list_networks():
             yield f"network {network.id} ({network.owner})"
+        with database.begin() as connection:
+            forget_cloud(connection)
         cloud.purge()
         with database.begin() as connection:
             forget_resources(connection)

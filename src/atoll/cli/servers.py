@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
-from atoll.cli import bootstrap
-from atoll.cli.clouds import open_cloud
+from atoll.cli.clouds import open_own_cloud
 from atoll.config import Settings
 from atoll.db import placement, rows
 from atoll.db.database import Database
@@ -40,7 +39,7 @@ class Server:
 
 def newest_image(settings: Settings, database: Database) -> str:
     """Id of the image that a new instance would boot. Raises ``CloudNotFound``."""
-    with closing(open_cloud(settings, bootstrap.deployment_id(database))) as cloud:
+    with closing(open_own_cloud(settings, database)) as cloud:
         return cloud.images.service_image().id
 
 

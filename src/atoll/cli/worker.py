@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 
 import structlog
 
-from atoll.cli import bootstrap
-from atoll.cli.clouds import open_cloud
+from atoll.cli.clouds import open_own_cloud
+from atoll.cloud.base import Cloud
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.engine.roll import Roll
 from atoll.engine.worker import Worker
+from atoll.errors import CloudError
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.handlers import handlers
@@ -25,13 +27,16 @@ from atoll.lifecycle.storage import Seal
 log = structlog.get_logger(__name__)
 
 
+CLOUD_PAUSE = 5.0
+"""Seconds after which a cloud that was away is asked again."""
+
+
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; what is unfinished then is taken over by any live worker."""
     settings.make_state_dir()
     database = Database.of(settings)
     upgrade(database)
-    bootstrap.claim_machine(settings, database)
-    cloud = open_cloud(settings, bootstrap.deployment_id(database))
+    cloud = _own_cloud(settings, database)
     seal = Seal.from_file(settings.state_dir / "secret.key")
     backend = Backend(settings, database, cloud, seal)
     worker = Worker(
@@ -68,3 +73,13 @@ def run(settings: Settings) -> None:
         heartbeat.stop()
         guard.stop()
         backend.close()
+
+
+def _own_cloud(settings: Settings, database: Database) -> Cloud:
+    """The database's own cloud, as soon as that answers: before, nobody knows whether it is."""
+    while True:
+        try:
+            return open_own_cloud(settings, database)
+        except CloudError as error:
+            log.warning("worker.waits_for_cloud", error=str(error))
+            time.sleep(CLOUD_PAUSE)

@@ -366,6 +366,13 @@ class Cloud(Protocol):
     def project_id(self) -> str:
         """The project that what we make is in; empty where the cloud has none."""
 
+    def place(self) -> dict[str, str]:
+        """Facts, by name, that tell this cloud from any other one of its kind.
+
+        They are the same for as long as it is the same cloud. An empty one is not known. Raises
+        ``CloudError`` where the cloud doesn't say them now.
+        """
+
     @property
     def compute(self) -> Compute:
         """Instances."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete
 
-from atoll.db import tables
+from atoll.db import tables, whereabouts
 
 RESOURCES = (
     tables.access_rules,
@@ -20,7 +20,17 @@ RESOURCES = (
 )
 """In an order that no foreign key minds."""
 
-FACTS = ("first_share_network", "local_host")
+FACTS = ("first_share_network", whereabouts.LOCAL_HOST, whereabouts.CLOUD)
+
+
+def forget_cloud(connection: Connection) -> None:
+    """Let the deployment have another cloud: all that it had in this one is being removed.
+
+    The mark by which ``local`` is known goes as well, and a purge that dies half-way must find the
+    cloud its own when it is run again.
+    """
+    keys = (whereabouts.LOCAL_HOST, whereabouts.CLOUD)
+    connection.execute(delete(tables.deployment).where(tables.deployment.c.key.in_(keys)))
 
 
 def forget_resources(connection: Connection) -> None:

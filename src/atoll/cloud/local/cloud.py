@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from uuid import uuid4
 
 from atoll.cloud.base import Access, Finding
 from atoll.cloud.local import doctor
@@ -17,7 +18,7 @@ from atoll.cloud.local.images import LocalImages
 from atoll.cloud.local.isolation import Isolation
 from atoll.cloud.local.layers import Layers
 from atoll.cloud.local.networks import AddressPlan, LocalNetworks
-from atoll.cloud.local.records import Records
+from atoll.cloud.local.records import Records, locked, write_file
 from atoll.cloud.local.settings import LocalSettings
 from atoll.cloud.local.volumes import Capacity, LocalVolumes
 from atoll.guest.base import Guest
@@ -67,6 +68,14 @@ class LocalCloud:
         sweep(self._channels)
         self._isolation = Isolation(deployment, self.networks, bridges, domains)
         self._audit = Audit(self.directory, deployment, domains, bridges)
+
+    def place(self) -> dict[str, str]:
+        """The id of our directory, made when it is first asked for: without it all is lost."""
+        file = self.directory / "place"
+        with locked(self.directory):
+            if not file.exists():
+                write_file(file, uuid4().hex.encode())
+            return {"place": file.read_text()}
 
     def acceleration(self) -> Acceleration:
         """What instances run with here."""

@@ -117,6 +117,10 @@ class MemoryCloud:
         for fault in faults:
             self.faults.add(fault)
 
+    def place(self) -> dict[str, str]:
+        """The world's own id."""
+        return {"place": self._world.id()}
+
     def subject(self) -> str:
         """Nothing: the arguments say it."""
         return ""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
@@ -134,6 +135,11 @@ class World:
         self._depth = 0
         self.lock = threading.RLock()
         name = ":memory:" if self._path is None else str(self._path)
+        if self._path is not None:
+            # Instances' keys and users' files are in it; what SQLite lays beside it has its mode.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if self._path.stat().st_mode & 0o077:
+                self._path.chmod(0o600)
         self._db = sqlite3.connect(
             name,
             timeout=_BUSY_SECONDS,
@@ -235,6 +241,17 @@ class World:
             self._reopen_after_fork()
         with self.lock:
             yield
+
+    def id(self) -> str:
+        """Tells this world from any other; made when it is first asked for."""
+        with self.change():
+            self.execute("CREATE TABLE IF NOT EXISTS world (id TEXT NOT NULL)")
+            found = self.row("SELECT id FROM world")
+            if found is not None:
+                return str(found[0])
+            made = uuid4().hex
+            self.execute("INSERT INTO world VALUES (?)", made)
+            return made
 
     def close(self) -> None:
         """Let go of the file; the world stays (one in memory is gone)."""

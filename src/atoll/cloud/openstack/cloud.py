@@ -58,6 +58,19 @@ class OpenStackCloud:
         with translated("OpenStack's credentials"):
             return str(self._connection.current_project_id)
 
+    def place(self) -> dict[str, str]:
+        """The project, whose id is unique among all clouds, and the region that we work in.
+
+        Keystone's address is none of it: the same cloud may have several.
+        """
+        region = self._connection.config.get_region_name()
+        with translated("OpenStack's region"):
+            if not region:
+                endpoint = self._connection.network.get_endpoint_data()
+                region = endpoint.region_name if endpoint is not None else ""
+            project = self._connection.current_project_id
+        return {"project": str(project or ""), "region": str(region or "")}
+
     def reach(self, address: str) -> None:
         """Plug this machine in beside the address, where it is to be plugged in at all."""
         self.channels.host_port.reach(address)

@@ -1,0 +1,102 @@
+"""Keeps a database from working on a cloud that is not its own, and a copy from working at all.
+
+A worker of such a database would find none of its instances and volumes, take them for lost and
+replace them; or it would find those of the original, and fight its workers about them.
+"""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Cloud
+from atoll.config import Settings
+from atoll.db import whereabouts
+from atoll.db.database import Database
+from atoll.db.whereabouts import CLOUD, DATABASE, Facts
+from atoll.errors import ConfigurationError
+
+_HINT = "If both are right and nothing else works on its shares: 'atoll claim --yes'."
+
+
+def refuse_elsewhere(settings: Settings, database: Database) -> None:
+    """Raise ``ConfigurationError`` for a copy, and where the configuration names another cloud.
+
+    The cloud is not asked, and nothing is written.
+    """
+    with database.read() as connection:
+        known = whereabouts.known(connection, DATABASE)
+        present = whereabouts.of_database(database, connection, settings.host)
+        cloud = whereabouts.known(connection, CLOUD)
+    if whereabouts.differ(known, present):
+        raise ConfigurationError(
+            f"This database may be a copy: it was used {_described(known)}, and it is now"
+            f" {_described(present)}.",
+            hint="A copy must not work on the original's shares. If the database itself has moved,"
+            " and no worker uses the old one: 'atoll claim --yes'. If only this machine was"
+            " renamed, set host to its old name.",
+        )
+    _compare(cloud, _configured(settings))
+
+
+def refuse_foreign(settings: Settings, database: Database, cloud: Cloud) -> None:
+    """Raise ``ConfigurationError`` where the opened cloud is not the database's own.
+
+    Nothing is written. Raises ``CloudUnavailable`` while the cloud doesn't say which it is.
+    """
+    present = _configured(settings) | cloud.place()
+    with database.read() as connection:
+        known = whereabouts.known(connection, CLOUD)
+    _compare(known, present)
+
+
+def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
+    """The same two, and remember what was not known before: the first cloud is the own one."""
+    refuse_elsewhere(settings, database)
+    refuse_foreign(settings, database, cloud)
+    place = _configured(settings) | cloud.place()
+    with database.begin() as connection:
+        here = whereabouts.of_database(database, connection, settings.host)
+        whereabouts.adopt(connection, DATABASE, here)
+        whereabouts.adopt(connection, CLOUD, place)
+
+
+def claim(settings: Settings, database: Database, cloud: Cloud) -> tuple[str, str]:
+    """Take this database, where it is, and this cloud for the deployment's; in words."""
+    place = _configured(settings) | cloud.place()
+    with database.begin() as connection:
+        here = whereabouts.of_database(database, connection, settings.host)
+        whereabouts.remember(connection, DATABASE, here)
+        whereabouts.remember(connection, CLOUD, place)
+    return _described(here), _described(place)
+
+
+def _compare(known: Facts, present: Facts) -> None:
+    if not whereabouts.differ(known, present):
+        return
+    if known.get("kind") == present["kind"] == "local" and known.get("host") != present["host"]:
+        raise ConfigurationError(
+            f"The shares of this database are on the machine {known['host']}, and this is"
+            f" {present['host']}.",
+            hint="Run the worker there; if that machine was renamed, set host to its old name.",
+        )
+    raise ConfigurationError(
+        f"The shares of this database are {_described(known)}, and the configuration leads to"
+        f" another cloud: {_described(present)}.",
+        hint="Correct the configuration (cloud, state_dir, or the credentials in clouds.yaml) or"
+        f" the database's address. {_HINT}",
+    )
+
+
+def _configured(settings: Settings) -> Facts:
+    facts: Facts = {"kind": settings.cloud}
+    return facts | {"host": settings.host} if settings.cloud == "local" else facts
+
+
+def _described(facts: Facts) -> str:
+    words = {
+        "local": "on the machine {host}, state directory {place}",
+        "memory": "in the simulated cloud {place}",
+        "openstack": "in OpenStack's project {project}, region {region}",
+        "sqlite": "on the machine {host} (machine-id {machine})",
+        "postgresql": "database {name} of the PostgreSQL server {server}",
+    }[facts["kind"]]
+    names = ("host", "place", "project", "region", "machine", "name", "server")
+    return words.format(**{name: facts.get(name) or "unknown" for name in names})

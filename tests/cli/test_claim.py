@@ -1,0 +1,213 @@
+"""A database works on its own cloud only, and a copy of it on none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, insert, text
+from typer.testing import CliRunner, Result
+
+from atoll.cli import home
+from atoll.cli.main import app
+from atoll.cloud.memory import MemoryCloud
+from atoll.config import DatabaseSettings, Settings
+from atoll.db import whereabouts
+from atoll.db.database import Database
+from atoll.db.migrations import upgrade
+from atoll.db.tables import deployment
+from atoll.errors import AtollError, ConfigurationError
+
+pytestmark = pytest.mark.timeout(300)
+SECONDS = 60.0
+
+
+class Place:
+    """A machine with a state directory, on the simulated cloud, and the commands there."""
+
+    def __init__(self, state: Path, url: str, **variables: str) -> None:
+        self.state, self.url = state, url
+        self._environment = {
+            **os.environ,
+            "ATOLL_STATE_DIR": str(state),
+            "ATOLL_CLOUD": "memory",
+            "ATOLL_HOST": "storage1",
+            "ATOLL_DATABASE__URL": url,
+            **variables,
+        }
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments], env=self._environment)
+
+    def worker(self) -> str:
+        """Start one: what it says when it gives up, or nothing, once it works. Then it is ended."""
+        self.state.mkdir(exist_ok=True)
+        log = self.state / "log"
+        argv = [sys.executable, "-m", "atoll.cli.process", "worker"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(argv, env=self._environment, stderr=file)
+        end = time.monotonic() + SECONDS
+        try:
+            while process.poll() is None and "worker.started" not in log.read_text():
+                assert time.monotonic() < end, log.read_text()
+                time.sleep(0.05)
+            return "" if process.returncode is None else log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def place(tmp_path: Path, database_url: str) -> Place:
+    """A deployment whose worker has worked."""
+    made = Place(tmp_path / "state", database_url)
+    assert made.run("bootstrap").exit_code == 0
+    assert made.worker() == ""
+    return made
+
+
+REFUSED = (("orphan", "list"), ("server", "list"), ("purge", "--yes", "--even-under-a-live-worker"))
+
+
+def refusal(place: Place, *arguments: str) -> str:
+    """What the command says when it is refused."""
+    error = place.run(*arguments).exception
+    assert isinstance(error, AtollError), error
+    return str(error)
+
+
+def assert_refused(place: Place, *words: str) -> None:
+    """By the worker and by every command that uses the cloud; the doctor names it."""
+    said = [place.worker(), *(refusal(place, *argv) for argv in REFUSED)]
+    found = json.loads(place.run("doctor", "--json").stdout)
+    said.append(" ".join(f"{each['detail']} {each['todo']}" for each in found if not each["ok"]))
+    for sentence in said:
+        for word in (*words, "atoll claim --yes"):
+            assert word in sentence
+
+
+def test_the_own_cloud_is_used_again(place: Place) -> None:
+    assert place.worker() == ""
+    for argv in REFUSED:
+        done = place.run(*argv)
+        assert done.exit_code == 0, done.output
+
+
+def test_another_cloud_of_the_same_kind_is_refused(place: Place, tmp_path: Path) -> None:
+    other = Place(tmp_path / "other", place.url)
+    assert_refused(other, "simulated cloud", "another cloud")
+    assert place.worker() == ""
+
+
+@pytest.mark.parametrize("kind", ["local", "openstack"])
+def test_another_kind_of_cloud_is_refused(place: Place, kind: str) -> None:
+    other = Place(place.state, place.url, ATOLL_CLOUD=kind)
+    assert_refused(other, "in the simulated cloud", "another cloud")
+    assert "another cloud" in refusal(other, "bootstrap")
+    assert not (place.state / "local").exists()
+
+
+def test_an_operator_may_take_a_new_cloud(place: Place, tmp_path: Path) -> None:
+    other = Place(tmp_path / "other", place.url)
+    assert "--yes" in refusal(other, "claim")
+    assert other.worker() != ""
+    done = other.run("claim", "--yes")
+    assert done.exit_code == 0, done.output
+    assert other.worker() == ""
+    assert_refused(place, "another cloud")
+
+
+def copied(place: Place, tmp_path: Path) -> Place:
+    """The database's copy, on a test machine that has the same credentials for the cloud."""
+    if place.url.startswith("sqlite"):
+        url = f"sqlite:///{tmp_path}/copy.sqlite"
+        with closing(Database(place.url)) as database, database.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            shutil.copy(place.url.removeprefix("sqlite:///"), tmp_path / "copy.sqlite")
+            for suffix in ("-wal", "-shm"):
+                log = Path(place.url.removeprefix("sqlite:///") + suffix)
+                if log.exists():
+                    shutil.copy(log, f"{tmp_path}/copy.sqlite{suffix}")
+        return Place(place.state, url, ATOLL_HOST="testing")
+    name = place.url.partition("?")[0].rsplit("/", 1)[1]
+    copy = place.url.replace(f"/{name}", f"/{name}_copy", 1)
+    from sqlalchemy import create_engine
+
+    engine = create_engine(copy.replace(f"/{name}_copy", "/postgres", 1))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}"'))
+    engine.dispose()
+    return Place(place.state, copy)
+
+
+def test_a_copy_of_the_database_is_refused_until_it_is_claimed(
+    place: Place, tmp_path: Path
+) -> None:
+    copy = copied(place, tmp_path)
+    assert_refused(copy, "may be a copy")
+    assert place.worker() == ""
+    assert copy.run("claim", "--yes").exit_code == 0
+    assert copy.worker() == ""
+
+
+def test_a_machine_of_the_same_name_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, database = sqlite(tmp_path)
+    machine_id = tmp_path / "machine-id"
+    monkeypatch.setattr(whereabouts, "MACHINE_ID", machine_id)
+    with closing(MemoryCloud("test")) as cloud, closing(database):
+        home.settle(settings, database, cloud)  # a machine that has no id says nothing
+        machine_id.write_text("aaaa\n")
+        home.settle(settings, database, cloud)
+        machine_id.unlink()
+        home.settle(settings, database, cloud)
+        machine_id.write_text("bbbb\n")
+        with pytest.raises(ConfigurationError, match=r"aaaa.*bbbb"):
+            home.settle(settings, database, cloud)
+
+
+def sqlite(directory: Path, **options: str) -> tuple[Settings, Database]:
+    url = f"sqlite:///{directory}/atoll.sqlite"
+    database = Database(url)
+    upgrade(database)
+    chosen = {"cloud": "memory", "host": "storage1", **options}
+    return Settings(state_dir=directory, database=DatabaseSettings(url=url), **chosen), database  # type: ignore[arg-type]
+
+
+def test_a_deployment_of_an_older_version_takes_the_cloud_that_it_meets(tmp_path: Path) -> None:
+    settings, database = sqlite(tmp_path)
+    with closing(MemoryCloud("test")) as cloud, closing(database):
+        home.settle(settings, database, cloud)
+        with database.begin() as connection:
+            connection.execute(delete(deployment))
+        home.settle(settings, database, cloud)
+        with database.read() as connection:
+            assert whereabouts.known(connection, "cloud") == {"kind": "memory"} | cloud.place()
+
+
+@pytest.mark.parametrize(
+    ("cloud", "host", "words"),
+    [
+        ("local", "storage2", "are on the machine storage1, and this is storage2"),
+        ("memory", "storage1", "on the machine storage1.*in the simulated cloud"),
+    ],
+)
+def test_an_older_version_remembered_the_machine_alone(
+    tmp_path: Path, cloud: str, host: str, words: str
+) -> None:
+    settings, database = sqlite(tmp_path, cloud=cloud, host=host)
+    with closing(database):
+        with database.begin() as connection:
+            connection.execute(insert(deployment).values(key="local_host", value="storage1"))
+        with pytest.raises(ConfigurationError, match=words):
+            home.refuse_elsewhere(settings, database)
+        same, _ = sqlite(tmp_path, cloud="local")
+        home.refuse_elsewhere(same, database)
