@@ -92,8 +92,8 @@ def is_closed(connection: socket.socket, seconds: float) -> bool:
 
 
 @contextmanager
-def live(state: Path, url: str = "", **options: object) -> Iterator[Api]:
-    """Run it on a prepared database; ``options`` are of the table ``[api]``."""
+def live(state: Path, url: str = "", *, descriptors: int = 0, **options: object) -> Iterator[Api]:
+    """Run it on a prepared database; ``options`` are settings, ``descriptors`` a limit of files."""
     settings = Settings(state_dir=state, cloud="memory")
     database = Database(url or settings.database_url)
     prepared = bootstrap.prepare(settings, database)
@@ -112,6 +112,8 @@ def live(state: Path, url: str = "", **options: object) -> Iterator[Api]:
     }
     with (state / "api.log").open("wb") as log:
         command = [*process.command(None), "api"]
+        if descriptors:
+            command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
         running = subprocess.Popen(command, env=environment, stderr=log)
         api = Api(port, running, state, prepared.token_file.read_text().strip())
         try:

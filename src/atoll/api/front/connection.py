@@ -165,7 +165,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
     def cut(self) -> None:
         """End it; who is in the middle of a request is told why."""
-        if self.request is not None and not self.is_served and not self.sent_continue:
+        if self.request is not None and not self.is_served:
             content = faults.body(RequestTimeout.code, "The request did not come in time.")
             head = (
                 f"HTTP/1.1 {RequestTimeout.code} {RequestTimeout.reason}\r\n"

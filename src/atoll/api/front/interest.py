@@ -42,6 +42,16 @@ class Interest(dict[int, Any]):
                 self._epoll.modify(descriptor, flags)
                 self._flags[descriptor] = flags
 
-    def wait(self, seconds: float) -> list[tuple[int, int]]:
-        """Descriptors and flags of what has happened; empty after ``seconds``."""
-        return self._epoll.poll(seconds)
+    def wait(self, seconds: float) -> list[tuple[Any, int]]:
+        """What something has happened to, and its flags; empty after ``seconds``.
+
+        Ask ``holds`` before each: dealing with one may have closed another, whose descriptor may
+        be a newcomer's by then.
+        """
+        happened = self._epoll.poll(seconds)
+        with self._lock:
+            return [(self[one], flags) for one, flags in happened if one in self]
+
+    def holds(self, thing: Any) -> bool:
+        """Whether ``thing`` is still watched."""
+        return self.get(thing._fileno) is thing  # noqa: SLF001 - as above

@@ -118,7 +118,9 @@ class Front:
             log_socket_errors=False,
         )
         self._limits = limits
-        self._places = min(limits.connections, _descriptors() - SPARE_DESCRIPTORS)
+        descriptors = _descriptors()
+        spare = min(SPARE_DESCRIPTORS, descriptors // 2)
+        self._places = min(limits.connections, descriptors - spare)
         self._stops_at: float | None = None
         self._listeners = [Listener(self, sock) for sock in sockets]
         for thing in list(self.interest.values()):
@@ -139,8 +141,8 @@ class Front:
         look_at = time.monotonic() + interval
         while self._stops_at is None or self._leave():
             wait = 0.05 if self._stops_at is not None else look_at - time.monotonic()
-            for descriptor, flags in self.interest.wait(max(0.0, wait)):
-                self._happened(descriptor, flags)
+            for thing, flags in self.interest.wait(max(0.0, wait)):
+                self._happened(thing, flags)
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + interval
@@ -149,9 +151,8 @@ class Front:
         self.quick.shutdown()
         wasyncore.close_all(self.interest)
 
-    def _happened(self, descriptor: int, flags: int) -> None:
-        thing = self.interest.get(descriptor)
-        if thing is None:
+    def _happened(self, thing: Any, flags: int) -> None:
+        if not self.interest.holds(thing):
             return  # closed by what happened just before
         wasyncore.readwrite(thing, flags)
         self.interest.look_again(thing)

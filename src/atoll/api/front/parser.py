@@ -37,6 +37,15 @@ class RequestTimeout(Error):  # type: ignore[misc]
 class Parser(HTTPRequestParser):  # type: ignore[misc]
     """One request, as it comes in."""
 
+    def received(self, data: bytes) -> int:
+        """Take bytes in; how many of them belong to this request."""
+        taken: int = super().received(data)
+        if self.completed:
+            # Nothing more is wanted: there is no body, or it is refused unseen. waitress would
+            # ask for it all the same, and then wait for what does not come.
+            self.expect_continue = False
+        return taken
+
     def parse_header(self, header_plus: bytes) -> None:
         """Take request line and header fields apart; what is wrong is in ``error`` or raised."""
         line, _, fields = header_plus.partition(b"\r\n")
@@ -49,7 +58,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if b"\r\n " in header_plus or b"\r\n\t" in header_plus:
             raise ParsingError("A header field goes on in a second line.")
         encoded = b"\r\ntransfer-encoding:" in b"\r\n" + fields.lower()
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # waitress lets numbers and URLs through that Python refuses
+            raise ParsingError("The request line or a header field is malformed.") from error
         if self.version not in ("1.0", "1.1"):
             raise ParsingError("The protocol is neither HTTP/1.0 nor HTTP/1.1.")
         if encoded and ("CONTENT_LENGTH" in self.headers or self.version == "1.0"):
