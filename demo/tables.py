@@ -1,9 +1,8 @@
-"""The machine's firewall before and after a run: what is new in it, and whose that is.
+"""The machine's firewall before and after a run: what is new in it, and who made it.
 
-libvirt makes tables at its first start on a machine and never takes them away. They are known by
-what is in them: with iptables chains of its own, ``LIBVIRT_INP`` and such, and jumps there; else
-tables of its own, ``libvirt_network`` and such. What names a bridge of Atoll's is Atoll's, wherever
-it is.
+libvirt makes tables at its first start on a machine and never removes them. They are recognised by
+their content: with iptables, chains like ``LIBVIRT_INP`` and jumps to them; otherwise tables like
+``libvirt_network``. A rule that names a bridge of Atoll's is Atoll's in any table.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ BRIDGE = re.compile(r"\bat[0-9a-f]{4}-[0-9a-f]{8}\b")
 """A bridge of Atoll's, as the cloud "local" names it."""
 
 _WITH_IPTABLES = re.compile(r"LIBVIRT_[A-Z]{3}|libvirt-[\w-]+")
-"""Chains of libvirt's among those of iptables: of its networks, and of its packet filters."""
+"""libvirt's chains among those of iptables: for its networks, and for its packet filters."""
 _OWN_TABLE = re.compile(r"libvirt_\w+")
 _IN_ITS_OWN = re.compile(r"guest_\w+")
 _COUNTS = {"counter", "handle", "packets", "bytes"}
-"""What differs from one look to the next, and says nothing of what a rule does."""
+"""Keys that change without a change of the rule (counters, handles)."""
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""A way to a database that falls silent: a proxy whose process stops, and whose kernel goes on."""
+"""A TCP proxy in front of a database, which a test can freeze: the database then seems silent."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ while True:
 """
 
 
-class Road:
-    """The proxy; ``url`` leads through it."""
+class FreezableProxy:
+    """The proxy; ``url`` connects through it."""
 
     def __init__(self, url: str) -> None:
         parts = make_url(url)
@@ -61,7 +61,7 @@ class Road:
                 return
 
     def freeze(self) -> None:
-        """Nothing comes through any more, and nobody is told."""
+        """Stop passing data on, without closing any connection."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -75,9 +75,9 @@ class Road:
 
 
 @contextmanager
-def road(url: str) -> Iterator[Road]:
+def freezable_proxy(url: str) -> Iterator[FreezableProxy]:
     """A proxy in front of that database."""
-    made = Road(url)
+    made = FreezableProxy(url)
     try:
         yield made
     finally:

@@ -1,13 +1,13 @@
-"""What a pool offers, and whether that is what a share type asks for.
+"""Whether the capabilities of a pool satisfy the extra specs of a share type.
 
 A share type's extra specs are compared with the capabilities that pools report, by Manila's rules:
 
-* Specs with a scope (``provisioning:max_share_size``) are no concern of the pool, but for the
-  scope ``capabilities``, which may be written or left out.
+* Specs with a scope (``provisioning:max_share_size``) are not compared, except for the scope
+  ``capabilities``, which may be written or left out.
 * A spec is a value, or an operator and a value: ``=`` (at least), ``==``, ``!=``, ``>=``, ``<=``
   for numbers, ``s==``, ``s!=``, ``s<``, ``s<=``, ``s>``, ``s>=`` for text, ``<is>`` for booleans,
   ``<in>`` for a part of a text, ``<or>`` before each of several texts.
-* What a pool does not report, no spec is satisfied by.
+* A spec for a capability that the pool does not report is not satisfied.
 
 This is also the one place that says which words mean yes and which mean no.
 """
@@ -24,7 +24,7 @@ _FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 _IS: Final = re.compile(r"<is>\s*(\w+)", re.IGNORECASE)
 _SCOPE: Final = "capabilities"
 _NOT_COMPARED: Final = frozenset({"availability_zones"})
-"""Specs without a scope that are placed by, but are nothing that a pool reports."""
+"""Specs without a scope that are used for placement, but that no pool reports."""
 
 _NUMBERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "=": operator.ge,
@@ -45,7 +45,7 @@ _TEXTS: Final[Mapping[str, Callable[[str, str], bool]]] = {
 
 
 def yes_or_no(text: str) -> bool | None:
-    """What a word says; None when it says neither."""
+    """True or False for a boolean word; None for any other."""
     word = text.strip().lower()
     if word in _TRUE:
         return True
@@ -53,7 +53,7 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def truth(value: object) -> bool | None:
-    """What an extra spec says, a word or the form ``<is> True``; None when it says neither."""
+    """True or False for an extra spec (a word, or ``<is> True``); None for any other."""
     text = str(value).strip()
     form = _IS.fullmatch(text)
     return yes_or_no(form.group(1) if form else text)

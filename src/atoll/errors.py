@@ -44,10 +44,10 @@
         ├── WorkerStopping            not a failure: leave off, another worker goes on
         └── Postponed                 not a failure: wait for another resource first
 
-An error speaks to two readers. ``message`` and ``hint`` are the operator's: they go to the log and
-to the operation's row, and may hold a cloud's own words, hosts and paths. ``public`` is all that a
-user reads of it; it is never made from ``message``. A class's docstring is both when nothing else
-is given, so what a class is called in its docstring must be fit for users.
+Each error has two texts. ``message`` and ``hint`` are for the operator: they go to the log and to
+the operation's row, and may contain a cloud's own words, hosts and paths. ``public`` is all that a
+user reads; it is never made from ``message``. If nothing else is given, a class's docstring serves
+as both texts, so it must be fit for users.
 ``retryable`` says whether the same operation may succeed later without anybody's help.
 """
 
@@ -61,7 +61,7 @@ class AtollError(Exception):
 
     hint: str = ""
     public: str = "Something went wrong in Atoll."
-    """What a user may read: what happened, and what the user can do. Whole sentences of ours.
+    """What a user may read: what happened, and what the user can do, in whole sentences.
 
     A class that gives none has its docstring's first paragraph.
     """
@@ -75,7 +75,7 @@ class AtollError(Exception):
     def __init__(
         self, message: str | None = None, *, hint: str | None = None, public: str | None = None
     ) -> None:
-        """``public`` names what users may read besides the class's own sentence: quotas, sizes,
+        """``public`` replaces the class's own sentence for users; it may name quotas, sizes, and
         names that users gave themselves. Without ``message`` it is the operator's sentence, too.
         """
         self.message = message or public or type(self).public
@@ -90,14 +90,14 @@ class AtollError(Exception):
 
     @property
     def answer(self) -> str:
-        """What the API answers a request with that ends in this error."""
+        """The sentence with which the API answers a request that ends in this error."""
         return self.public
 
 
 class ConfigurationError(AtollError):
     """The configuration is wrong."""
 
-    public = "Atoll's configuration is wrong. Only the administrator can mend it."
+    public = "Atoll's configuration is wrong. Only the administrator can correct it."
     hint = "Run 'atoll doctor' to see every finding."
 
 
@@ -115,7 +115,7 @@ class Refusal(AtollError):
 
     @property
     def answer(self) -> str:
-        """The message itself: whoever refuses a request writes for the caller."""
+        """The message itself, because refusals are written for the caller."""
         return str(self)
 
 
@@ -220,13 +220,13 @@ class GuestError(AtollError):
 class GuestUnreachable(GuestError):
     """The service instance does not answer."""
 
-    public = "The service instance does not answer. It is replaced by itself when it stays away."
+    public = "The service instance does not answer. If it stays silent, Atoll replaces it."
     hint = "It is replaced by itself when it stays away; 'atoll doctor' shows why."
     retryable = True
 
 
 class GuestBusy(GuestError):
-    """The guest agent did not finish in time, or is busy with something else of this share."""
+    """The guest agent did not finish in time, or is busy with another task for this share."""
 
     public = "The service instance did not finish in time."
     retryable = True

@@ -12,7 +12,7 @@ import pytest
 
 from tests import postgres
 from tests.api.live import Api, live
-from tests.frozen import Road, road
+from tests.frozen import FreezableProxy, freezable_proxy
 from tests.programs import need_postgres
 
 pytestmark = pytest.mark.postgres
@@ -22,24 +22,24 @@ ANSWERS_WITHIN = 9.0
 
 
 @pytest.fixture
-def way() -> Iterator[Road]:
+def way() -> Iterator[FreezableProxy]:
     cluster = postgres.Cluster(need_postgres())
     try:
-        with road(cluster.new_database()) as made:
+        with freezable_proxy(cluster.new_database()) as made:
             yield made
     finally:
         cluster.remove()
 
 
 @pytest.fixture
-def api(way: Road, tmp_path: Path) -> Iterator[Api]:
+def api(way: FreezableProxy, tmp_path: Path) -> Iterator[Api]:
     with live(tmp_path, url=way.url, database__timeout=2) as running:
         yield running
         way.thaw()
 
 
 def test_a_silent_host_is_503_in_seconds_and_health_checks_answer_at_once(
-    way: Road, api: Api
+    way: FreezableProxy, api: Api
 ) -> None:
     assert api.ask("/v2/shares")[0] == 200
     way.freeze()
@@ -63,7 +63,7 @@ def test_a_silent_host_is_503_in_seconds_and_health_checks_answer_at_once(
         time.sleep(0.1)
 
 
-def test_a_statement_that_takes_too_long_is_given_up(way: Road) -> None:
+def test_a_statement_that_takes_too_long_is_given_up(way: FreezableProxy) -> None:
     from sqlalchemy import text
     from sqlalchemy.exc import OperationalError
 

@@ -64,7 +64,7 @@ def test_a_server_whose_cell_is_down_is_neither_gone_nor_in_error(
     double, api = scene
     nova, _, _ = compute(api, tmp_path)
     double.things["servers"] = {"lost": PARTIAL, "whole": SERVER}
-    with pytest.raises(CloudUnavailable, match="lost only in part"):
+    with pytest.raises(CloudUnavailable, match="lost is incomplete"):
         nova.get_instance("lost")
     found = nova.get_instance("whole")
     assert found is not None

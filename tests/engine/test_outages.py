@@ -15,7 +15,7 @@ from atoll.engine import worker
 from atoll.engine.operation import Operation
 from tests import postgres
 from tests.engine.conftest import Recorder, Yard, eventually, waiting
-from tests.frozen import road
+from tests.frozen import freezable_proxy
 from tests.programs import need_postgres
 
 
@@ -125,7 +125,7 @@ def test_nobody_is_taken_for_dead_while_sqlite_was_locked(
 def test_a_worker_notices_that_the_database_is_silent_and_goes_on_later(
     own_cluster: postgres.Cluster,
 ) -> None:
-    with road(own_cluster.new_database()) as way:
+    with freezable_proxy(own_cluster.new_database()) as way:
         database = Database(way.url, timeout=1)
         upgrade(database)
         direct = Database(way.direct)

@@ -14,7 +14,7 @@ from atoll.db.migrations import upgrade
 from atoll.db.tables import operations
 from atoll.engine.operation import Operation
 from atoll.engine.retry import Retry
-from atoll.engine.roll import Roll
+from atoll.engine.worker_locks import WorkerLocks
 from atoll.errors import (
     CloudUnavailable,
     Invalid,
@@ -292,18 +292,18 @@ def test_the_next_process_goes_on_at_once(yard: Yard, recorder: Recorder, tmp_pa
     first = Recorder()
     first.does["share/1"] = waiting(stuck)
     yard.ask("share/1")
-    yard.work({"share": first}, name="host", roll=Roll(tmp_path), lease=60.0)
+    yard.work({"share": first}, name="host", locks=WorkerLocks(tmp_path), lease=60.0)
     eventually(lambda: bool(first.converged["share/1"]))
     begun = time.monotonic()
     yard.stop(grace=0.2)  # it hangs, and the process does not wait for it
     assert time.monotonic() - begun < 2
     assert yard.status("share/1") == "running"
-    yard.work({"share": recorder}, name="host", roll=Roll(tmp_path), lease=60.0)
+    yard.work({"share": recorder}, name="host", locks=WorkerLocks(tmp_path), lease=60.0)
     yard.ends("share/1", within=5.0)
     assert recorder.converged["share/1"][0].taken_over
     stuck.set()
     yard.stop()
-    Roll(tmp_path).sweep()
+    WorkerLocks(tmp_path).sweep()
     assert not list(tmp_path.iterdir())
 
 
@@ -314,9 +314,9 @@ def test_a_worker_that_starts_leaves_a_living_one_of_its_name_alone(
     go_on, first = threading.Event(), Recorder()
     first.does["share/1"] = waiting(go_on)
     yard.ask("share/1")
-    yard.work({"share": first}, name="host:1", roll=Roll(tmp_path), lease=60.0, threads=1)
+    yard.work({"share": first}, name="host:1", locks=WorkerLocks(tmp_path), lease=60.0, threads=1)
     eventually(lambda: bool(first.converged["share/1"]))
-    yard.work({"share": recorder}, name="host:1", roll=Roll(tmp_path), lease=60.0)
+    yard.work({"share": recorder}, name="host:1", locks=WorkerLocks(tmp_path), lease=60.0)
     yard.ask("share/2")
     yard.ends("share/2", within=5.0)
     assert first.converged["share/1"][0].is_lost is False

@@ -84,7 +84,7 @@ def test_the_doctor_names_what_is_from_the_future(house: House) -> None:
         )
     found = operator.finding("Clocks")
     assert not found["ok"]
-    for words in ("sign of life", "operations/all is planned", "an operation's end was written at"):
+    for words in ("heartbeat", "operations/all is planned", "an operation's end was written at"):
         assert words in found["detail"]
     assert "NTP" in found["todo"]
 

@@ -142,7 +142,7 @@ def test_the_doctor_names_what_is_kept_and_an_operator_may_have_it_removed(
     restored: Restored,
 ) -> None:
     house, operator = restored.house, restored.operator
-    found = operator.finding("Things of no row")
+    found = operator.finding("Orphans")
     assert not found["ok"]
     for owner in restored.forgotten:
         assert owner in found["detail"]
@@ -159,7 +159,7 @@ def test_the_doctor_names_what_is_kept_and_an_operator_may_have_it_removed(
     for owner in restored.forgotten:
         done = operator.run("orphan", "remove", owner, "--yes")
         assert done.exit_code == 0, done.output
-    house.until(lambda: operator.finding("Things of no row").get("ok"), "all of it to go")
+    house.until(lambda: operator.finding("Orphans").get("ok"), "all of it to go")
     with house.database.read() as connection:
         assert [row["id"] for row in rows.where(connection, shares)] == [restored.old]
     assert house.cloud.volumes.find_volume(f"share/{restored.old}") is not None

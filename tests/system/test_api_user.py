@@ -192,7 +192,7 @@ def test_a_database_of_another_user_is_refused_with_a_sentence(state: Path) -> N
     argv = confined(state, deployment.atoll("api"))
     done = subprocess.run(argv, capture_output=True, check=False, timeout=60, text=True)
     assert done.returncode == 1
-    assert "is not this process's to write" in done.stderr
+    assert "This process may not write the database" in done.stderr
     assert "Traceback" not in done.stderr
 
 

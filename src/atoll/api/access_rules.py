@@ -42,7 +42,7 @@ RULES = rules(
 SHARE: Final = "/shares/{share_id}"
 RULE: Final = "/share-access-rules/{access_id}"
 MAX_RULES: Final = 2000
-"""Of one share. A service instance is told all of them at each change."""
+"""The most rules of one share. Each change sends all of them to the service instance."""
 _SINCE_METADATA: Final = 45
 _SINCE_RULE_STATES: Final = 28
 _READY: Final = ("available", "creating", "creating_from_snapshot", "extending", "extending_error")
@@ -191,7 +191,7 @@ def _rules_of(
     share: Mapping[str, Any],
     conditions: Sequence[ColumnElement[bool]] = (),
 ) -> list[Row]:
-    """A share's rules: a public share is seen by all, and who may mount it only by its owner."""
+    """A share's rules. All projects see a public share, but only its own project sees its rules."""
     if not is_own(call, share):
         return []
     return access_rules.of_share(connection, share["id"], conditions)
@@ -243,7 +243,7 @@ def _own_rule(call: Call, connection: Connection, access_id: str) -> tuple[Row, 
 
 
 def _locked_rule(call: Call, connection: Connection, access_id: str) -> Row:
-    """The rule, which nobody else changes until this transaction ends."""
+    """The rule, locked until this transaction ends."""
     _own_rule(call, connection, access_id)
     rule = access_rules.lock(connection, access_id)
     if rule is None:

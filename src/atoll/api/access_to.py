@@ -1,4 +1,4 @@
-"""Who an access rule is for: the field's types and texts, in one canonical form each."""
+"""Who an access rule is for: Manila's types and texts, in one canonical form each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _address(text: str, version: int) -> str:
 
 
 def _user(text: str) -> str:
-    # Narrower than the field's, which lets $(…) and backquotes through.
+    # Narrower than Manila's, which lets $(…) and backquotes through.
     if not _USER.fullmatch(text):
         raise Invalid(
             "A user or group name must have 4 to 255 letters, digits, spaces, dots, hyphens, "

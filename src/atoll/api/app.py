@@ -156,7 +156,7 @@ def create_app(settings: Settings, database: Database) -> Application:
 
 
 def _users_networks(settings: Settings) -> UsersNetworks | None:
-    """Neutron, where users' tokens are of its own Keystone."""
+    """Neutron, if users' tokens come from the Keystone that Neutron uses; otherwise None."""
     if settings.cloud != "openstack" or settings.api.auth_strategy != "keystone":
         return None
     from atoll.api.auth import neutron  # large, so only where it is needed

@@ -1,6 +1,6 @@
 """Request bodies: JSON into msgspec Structs, or an error that names the field.
 
-An empty body, or one without its envelope (``{"share": {…}}``), is 422 as in the field; what is
+An empty body, or one without its envelope (``{"share": {…}}``), is 422 as in Manila; what is
 no JSON, or has a wrong type or value in it, is 400.
 """
 
@@ -70,7 +70,7 @@ def unwrap(body: Any, envelope: str) -> dict[str, Any]:
 
 
 def convert(data: Any, kind: type[T], where: str = "") -> T:
-    """Validate. Texts that spell numbers or booleans pass for them, as in the field.
+    """Validate. Texts that spell numbers or booleans pass for them, as in Manila.
 
     ``where`` stands before the field's name in the sentence of the ``Invalid`` that is raised.
     """

@@ -19,7 +19,7 @@ from atoll.errors import Forbidden, NotFound
 
 
 class UsersNetworks(Protocol):
-    """Says what users may do with the cloud's networks, by their own rights."""
+    """Checks with users' own rights what they may do with the cloud's networks."""
 
     def check(self, token: str, project_id: str, network_id: str, subnet_id: str) -> None:
         """Raise ``Invalid`` unless the bearer's project may have ports in that subnet."""
@@ -33,7 +33,7 @@ class Rooms:
     database: Database
     policy: Policy
     networks: UsersNetworks | None = None
-    """Who may use which network of the cloud; None where nobody but the worker can say."""
+    """Checks who may use which network of the cloud; None where only the worker can check it."""
 
 
 class Call:
@@ -102,7 +102,7 @@ class Call:
     def check_network(self, network_id: str | None, subnet_id: str | None) -> None:
         """Raise ``Invalid`` unless the caller may name this network of the cloud.
 
-        It may take seconds, so it is asked outside of any transaction.
+        The check may take seconds, so call this outside of any transaction.
         """
         networks = self.rooms.networks
         if networks is not None and network_id is not None and subnet_id is not None:

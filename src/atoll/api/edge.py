@@ -27,11 +27,11 @@ log = structlog.get_logger(__name__)
 
 _SLASHES: Final = re.compile(r"//+")
 _BEFORE_KEY: Final = re.compile(r"/+v2(?:/+[^/]+)+?/+(?:metadata|extra_specs)/")
-"""What stands before a key that a user has chosen; the key itself may have slashes anywhere."""
+"""The part of a path before a key that a user has chosen. The key itself may contain slashes."""
 _PROJECT: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that are counted by name; a client may send any word, and each would be kept for ever."""
+"""Methods that are counted by name. Clients may send any word, and each would be kept for ever."""
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -137,13 +137,13 @@ def is_host(text: str) -> bool:
 def base_url(request: falcon.Request, public_url: str) -> str:
     """The endpoint as the client knows it, without a slash at the end: what all links begin with.
 
-    Where the operator has said what it is called, nothing that a client sends changes it.
+    If the operator has set ``public_url``, nothing that a client sends changes it.
     """
     return public_url.rstrip("/") or str(request.prefix)
 
 
 def _without_key(path: str) -> tuple[str, str]:
-    """A path in two parts: up to where a key begins, and that key, which may be empty."""
+    """A path in two parts: what comes before the key, and the key, which may be empty."""
     before = _BEFORE_KEY.match(path)
     return (path[: before.end()], path[before.end() :]) if before else (path, "")
 

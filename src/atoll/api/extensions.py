@@ -1,4 +1,4 @@
-"""Extensions: ``/extensions``. The field's old way to add features; microversions replaced it."""
+"""Extensions: ``/extensions``. Manila's old way to add features; microversions replaced it."""
 
 from __future__ import annotations
 

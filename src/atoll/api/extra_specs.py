@@ -16,7 +16,7 @@ OPTIONAL = (
     "revert_to_snapshot_support",
     "mount_snapshot_support",
 )
-"""What a share type has only if it says so: left out, each of them is False."""
+"""Boolean specs that are False when a share type leaves them out."""
 BOOLEAN = (*REQUIRED, *OPTIONAL)
 SIZES = (
     "provisioning:min_share_size",
@@ -35,7 +35,7 @@ VISIBLE = (
 _KEY = re.compile(r"[\w.:-]{1,255}")
 _LONGEST = 255
 LARGEST_COUNT = 128
-"""How many extra specs a share type can have."""
+"""The most extra specs that a share type can have."""
 
 
 def checked(specs: Mapping[Any, Any], *, complete: bool) -> dict[str, str]:
@@ -55,7 +55,7 @@ def checked(specs: Mapping[Any, Any], *, complete: bool) -> dict[str, str]:
 
 
 def check_count(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> None:
-    """Raise ``Invalid`` where there would be too many; what is too much may become less."""
+    """Raise ``Invalid`` if there would be too many. Too large a number of them may shrink."""
     if len(new) > max(LARGEST_COUNT, len(old)):
         raise Invalid(f"A share type can have at most {LARGEST_COUNT} extra specs.")
 
@@ -99,12 +99,12 @@ def visible(specs: Mapping[str, str]) -> dict[str, str]:
 
 
 def inferred(specs: Mapping[str, Any]) -> dict[str, Any]:
-    """The specs with those that are False because the type leaves them out."""
+    """The specs, and in addition those that are False because the type leaves them out."""
     return {**dict.fromkeys(OPTIONAL, False), **specs}
 
 
 def match(specs: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether a type with these specs is one of those that a filter wants.
+    """Whether a type with these specs passes a filter.
 
     Booleans may be spelled in any way, and are False where the type leaves them out. A type
     without ``availability_zones`` is for all zones, another for those that it names.

@@ -1,4 +1,4 @@
-"""Errors as the field shows them: ``{"itemNotFound": {"code": 404, "message": "…"}}``."""
+"""Errors as Manila shows them: ``{"itemNotFound": {"code": 404, "message": "…"}}``."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def fill(response: falcon.Response, code: int, message: str) -> None:
 
 
 def of(error: errors.AtollError, environ: dict[str, Any]) -> tuple[int, str]:
-    """What an error of ours is answered with: the status, and the sentence.
+    """The status and the sentence that an error of ours is answered with.
 
-    The caller gets what the error has for users; one that no caller should meet is in the log.
+    The caller gets the error's public sentence; an error that no caller should cause is logged.
     """
     code = code_of(error)
     if code == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -101,7 +101,7 @@ def on_http_error(
     """Falcon's own: no such route, no such method, malformed request line."""
     code, headers = error.status_code, dict(error.headers or {})
     if code == HTTPStatus.METHOD_NOT_ALLOWED and request.path.startswith("/v2/"):
-        # Manila's routes are pairs of method and path: a method that a path lacks is not found.
+        # Manila routes by method and path, so a method that a path does not have is a 404.
         code, headers = HTTPStatus.NOT_FOUND, {}
     if code == HTTPStatus.NOT_FOUND:
         message = "The resource could not be found."

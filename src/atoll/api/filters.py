@@ -22,8 +22,8 @@ _LONGEST = 4096
 class Filter:
     """One query parameter that limits a list; ``column`` is what it is compared with.
 
-    Without a column it is about something that no resource of ours has: nothing passes it.
-    ``rule`` is the policy rule that allows to filter by it; None: everybody may.
+    Without a column the filter is for something that no resource of Atoll's has, so no row passes.
+    ``rule`` is the policy rule that allows filtering by it; None: everybody may.
     """
 
     name: str
@@ -46,7 +46,7 @@ def filter_by(
 
 
 def nothing_has(name: str, *, since: str = "2.0") -> Filter:
-    """A filter of Manila's that nothing of ours can pass, whatever its value is."""
+    """A filter of Manila's that no row can pass, whatever its value is."""
     return Filter(name, None, minor(since), None, one)
 
 
@@ -65,7 +65,7 @@ class Filters:
         return self._read(call, lambda name: name.endswith("~"))
 
     def exclude_all(self, call: Call) -> bool:
-        """Whether a filter is asked for that nothing of ours can pass."""
+        """Whether the query has a filter that no row can pass."""
         return any(each.column is None for each in self._asked(call))
 
     def _read(self, call: Call, chosen: Callable[[str], bool]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def status(params: Params, name: str) -> tuple[str, ...]:
 
 
 def mapping(params: Params, name: str) -> Mapping[str, str]:
-    """A dictionary in a parameter: JSON, or Python's notation as the field's clients write it.
+    """A dictionary in a parameter: JSON, or Python's notation as Manila's clients write it.
 
     Raises ``Invalid``.
     """
@@ -116,7 +116,7 @@ def mapping(params: Params, name: str) -> Mapping[str, str]:
         raise wrong
     try:
         return {_word(key): _word(item) for key, item in value.items()}
-    except ValueError:  # also Python's own, of numbers with thousands of digits
+    except ValueError:  # also Python's own, for numbers with thousands of digits
         raise wrong from None
 
 

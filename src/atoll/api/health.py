@@ -29,7 +29,7 @@ AWAY: Final[State] = {"database": "unreachable", "worker": "none"}
 
 
 class Look:
-    """One look at the database, in a thread of its own: it may hang for ever, whatever hangs."""
+    """One check of the database, in a thread of its own, because it may hang for ever."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class Look:
         return self._done.is_set()
 
     def state(self) -> State:
-        """What it has seen; that nothing answers, where it hangs."""
+        """The result; if the check hangs, that the database does not answer."""
         self._done.wait(max(0.0, self._begun + PATIENCE - time.monotonic()))
         return self._state if self._done.is_set() else AWAY
 
@@ -72,7 +72,7 @@ class Look:
 class Healthcheck:
     """200 while the database answers and a worker is alive; otherwise 503, and why.
 
-    It answers within a second, whatever hangs: those who ask at the same time share one look.
+    It always answers within a second. Requests at the same time share one check.
     """
 
     def __init__(self, rooms: Rooms) -> None:
@@ -93,7 +93,7 @@ class Healthcheck:
         response.data = msgspec.json.encode({"healthy": healthy, **state})
 
     def on_options(self, request: falcon.Request, response: falcon.Response) -> None:
-        """The same: load balancers probe by OPTIONS, and a probe must be able to fail."""
+        """The same as GET: some load balancers probe by OPTIONS, and need to see a failure."""
         self.on_get(request, response)
         response.set_header("Allow", "GET, HEAD, OPTIONS")
 

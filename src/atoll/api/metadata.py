@@ -23,7 +23,7 @@ ADMIN_ONLY: Final = frozenset({"__affinity_same_host", "__affinity_different_hos
 
 LARGEST_COUNT: Final = 128
 LARGEST_BYTES: Final = 65_536
-"""What a resource may carry: so many keys, and so many bytes (UTF-8) of keys and values."""
+"""The most keys that a resource may have, and the most bytes (UTF-8) of keys and values."""
 
 Fetch = Callable[[Call, Connection, str], Mapping[str, Any]]
 Store = Callable[[Connection, str, Mapping[str, str]], None]
@@ -36,7 +36,7 @@ class Wanted(msgspec.Struct):
 
 
 class WantedItem(msgspec.Struct):
-    """``{"metadata": {key: value}}``, or ``meta`` as the field once had it."""
+    """``{"metadata": {key: value}}``, or ``meta`` as in old Manila."""
 
     metadata: Metadata | None = None
     meta: Metadata | None = None
@@ -128,16 +128,16 @@ def _value(metadata: Mapping[str, str], key: str) -> str:
 
 
 def guard(call: Call, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Raise ``Forbidden`` where a user would change what only administrators may."""
+    """Raise ``Forbidden`` if a user would change a key that only administrators may change."""
     if not call.is_admin and any(old.get(key) != new.get(key) for key in ADMIN_ONLY):
         raise Forbidden("Cannot set or update admin only metadata.")
 
 
 def check_size(old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Raise ``Invalid`` where metadata would grow beyond what a resource may carry.
+    """Raise ``Invalid`` if metadata would grow beyond the limits of a resource.
 
-    Call it in the transaction that locks and writes the row. What is too much already may become
-    less.
+    Call it in the transaction that locks and writes the row. Metadata that is above the limits
+    already may shrink.
     """
     if len(new) > max(LARGEST_COUNT, len(old)):
         raise Invalid(f"A resource can have at most {LARGEST_COUNT} metadata items.")

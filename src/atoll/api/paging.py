@@ -13,7 +13,7 @@ from atoll.errors import Invalid
 Params = Mapping[str, Any]
 
 LARGEST: Final = 2**63 - 1
-"""The largest integer that both databases take; whatever is larger is as far behind every end."""
+"""The largest integer that both databases take. Any offset as large is beyond a list's end."""
 _ALIASES: Final = {
     "display_name": "name",
     "display_description": "description",
@@ -23,7 +23,7 @@ _ALIASES: Final = {
     "share_network": "share_network_id",
     "snapshot": "snapshot_id",
 }
-"""Sort keys that clients know by the names of the field's own columns."""
+"""Sort keys that clients know by the names of Manila's own columns."""
 
 
 def one(params: Params, name: str) -> str | None:
@@ -37,7 +37,7 @@ def one(params: Params, name: str) -> str | None:
 
 
 def boolean(params: Params, name: str, default: bool = False) -> bool:
-    """A parameter that says yes or no, in any of the field's spellings. Raises ``Invalid``."""
+    """A parameter that says yes or no, in any of Manila's spellings. Raises ``Invalid``."""
     value = one(params, name)
     if value is None:
         return default
@@ -64,7 +64,7 @@ def integer(params: Params, name: str, default: int = 0) -> int:
 
 
 def is_set(params: Params, name: str) -> bool:
-    """A flag that also says yes when it stands without a value (``?all_tenants``)."""
+    """A flag that also says yes when it has no value (``?all_tenants``)."""
     return one(params, name) == "" or boolean(params, name)
 
 

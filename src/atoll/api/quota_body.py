@@ -52,7 +52,7 @@ class Limits:
 
 
 def _check_absent(name: str, value: Any) -> None:
-    """What is shown may be put back, and that is no more than 0 of what Atoll does not have."""
+    """Quotas of resources that Atoll does not have are shown as 0, and can only be set to 0."""
     if _limit(name, value) != 0:
         raise Invalid(f"{name} can only be 0: Atoll has no {_ABSENT[name]}.")
 

@@ -36,7 +36,7 @@ def _scope(call: Call, connection: Connection, project_id: str) -> Scope:
         return Scope(project_id, user_id=user)
     if call.version < minor(quota_view.SHARE_TYPES_SINCE):
         raise Invalid("Quotas of share types need API version 2.39 or later.")
-    # A type that the caller may not use is answered for as one that does not exist.
+    # A type that the caller may not use is answered as one that does not exist.
     found = share_types.find(connection, name, call.own_project)
     return Scope(project_id, share_type_id=found["id"])
 
@@ -104,7 +104,7 @@ def _check(
 ) -> None:
     """Raises ``Invalid`` for a limit below what is in use, or above the project's own.
 
-    A limit that holds already may always be put back.
+    The limit that is set at present is always accepted.
     """
     used = quotas.usage(connection, scope, only=new)
     project = quotas.limits(connection, Scope(scope.project_id), defaults)

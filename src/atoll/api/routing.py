@@ -258,8 +258,8 @@ _KEY: Final = "/{key}"
 
 
 def _with_whole_key(path: str) -> str:
-    """A key at the end of a path is all that is left of it: keys may have slashes in them.
+    """A key at the end of a path takes the whole rest of the path: keys may contain slashes.
 
-    Servers decode ``%2F`` before anybody sees the path, so it can't be told from a slash.
+    WSGI servers decode ``%2F``, so the application can't tell it from a slash.
     """
     return f"{path.removesuffix(_KEY)}/{{key:path}}" if path.endswith(_KEY) else path

@@ -73,8 +73,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         charged = shares.charged_size(row)
         if body.new_size < charged and operations.is_busy(connection, f"share/{share_id}"):
             raise Conflict(
-                f"The share was to grow to {charged} GiB before, and it is just being looked how "
-                "far it came.",
+                f"An earlier extension to {charged} GiB has not ended yet.",
                 hint="Try again shortly.",
             )
         if call.version >= _SINCE_SIZE_SPECS:
@@ -96,7 +95,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
                 defaults=call.settings.quota.limits(),
             )
         except QuotaExceeded as error:
-            # The field answers 413 when a share is made, and 403 when it is extended.
+            # Manila answers 413 when a share is made, and 403 when it is extended.
             raise Forbidden(error.message, hint=error.hint) from None
         shares.change(connection, share_id, status="extending", wanted_size=body.new_size)
         enqueue(connection, f"share/{share_id}", request_id=call.request_id)
@@ -149,12 +148,12 @@ def restore(call: Call, share_id: str) -> None:
 
 @routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)
 def reset_status(call: Call, share_id: str, body: Reset) -> None:
-    """Set the status by hand; a share that is set to rest is made true again, nothing else is."""
+    """Set the status by hand. Only a status at rest (``available``) causes a check of the share."""
     if body.status not in statuses.OF_SHARES:
         raise Invalid(f"Invalid state. Valid states: {', '.join(statuses.OF_SHARES)}.")
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
-        # Of a growth that is under way nobody knows yet how far it comes: it is charged till then.
+        # An extension that is running may have grown the volume already: charge it until it ends.
         is_growing = operations.is_busy(connection, f"share/{share_id}")
         wanted_size = row["wanted_size"] if is_growing else None
         status = statuses.by_hand(body.status)

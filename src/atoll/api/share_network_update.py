@@ -1,7 +1,8 @@
 """Changing a share network: its names, and where its default subnet is in the cloud.
 
-A change is checked against what is there: one of the two Neutron ids may be given for a subnet that
-has both, what is shown may be put back, and a share network in use keeps all but its names.
+A change is checked against the present state: one of the two Neutron ids may be given for a subnet
+that has both, values as they are shown are accepted, and of a share network in use only name and
+description change.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _FILLED_BY_WORKER: Final = (
 
 
 class _Known(msgspec.Struct):
-    """What of the body counts; the rest is ignored."""
+    """The keys of the body that count; others are ignored."""
 
     name: bodies.Name | None = None
     description: bodies.Name | None = None
@@ -66,7 +67,7 @@ def update(call: Call, network_id: str, body: dict[str, Any]) -> Body:
 
 
 def _check_usable(call: Call, network_id: str, wish: _Known) -> None:
-    """Raise ``Invalid`` unless the caller may use the network that the wish leads to.
+    """Raise ``Invalid`` unless the caller may use the network that the change would name.
 
     The cloud is asked before the transaction, because its answer may take seconds.
     """
@@ -89,9 +90,9 @@ def _is_in_use(connection: Connection, network_id: str) -> bool:
 
 
 def _move(connection: Connection, network: Row, wish: _Known) -> bool:
-    """Put the default subnet on other ids; False when it is on them.
+    """Change the default subnet's Neutron ids; False if it has these already.
 
-    Raises ``Invalid`` where it is not clear which subnet is meant, or on what it is to be.
+    Raises ``Invalid`` if it is not clear which subnet or which ids are meant.
     """
     default = [subnet for subnet in network["subnets"] if subnet["availability_zone"] is None]
     if len(default) != 1:
@@ -115,7 +116,7 @@ def _move(connection: Connection, network: Row, wish: _Known) -> bool:
             f"To update the share network {network['id']} you need to specify both "
             "'neutron_net_id' and 'neutron_subnet_id': it was made without."
         )
-    # The worker takes away the network that it made for the old subnet.
+    # The worker deletes the network that it made for the old subnet.
     share_networks.mark_subnet_deleting(connection, subnet["id"])
     share_networks.add_subnet(connection, network["id"], **ids)
     return True

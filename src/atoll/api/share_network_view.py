@@ -13,7 +13,7 @@ from atoll.api.views import Field, Row, View, field
 
 DETAILS: Final = "share_network:show_network_details"
 OF_PROVIDER: Final = ("network_type", "segmentation_id")
-"""What is told of the cloud's own networks to those only whom the policy ``DETAILS`` allows it."""
+"""Fields about the cloud's own networks, shown only to users whom the policy ``DETAILS`` allows."""
 
 _LAST_FLAT: Final = "2.50"
 

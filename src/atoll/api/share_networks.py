@@ -90,7 +90,7 @@ FILTERS = Filters(
     filter_by("description~", since="2.36"),
     *(filter_by(name) for name in ("id", "user_id", "gateway", "availability_zone")),
     filter_by("mtu", read=paging.integer),
-    # There are no security services, and no Nova networks any more.
+    # Atoll has no security services, and Nova has no networks any more.
     nothing_has("security_service_id"),
     nothing_has("nova_net_id"),
 )

@@ -1,6 +1,6 @@
-"""Where a new share may go, as far as that is known when it is asked for: zones and hints.
+"""Zones and hints of a new share, checked and stored when it is requested.
 
-The worker places it (``lifecycle/scheduler.py``), by what is written down here.
+The worker places the share by them later (``lifecycle/scheduler.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Hint = str | list[str] | None
 
 
 class Hints(msgspec.Struct):
-    """Shares to be near to, or away from; the host to be on (administrators)."""
+    """Shares whose host to share or to avoid, and the host to use (administrators)."""
 
     same_host: Hint = None
     different_host: Hint = None
@@ -33,7 +33,7 @@ class Hints(msgspec.Struct):
 
 
 class KeptHints(msgspec.Struct):
-    """Hints as they are kept with the share, for the worker to place it by."""
+    """Hints as they are stored with the share, for the worker that places it."""
 
     metadata: dict[str, str]
     only_host: str
@@ -42,8 +42,8 @@ class KeptHints(msgspec.Struct):
 def hints(call: Call, connection: Connection, given: Hints | None) -> KeptHints:
     """The hints of a new share, checked.
 
-    Raises ``NotFound`` for a share that is not there, ``Forbidden`` for a member's host. That there
-    is no such host is found out when the share is placed, as in Manila.
+    Raises ``NotFound`` for a share that does not exist, and ``Forbidden`` if a member names a host.
+    As in Manila, an unknown host is detected only when the share is placed.
     """
     if given is None or call.version < _SINCE_HINTS:
         return KeptHints({}, "")
@@ -72,11 +72,11 @@ def zone(
     network_id: str | None,
     parent: Mapping[str, Any] | None,
 ) -> tuple[str | None, list[str]]:
-    """The zone that a new share is to be in, if that is clear already, and those that it may be in.
+    """The zone of a new share, if it is decided already, and the zones that it may be in.
 
-    ``parent`` is the share whose snapshot it is made from. No zones are all zones. Where the zone
-    is open, the share gets that of the host that it is placed on. Raises ``NotFound`` or
-    ``Invalid``.
+    ``parent`` is the share whose snapshot it is made from. An empty collection means all zones. If
+    the zone is not decided, the share gets that of the host that it is placed on. Raises
+    ``NotFound`` or ``Invalid``.
     """
     known = [each["name"] for each in services.zones(connection)]
     wanted = asked if call.version >= _SINCE_ZONE else None

@@ -60,7 +60,7 @@ FILTERS = Filters(
     filter_by("share_network_name"),
     filter_by("identifier", since="2.49"),
     filter_by("share_network_subnet_id", since="2.51"),
-    # No share server is being migrated.
+    # Atoll migrates no share servers, so none passes this filter.
     nothing_has("source_share_server_id", since="2.57"),
     nothing_has("task_state", since="2.57"),
 )

@@ -48,7 +48,7 @@ def _specs(row: Row, call: Call) -> Mapping[str, str]:
 
 
 def _specs_of_view(row: Row, call: Call) -> Mapping[str, Any]:
-    """An administrator sees what is set; a project, what it means for its shares."""
+    """An administrator sees the specs that are set; a project sees also those that are False."""
     specs = _specs(row, call)
     if call.sees_all or call.version <= _SNAPSHOT_SUPPORT_IMPLIED:
         return specs

@@ -53,7 +53,7 @@ FILTERS: Final = Filters(
     filter_by("display_name~", "name", since="2.36"),
     filter_by("description~", since="2.36"),
     filter_by("display_description~", "description", since="2.36"),
-    # There are no groups, backups and chosen mount points, so no share has any of these.
+    # Atoll has no groups, backups or chosen mount points, so no share passes these filters.
     nothing_has("share_group_id"),
     nothing_has("share_group_snapshot_id"),
     nothing_has("source_share_group_snapshot_id"),
@@ -70,7 +70,7 @@ DELETABLE: Final = ("available", "error", "inactive", "error_deleting", "extendi
 
 
 class Update(msgspec.Struct):
-    """What can be changed of a share; the field says ``display_name``, some clients ``name``."""
+    """What can be changed of a share; Manila says ``display_name``, some clients ``name``."""
 
     display_name: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
     display_description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET

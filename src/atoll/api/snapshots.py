@@ -132,7 +132,7 @@ def create(call: Call, body: Create) -> Body:
                 f"Invalid share: it must be available to take a snapshot of it, and is "
                 f"{statuses.shown(share['status'])}."
             )
-        # One that an administrator has called available may still be growing.
+        # A share that an administrator has set to available may still be growing.
         size = shares.charged_size(share)
         quotas.reserve(
             connection,

@@ -1,4 +1,4 @@
-"""What the field's API has and Atoll has not: empty lists, and refusals that say so.
+"""What Manila's API has and Atoll has not: empty lists, and refusals that say so.
 
 Clients list these collections while they look at other things, and there is truly nothing in them.
 """

@@ -3,7 +3,7 @@
 The highest is 2.73 because the ``openstack`` command can't take a snapshot below it. What comes
 next is not promised before it is there: 2.77 share transfers, 2.80 backups, 2.81 resource locks.
 Of the optional features below it, those that Atoll lacks (replicas, groups, the recycle bin,
-revert) are refused with a sentence, as the field does where a back end lacks them.
+revert) are refused with a sentence, as Manila does where a back end lacks them.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def run(settings: Settings) -> None:
 
 
 def serve(settings: Settings, sockets: list[socket.socket]) -> None:
-    """Be one process that answers."""
+    """Run one process that answers requests."""
     # Imported here: a parent, where there is one, only watches and stays small.
     from atoll.api.app import create_app
     from atoll.api.front.listener import Front, Limits

@@ -42,10 +42,10 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def as_one_list(findings: Iterable[Finding]) -> list[Finding]:
-    """Each check once, and all in one style, whichever cloud or room has written it.
+    """Each check once, and all in one style, whichever module has written it.
 
-    Names begin with a capital, details end without a full stop. What several say of one check
-    becomes one finding, of those that fail where any do.
+    Names begin with a capital, details end without a full stop. Several findings of one check are
+    merged; if some of them fail, only those that fail are kept.
     """
     by_name: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -160,7 +160,7 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
 
 
 def _connections(settings: Settings, database: Database) -> list[Finding]:
-    """Whether PostgreSQL has room for all that this machine's API and all workers may open."""
+    """Whether PostgreSQL allows all connections that this API and all workers may open."""
     if database.is_sqlite:
         return []
     with database.read() as connection:
@@ -217,7 +217,7 @@ def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
         return [Finding("Deployment's cloud", False, error.message, error.hint or todo)]
     except SQLAlchemyError as error:
         cause = str(error).splitlines()[0]
-        return [Finding("Things of no row", False, cause, "Run 'atoll upgrade'.")]
+        return [Finding("Orphans", False, cause, "Run 'atoll upgrade'.")]
 
 
 def _purged(cloud: Cloud) -> list[Finding]:

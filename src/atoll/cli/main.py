@@ -153,12 +153,12 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Really: ALL shares and their data.")] = False,
     insist: Annotated[
         bool,
-        typer.Option("--even-under-a-live-worker", help="Also while a worker works on them."),
+        typer.Option("--even-under-a-live-worker", help="Also while a worker is alive."),
     ] = False,
 ) -> None:
     """Remove everything that this deployment has made in its cloud, data included.
 
-    It is refused while a worker of the deployment lives: stop that first.
+    The command refuses while a worker of the deployment is alive: stop the worker first.
     """
     if not yes:
         raise AtollError(
@@ -243,9 +243,9 @@ def token_list(as_json: AsJson = False) -> None:
 @token_app.command("revoke")
 def token_revoke(
     name_or_hash: str,
-    project: Annotated[str, typer.Option(help="Only a token of this project (name or id).")] = "",
+    project: Annotated[str, typer.Option(help="Only tokens of this project (name or id).")] = "",
     all_of_them: Annotated[
-        bool, typer.Option("--all", help="Several have this name: revoke all of them.")
+        bool, typer.Option("--all", help="Revoke all tokens that match.")
     ] = False,
 ) -> None:
     """Revoke one token, by its name or the beginning of its hash."""

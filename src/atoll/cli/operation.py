@@ -1,4 +1,4 @@
-"""``atoll operation``: what is worked on, what was given up, and having it looked at again."""
+"""``atoll operation``: list operations, and run one of them now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(help="Long-running work.", no_args_is_help=True)
 
 @app.command("list")
 def operation_list(
-    failed: Annotated[bool, typer.Option("--failed", help="Those given up.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the operations that wait or run, or those that were given up."""
@@ -29,12 +29,12 @@ def operation_list(
 
 @app.command("retry")
 def operation_retry(resource: str) -> None:
-    """Have a resource made true again now, e.g. 'share/<id>'.
+    """Run the operation of a resource now, e.g. 'share/<id>'.
 
-    Or a pass made now: 'reconcile/all'. What has no row is refused.
+    'reconcile/all' runs the reconcile pass now. A resource that has no row is refused.
     """
     from atoll.lifecycle import asked
 
     with closing(database()) as opened, opened.begin() as connection:
         asked.look_again(connection, resource)
-    typer.echo(f"{resource} is looked at next.")
+    typer.echo(f"The operation of {resource} runs next.")

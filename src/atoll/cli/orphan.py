@@ -19,10 +19,10 @@ app = typer.Typer(help="Things in the cloud that belong to no row.", no_args_is_
 
 @app.command("list")
 def list_orphans(as_json: AsJson = False) -> None:
-    """List what carries this deployment's tag and belongs to no row.
+    """List things in the cloud that carry this deployment's tag and belong to no row.
 
-    What was 'removed_at' some time is removed by the next pass. The rest the database has never
-    heard of, or no more: it is kept until you have it removed.
+    The next pass removes those that have a time 'removed_at'. The database does not know the
+    owners of the others: they are kept until you have them removed.
     """
     with closing(database()) as rows:
         found = _look(rows)
@@ -40,7 +40,7 @@ def remove_orphan(
     owner: Annotated[str, typer.Argument(help="As listed, e.g. 'share/<id>'.")],
     yes: Annotated[bool, typer.Option("--yes", help="Really, with its data.")] = False,
 ) -> None:
-    """Have the next pass remove all that an owner without a row has, data included."""
+    """Have the next pass remove all things of an owner that has no row, data included."""
     from atoll.db import owners
     from atoll.engine.queue import enqueue
 
@@ -49,7 +49,7 @@ def remove_orphan(
         if not its:
             raise NotFound(
                 f"Nothing in the cloud belongs to {owner} and to no row.",
-                hint="'atoll orphan list' names what does.",
+                hint="'atoll orphan list' shows the owners.",
             )
         if not yes:
             raise AtollError(f"This destroys {'; '.join(its)}.", hint="Say --yes if you mean it.")

@@ -1,7 +1,7 @@
-"""How a command shows that it is at work: a moving picture on a terminal, calm lines elsewhere.
+"""How a command shows progress: a spinner or a bar on a terminal, plain lines elsewhere.
 
-Where nobody watches (a log, CI, ssh without a terminal) there are no control characters, no line is
-broken, and there is a line for each phase, and one now and then while a phase is long.
+Without a terminal (a log, CI, ssh) there are no control characters, no line is broken, and there is
+a line for each phase, and one every half minute while a phase is long.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 HEARTBEAT_SECONDS = 30.0
-"""So long nothing is said during one phase, where lines are written."""
+"""Seconds between two lines during one phase, without a terminal."""
 
 _NEVER_BREAK = 100_000
-"""Columns of what is no terminal: whoever reads it later decides where lines break."""
+"""Columns without a terminal: so many that no line is broken."""
 
 Show = Callable[[str, float | None], None]
 """Told (phase, fraction of the whole from 0 to 1, or None where it can't be known)."""
@@ -32,14 +32,14 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def moves(console: Console) -> bool:
-    """Whether a moving picture can be shown there; colours alone (FORCE_COLOR) don't make it so."""
+    """Whether a spinner can be shown there; colours alone (FORCE_COLOR) are not enough."""
     return console.file.isatty() and not console.is_dumb_terminal
 
 
 class Heartbeat:
     """Writes a line now and then, until it is stopped.
 
-    Of several that run at once only the last one started speaks: what it says is more exact.
+    If several run at once, only the last one started writes, because it knows more exactly.
     """
 
     _running: list[Heartbeat] = []  # noqa: RUF012 - it is meant to be shared
@@ -77,7 +77,7 @@ def say(console: Console, line: str) -> None:
 
 @contextmanager
 def working(console: Console, text: str, *, announce: bool = True) -> Iterator[None]:
-    """Show that something is being done; without a terminal a line, if it is to be announced."""
+    """Show a spinner while something is done; without a terminal a line, if it is announced."""
     if moves(console):
         with console.status(f"{text} …"):
             yield

@@ -52,9 +52,9 @@ def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
 def refuse_under_a_worker(database: Database) -> None:
     """Raise ``Conflict``, which names the worker, while one lives.
 
-    Whether one listens for work is known at once, so a worker that was stopped or killed a moment
-    ago keeps nobody waiting. On PostgreSQL a living one may have lost that connection: then its
-    next heartbeat tells, some seconds later.
+    A living worker listens at the doorbell, which is checked at once, so a worker that was stopped
+    a moment ago causes no wait. On PostgreSQL a living worker may have lost its connection to the
+    doorbell: then this waits some seconds for its next heartbeat.
     """
     if not (doorbell.listeners(database) or _beats(database)):
         return
@@ -69,7 +69,7 @@ def refuse_under_a_worker(database: Database) -> None:
 
 
 def _last_signs(database: Database) -> list[tuple[str, float]]:
-    """Hosts whose workers may live, and seconds since each was heard of."""
+    """Hosts whose workers may be alive, and seconds since each one's last heartbeat."""
     with database.read() as connection:
         now = database.now(connection)
         rows = services.every(connection, now)
@@ -77,7 +77,7 @@ def _last_signs(database: Database) -> list[tuple[str, float]]:
 
 
 def _beats(database: Database) -> bool:
-    """Whether a heartbeat comes in the time in which a living worker writes its next."""
+    """Whether a heartbeat comes within the interval of a living worker's heartbeats."""
     if database.is_sqlite:
         return False  # all its workers are on this machine, and listen
 

@@ -33,7 +33,7 @@ ON_A_NETWORK = """\
   openstack share create --name first --share-network default --wait NFS 1
   RANGE=$(openstack share network show default -f value -c share_network_subnets | {only_range})
   openstack share access create first ip $RANGE && openstack share export location list first"""
-"""Lets in the share network, and nobody else."""
+"""Gives access to the share network, and to nobody else."""
 
 ONLY_RANGE = "grep -oE '[0-9.]+/[0-9]+'"
 
@@ -41,7 +41,7 @@ ON_THE_COMMON_SERVER = """\
   openstack share create --name first --wait NFS 1
   openstack share access create first ip CLIENT && openstack share export location list first
 
-CLIENT is the address of the machine that shall mount it."""
+CLIENT is the address of the machine that will mount it."""
 
 KEYSTONE = """
 Atoll is ready on {url}; Keystone at {keystone} says who may come in.
@@ -81,7 +81,7 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
 
 
 def _first_share(settings: Settings) -> str:
-    """The lines that make a share and let clients in: none but those that it is for."""
+    """The lines that make a share and give access to its share network only."""
     if not settings.driver.driver_handles_share_servers:
         return ON_THE_COMMON_SERVER
     own = OWN_NETWORK if settings.cloud == "openstack" else ""

@@ -15,8 +15,8 @@ from atoll.cloud.base import Cloud
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
-from atoll.engine.roll import Roll
 from atoll.engine.worker import Worker
+from atoll.engine.worker_locks import WorkerLocks
 from atoll.errors import CloudError
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
@@ -43,7 +43,7 @@ def run(settings: Settings) -> None:
         database,
         handlers(backend),
         name=f"{settings.host}:{os.getpid()}",
-        roll=Roll(settings.state_dir / "workers"),
+        locks=WorkerLocks(settings.state_dir / "workers"),
         threads=settings.worker.threads,
         lease=settings.worker.lease,
     )

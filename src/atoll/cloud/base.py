@@ -166,12 +166,12 @@ class Finding:
     """One line of ``atoll doctor``, in one style: ``Disk space: 20.0 of 50.0 GiB free``."""
 
     check: str
-    """What was looked at: a noun that begins with a capital. Each is named once."""
+    """What was checked: a noun that begins with a capital. Each name is used once."""
     ok: bool
     detail: str
     """What was seen there, without a full stop."""
     todo: str = ""
-    """What to do about it, when not ``ok``: a sentence; commands stand in 'quotes'."""
+    """What to do about it, when not ``ok``: a sentence, with commands in 'quotes'."""
 
 
 class Compute(Protocol):
@@ -294,10 +294,10 @@ class Networks(Protocol):
         """A network by id, also one that isn't ours; None when absent (or lacks that subnet)."""
 
     def may_use(self, network_id: str, project_id: str) -> bool:
-        """Whether users of that project may have shares in this network of somebody's.
+        """Whether users of that project may have shares in this network.
 
-        An empty id stands for the project that Atoll itself is in. Networks that Atoll made, and
-        those that it reaches instances in, are never users'. An absent network is nobody's.
+        An empty id stands for the project that Atoll itself is in. It is False for networks that
+        Atoll made, for those in which it reaches instances, and for a network that does not exist.
         """
 
     def list_networks(self) -> list[Network]:
@@ -393,11 +393,11 @@ class Cloud(Protocol):
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Put right what others have changed of that which keeps instances apart on this machine.
+        """Restore the isolation of instances on this machine where other programs changed it.
 
-        Rules of the firewall above all; it is called every few seconds, so it is cheap where
-        nothing differs. ``wholly`` also looks at what takes longer. Returns a sentence for each
-        thing that was put right. Raises ``CloudError`` for what can't be.
+        This is mainly the firewall's rules. It is called every few seconds, so it is cheap if
+        nothing differs. ``wholly`` also checks what takes longer. Returns a sentence for each thing
+        that was restored. Raises ``CloudError`` for one that can't be.
         """
 
     def check(self) -> list[Finding]:

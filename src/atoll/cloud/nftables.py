@@ -1,7 +1,7 @@
-"""Tables of ours in nftables: written as a whole, and compared with what the kernel really has.
+"""Tables of ours in nftables: they are written as a whole, and compared with the kernel's.
 
 Other programs change rules, too: reloading ``nftables.service`` begins with ``flush ruleset``,
-which takes all tables away. So the kernel's table is compared with the wanted one, rule by rule.
+which removes all tables. So the kernel's table is compared with the wanted one, rule by rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def table(deployment: str) -> str:
 
 
 def whole(name: str, chains: list[str]) -> str:
-    """nft's words that make the table have these chains and nothing else, in one step."""
+    """The input for nft that replaces the table by one with these chains, in one step."""
     return "\n".join(
         [
             f"table inet {name}",
@@ -35,7 +35,7 @@ def whole(name: str, chains: list[str]) -> str:
 
 
 def write(text: str) -> None:
-    """Make the rules be these; packets never meet half of them."""
+    """Load the rules in one transaction, so that packets never meet only some of them."""
     run(["nft", "--file", "-"], stdin=text)
 
 
@@ -51,7 +51,7 @@ def is_as_written(name: str, text: str) -> bool:
 
 
 def remove(name: str) -> None:
-    """Take a table away. Absent is fine."""
+    """Remove a table. It may be absent."""
     write(f"table inet {name}\ndelete table inet {name}\n")
 
 
@@ -66,9 +66,9 @@ def _listed(name: str) -> str | None:
 
 @lru_cache(maxsize=16)
 def _shown(name: str, text: str) -> str | None:
-    """How nft shows the table, tried in a network of its own; None where that can't be made.
+    """How nft lists the table, tried in a network namespace; None if no namespace can be made.
 
-    Then nobody can tell, and the rules are written again each time, which harms nothing.
+    Then the tables can't be compared, and the rules are written each time, which is harmless.
     """
     try:
         return run(["unshare", "--net", "sh", "-c", _SHOW, "sh", name], stdin=text)

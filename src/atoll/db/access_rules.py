@@ -40,7 +40,7 @@ def get(connection: Connection, rule_id: str) -> Row | None:
 
 
 def lock(connection: Connection, rule_id: str) -> Row | None:
-    """The rule, which nobody else changes until this (write) transaction ends."""
+    """The rule, locked until this (write) transaction ends."""
     statement = _GET.with_for_update()
     found = connection.execute(statement, {"rule_id": rule_id}).mappings().first()
     return dict(found) if found is not None else None

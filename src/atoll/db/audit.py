@@ -33,7 +33,7 @@ from atoll.db.tables import (
 )
 
 LATELY = timedelta(days=1)
-"""Failures of this time make the next try of the same resource a later one."""
+"""Seconds for which a failure delays the next try of the same resource."""
 
 UNSETTLED_RULES = (
     "queued_to_apply",
@@ -138,8 +138,8 @@ def failed_networks(connection: Connection) -> list[str]:
 def failures(connection: Connection) -> dict[str, tuple[int, float]]:
     """How often work on a resource was given up lately, at least 1, and when last (epoch seconds).
 
-    The last failure counts however long ago it was: Atoll may have been down since. One whose time
-    is in the future (the clock was wrong then) is taken for one of long ago.
+    The last failure counts at any age, because Atoll may have been down since. A failure whose time
+    is in the future (the clock was wrong then) is treated as one of long ago.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
     since, until = ((now - LATELY).isoformat(), now.isoformat())
@@ -164,9 +164,9 @@ def _epoch(moment: str | None) -> float:
 
 
 def idle_not_later_than(connection: Connection, now: float) -> None:
-    """Let nobody be idle since a time that is still to come: the clock was wrong when it was noted.
+    """Correct times of servers that are idle since a time in the future (the clock was wrong).
 
-    ``now`` is in epoch seconds; such a server waits as if it had become idle just now.
+    ``now`` is in epoch seconds; such a server counts as idle since now.
     """
     connection.execute(
         update(share_servers).where(share_servers.c.idle_since > now).values(idle_since=now)
@@ -193,7 +193,7 @@ def idle_servers(connection: Connection, before: float) -> list[str]:
 
 
 def newest(connection: Connection) -> list[tuple[str, str]]:
-    """What was written down last of several kinds, and when (UTC, ISO 8601)."""
+    """Names of several kinds of times, and the latest of each (UTC, ISO 8601)."""
     columns = {
         "an operation": operations.c.created_at,
         "an operation's end": operations.c.finished_at,

@@ -180,12 +180,12 @@ class Database:
         self.engine.dispose()
 
     def keep_reserve(self) -> None:
-        """Keep room on the disk for the time when it is full (SQLite); call it now and then."""
+        """Fill up the reserve of disk space (SQLite); call it now and then."""
         if self._reserve is not None:
             self._reserve.keep()
 
     def has_room_for_more(self) -> bool:
-        """Whether the disk has room for something new; what is left is for deletions."""
+        """Whether the disk has space for something new; the reserve is for deletions."""
         return self._reserve is None or self._reserve.has_room_for_more()
 
     def _make_room(self) -> None:
@@ -302,7 +302,7 @@ def _make_private_file(url: URL) -> None:
         may = False
     if not may:
         raise ConfigurationError(
-            f"The database {path} is not this process's to write.",
+            f"This process may not write the database {path}.",
             hint="Its directory must belong to a group that the process is in, and be writable for "
             "that group before the database is made.",
         )

@@ -1,7 +1,7 @@
-"""Times in the queue that are further ahead than anything is ever planned for.
+"""Times in the queue that are later than any normal delay or lease allows.
 
-They come about when the clock was ahead and is right again: what was planned then would wait for as
-long as it was wrong, and a dead worker's lease would last as long.
+They were written while the clock was ahead. After it is corrected, such operations would wait for
+as long as it was wrong, and a dead worker's lease would last as long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from atoll.db.operations import ACTIVE, QUEUED, RUNNING
 from atoll.db.tables import operations
 
 SLACK = 1.0
-"""Seconds by which a time may be further ahead than was asked for."""
+"""Seconds of tolerance."""
 
 _o = operations.c
 _clock = database_clock()
@@ -25,35 +25,35 @@ _clock = database_clock()
 
 @dataclass(frozen=True)
 class Longest:
-    """The longest sensible times ahead, in seconds."""
+    """The longest normal times ahead, in seconds."""
 
     delay: float
-    """Of an operation until it is due."""
+    """Until an operation is due."""
     lease: float
     periods: Mapping[str, float]
-    """Of the operations of periodic work, by resource, in the place of ``delay``."""
+    """For operations of periodic work, by resource, instead of ``delay``."""
 
 
-def astray(connection: Connection, longest: Longest) -> list[str]:
+def too_late(connection: Connection, longest: Longest) -> list[str]:
     """Resources whose operations are due, or held, until a time that is too far ahead."""
-    wrong = or_(_planned_astray(longest), _held_astray(longest))
+    wrong = or_(_planned_too_late(longest), _held_too_late(longest))
     return list(connection.execute(select(_o.resource).where(ACTIVE, wrong)).scalars())
 
 
 def pull_back(connection: Connection, longest: Longest) -> None:
-    """Have them due now, and held for one lease from now, in which a live holder renews it."""
+    """Make them due now; end their leases one lease from now, so that a live holder renews them."""
     for wrong, values in (
-        (_planned_astray(longest), {"not_before": _clock}),
-        (_held_astray(longest), {"lease_until": _clock + longest.lease}),
+        (_planned_too_late(longest), {"not_before": _clock}),
+        (_held_too_late(longest), {"lease_until": _clock + longest.lease}),
     ):
-        # Rows that somebody has locked are left for the next look: to wait could be a deadlock.
+        # Locked rows are left for the next check, because waiting for them could be a deadlock.
         found = select(_o.id).where(ACTIVE, wrong).with_for_update(key_share=True, skip_locked=True)
         ids = list(connection.execute(found).scalars())
         if ids:
             connection.execute(update(operations).where(_o.id.in_(ids)).values(**values))
 
 
-def _planned_astray(longest: Longest) -> ColumnElement[bool]:
+def _planned_too_late(longest: Longest) -> ColumnElement[bool]:
     limit: Any = longest.delay
     if longest.periods:
         whens = [(_o.resource == resource, period) for resource, period in longest.periods.items()]
@@ -64,6 +64,6 @@ def _planned_astray(longest: Longest) -> ColumnElement[bool]:
     )
 
 
-def _held_astray(longest: Longest) -> ColumnElement[bool]:
+def _held_too_late(longest: Longest) -> ColumnElement[bool]:
     # Another worker's lease may be set a little longer than this one's.
     return and_(_o.status == RUNNING, _o.lease_until > _clock + 3 * longest.lease + SLACK)

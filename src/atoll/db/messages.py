@@ -1,6 +1,6 @@
 """User messages: why something that a user asked for did not come true, and what to do.
 
-``action`` and ``detail`` are the field's ids, so that every client understands them; the sentence
+``action`` and ``detail`` are Manila's ids, so that every client understands them; the sentence
 is ours and names the cause.
 """
 
@@ -154,7 +154,7 @@ def remove(connection: Connection, message_id: str) -> None:
 
 
 def told(connection: Connection, resource_id: str, beginning: str) -> bool:
-    """Whether there is a message of the resource already that begins so."""
+    """Whether the resource has a message already that begins with this text."""
     statement = select(messages.c.id).where(
         messages.c.resource_id == resource_id,
         messages.c.user_message.startswith(beginning, autoescape=True),
@@ -163,7 +163,7 @@ def told(connection: Connection, resource_id: str, beginning: str) -> bool:
 
 
 def prune(connection: Connection) -> int:
-    """Delete what has expired, and what a project has beyond its newest ``MOST``; how many."""
+    """Delete expired messages, and all but a project's newest ``MOST``; return how many."""
     count = connection.execute(
         delete(messages).where(messages.c.expires_at <= utcnow_text())
     ).rowcount

@@ -1,8 +1,8 @@
-"""Files beside the SQLite database, which two users may share: the worker's and the API's.
+"""Files in the SQLite database's directory, which two users may share: the worker's and the API's.
 
-Who may use the database is said by the directory that it is in. A directory that its group may
-write shares all that Atoll makes there with that group; in any other directory it is the maker's
-alone. What exists already keeps its mode: the other user could have put a link there.
+The directory decides who may use the database. If its group may write there, all files that Atoll
+makes in it are for that group, too; in any other directory they are for their maker alone. Existing
+files keep their mode, because the other user could have put a link there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def group_of(directory: Path) -> int | None:
-    """The group that ``directory`` is shared with; None where it is shared with nobody."""
+    """The group that ``directory`` is shared with; None if there is none."""
     found = directory.stat()
     return found.st_gid if found.st_mode & stat.S_IWGRP else None
 
@@ -37,8 +37,8 @@ def make_file(path: Path) -> None:
 def make_directory(path: Path, *, to_write: bool = False) -> None:
     """Make a directory, for its owner to write and the group of the one above it to look into.
 
-    ``to_write``: the group may make and remove files in it, too. Then whoever makes one there must
-    not follow links (``O_EXCL``).
+    ``to_write``: the group may make and remove files in it, too. Then files there must be made
+    without following links (``O_EXCL``).
     """
     group = group_of(path.parent)
     try:

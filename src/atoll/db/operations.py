@@ -314,7 +314,7 @@ def is_busy(connection: Connection, resource: str) -> bool:
 
 
 def active(connection: Connection, resources: Iterable[str]) -> set[str]:
-    """Those of ``resources`` that have a queued or running operation."""
+    """The ones of ``resources`` that have a queued or running operation."""
     query = select(_o.resource).where(ACTIVE, _o.resource.in_(list(resources)))
     return set(connection.execute(query).scalars())
 

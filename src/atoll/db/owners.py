@@ -1,8 +1,8 @@
-"""Rows that own things in the cloud, and the memory of those that a handler has removed.
+"""Rows that own things in the cloud, and records of the rows that a handler has removed.
 
-What the cloud has for an owner without a row is a leftover only if its row was removed here. A
-database that was put back from a backup has never heard of what was made since; nothing of that may
-be deleted, whatever operations somebody has asked for meanwhile.
+A thing in the cloud whose owner has no row is a leftover only if a handler removed that row from
+this database. A database that was restored from a backup does not know what was made since, and
+nothing of that may be deleted, whatever operations somebody has requested.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def known(connection: Connection) -> set[str]:
 
 
 def remove(connection: Connection, kind: str, row_id: str) -> None:
-    """Delete an owner's row, and remember in the same transaction that it was there."""
+    """Delete an owner's row, and record the removal in the same transaction."""
     rows.remove(connection, OWNERS[kind], row_id)
     remember(connection, f"{kind}/{row_id}")
 
 
 def remember(connection: Connection, owner: str) -> None:
-    """Have what the cloud still has for this owner taken for a leftover."""
+    """Record that this owner's row was removed, so that its things in the cloud are leftovers."""
     same = removals.c.resource == owner
     now = utcnow_text()
     if not connection.execute(update(removals).where(same).values(removed_at=now)).rowcount:
@@ -75,7 +75,7 @@ def remember(connection: Connection, owner: str) -> None:
 
 
 def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
-    """Those of ``owners`` whose rows were removed here, and when (UTC, ISO 8601)."""
+    """The ones of ``owners`` whose rows were removed, and when (UTC, ISO 8601)."""
     found: dict[str, str] = {}
     wanted = sorted(set(owners))
     for start in range(0, len(wanted), _BATCH):
@@ -87,6 +87,6 @@ def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
 
 
 def prune(connection: Connection) -> None:
-    """Forget what was removed so long ago that every pass has looked for leftovers of it."""
+    """Delete records so old that many passes have looked for leftovers of their owners."""
     before = (datetime.now(UTC) - REMEMBERED_FOR).replace(tzinfo=None).isoformat()
     connection.execute(delete(removals).where(removals.c.removed_at < before))

@@ -47,7 +47,7 @@ def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 def same(column: Column[Any], value: Any) -> ColumnElement[bool]:
-    """A column has this value, or one of a tuple; an integer that it can't hold, it has not."""
+    """A column has this value, or one of a tuple; never an integer that the column can't hold."""
     if isinstance(value, tuple):
         return column.in_(value)
     if isinstance(column.type, Integer) and isinstance(value, int) and value > _LARGEST:

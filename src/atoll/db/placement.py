@@ -1,4 +1,4 @@
-"""Where a new share goes to: what its hints say, and which share server has room.
+"""Placement of a new share: its hints, and the share server with room for it.
 
 The server is decided under a lock on the share network's subnet.
 """
@@ -17,7 +17,7 @@ from atoll.db.tables import services, share_network_subnets, share_servers, shar
 
 SAME_HOST: Final = "__affinity_same_host"
 DIFFERENT_HOST: Final = "__affinity_different_host"
-"""Keys of metadata in which shares say which others they must, or must not, be with."""
+"""Keys of metadata that name the shares whose host a share must share, or must avoid."""
 
 
 def lock_subnet(connection: Connection, subnet_id: str) -> None:
@@ -92,9 +92,9 @@ def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:
 def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[str]]:
     """Pools of the shares that this one must be with, and of those that it must not be with.
 
-    Both say so in their metadata, so whichever is placed first decides for the other. All of them
-    are locked, or two that are placed at once would not see each other. A share that is not placed
-    yet, or gone, demands nothing.
+    The metadata of both shares says so, so the one that is placed first decides for the other. All
+    of them are locked, because two that are placed at once would not see each other. A share that
+    is not placed yet, or is gone, demands nothing.
     """
     near, away = (hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST))
     if not near and not away:
@@ -117,12 +117,12 @@ def hinted(metadata: Mapping[str, str], key: str) -> list[str]:
 
 
 def keep_hints(connection: Connection, share: Row) -> None:
-    """Write a share's hints down with the shares that they name, as Manila does."""
+    """Add a share's hints to the metadata of the shares that they name, as Manila does."""
     _change_hints(connection, share, lambda known: [*known, share["id"]])
 
 
 def forget_hints(connection: Connection, share: Row) -> None:
-    """Take a share that goes away out of the hints of those that it was to be with, or not."""
+    """Remove a deleted share from the hints of the shares that name it."""
     _change_hints(connection, share, lambda known: [each for each in known if each != share["id"]])
 
 
@@ -147,7 +147,7 @@ def _change_hints(
 
 
 def name_pools_alike(connection: Connection, host: str, known: str, name: str) -> int:
-    """Call a back end's pool ``name`` where shares know it by the name ``known``; how many did."""
+    """Rename a back end's pool from ``known`` to ``name`` in its shares; return how many."""
     statement = update(shares).where(shares.c.host == f"{host}#{known}")
     return connection.execute(statement.values(host=f"{host}#{name}")).rowcount
 

@@ -1,9 +1,9 @@
 """Connections to PostgreSQL that give up on a server which has fallen silent.
 
-The server's own time-outs are no help where the server's machine is frozen or cut off, and neither
-are TCP's where the kernel at the other end goes on acknowledging. So each wait for the server has
-a deadline here as well, a little behind the server's own. A server that has missed it is not asked
-again for a while, but by one statement at a time: otherwise everybody would wait for it in turn.
+The server's own time-outs do not help if the server's machine is frozen or cut off, and TCP's do
+not if the kernel at the other end still acknowledges. So each wait for the server has a deadline
+here, a little later than the server's own. After a missed deadline only one statement at a time
+tries the server again for a while; otherwise every request would wait for it in turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 GRACE = 2.0
-"""Seconds that the server's word ("canceled") may be late."""
+"""Seconds by which the server's own error ("canceled") may be late."""
 REST = 2.0
 """Seconds for which a silent server is not asked."""
 
@@ -34,7 +34,7 @@ class Silence:
     def check(self) -> None:
         """Raise ``psycopg.OperationalError`` while the server is not to be asked.
 
-        After a while one caller is let through, to try; the others go by what it finds.
+        After a while one caller is let through as a trial; its result counts for the others.
         """
         self._seen.count = self._count
         if self._until is None:

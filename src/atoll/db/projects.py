@@ -30,7 +30,7 @@ def create(
     }
     taken = Conflict(f"A project with the name or id {name} exists already.")
     if rows.get(connection, projects, name) is not None or every(connection, name=row["id"]):
-        raise taken  # one's name is never another's id: a command would speak of the wrong one
+        raise taken  # a name must never be another's id, or commands would be ambiguous
     try:
         with connection.begin_nested():
             rows.add(connection, projects, **row)

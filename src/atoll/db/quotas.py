@@ -26,7 +26,7 @@ DEFAULTS: Mapping[str, int] = {
     "share_networks": 10,
     "per_share_gigabytes": UNLIMITED,
 }
-"""The field's defaults; a deployment's own are ``Settings.quota.limits()``."""
+"""Manila's defaults; a deployment's own are ``Settings.quota.limits()``."""
 
 OF_SHARE_TYPE = ("shares", "gigabytes", "snapshots", "snapshot_gigabytes", "per_share_gigabytes")
 """What may be limited for one share type; share networks have none."""

@@ -1,8 +1,8 @@
-"""Room on the disk that is kept for what must go on when the disk is full.
+"""Disk space that is reserved for reading and deleting when the disk is full.
 
 SQLite writes before it deletes, and needs files of its own even to read after a restart. So some
-files beside the database hold room for it: when the disk is full, one after another is removed. A
-file at a time, because others that fill the disk would take all of it at once.
+files in the database's directory reserve space for it. When the disk is full, they are removed one
+at a time, because whatever fills the disk would take the space of all of them at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Reserve:
         self._directory = directory
 
     def keep(self) -> None:
-        """Fill up what is missing, if there is room enough. Safe to call at any time."""
+        """Make the files that are missing, if there is space. Safe to call at any time."""
         size = self._file_bytes()
         for number in range(FILES):
             path = self._directory / str(number)
@@ -38,18 +38,18 @@ class Reserve:
                 neighbours.make_directory(self._directory, to_write=True)
                 self._fill(path, size)
             except OSError:
-                return  # somebody was faster, or the disk can't: what there is must do
+                return  # another process was faster, or the disk is full
 
     def is_needed(self) -> bool:
         """Whether so little is left that even a small change may not fit."""
         return self._free() < self._file_bytes() // 2
 
     def has_room_for_more(self) -> bool:
-        """Whether something new may be written down, which keeps its room."""
+        """Whether there is space for something new besides the reserve."""
         return self._free() >= self._file_bytes()
 
     def release(self) -> None:
-        """Give one file's room back."""
+        """Remove one file, to free its space."""
         for number in reversed(range(FILES)):
             try:
                 (self._directory / str(number)).unlink()

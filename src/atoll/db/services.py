@@ -16,8 +16,8 @@ from atoll.errors import NotFound
 DOWN_AFTER = 60.0
 """A service whose last heartbeat is older than this many seconds is shown as down.
 
-So is one whose heartbeat is as far in the future: the clock was wrong then, and nobody knows when
-it was. One that lives writes another within seconds.
+So is one whose heartbeat is as far in the future: the clock was wrong then, so the time means
+nothing. A living service writes another heartbeat within seconds.
 """
 
 

@@ -39,8 +39,8 @@ def get(
 def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> Row:
     """The share type of this id, else of this name; for a project as with ``get``.
 
-    Raises ``NotFound`` with the same words whether there is no such type or one that the project
-    may not use.
+    Raises ``NotFound`` with the same message if there is no such type and if the project may not
+    use it.
     """
     statement = select(share_types)
     if project_id is not None:

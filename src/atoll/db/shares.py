@@ -62,7 +62,7 @@ def change(connection: Connection, share_id: str, **values: Any) -> None:
 
 
 def charged_size(share: Mapping[str, Any]) -> int:
-    """GiB that a share counts with: one that grows, or could not, with the size it is to have."""
+    """GiB that quotas charge for a share: the wanted size, if it grows or failed to grow."""
     return max(int(share["size"]), int(share["wanted_size"] or 0))
 
 

@@ -1,9 +1,9 @@
 """Statuses that an administrator sets by hand.
 
 A status says what is wanted of a row: a worker makes what is ``creating``, and removes what is
-``deleting``. Manila lets an administrator set any status, and nothing follows from it. So a status
-that asks for work is stored with a mark when it is set by hand. No worker knows it then, no pass
-takes it for work that was forgotten, and clients see it without the mark.
+``deleting``. In Manila, an administrator can set any status, and that starts no work. So a status
+that asks for work is stored with a mark when it is set by hand. Workers and the reconcile pass do
+nothing for a status with a mark, and clients see it without the mark.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ OF_SHARES: Final = (
     "backup_restoring_error",
     "ensuring",
 )
-"""What a share's status can be set to: Manila's list."""
+"""The statuses that can be set on a share: Manila's list."""
 
 OF_SNAPSHOTS: Final = (
     "available",
@@ -66,7 +66,7 @@ OF_SNAPSHOTS: Final = (
     "migrating_to",
     "restoring",
 )
-"""The same of a snapshot."""
+"""The same for a snapshot."""
 
 OF_SHARE_SERVERS: Final = (
     "active",
@@ -82,7 +82,7 @@ OF_SHARE_SERVERS: Final = (
     "server_migrating_to",
     "network_change",
 )
-"""The same of a share server."""
+"""The same for a share server."""
 
 
 def by_hand(status: str) -> str:

@@ -1,7 +1,7 @@
 """Text that is searched and sorted in the same way on SQLite and on PostgreSQL.
 
-By themselves they differ: ``LIKE`` minds the case on PostgreSQL only, names are sorted by a
-language's rules on PostgreSQL only, and the JSON paths of SQLite can't name every key.
+By themselves they differ: ``LIKE`` is case-sensitive on PostgreSQL only, names are sorted by a
+locale's rules on PostgreSQL only, and the JSON paths of SQLite can't name every key.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class _HasItem(FunctionElement[bool]):
 
 
 def contains(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
-    """The column has this part; the letters a to z may be small or capital, others count as is.
+    """The column contains this part; the case of the letters a to z is ignored.
 
-    (Which other letters belong together depends on how the database was set up.)
+    (The case of other letters counts, because the databases treat it differently.)
     """
     return _Contains(column, literal(part.translate(_SMALL)))
 

@@ -96,9 +96,9 @@ def every(connection: Connection, project_id: str | None = None) -> list[Row]:
 
 
 def meant(connection: Connection, name_or_hash: str, project_id: str | None = None) -> list[Row]:
-    """The tokens of this name, or whose hash begins so (8 digits at least), by age.
+    """The tokens of this name, or whose hash begins with it (8 digits at least), by age.
 
-    A whole hash is that token alone, whatever others are called. Raises ``NotFound``.
+    A whole hash means that token alone, even if it is another token's name. Raises ``NotFound``.
     """
     found = every(connection, project_id)
     start = name_or_hash.lower()
@@ -137,7 +137,7 @@ def revoke(
             + "\n".join(f"  {described(row)}" for row in same[:_MOST_SHOWN])
             + (f"\n  and {len(same) - _MOST_SHOWN} more" if len(same) > _MOST_SHOWN else "")
             + "\n",
-            hint="Name the one that you mean by its hash, or say --project, or --all.",
+            hint="Give the hash of one of them, or --project, or --all to revoke all of them.",
         )
     gone = [row["hash"] for row in same]
     connection.execute(delete(tokens).where(tokens.c.hash.in_(gone)))

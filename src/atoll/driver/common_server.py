@@ -90,7 +90,7 @@ class CommonServer:
             f"The common server has no address in a network {wanted}.",
             hint=f"The administrator must mend {option}.",
             public="The common server has no address that shares could be reached at. Only the "
-            "administrator can mend that.",
+            "administrator can correct that.",
         )
 
 

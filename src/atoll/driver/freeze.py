@@ -49,7 +49,7 @@ def _freeze(guest: Guest, share_id: str, path: str, freeze: Freeze, seconds: flo
     except GuestError as error:
         raise ServiceInstanceUnavailable(
             f"Share {share_id} can't be frozen at the moment: {error}",
-            public=f"The share can't be held still for a snapshot at the moment. {error.public}",
+            public=f"The share can't be frozen for a snapshot at the moment. {error.public}",
         ) from error
 
 

@@ -347,7 +347,7 @@ class GenericShareDriver(ShareDriver):
             updates += [
                 {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
                 for share_id, usage in usages.items()
-                # What an instance says counts for the shares that it serves, and for no other.
+                # An instance's answer counts only for the shares that it serves.
                 if share_id in wanted
                 and (wanted[share_id] or {}).get("id") == server_id
                 and (wanted[share_id] or {}).get("id") == (server or {}).get("id")

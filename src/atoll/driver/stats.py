@@ -26,7 +26,7 @@ CAPABILITIES: dict[str, Any] = {
     "dedupe": False,
     "compression": False,
 }
-"""As the scheduler spells them; false until a test shows otherwise.
+"""Capabilities by the scheduler's names; each is false until a test shows that it works.
 
 Each pool reports them, and what all pools of the back end have in common: a share type's extra
 specs are compared with nothing else.

@@ -44,7 +44,7 @@ class WantedShares:
         return kept or f"{self._options.share_mount_path}/{share_id}"
 
     def keep_path(self, share_id: str) -> None:
-        """Write down where the share is mounted, before it is mounted there."""
+        """Store where the share is mounted, before it is mounted there."""
         key = share_key(share_id)
         if self._storage.get(key, MOUNT_PATH) is None:
             self._storage.update(key, {MOUNT_PATH: self.path(share_id)})

@@ -69,9 +69,9 @@ def listen(database: Database, worker: str) -> Doorbell:
 
 
 def listeners(database: Database) -> int:
-    """How many workers of the database live at this moment; a killed one is no longer counted.
+    """How many workers of the database are alive now; a killed one is not counted.
 
-    Each listens as long as it lives, but for some seconds after PostgreSQL was away.
+    Each listens while it is alive, except for some seconds after PostgreSQL was down.
     """
     if database.is_sqlite:
         return _street(database.url.database or "").count()
@@ -102,11 +102,11 @@ class _Street:
             os.close(descriptor)
 
     def make(self) -> None:
-        """Make the directory, for those only who may use the database."""
+        """Make the directory, only for users who may use the database."""
         neighbours.make_directory(self._directory)
 
     def open_to_group(self, door: str, street: int) -> None:
-        """Let those ring who may look into the directory."""
+        """Let every user ring who may read the directory."""
         found = os.fstat(street)
         is_ours = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if is_ours and found.st_mode & stat.S_IXGRP:  # nobody else can have put a link there
@@ -125,7 +125,7 @@ class _Street:
         return False
 
     def count(self) -> int:
-        """At how many doors somebody listens."""
+        """The number of sockets on which a worker listens."""
         try:
             with self.enter() as street:
                 doors = os.listdir(street)  # noqa: PTH208 - of a descriptor

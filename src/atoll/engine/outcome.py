@@ -50,7 +50,7 @@ class Outcome:
 def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
     """Converge, and give up if need be; never raises."""
     if handler is None:
-        # Where a newer worker will know it, the reconcile pass asks for it once more.
+        # If a newer worker knows the type, the reconcile pass requests the operation again.
         log.error("operation.no_handler")
         unknown = f"There is no type of resource {operation.resource_type}."
         return _finished(operation, "failed", error=unknown)

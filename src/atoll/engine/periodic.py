@@ -44,9 +44,9 @@ class Periodic:
         return f"{self.name}/all"
 
     def converge(self, operation: Operation) -> None:
-        """Run the function; what comes after is planned even if it fails.
+        """Run the function, and plan the next run even if it fails.
 
-        Raises ``Invalid`` for another resource: it would come back beside the one, without end.
+        Raises ``Invalid`` for another resource, which would be planned again for ever, too.
         """
         if operation.resource != self.resource:
             raise Invalid(f"The only resource of {self.name} is {self.resource}.")

@@ -1,7 +1,7 @@
-"""Looks every few seconds whether the queue is as it should be, whatever happened to the clock.
+"""Checks the queue every few seconds, and corrects it after the clock was wrong.
 
-What is due, or held, until a time further ahead than anything is ever planned for is pulled back,
-and periodic work that is not in the queue is put there.
+Due times and leases that are later than any normal delay are shortened, and periodic work that is
+missing from the queue is added.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Upkeep:
         self._offset: float | None = None
 
     def look(self) -> None:
-        """Look, if it is time to; and at this machine's clock, which SQLite goes by, each time."""
+        """Check the queue if it is time to; check each time whether the clock has jumped."""
         if self._database.is_sqlite:
             self._watch_clock(time.time() - time.monotonic())
         if time.monotonic() < self._next:
@@ -54,12 +54,12 @@ class Upkeep:
         with self._database.read() as connection:
             if not self._database.is_sqlite:
                 self._watch_clock(self._database.now(connection) - time.monotonic())
-            astray = dues.astray(connection, self._longest)
+            too_late = dues.too_late(connection, self._longest)
             missing = set(self._periods) - operations.active(connection, self._periods)
-        if not astray and not missing:
+        if not too_late and not missing:
             return
-        if astray:
-            log.warning("queue.pulled_back", resources=astray[:20], count=len(astray))
+        if too_late:
+            log.warning("queue.pulled_back", resources=too_late[:20], count=len(too_late))
         with self._database.begin() as connection:
             dues.pull_back(connection, self._longest)
             for resource in missing:

@@ -32,8 +32,8 @@ from atoll.engine.operation import Handler, Operation
 from atoll.engine.outcome import Outcome
 from atoll.engine.periodic import Periodic, pruning
 from atoll.engine.retry import Retry
-from atoll.engine.roll import Roll
 from atoll.engine.upkeep import Upkeep
+from atoll.engine.worker_locks import WorkerLocks
 
 log = structlog.get_logger()
 
@@ -51,10 +51,9 @@ class Worker:
     """Runs operations until told to stop.
 
     ``handlers`` by resource type; ``name`` says where it runs, and gets an ending that no other
-    worker has; ``roll`` lets the next worker of this machine go on at once with what a dead one
-    left; ``threads`` operations at once, of one lane at most ``lane_width``; ``lease`` seconds
-    without a sign of life until another worker takes over; ``poll`` seconds between looks when
-    nobody rings.
+    worker has; ``locks`` let the next worker of this machine take over a dead one's work at once;
+    ``threads`` operations at once, of one lane at most ``lane_width``; ``lease`` seconds without a
+    heartbeat until another worker takes over; ``poll`` seconds between looks if nobody rings.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Worker:
         handlers: Mapping[str, Handler],
         *,
         name: str | None = None,
-        roll: Roll | None = None,
+        locks: WorkerLocks | None = None,
         threads: int = 32,
         lease: float = 30.0,
         lane_width: int = 4,
@@ -84,7 +83,7 @@ class Worker:
         self._poll = poll
         self._retry = retry or Retry()
         self._leases = Leases(database, self.name, lease)
-        self._roll = roll
+        self._locks = locks
         self._periodic = [one for one in self._handlers.values() if isinstance(one, Periodic)]
         self._upkeep = Upkeep(database, self._leases, self._periodic, self._retry)
         self._lock = threading.Lock()
@@ -99,8 +98,8 @@ class Worker:
     def run(self) -> None:
         """Work until ``stop`` is called (from a signal handler or another thread)."""
         self._leases.start()
-        if self._roll is not None:
-            self._roll.enter(self.name)
+        if self._locks is not None:
+            self._locks.enter(self.name)
         prepared = False
         pause = 0.0
         with closing(doorbell.listen(self._database, self.name)) as bell:
@@ -120,8 +119,8 @@ class Worker:
                     time.sleep(_DATABASE_AWAY)
                     pause = 0.0
         self._leases.stop()
-        if self._roll is not None:
-            self._roll.leave()
+        if self._locks is not None:
+            self._locks.leave()
 
     def stop(self, grace: float = 10.0) -> None:
         """Claim nothing more; ``run`` returns when all ended, or after ``grace`` seconds.
@@ -164,12 +163,12 @@ class Worker:
         """Go on with what dead workers have left, and plan the periodic work."""
         with self._begin() as connection:
             others = operations.owners(connection) - {self.name}
-            gone = {*bell.gone(others), *(self._roll.gone(others) if self._roll else ())}
+            gone = {*bell.gone(others), *(self._locks.gone(others) if self._locks else ())}
             left = operations.release(connection, sorted(gone))
             for periodic in self._periodic:
                 operations.put_if_absent(connection, periodic.resource)
-        if self._roll is not None:
-            self._roll.sweep()
+        if self._locks is not None:
+            self._locks.sweep()
         if left:
             log.info("worker.goes_on", operations=left)
         return True
@@ -313,7 +312,7 @@ class Worker:
         self._wake()
 
     def _label(self, operation: Operation) -> str:
-        """Its type as metrics have it: one that nobody has heard of must not become a new one."""
+        """Its type for metrics; unknown types share one label, so that labels can't grow."""
         return operation.resource_type if operation.resource_type in self._handlers else "other"
 
     def change_lane(self, operation: Operation, lane: str) -> bool:

@@ -1,8 +1,7 @@
-"""What a service instance sends, taken in with care: whoever breaks into one may send anything.
+"""Answers of service instances, validated: an attacker in an instance may send anything.
 
-Each answer is decoded into the port's types, whose bounds it must keep; what doesn't fit is a
-``GuestError`` of that one call. Words are cut to a length and lose what no log, message or database
-should meet.
+Each answer is decoded into the port's types and must keep their bounds; otherwise that one call
+ends in a ``GuestError``. Texts are shortened, and unprintable characters are removed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from atoll.guest.base import Health, ShareUsage
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of the longest answer: room for ten thousand shares."""
 MAX_WORDS = 1000
-"""Characters that are kept of an error's words."""
+"""Characters that are kept of an error's text."""
 
 T = TypeVar("T")
 
@@ -38,10 +37,10 @@ class Failure(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """A line of the agent's: which request it answers is read first, what it says by the asker."""
+    """A line of the agent's: the request id is decoded first, the result only by the asker."""
 
     id: int | None = None
-    # Empty where it is not there.
+    # Empty if the key is missing.
     hello: Raw = Raw()
     result: Raw = Raw()
     error: Raw = Raw()
@@ -75,7 +74,7 @@ def read_line(line: bytes) -> Line | None:
 
 
 def read_hello(line: Line) -> Hello | None:
-    """The first words, if these are some."""
+    """The agent's greeting, if the line is one."""
     try:
         return msgspec.json.decode(line.hello, type=Hello) if line.hello else None
     except (ValueError, RecursionError):
@@ -83,7 +82,7 @@ def read_hello(line: Line) -> Hello | None:
 
 
 def read_answer(line: Line, kind: type[T], about: str) -> T | Failure:
-    """What was answered. Raises ``GuestError`` for what no agent of ours would say."""
+    """The decoded result. Raises ``GuestError`` for one that no agent of ours would send."""
     try:
         if line.result:
             return msgspec.json.decode(line.result, type=kind)
@@ -95,7 +94,7 @@ def read_answer(line: Line, kind: type[T], about: str) -> T | Failure:
 
 
 def check_once(health: Health | Usages, about: str) -> None:
-    """Raise ``GuestError`` when a share is told of twice."""
+    """Raise ``GuestError`` if a share occurs twice."""
     shares = [share.share_id for share in health.shares]
     if len(set(shares)) != len(shares):
         raise GuestError(f"{about}: the answer tells of a share twice.")

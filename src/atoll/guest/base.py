@@ -24,7 +24,7 @@ Squash = Literal["root_squash", "no_root_squash", "all_squash"]
 FileSystem = Literal["ext4", "xfs"]
 ShareProtocol = Literal["NFS", "CIFS"]
 
-# Bounds of what an instance may say: each fits a database's column, and no list is without end.
+# Bounds of an instance's answers: each value fits its column, and each list has a longest length.
 Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 ShareId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -87,14 +87,14 @@ class WantedShare:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """One freeze of a share's file system, which only its own thaw ends well."""
+    """One freeze of a share's file system; only a thaw of this freeze ends it with success."""
 
     asker: str
     """What it is for, e.g. ``snapshot/<id>``."""
     takes_over: bool = False
-    """Whether it ends a freeze of somebody else, instead of being refused."""
+    """Whether it ends another asker's freeze, instead of being refused."""
     token: str = field(default_factory=lambda: secrets.token_hex(16))
-    """What tells it from the same asker's earlier ones."""
+    """Distinguishes it from earlier freezes of the same asker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +167,8 @@ class Guest(Protocol):
     def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
         """Freeze the file system; thawed by itself after ``seconds`` or when the channel ends.
 
-        A share has one freeze at a time. An earlier one of the same asker ends, which its thaw
-        will hear; while another's holds, ``GuestBusy`` is raised, unless ``freeze`` takes over.
+        A share has one freeze at a time. An earlier one of the same asker ends, and its thaw will
+        fail; while another asker's holds, ``GuestBusy`` is raised, unless ``freeze`` takes over.
         """
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:

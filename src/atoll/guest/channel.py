@@ -256,15 +256,15 @@ class SshGuest:
                 continue
             unasked += LINE_COST + len(line)
             if unasked > MAX_UNASKED:
-                self._end("It sends what nobody has asked for.")
+                self._end("It sends data that was not requested.")
             if self._ended:
-                break  # ssh is being killed, and whatever else it says is of no interest
+                break  # ssh is being killed, so the rest of its output does not matter
         self._words = clean(self._ssh.words())
         self._end("The connection was lost.")
         self._ssh.forget()
 
     def _hear(self, message: Line) -> bool:
-        """Take a line in; False for one that nobody waits for."""
+        """Process a line; False for one that no request waits for."""
         with self._state:
             if not self.boot_id:
                 hello = read_hello(message)

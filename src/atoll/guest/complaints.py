@@ -1,4 +1,4 @@
-"""What ssh and the far side complain of: the end of it, however much that is."""
+"""The error output of ssh and of the far side; only its end is kept."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Complaints:
             while chunk := self._stream.read1(CHUNK):  # type: ignore[attr-defined]
                 self._kept = (self._kept + chunk)[-KEPT:]
                 total += len(chunk)
-                if total > FREE:  # it has broken in or gone mad: no CPU for it
+                if total > FREE:  # it is a flood, perhaps an attack: spend no CPU on it
                     time.sleep(1)

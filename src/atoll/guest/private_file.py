@@ -1,7 +1,7 @@
-"""Files that nobody else on this machine may read, there only while ssh logs in.
+"""Files that only their owner may read, and that exist only while ssh logs in.
 
-A process that is killed meanwhile leaves its files, login keys among them. So each is locked by who
-has made it: one without a lock is a dead process's, and ``sweep`` removes it.
+A process that is killed meanwhile leaves its files, login keys among them. So each process locks
+its files: a file without a lock belongs to a dead process, and ``sweep`` removes it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PrivateFile:
 
 
 def new_stem(folder: Path) -> str:
-    """The beginning of new files' names in the folder, which is made and swept."""
+    """Make and sweep the folder; return the prefix of new files' paths in it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(folder)
     return secrets.token_hex(8)

@@ -117,7 +117,7 @@ def _facts_path(cache_dir: Path, recipe: Recipe) -> Path:
 
 @contextmanager
 def _locked(cache_dir: Path, progress: Progress) -> Iterator[None]:
-    """Be the only one that builds; tells ``progress`` when somebody else does, and waits."""
+    """Hold the lock for builds; if another build has it, tell ``progress``, and wait."""
     with (cache_dir / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

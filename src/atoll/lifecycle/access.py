@@ -1,7 +1,7 @@
 """Access rules of a share: level, not edge.
 
 Whatever rules have been asked for when the operation starts are applied in one go; rules asked for
-meanwhile mark the operation ``again`` and come next. The states are the field's:
+meanwhile mark the operation ``again`` and come next. The states are Manila's:
 ``queued_to_apply → applying → active | error``, ``queued_to_deny → denying → gone``,
 ``queued_to_update → updating → active | error``.
 """

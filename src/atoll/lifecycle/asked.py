@@ -1,4 +1,4 @@
-"""What an operator may ask to be looked at again."""
+"""Operations that an operator may request by ``atoll operation retry``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
 
 PERIODIC = ("reconcile/all", "operations/all")
-"""Work that comes back by itself, and may be asked for sooner."""
+"""Periodic operations, which may be requested earlier."""
 
 
 def look_again(connection: Connection, resource: str) -> None:
-    """Have ``resource`` (``<type>/<id>``) made what its row says.
+    """Queue the operation of ``resource`` (``<type>/<id>``) to run now.
 
-    Raises ``Invalid`` for a type that there is none of, and ``NotFound`` for what has no row: there
-    is nothing that could be made true.
+    Raises ``Invalid`` for an unknown type, and ``NotFound`` if the resource has no row.
     """
     kind, _, row_id = resource.partition("/")
     if resource not in PERIODIC:
@@ -28,7 +27,7 @@ def look_again(connection: Connection, resource: str) -> None:
             )
         if not owners.exists(connection, resource):
             raise NotFound(
-                f"There is no {resource} in the database, so nothing to look at.",
+                f"There is no {resource} in the database.",
                 hint="If the cloud has things of it, 'atoll orphan list' names them.",
             )
     enqueue(connection, resource)

@@ -1,8 +1,9 @@
-"""What quotas charge for is what the cloud provides: rows carry the sizes of volumes and copies.
+"""Quotas charge what the cloud provides: rows have the sizes of volumes and copies.
 
-A row never says less than there is. What is asked for is charged before it is made, a growth counts
-with its goal until it is known how far it came, and no share grows while a snapshot of it is taken
-(a snapshot is charged with the size that the share had, or was to have, when it was asked for).
+A row never has a smaller size than the cloud. A request is charged before its volume is made. An
+extension counts with its wanted size until the reached size is known. No share grows while a
+snapshot of it is taken (a snapshot is charged with the share's size, or wanted size, when it is
+requested).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from atoll.errors import Postponed
 from atoll.lifecycle.backend import Backend
 
 GROWING = ("extending", "extending_error")
-"""Statuses in which ``wanted_size`` is a wish; in others it is left over from one."""
+"""Statuses in which ``wanted_size`` is a request; in others it is left over from an earlier one."""
 
 
 def provided(backend: Backend, share: Row) -> int:
@@ -42,7 +43,7 @@ def await_snapshots(connection: Connection, share: Row) -> None:
 
 
 def grown(connection: Connection, share_id: str, size: int) -> None:
-    """Write down how far a growth came that was not finished, or was called off by hand."""
+    """Store the size that an extension reached, if it failed or was cancelled by hand."""
     share = share_rows.lock(connection, share_id)
     if share is None:
         return
@@ -53,7 +54,7 @@ def grown(connection: Connection, share_id: str, size: int) -> None:
 
 
 def correct(operation: Operation, backend: Backend) -> list[str]:
-    """Have rows that nobody works on say at least what the cloud provides; which were wrong."""
+    """Raise sizes in rows without an operation to what the cloud provides; return those rows."""
     volumes = _sizes(backend.cloud.volumes.list_volumes())
     copies = _sizes(backend.cloud.volumes.list_snapshots())
     with backend.database.read() as connection:
@@ -78,7 +79,7 @@ def correct(operation: Operation, backend: Backend) -> list[str]:
 
 
 def _sizes(things: Iterable[Volume | VolumeSnapshot]) -> dict[str, int]:
-    """Size by owner; of several the largest."""
+    """The size for each owner; the largest if it has several."""
     sizes: dict[str, int] = {}
     for thing in things:
         sizes[thing.owner] = max(thing.size_gib, sizes.get(thing.owner, 0))

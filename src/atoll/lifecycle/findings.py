@@ -1,4 +1,4 @@
-"""What ``atoll doctor`` finds in the database, and in the cloud beside it."""
+"""Checks of ``atoll doctor`` that compare clocks, and the cloud with the database."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.lifecycle.orphans import Orphan, Orphans
 
 CLOCKS_DIFFER = 5.0
-"""Seconds by which two clocks that are kept right never differ."""
+"""Seconds by which two synchronised clocks never differ."""
 
 NAMED = 20
-"""So many things one finding names."""
+"""The most things that one finding names."""
 
 SOON_GONE = 10
-"""Passes after which a leftover should have been removed."""
+"""Passes after which a leftover should be gone."""
 
 
 def clocks(settings: Settings, database: Database) -> list[Finding]:
@@ -31,10 +31,10 @@ def clocks(settings: Settings, database: Database) -> list[Finding]:
         now = database.now(connection)
         ahead = (before + time.time()) / 2 - now
         beats = services.every(connection, now)
-        late = dues.astray(connection, _longest(settings))
+        late = dues.too_late(connection, _longest(settings))
         newest = audit.newest(connection)
     wrong = [
-        f"{beat['binary']} on {beat['host']} gave a sign of life {beat['heartbeat'] - now:.0f} s "
+        f"{beat['binary']} on {beat['host']} has a heartbeat {beat['heartbeat'] - now:.0f} s "
         "in the future"
         for beat in beats
         if beat["heartbeat"] > now + CLOCKS_DIFFER
@@ -46,8 +46,8 @@ def clocks(settings: Settings, database: Database) -> list[Finding]:
         way = "ahead of" if ahead > 0 else "behind"
         wrong.insert(0, f"this host is {abs(ahead):.0f} s {way} the database's server")
     if wrong:
-        todo = "Have all hosts keep the time (NTP). Workers put right by themselves what is planned"
-        return [Finding("Clocks", False, _some(wrong), f"{todo}; an old sign of life counts not.")]
+        todo = "Synchronise the clocks of all hosts (NTP). Workers correct planned times themselves"
+        return [Finding("Clocks", False, _some(wrong), f"{todo}, and ignore such heartbeats.")]
     return [Finding("Clocks", True, "agree, and nothing is from the future")]
 
 
@@ -60,7 +60,7 @@ def _longest(settings: Settings) -> Longest:
 
 
 def leftovers(settings: Settings, database: Database, cloud: Cloud) -> list[Finding]:
-    """Name what is in the cloud and belongs to no row, but for what the next pass removes."""
+    """Name things in the cloud that belong to no row and that the next pass does not remove."""
     found = Orphans(cloud, database).find()
     kept = [orphan for orphan in found.orphans if not orphan.may_go]
     before = _text(time.time() - SOON_GONE * settings.worker.reconcile_interval)
@@ -68,19 +68,19 @@ def leftovers(settings: Settings, database: Database, cloud: Cloud) -> list[Find
     findings = []
     if kept:
         todo = (
-            "The database never knew them, or no more (was it put back from a backup?), so they "
-            "are kept. What you don't need: 'atoll orphan remove OWNER --yes', e.g. "
+            "The database does not know them (was it restored from a backup?), so they are kept. "
+            "To remove those that you don't need: 'atoll orphan remove OWNER --yes', e.g. "
             f"{kept[0].owner}."
         )
-        findings.append(Finding("Things of no row", False, _names(kept), todo))
+        findings.append(Finding("Orphans", False, _names(kept), todo))
     if stuck:
-        todo = "The pass removes them again and again; its log says what stands in the way."
-        findings.append(Finding("Leftovers that stay", False, _names(stuck), todo))
+        todo = "Each pass tries to remove them and fails; the worker's log says why."
+        findings.append(Finding("Leftovers not removed", False, _names(stuck), todo))
     if found.unseen:
         todo = "Run the doctor again when the cloud answers."
         unseen = [f"{kind}: {error}" for kind, error in found.unseen.items()]
-        findings.append(Finding("Things that can't be listed", False, _some(unseen), todo))
-    return findings or [Finding("Things of no row", True, "none")]
+        findings.append(Finding("Listing of the cloud", False, _some(unseen), todo))
+    return findings or [Finding("Orphans", True, "none")]
 
 
 def _names(orphans: list[Orphan]) -> str:

@@ -1,6 +1,6 @@
-"""A thread that keeps the cloud's isolation as it must be on this machine, every few seconds.
+"""A thread that restores the isolation of instances on this machine every few seconds.
 
-It waits for nobody: neither for the database, nor for the pass over everything.
+It waits neither for the database nor for the reconcile pass.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Guard:
-    """Has the cloud tended every ``interval`` seconds."""
+    """Calls the cloud's ``tend`` every ``interval`` seconds."""
 
     def __init__(self, cloud: Cloud, interval: float = 5.0) -> None:
         self._cloud = cloud
@@ -25,7 +25,7 @@ class Guard:
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
 
     def start(self) -> None:
-        """Look at once, then go on in the background."""
+        """Call it once now, then in the background."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -41,7 +41,7 @@ class Guard:
 
 
 def tend(cloud: Cloud, *, wholly: bool = False) -> None:
-    """Have it tended, and tell operators of what had to be put right, or could not be."""
+    """Call ``tend``, and log what was restored, or could not be."""
     try:
         for done in cloud.tend(wholly=wholly):
             log.warning("guard.put_right", what=done)

@@ -16,11 +16,11 @@ from atoll.lifecycle.backend import Backend
 log = structlog.get_logger(__name__)
 
 BINARY = "manila-share"
-"""The field's name for what our worker does; clients filter services by it."""
+"""Manila's name for what our worker does; clients filter services by it."""
 
 
 BEAT_SECONDS = 10.0
-"""A living worker writes a sign of life this often."""
+"""Seconds between two heartbeats of a living worker."""
 
 FIRST_LOOK_SECONDS = 5.0
 """So long the first sign of life waits for the pools."""
@@ -75,7 +75,7 @@ class Heartbeat:
             self._named = True
 
     def _name_alike(self, pools: Sequence[Mapping[str, Any]]) -> None:
-        """Shares of older versions know the pool by another name: the back end's."""
+        """Rename the pool in shares of older versions, which have the back end's name there."""
         settings, database = self._backend.settings, self._backend.database
         old = settings.driver.share_backend_name
         names = [str(pool["capabilities"]["pool_name"]) for pool in pools]

@@ -24,8 +24,8 @@ DELAYED_AT = 2
 def sentence(operation: Operation, error: Exception) -> str:
     """What a user may read of an error that ``operation`` ended with: its public sentence.
 
-    Where the error says more than that, it is in the log, and in the operation's row; a user who
-    asks for it can name the request.
+    If the error's own text says more, it is in the log and in the operation's row, and the sentence
+    names the request id, by which the administrator finds it.
     """
     public = error.public if isinstance(error, AtollError) else UNEXPECTED
     if isinstance(error, AtollError) and error.message == public:
@@ -35,7 +35,7 @@ def sentence(operation: Operation, error: Exception) -> str:
 
 
 def _told(connection: Connection, row: Row, text: str) -> bool:
-    """Whether the same was said of the resource, be it of another request or of none."""
+    """Whether the resource has the same message already, with any request id or none."""
     return messages.told(connection, row["id"], text.partition(MORE)[0])
 
 

@@ -1,7 +1,7 @@
 """Things in the cloud that carry this deployment's tag and belong to no row.
 
-One list for all who need it: the reconcile pass removes what may go, and ``atoll doctor`` and
-``atoll orphan list`` name what stays.
+One list for all uses: the reconcile pass removes orphans that are known to be leftovers, and
+``atoll doctor`` and ``atoll orphan list`` name the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Orphan:
     """One thing without a row."""
 
     kind: str
-    """In words, as people look for it in the cloud: instance, volume, …"""
+    """Its kind as people know it in the cloud: instance, volume, …"""
     id: str
     owner: str
     removed_at: str
@@ -41,7 +41,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look has found."""
+    """The result of one comparison."""
 
     orphans: list[Orphan]
     unseen: dict[str, Exception]
@@ -54,7 +54,7 @@ class Orphans:
     def __init__(self, cloud: Cloud, database: Database) -> None:
         self._cloud = cloud
         self._database = database
-        # In an order in which they can be removed: what is plugged in before what it is in.
+        # In an order in which they can be removed: ports before their networks.
         self._kinds: dict[str, tuple[Callable[[], Sequence[Owned]], Callable[[str], None]]] = {
             "instance": (cloud.compute.list_instances, cloud.compute.delete_instance),
             "volume": (cloud.volumes.list_volumes, self._delete_volume),
@@ -67,11 +67,11 @@ class Orphans:
     def find(self) -> Found:
         """Compare the cloud with the rows.
 
-        The cloud is listed first: a thing is made only while its row exists, so what is in the list
-        and has no row afterwards has lost it, and nobody will come for it.
+        The cloud is listed first. A thing is made only while its row exists, so a thing in the list
+        that has no row afterwards has lost its row, and no operation will remove it.
 
-        Unless the database itself was put back from a backup: then it has never heard of what was
-        made since. So only what a handler has removed the row of ``may_go``.
+        But if the database was restored from a backup, it does not know what was made since. So
+        ``may_go`` is true only for things whose row a handler has removed.
         """
         unseen: dict[str, Exception] = {}
         listed = [(kind, thing) for kind in self._kinds for thing in self._list(kind, unseen)]
@@ -100,7 +100,7 @@ class Orphans:
         listing, _ = self._kinds[kind]
         try:
             yield from listing()
-        except Exception as error:  # noqa: BLE001 - one kind stands alone, whatever the cloud says
+        except Exception as error:  # noqa: BLE001 - an error with one kind must not stop the others
             unseen[kind] = error
 
     def _delete_volume(self, volume_id: str) -> None:

@@ -38,7 +38,7 @@ PROBES = 16
 
 FAILURES = Counter(
     "atoll_reconcile_failures_total",
-    "Looks of the reconcile pass that went wrong, by the part of the pass; the others went on",
+    "Failures of single parts of the reconcile pass, by part",
     ["part"],
 )
 
@@ -48,9 +48,9 @@ Probe = tuple[Row, Answer | AtollError | None]
 
 @contextmanager
 def alone(part: str, **about: str) -> Iterator[None]:
-    """Keep what goes wrong inside from stopping anything outside: it is logged and counted.
+    """Log and count an error inside, so that it does not stop the other parts of the pass.
 
-    That the operation can't go on at all (the lease is lost) is not held up.
+    ``OperationError`` (such as a lost lease) is raised, because the operation can't go on.
     """
     try:
         yield
@@ -71,7 +71,7 @@ class Reconciliation:
         self._backend = backend
 
     def run(self, operation: Operation) -> None:
-        """Look at all, ask for repairs. Each part stands alone: one that fails stops no other."""
+        """Check everything, and request repairs. An error in one part does not stop the others."""
         parts: tuple[Callable[[Operation], None], ...] = (
             self._tend,
             self._wake_stragglers,
@@ -135,7 +135,7 @@ class Reconciliation:
             return
         try:
             self._check_shares(operation, driver, here, busy, *answer)
-        finally:  # that it answers is true, whatever is wrong with its shares
+        finally:  # it has answered, even if something is wrong with its shares
             if server["unhealthy_since"] is not None:
                 self._ask(operation, [key], "answers again")
 
@@ -186,7 +186,7 @@ class Reconciliation:
     def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
         """What each server answers, or the error that says that it does not serve.
 
-        None where looking itself went wrong: then nothing is known of the server.
+        None if the check itself failed: then nothing is known of the server.
         """
 
         def ask(server: Row) -> Probe:
@@ -247,7 +247,7 @@ class Reconciliation:
                 orphans.remove(orphan)
 
     def _correct_sizes(self, operation: Operation) -> None:
-        """Have each row say at least what the cloud really provides for it."""
+        """Raise the sizes in rows to at least what the cloud provides."""
         for resource in charges.correct(operation, self._backend):
             log.warning("reconcile.size_corrected", resource=resource)
 

@@ -1,8 +1,8 @@
 """Which pool a new share goes to: Manila's filters, one after the other.
 
-Each filter lets some pools pass; the one that leaves none is named in the user's message. They are
-asked at the moment at which the share is placed, and again at each later try, so what a share type
-or a hint demands holds however the share came to be placed.
+Each filter lets some pools pass; the user's message names the filter that leaves none. The filters
+are applied when the share is placed, and again at each later try, so the demands of a share type or
+a hint always hold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DETAILS: Mapping[str, Detail] = {
     "AvailabilityZone": Detail.FILTER_AVAILABILITY,
     "Capabilities": Detail.FILTER_CAPABILITIES,
 }
-"""Manila's detail ids of filters; those that have none are told as ``NO_VALID_HOST``."""
+"""Manila's detail ids of filters; for others the detail is ``NO_VALID_HOST``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def pools(connection: Connection, backend: Backend) -> list[Pool]:
 def choose(wish: Wish, pools: Sequence[Pool]) -> Pool:
     """The pool for a share: of the first back end that will do, the one with the most room.
 
-    Raises ``NoValidHost`` that says which filter let none pass.
+    Raises ``NoValidHost``, which says which filter left none.
     """
     filters: tuple[tuple[str, Callable[[Wish, Pool], bool], Callable[[], str]], ...] = (
         ("Enabled", _is_enabled, lambda: "The administrator has disabled all back ends."),

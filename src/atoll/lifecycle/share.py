@@ -75,7 +75,7 @@ class ShareHandler:
         """Put the share, or its unapplied rules, in error, and tell the user why."""
         share = self._read(operation.resource_id)
         if share is not None and share["wanted_size"] and share["status"] != "deleting":
-            # While nobody can say how far it grew it is not given up: that much is charged.
+            # It is given up only when the reached size is known, because that size is charged.
             self._note_growth(operation, share)
         with operation.transaction() as connection:
             share = rows.get(connection, shares, operation.resource_id)
@@ -119,7 +119,7 @@ class ShareHandler:
 
     @staticmethod
     def _become_available(connection: Connection, share: Row, **values: Any) -> None:
-        """It is what was asked for, unless something else was asked for meanwhile (by force)."""
+        """Set it ``available``, unless its status was changed meanwhile (a forced deletion)."""
         now = rows.get(connection, shares, share["id"])
         if now is not None and now["status"] == share["status"]:
             values["status"] = "available"

@@ -86,7 +86,7 @@ class ShareNetworkHandler:
         """Raise ``CloudNotFound`` where the project may not use the network.
 
         Atoll may use more than its users may. Where the projects are Keystone's, the API has asked
-        with the user's own rights already; elsewhere, users have what Atoll's own project has.
+        with the user's own rights already; otherwise users have the rights of Atoll's own project.
         """
         is_clouds = self._backend.settings.api.auth_strategy == "keystone"
         if not self._backend.cloud.networks.may_use(network_id, project_id if is_clouds else ""):

@@ -33,7 +33,7 @@ class SnapshotHandler:
             earlier = queries.taken_before(connection, snapshot)
         creating = snapshot["status"] == "creating"
         if creating and earlier is not None:
-            # In the order in which they were asked for: a share has one freeze at a time.
+            # Snapshots of a share are taken one after the other: it has one freeze at a time.
             raise Postponed(
                 "The snapshot waits for an earlier one of its share.",
                 waits_for=f"snapshot/{earlier}",

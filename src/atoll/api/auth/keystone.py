@@ -129,9 +129,9 @@ class _NoCache:
 
 
 def _secret(settings: Settings) -> str:
-    """What entries of memcached are signed and encrypted with.
+    """The key that entries in memcached are signed and encrypted with.
 
-    It follows from our user's password, which all hosts of the API have, and nobody else.
+    It is derived from our user's password, which only the hosts of the API have.
     """
     secret = service_user.password(settings).encode()
     return hmac.new(secret, b"atoll memcached entries", hashlib.sha256).hexdigest()
@@ -155,7 +155,7 @@ def _options(settings: Settings) -> cfg.ConfigOpts:
         "http_connect_timeout": max(1, round(keystone.http_connect_timeout)),
         "http_request_max_retries": 1,
         "memcached_servers": list(keystone.memcached_servers) or None,
-        # Whoever writes into memcached could say who is administrator; and there are tokens in it.
+        # Memcached holds tokens, and anybody who can write there could make himself administrator.
         "memcache_security_strategy": "ENCRYPT" if keystone.memcached_servers else "None",
         "memcache_secret_key": _secret(settings) if keystone.memcached_servers else None,
         "cache": None if keystone.memcached_servers else _NO_CACHE,

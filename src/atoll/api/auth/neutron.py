@@ -1,7 +1,7 @@
 """Neutron, asked with a user's own token whether the user may see a network.
 
-Atoll itself may see and use more than the user may (with the role ``admin``, everything), so its
-own rights say nothing of the user's. It needs the extra ``[openstack]``.
+Atoll itself may see and use more than the user may (with the role ``admin``, everything), so a
+request with Atoll's own token can't tell what the user may do. It needs the extra ``[openstack]``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class UsersNetworks:
-    """What the bearers of tokens may do with networks."""
+    """Checks which networks the bearer of a token may use."""
 
     def __init__(self, settings: Settings) -> None:
         keystone = settings.keystone
@@ -44,8 +44,9 @@ class UsersNetworks:
     def check(self, token: str, project_id: str, network_id: str, subnet_id: str) -> None:
         """Raise ``Invalid`` unless the bearer's project may have ports in that subnet.
 
-        Raises ``NeutronUnavailable`` where nobody can say. An external network is seen by all, and
-        is for the floating addresses of all; for ports it is only its owner's, or shared.
+        Raises ``NeutronUnavailable`` if Neutron does not answer. All projects see an external
+        network and may have floating addresses of it, but only its owner and projects that it is
+        shared with may have ports in it.
         """
         network = self._get(token, "network", network_id)
         subnet = self._get(token, "subnet", subnet_id)

@@ -1,8 +1,8 @@
 """No authentication: everybody is administrator. Only for requests from this machine itself.
 
-A browser on this machine runs other people's pages, and those can send requests here. So a request
-must name this machine (a page of another host whose name was made to lead here names that host),
-must not come from a page of another site, and may have no body that a page can send without asking.
+A browser on this machine runs pages of other sites, and those can send requests here. So a request
+must name this machine in ``Host`` (after DNS rebinding it names the attacker's host), must not come
+from a page of another site, and may not have a body that a page can send without a CORS preflight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROJECT: Final = "default"
 _EVERYBODY: Final = Identity.of("admin", PROJECT, ("admin",))
 _PORT: Final = re.compile(r":[0-9]*$")
 _OWN_SITES: Final = frozenset({"", "same-origin", "none"})
-"""``Sec-Fetch-Site`` of no browser, of our own pages (there are none), of the address line."""
+"""``Sec-Fetch-Site`` of requests that no other site's page has sent (``none``: the address bar)."""
 
 
 class NoAuth(AuthFilter):

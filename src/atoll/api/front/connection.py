@@ -1,8 +1,8 @@
 """One client's connection: a request at a time, each with its deadlines.
 
-A request has to come whole within ``request_timeout`` seconds of its first byte, whether it
-trickles or stops; a connection without one may stay for ``idle_timeout`` seconds; an answer has to
-be taken at a rate that the worst line reaches. Nothing of it needs a thread.
+A request has to be complete within ``request_timeout`` seconds of its first byte. A connection
+without a request may stay for ``idle_timeout`` seconds. The client has to read an answer at a rate
+that even a slow line reaches. None of these waits needs a thread.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from atoll.api.front.listener import Listener
 
 SLOWEST: Final = 4096
-"""Bytes a second at which an answer has to be taken."""
+"""Bytes a second at which the client has to read an answer."""
 MOST_UNREAD: Final = 16 * 2**20
-"""Bytes of answers that a client may leave unread and still ask for more."""
+"""Bytes of answers that a client may leave unread; above that its connection is closed."""
 LINGER: Final = 2.0
-"""Seconds for which what a refused client still sends is read, so that it gets the refusal."""
+"""Seconds for which the server reads on after a refusal, so that the client receives it."""
 _HEADER_LIMIT: Final = 1 << 14
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """The answer to what is no request, in the same form as the API's own errors."""
+    """The answer to an invalid request, in the same form as the API's own errors."""
 
     def execute(self) -> None:
         """Answer, and close."""
@@ -63,7 +63,7 @@ class _Answer(WSGITask):  # type: ignore[misc]
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]
-    """waitress's connection, and what it lacks."""
+    """waitress's connection, with deadlines."""
 
     parser_class = Parser
     task_class = _Answer
@@ -109,10 +109,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         return bool(super().writable())
 
     def handle_write(self) -> None:
-        """Send; before closing say that nothing follows, and read on for a moment.
+        """Send; before closing shut down the sending side, and read on for a moment.
 
-        Were the connection closed at once, what the client is still sending would be answered by
-        a reset, which may overtake the answer.
+        If the connection were closed at once, the kernel would answer what the client still sends
+        by a reset, and the client might lose the answer.
         """
         if not self.close_when_flushed or self.will_close:
             super().handle_write()
@@ -127,19 +127,19 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             self._lingers_until = time.monotonic() + LINGER
 
     def send(self, data: bytes, do_close: bool = True) -> int:
-        """Send what the client takes now."""
+        """Send as much as the client takes now."""
         count: int = super().send(data, do_close=do_close)
         self._sent += count
         return count
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of a request has come and nothing is owed."""
+        """Whether no part of a request has come and no answer is pending."""
         return not (self.requests or self.request or self.total_outbufs_len)
 
     @property
     def is_served(self) -> bool:
-        """Whether a whole request is here whose answer the client has not got yet."""
+        """Whether a whole request has come whose answer the client has not received yet."""
         return bool(self.requests or self.total_outbufs_len)
 
     @property
@@ -150,7 +150,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         return int(self.total_outbufs_len) + bytes_in
 
     def is_overdue(self, now: float, request_timeout: float, idle_timeout: float) -> bool:
-        """Whether the client has had its time."""
+        """Whether one of the client's deadlines has passed."""
         if self._lingers_until is not None:
             return now > self._lingers_until
         if self.total_outbufs_len:
@@ -164,7 +164,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         return now - self.idle_since > idle_timeout
 
     def cut(self) -> None:
-        """End it; who is in the middle of a request is told why."""
+        """Close it. A client in the middle of a request gets an answer that says why."""
         if self.request is not None and not self.is_served:
             content = faults.body(RequestTimeout.code, "The request did not come in time.")
             head = (

@@ -1,4 +1,4 @@
-"""Which connections the kernel is asked about; what waits costs nothing until it happens."""
+"""Which events of which connections epoll watches; a waiting connection costs no CPU."""
 
 from __future__ import annotations
 

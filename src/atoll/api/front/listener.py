@@ -25,7 +25,7 @@ from atoll.api.front.parser import LARGEST_HEADER
 log = structlog.get_logger(__name__)
 
 QUICK_PATHS: Final = frozenset({"", "v2", "healthcheck", "metrics"})
-"""What never waits for the database has threads of its own, so that it never waits at all."""
+"""Threads for requests that never wait for the database, so that others can't delay them."""
 QUICK_THREADS: Final = 2
 SPARE_DESCRIPTORS: Final = 256
 """Files that the process opens for itself."""
@@ -41,7 +41,7 @@ _BUSY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may do."""
+    """Limits for clients."""
 
     threads: int
     connections: int
@@ -70,11 +70,11 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         )
 
     def readable(self) -> bool:
-        """Whether newcomers are let in."""
+        """Whether new connections are accepted."""
         return bool(self.accepting)
 
     def handle_accept(self) -> None:
-        """Let a newcomer in, at the cost of whoever idles longest where all places are taken."""
+        """Accept a connection; if the limit is reached, close the one that is idle longest."""
         if self.front.has_room():
             super().handle_accept()
             return
@@ -131,7 +131,7 @@ class Front:
         return (one for listener in self._listeners for one in listener.active_channels.values())
 
     def stop(self) -> None:
-        """Let nobody in any more; ``run`` returns when what is under way has been answered."""
+        """Accept no more connections; ``run`` returns when all complete requests are answered."""
         self._stops_at = time.monotonic() + GRACE
         self._listeners[0].trigger.pull_trigger()
 
@@ -158,7 +158,7 @@ class Front:
         self.interest.look_again(thing)
 
     def _leave(self) -> bool:
-        """Close what is done with; whether there is something left to wait for."""
+        """Close finished connections; return whether there is something left to wait for."""
         assert self._stops_at is not None
         for listener in self._listeners:
             if listener.accepting:
@@ -171,7 +171,7 @@ class Front:
         return time.monotonic() < self._stops_at and any(self.connections())
 
     def has_room(self) -> bool:
-        """Whether one more may come; makes room where connections idle."""
+        """Whether one more connection is possible; closes an idle one if the limit is reached."""
         count = sum(len(listener.active_channels) for listener in self._listeners)
         if count < self._places:
             return True
@@ -183,7 +183,7 @@ class Front:
         return bool(waiting)
 
     def cut_overdue(self, now: float) -> None:
-        """End the connections whose client has had its time, or takes too much memory."""
+        """Close connections whose deadline has passed, or whose client takes too much memory."""
         limits = self._limits
         held = 0
         for connection in list(self.connections()):
@@ -224,7 +224,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _descriptors() -> int:
-    """As many files as this process may open, which it first allows itself."""
+    """The most files that this process may open, after it has raised its own limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

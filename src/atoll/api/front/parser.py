@@ -1,7 +1,7 @@
-"""Requests as waitress parses them, with what it lets pass and we do not.
+"""Requests as waitress parses them; some that waitress accepts are refused.
 
 A proxy in front of us may read an ambiguous request in another way than we do, and then take part
-of one user's request for another's. So whatever could be read in two ways is refused.
+of one user's request for another's (request smuggling). So ambiguous requests are refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Take request line and header fields apart; what is wrong is in ``error`` or raised."""
+        """Parse request line and header fields; what is wrong is in ``error`` or raised."""
         line, _, fields = header_plus.partition(b"\r\n")
         if len(line) > LONGEST_LINE:
             self._refuse(_LineTooLong(f"The request line is longer than {LONGEST_LINE} bytes."))

@@ -99,13 +99,13 @@ class Bridges:
                 found.create()
 
     def mend(self, bridge: Bridge) -> str:
-        """Have the device, its address and its DHCP server; what was missing, or "".
+        """Restore the device, its address and its DHCP server; return what was missing, or "".
 
-        One caller at a time. Instances' interfaces have to be plugged in again where the device is
-        a new one.
+        One caller at a time. If the device is a new one, instances' interfaces have to be plugged
+        in again.
         """
         device = Path("/sys/class/net") / bridge.name
-        with translated("Mending a network"):
+        with translated("Repairing a network"):
             found = self._find(bridge.id)
             if found is None or not found.isActive() or not device.exists():
                 if found is not None and found.isActive():
@@ -122,7 +122,7 @@ class Bridges:
                 command = libvirt.VIR_NETWORK_UPDATE_COMMAND_MODIFY
                 section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
                 entry = ET.tostring(_host(next(bridge.leases())), encoding="unicode")
-                # libvirt starts it whenever its entries are written, were they different or not.
+                # libvirt starts it whenever its entries are written, even if they are the same.
                 found.update(command, section, -1, entry, _LIVE_AND_CONFIG)
             return "DHCP server"
         return ""
@@ -130,7 +130,7 @@ class Bridges:
     def foreign(self, network_id: str) -> Bridge | None:
         """A network of libvirt's with a bridge and an IPv4 range; None where there is none.
 
-        One of another deployment on this machine is none.
+        A network of another deployment on this machine does not count.
         """
         found = self._find(network_id)
         if found is None:

@@ -91,7 +91,7 @@ class LocalCloud:
         return open_guest(access, SshOptions(self._channels), deadline)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Put right what others have changed of that which keeps instances apart here."""
+        """Restore the isolation of instances where other programs changed it."""
         return self._isolation.tend(wholly=wholly)
 
     def check(self) -> list[Finding]:

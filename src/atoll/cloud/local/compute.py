@@ -74,9 +74,10 @@ class LocalCompute:
         self._shut_files()
 
     def _shut_files(self) -> None:
-        """Let nobody else read the keys that are on instances' disks, older ones' included.
+        """Make the files of instances unreadable for other users, because they hold keys.
 
-        QEMU's user owns the files, and others pass through their directories to get at theirs.
+        This includes files of older versions. QEMU's user owns the files; other users may have to
+        pass through the directories.
         """
         for record in self.records.list():
             for name in ("root.qcow2", "seed.iso", "console.log"):

@@ -117,9 +117,9 @@ def _room(volumes: LocalVolumes) -> Finding:
 def isolation(of: Isolation) -> Finding:
     """Whether the rules that keep instances apart are in the kernel, all of them."""
     if differs := of.differs():
-        todo = "A running worker puts that right within seconds: does one run on this machine?"
+        todo = "A running worker restores them within seconds: does one run on this machine?"
         return Finding("Isolation", ok=False, detail=" ".join(differs), todo=todo)
-    return Finding("Isolation", ok=True, detail="the firewall's rules are as they must be")
+    return Finding("Isolation", ok=True, detail="the firewall's rules are complete")
 
 
 def _forwarding() -> Finding:

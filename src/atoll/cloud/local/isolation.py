@@ -1,9 +1,9 @@
-"""What keeps instances apart on this machine, looked at again and again, and put right.
+"""The isolation of instances on this machine: it is checked regularly, and restored.
 
-Other programs change a machine's network, too: ``flush ruleset`` takes our rules away, a script
-sets up bridges anew, somebody ends a dnsmasq. Rules and the isolation of the service network's
-ports are looked at every few seconds; bridges, their addresses and DHCP servers, and what is
-plugged into them, with each pass over everything.
+Other programs change a machine's network, too: ``flush ruleset`` removes our rules, a script sets
+up bridges again, somebody ends a dnsmasq. Rules and the isolation of the service network's ports
+are checked every few seconds. Bridges, their addresses and DHCP servers, and the interfaces that
+are plugged into them are checked in each reconcile pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Isolation:
         self._domains = domains
 
     def differs(self) -> list[str]:
-        """What is not as it must be, of that which is quickly seen; a sentence each."""
+        """A sentence for each thing that is wrong, of those that are checked quickly."""
         records = self._networks.records.list()
         if not records:
             return []
@@ -40,14 +40,14 @@ class Isolation:
         return found + [f"{port.name}: {_OPEN}" for port in self._open_ports(records)]
 
     def tend(self, *, wholly: bool) -> list[str]:
-        """Put right what differs; a sentence for each. Raises ``CloudError``."""
+        """Restore what differs; return a sentence for each thing. Raises ``CloudError``."""
         records = self._networks.records.list()
         if not records:
             return []
         done = self._tend_bridges(records) if wholly else []
         if not self._rules_are_whole(records):
             with locked(self._networks.records.directory):
-                self._networks.apply_firewall()  # by the records as they are by now
+                self._networks.apply_firewall()  # by the records as they are now
             done.append(_RULES)
         for port in self._open_ports(records):
             run(["bridge", "link", "set", "dev", port.name, "isolated", "on"])
@@ -64,7 +64,7 @@ class Isolation:
         )
 
     def _open_ports(self, records: list[NetworkRecord]) -> list[Path]:
-        """Ports of the service network that others in it can be reached from."""
+        """Ports of the service network from which other instances in it can be reached."""
         found = []
         for record in records:
             for port in _ports(record.device) if record.is_service else ():

@@ -155,7 +155,7 @@ class LocalNetworks:
         return NetworkRecord(network_id, "", str(theirs.cidr), theirs.name)
 
     def may_use(self, network_id: str, project_id: str) -> bool:
-        """Whether it is the machine's own: such networks are for all, and Atoll's for nobody."""
+        """Whether all projects may use it: a network of libvirt that Atoll did not make."""
         return self.records.get(network_id) is None and (
             self._bridges.foreign(network_id) is not None
         )

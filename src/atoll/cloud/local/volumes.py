@@ -85,14 +85,14 @@ class LocalVolumes:
         return self._volume(found)
 
     def _check_whole(self, record: VolumeRecord) -> None:
-        """Raise ``CloudError`` where its files are away: that is no reason to make it anew."""
+        """Raise ``CloudError`` if one of its files is missing, instead of making it anew."""
         missing = [
             layer for layer in self.layers.chain(record.head) if not self.layers.exists(layer)
         ]
         if missing:
             raise CloudError(
                 f"The volume {record.id} lacks its file {self.layers.path(missing[0])}.",
-                hint="Bring the file back: a file system that is not mounted, say.",
+                hint="Restore the file, or mount the file system that it is on.",
             )
 
     def get_volume(self, volume_id: str) -> Volume | None:

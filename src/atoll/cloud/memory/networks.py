@@ -70,7 +70,7 @@ class MemoryNetworks(MemoryRouters):
 
     @call
     def may_use(self, network_id: str, project_id: str) -> bool:
-        """Whether it is a user's, and of nobody else: ``project/<id>`` owns its own alone."""
+        """Whether the project may use it; the owner ``project/<id>`` is that project alone."""
         found = self._find("id = ?", network_id)
         if not found or found[0].owner == SERVICE_OWNER:
             return False

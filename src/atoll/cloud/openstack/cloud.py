@@ -80,9 +80,9 @@ class OpenStackCloud:
         return self.channels.open(access, deadline)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Keep this machine shut to the service network; Neutron looks after all else itself."""
+        """Restore this host's rules for the service network; Neutron does the rest itself."""
         if self.channels.host_port.guard():
-            return ["The rules that keep this host shut to the service network were not there."]
+            return ["The rules that close this host to the service network were missing."]
         return []
 
     def check(self) -> list[Finding]:

@@ -78,15 +78,15 @@ def _way(cloud: OpenStackCloud) -> str:
 
 
 def _isolation(cloud: OpenStackCloud) -> str:
-    """Whether this host is shut to instances and to users' routers."""
+    """Whether this host is closed to instances and to users' routers."""
     if cloud.settings.service_network_interface == "none":
         return "this host has no port of ours in the service network"
     if not cloud.channels.host_port.is_guarded():
         raise CloudError(
-            "The nftables rules that keep this host shut to the service network are missing, or "
+            "The nftables rules that close this host to the service network are missing, or "
             "were changed."
         )
-    return "this host takes ping and answers from the service network, and nothing else"
+    return "this host accepts ping and replies from the service network, and nothing else"
 
 
 def _an_address(cloud: OpenStackCloud) -> str | None:

@@ -5,7 +5,7 @@ finds into its network's bridge; Open vSwitch's does the same for ports of the i
 that carry a Neutron port's id. With ``none`` the host reaches the service network by itself (it
 is routed, or a bastion stands before it), and nothing is made here.
 
-A port's device is never there without the rules that keep the host shut on it (``host_rules``).
+A port's device never exists without the rules that close the host on it (``host_rules``).
 """
 
 from __future__ import annotations
@@ -89,14 +89,14 @@ class HostPort:
             host_rules.ensure(self._neutron.deployment, names)
 
     def guard(self) -> bool:
-        """Have the rules that keep this host shut; True if somebody had changed them."""
+        """Restore the rules that close this host; True if somebody had changed them."""
         if self._devices is None or not self._plugged:
             return False
         with self._alone():
             return host_rules.ensure(self._neutron.deployment, self._plugged)
 
     def is_guarded(self) -> bool:
-        """Whether the rules are as they must be, where there is anything to keep shut."""
+        """Whether the rules are complete; True if this host has no port to close."""
         if self._devices is None or not self._plugged:
             return True
         return host_rules.are_whole(self._neutron.deployment, self._plugged)

@@ -1,9 +1,8 @@
-"""What the service network may ask of a worker's host: ping, and answers to what the host began.
+"""nftables rules for a worker's host: it accepts only ping and replies from the service network.
 
-The host's port has no security group, because the host may talk to all instances; so the host
-itself keeps the other direction shut. Nothing is forwarded either: neither from instances and the
-routers of users to where the host leads, nor the other way. In all layouts, for all addresses of
-the host.
+The host's port has no security group, because the host may talk to all instances. So the host
+itself closes the other direction, for all of its addresses. It forwards nothing either, neither
+from instances and users' routers to its other networks nor the other way.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def are_whole(deployment: str, devices: list[str]) -> bool:
 
 
 def ensure(deployment: str, devices: list[str]) -> bool:
-    """Have these rules; True if they had to be written. Raises ``CloudError``."""
+    """Load these rules; True if they had to be written. Raises ``CloudError``."""
     if are_whole(deployment, devices):
         return False
     nftables.write(rules(deployment, devices))
@@ -52,6 +51,6 @@ def ensure(deployment: str, devices: list[str]) -> bool:
 
 
 def remove(deployment: str) -> None:
-    """Take the rules away, with the last device. Absent is fine."""
+    """Remove the rules, together with the last device. They may be absent."""
     if nftables.is_there(table(deployment)):
         nftables.remove(table(deployment))

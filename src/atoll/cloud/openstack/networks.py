@@ -62,7 +62,7 @@ class NeutronNetworks:
     def may_use(self, network_id: str, project_id: str) -> bool:
         """Whether the project owns it, or it is shared with that project; see the ports.
 
-        Being external is no reason: that lets all see it, and have floating addresses of it.
+        An external network does not count as shared: all see it, but only for floating addresses.
         """
         found = self._networks.get(network_id)
         if found is None or self.service.is_given(network_id) or is_marked(found):
@@ -73,7 +73,7 @@ class NeutronNetworks:
         granted = self.neutron.shared_with(network_id)
         if granted:
             return not granted.isdisjoint({"*", whose})
-        # Only administrators see who else's networks are shared with whom.
+        # Only administrators see with which projects other projects' networks are shared.
         return bool(found.get("shared"))
 
     def list_networks(self) -> list[Network]:

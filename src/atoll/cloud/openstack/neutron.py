@@ -47,7 +47,7 @@ class Things:
     def find(self, **filters: Any) -> list[Json]:
         """All that we may see and that fit, in the order of their ids."""
         listed = self._neutron.api.list(self._path, f"{self._kind}s", **filters)
-        # Of few fields, only what was asked for is in the answer.
+        # With ``fields``, the answer has only those fields.
         found = listed if "fields" in filters else map(self._checked, listed)
         return sorted(found, key=lambda thing: str(thing["id"]))
 
@@ -129,14 +129,14 @@ class Neutron:
         return str(part(self.api.get("/quotas/tenant"), "tenant")["tenant_id"])
 
     def shared_with(self, network_id: str) -> set[str]:
-        """Ids of the projects that a network is shared with (``*``: all), as far as we may see."""
+        """Ids of the projects that a network is shared with (``*``: all), as far as visible."""
         query = {"object_type": "network", "object_id": network_id}
         try:
             found = list(self.api.list("/rbac-policies", "rbac_policies", **query))
         except CloudUnavailable:
             raise
         except CloudError:
-            return set()  # a Neutron without them
+            return set()  # this Neutron has no RBAC policies
         return {
             str(policy.get("target_tenant") or policy.get("target_project"))
             for policy in found
@@ -156,7 +156,7 @@ class Neutron:
 
 
 def is_marked(thing: Json) -> bool:
-    """Whether some deployment made it, ours or another."""
+    """Whether any deployment of Atoll made it."""
     return str(thing.get("description") or "").startswith("atoll:")
 
 

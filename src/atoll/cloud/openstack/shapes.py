@@ -1,10 +1,9 @@
-"""What we need of OpenStack's answers: looked at when they come in, so that we may rely on it.
+"""The parts of OpenStack's answers that we need, checked when an answer comes in.
 
-Services answer in part when a part of them is away: Nova knows no more than the id of a server
-whose cell is down. Such an answer is an error about that one thing, which may pass. In a list of
-all that there is it is passed over: whoever looks after all looks again later. Where somebody asks
-what was made for an owner, it is an error too: it might be that very thing, and another would be
-its double.
+Services give partial answers when a part of them is down: Nova shows only the id of a server whose
+cell is down. Such an answer is a retryable error about that one resource. A list of all resources
+leaves it out, because such lists are read again regularly. In a search for what was made for an
+owner it is an error, too: it might be the resource in question, and we would make a second one.
 """
 
 from __future__ import annotations
@@ -139,21 +138,21 @@ NEUTRONS: dict[str, type[Struct]] = {
 
 
 def checked(kind: type[Struct], found: Any) -> Json:
-    """``found``, if it is whole. Raises ``CloudUnavailable``, with what is amiss."""
+    """``found``, if it is complete. Raises ``CloudUnavailable``, which says what is missing."""
     try:
         msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
         which = found.get("id", "?") if isinstance(found, dict) else "?"
         raise CloudUnavailable(
-            f"OpenStack tells of the {kind.__name__.lower()} {which} only in part: {error}.",
-            hint="Is a part of it down: one of Nova's cells, say?",
+            f"OpenStack's answer about the {kind.__name__.lower()} {which} is incomplete: {error}.",
+            hint="A part of the service may be down, such as one of Nova's cells.",
         ) from error
     whole: Json = found
     return whole
 
 
 def whole_ones(kind: type[Struct], listed: Iterable[Any]) -> Iterator[Json]:
-    """Those of a list of all that are whole."""
+    """The complete ones of a list of all resources."""
     for found in listed:
         try:
             yield checked(kind, found)

@@ -3,11 +3,10 @@
 Each carries its deployment and owner in its metadata, which lists can be filtered by. Growing a
 volume that is in use needs microversion 3.42.
 
-While one is being made it carries the mark ``atoll_making`` as well, which is removed before
-anybody hears of it. So a volume or snapshot with the mark has never held data: when its making has
-failed, it is deleted and made anew. Without the mark, one that Cinder shows in ``error`` is
-somebody's data (an administrator may only have to reset its state), and nothing but a deletion
-deletes it.
+While one is being made it also carries the mark ``atoll_making``, which is removed before the
+volume is used. So a volume or snapshot with the mark has never held data: if it could not be made,
+it is deleted and made anew. One without the mark that Cinder shows in ``error`` may hold a user's
+data (perhaps an administrator only has to reset its state), and only a deletion deletes it.
 """
 
 from __future__ import annotations
@@ -214,7 +213,7 @@ class CinderVolumes:
                 self._api.delete(f"/snapshots/{snapshot_id}")
                 raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
             if snapshot["status"].startswith("error"):
-                raise _spoiled("snapshot", snapshot)
+                raise _in_error("snapshot", snapshot)
             return bool(snapshot["status"] == "available")
 
         seconds = self._settings.max_time_to_create_volume
@@ -312,7 +311,7 @@ class CinderVolumes:
                     hint="No back end has room for it, or none offers its type: see Cinder's log.",
                 )
             if volume["status"].startswith("error"):
-                raise _spoiled("volume", volume)
+                raise _in_error("volume", volume)
             return volume["status"] not in _CHANGING
 
         seconds = self._settings.max_time_to_create_volume
@@ -323,7 +322,7 @@ class CinderVolumes:
         return volume
 
     def _grown(self, volume_id: str) -> Json:
-        """The volume once it is not changing; raises ``CloudError`` if it has come to grief."""
+        """The volume once it is not changing; raises ``CloudError`` if it is in an error state."""
 
         def grown(volume: Json | None) -> bool:
             if volume is None:
@@ -331,7 +330,7 @@ class CinderVolumes:
             if volume["status"] == "error_extending":
                 raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
             if volume["status"].startswith("error"):
-                raise _spoiled("volume", volume)
+                raise _in_error("volume", volume)
             return volume["status"] not in _CHANGING
 
         seconds = self._settings.max_time_to_extend_volume
@@ -341,7 +340,7 @@ class CinderVolumes:
         return volume
 
     def _unmark(self, kind: str, thing: Json) -> None:
-        """It is made: from now on it may hold data."""
+        """Remove the mark of a volume that is made: from now on it may hold data."""
         if _is_new(thing):
             self._api.delete(f"/{kind}/{thing['id']}/metadata/{MAKING}")
 
@@ -387,7 +386,7 @@ class CinderVolumes:
 
 
 def _id(answer: Json, key: str) -> str:
-    """Of what was just made."""
+    """The id of the resource that the answer says was made."""
     return str(part(answer, key).get("id"))
 
 
@@ -396,14 +395,14 @@ def _name(owner: str) -> str:
 
 
 def _is_new(thing: Json) -> bool:
-    """Whether it is still being made, and so has never held anything."""
+    """Whether it is still being made, and so has never held data."""
     return MAKING in thing["metadata"]
 
 
-def _spoiled(kind: str, thing: Json) -> CloudError:
+def _in_error(kind: str, thing: Json) -> CloudError:
     return CloudError(
         f"Cinder shows the {kind} {thing['id']} as {thing['status']!r}.",
-        hint="Its data may be whole: see Cinder's log, and reset its state when that is mended.",
+        hint="Its data may be intact: see Cinder's log, and reset its state after the repair.",
     )
 
 

@@ -56,7 +56,7 @@ def _alone(database: Database) -> Iterator[Connection]:
             connection.exec_driver_sql(
                 f"SET LOCAL lock_timeout = {_PATIENCE * 1000}; SET LOCAL statement_timeout = 0"
             )
-            connection.detach()  # it waits for as long as it takes, so it is not used again
+            connection.detach()  # it has no time-out, so the pool must not use it again
             connection.connection.dbapi_connection.patience = None  # type: ignore[union-attr]
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection

@@ -1,12 +1,12 @@
-"""The kernel's caches of who may mount, and the daemon that fills them.
+"""The kernel's caches of export permissions, and mountd, which fills them.
 
 The NFS server asks mountd about each client, path and file handle that it does not know, and keeps
 the answer for half an hour. ``exportfs`` writes the new table and then empties these caches; but an
-answer that mountd has begun from the old table may come only after that, and would stay: a client
-that is let in now would be refused, or one that is shut out let in.
+answer that mountd has begun from the old table may arrive after that, and would stay: a client that
+a rule now allows would be refused, or one without a rule let in.
 
-mountd looks for a new table before each answer. So nothing old can come any more once it waits for
-questions, or has the new table open.
+mountd looks for a new table before each answer. So no old answer can arrive any more once mountd
+waits for questions, or has the new table open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .system import ROOT, AgentError, Deadline, read, tell
 PROC = ROOT / "proc"
 ETAB = ROOT / "var/lib/nfs/etab"
 CACHES = ("auth.unix.ip", "auth.unix.gid", "nfsd.fh", "nfsd.export")
-"""Those that refer to others stand before them."""
+"""The caches, in an order in which each comes before those that it refers to."""
 DAEMONS = ("rpc.mountd", "nfsv4.exportd")
 WAITING = ("do_select", "poll_schedule_timeout", "do_sys_poll", "ep_poll", "do_wait")
 """Functions of the kernel in which a daemon waits for its next question."""
@@ -43,7 +43,7 @@ def settle(deadline: Deadline) -> None:
     for daemon in daemons():
         await_answer(daemon, deadline)
     for cache in CACHES:
-        # The number does not matter: everything that is in the cache now goes.
+        # A time in the future removes everything that is in the cache now.
         tell(PROC / "net/rpc" / cache / "flush", f"{int(time.time()) + 1}\n")
 
 
@@ -86,7 +86,7 @@ def sleep_of(process: Path) -> str:
 
 
 def has_new_table(process: Path) -> bool:
-    """Whether it has the table open that is there now: mountd keeps the one that it knows open."""
+    """Whether it has the present table open: mountd keeps open the table that it has read."""
     with contextlib.suppress(OSError):
         current = ETAB.stat()
         for handle in (process / "fd").iterdir():

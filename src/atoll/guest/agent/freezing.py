@@ -1,8 +1,8 @@
 """Freezing a file system for a snapshot, so that it ends by itself whatever happens.
 
-A share has one freeze at a time. It belongs to whoever asked for it, and has a token that its thaw
-must show: so nobody ends another's freeze unnoticed. It is held by a forked process that thaws when
-its time is up or when the agent is gone, even if that was killed. As long as that process lives, it
+A share has one freeze at a time. It belongs to its asker, and has a token that the thaw must name,
+so nobody ends another's freeze unnoticed. A forked process holds the freeze, and thaws when its
+time is up or when the agent is gone, even if the agent was killed. While that process is alive, it
 has the share's holding lock, which any agent of this instance can see; a note in ``/run`` says
 whose freeze it is.
 
@@ -31,22 +31,21 @@ _holders: dict[str, tuple[int, socket.socket]] = {}
 
 
 def lock_of(share_id: str) -> str:
-    """The lock under which a share's freeze begins and ends, and its mount goes."""
+    """The lock under which a share is frozen, thawed and unmounted."""
     return f"freeze-{share_id}"
 
 
 def note(share_id: str) -> Path:
-    """The file that says whose freeze was asked for and has not been undone."""
+    """The file that says whose freeze was requested and has not been thawed."""
     return RUN / f"{share_id}.frozen"
 
 
 def freeze(
     share_id: str, path: str, token: str, asker: str, seconds: float, deadline: Deadline
 ) -> None:
-    """Freeze for at most ``seconds``. Only a freeze of the same ``asker`` gives way.
+    """Freeze for at most ``seconds``. An earlier freeze of the same ``asker`` ends.
 
-    That one's token is worth nothing any more. Raises ``AgentError`` (busy) while anybody else's
-    freeze holds.
+    Its token becomes invalid. Raises ``AgentError`` (busy) while the freeze of another asker holds.
     """
     if _is_held(share_id) and _noted(share_id).get("asker") != asker:
         raise AgentError("busy", f"{path} is frozen for somebody else.")
@@ -75,9 +74,9 @@ def freeze(
 
 
 def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
-    """End the freeze that has this token, also another agent's; whether it held until now.
+    """End the freeze that has this token, also another agent's; return whether it held until now.
 
-    Nothing is done when it is another freeze that holds.
+    If another freeze holds, nothing is done.
     """
     if _noted(share_id).get("token") != token:
         return False
@@ -87,14 +86,14 @@ def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
 
 
 def end(share_id: str, path: str, deadline: Deadline) -> None:
-    """End the share's freeze, whosever it is: its thaw will hear that it did not hold."""
+    """End the share's freeze, whoever asked for it. Its thaw will report that it did not hold."""
     _release(share_id)
     while _is_held(share_id):
         _stop(share_id)
         deadline.left()
         time.sleep(0.01)
     if note(share_id).exists():
-        thaw_any(path)  # a holder that was killed leaves it frozen
+        thaw_any(path)  # if its holder was killed, the file system is still frozen
         remove(note(share_id))
 
 
@@ -156,7 +155,7 @@ def _is_held(share_id: str) -> bool:
 
 
 def _stop(share_id: str) -> None:
-    """Tell another agent's holder to thaw: it lives for certain, so the number is still its own."""
+    """Tell another agent's holder to thaw. It has the lock, so its process id is valid."""
     with contextlib.suppress(OSError, KeyError, TypeError):
         holder = os.pidfd_open(_noted(share_id)["holder"])
         try:

@@ -19,7 +19,7 @@ from .system import ANY_STATUS, ROOT, RUN, AgentError, Deadline, locked, read, r
 
 EXPORTS = ROOT / "etc/exports.d"
 UNSETTLED = RUN / "exports.unsettled"
-"""Is there while the kernel may still be answered by an older table, also after a crash."""
+"""This file exists while mountd may still answer from an older table, also after a crash."""
 SQUASH = {
     "root_squash": "root_squash,no_all_squash",
     "no_root_squash": "no_root_squash,no_all_squash",

@@ -36,7 +36,7 @@ class Server:
         while line := sys.stdin.buffer.readline(MAX_LINE):
             if not line.endswith(b"\n") and len(line) >= MAX_LINE:
                 self._refuse(None, "invalid", "The request is too large.")
-                while line and not line.endswith(b"\n"):  # to its end: other requests follow
+                while line and not line.endswith(b"\n"):  # skip the line's rest
                     line = sys.stdin.buffer.readline(MAX_LINE)
                 continue
             self._accept(line)

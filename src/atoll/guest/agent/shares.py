@@ -159,7 +159,7 @@ def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
         else:
             nfs.export(share_id, path, "", "root_squash", {}, deadline)
         mounts.forget(path, record.get("fsid", ""))
-        # Under the lock of freezes: one that began after the unmount would be the root disk's.
+        # Under the freeze lock: a freeze that began after the unmount would be of the root disk.
         with locked(freezing.lock_of(share_id), deadline):
             freezing.end(share_id, path, deadline)
             lazy = mounts.unmount(path, deadline)
@@ -184,7 +184,7 @@ def freeze_share(args: Json, fence: int, deadline: Deadline) -> Json:
 
 
 def thaw_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Undo ``freeze_share``, also another agent's; an error unless this freeze held until now."""
+    """End this freeze, also another agent's. An error unless it held until now."""
     check(args, {key: FREEZE[key] for key in ("share_id", "path", "token")})
     share_id, path = args["share_id"], args["path"]
     with locked(freezing.lock_of(share_id), deadline):

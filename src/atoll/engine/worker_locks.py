@@ -1,8 +1,8 @@
-"""Which workers of this machine live: a file for each, locked as long as its process runs.
+"""Which workers of this machine are alive: a file for each, locked as long as its process runs.
 
-A lock ends with its process, whatever that dies of. So a worker that starts knows for certain which
-of those before it are dead, and need not wait for the end of their leases. Of workers elsewhere the
-roll knows nothing: they have no file in this directory.
+The kernel releases a lock when its process ends for any reason. So a worker that starts knows for
+certain which earlier workers are dead, and need not wait for the end of their leases. Workers of
+other machines have no file in this directory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Roll:
+class WorkerLocks:
     """A directory of lock files, which belongs to one database."""
 
     def __init__(self, directory: Path) -> None:
@@ -23,23 +23,23 @@ class Roll:
         self._held: int | None = None
 
     def enter(self, worker: str) -> None:
-        """Write this process down under a name that no other has, until ``leave`` or its end."""
+        """Lock the file of this worker, whose name is unique, until ``leave`` or its end."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._held = os.open(self._file(worker), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._held, fcntl.LOCK_EX)  # who looks at it has it for a moment
+        fcntl.flock(self._held, fcntl.LOCK_EX)  # `gone` of another worker may hold it for a moment
 
     def leave(self) -> None:
-        """Let others know that this process does nothing any more. The file stays for them."""
+        """Release the lock, so that others see that this worker has stopped. The file stays."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
 
     def gone(self, workers: Iterable[str]) -> list[str]:
-        """Those of the named workers that ran on this machine and are dead."""
+        """The ones of the named workers that ran on this machine and are dead."""
         return [worker for worker in workers if self._is_dead(self._file(worker))]
 
     def sweep(self) -> None:
-        """Remove the files of dead workers, once nothing is left of what they held."""
+        """Remove the files of dead workers; call it once their operations are taken over."""
         for file in self._directory.iterdir():
             if self._is_dead(file):
                 file.unlink(missing_ok=True)
