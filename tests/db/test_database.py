@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -173,3 +174,18 @@ def test_a_write_in_a_write_is_a_mistake(tmp_path_factory: pytest.TempPathFactor
 def _enter(database: Database, done: threading.Event) -> None:
     with database.begin():
         done.set()
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_connection_that_is_in_use_when_the_database_is_closed_is_closed_afterwards(
+    database_url: str,
+) -> None:
+    database = Database(database_url)
+    with database.read() as connection:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        database.close()
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    with pytest.raises(Exception, match="closed"):
+        raw.cursor().execute("SELECT 1")
+    gc.collect()

@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -126,6 +127,7 @@ class Database:
             self._reserve = Reserve(Path(f"{self.url.database}.reserve").absolute())
             _make_private_file(self.url)
         self._timeout = timeout
+        self._is_closed = False
         self._silence: Silence | None = None
         self.engine: Engine = create_engine(
             self.url,
@@ -140,6 +142,7 @@ class Database:
         self._reader, self._writer = self.engine.execution_options(), self.engine
         self._write_lock = threading.Lock()
         self._write_owner: int | None = None
+        event.listen(self.engine, "checkin", self._after_use)
         if self.is_sqlite:
             self._set_up_sqlite()
         else:
@@ -176,8 +179,13 @@ class Database:
         return connection.execute(_NOW).scalar_one()
 
     def close(self) -> None:
-        """Close all idle connections."""
+        """Close all connections: the idle ones now, those in use as soon as they no longer are."""
+        self._is_closed = True
         self.engine.dispose()
+
+    def _after_use(self, _: Any, record: ConnectionPoolEntry) -> None:
+        if self._is_closed:  # its pool is no longer the engine's, so nobody else would close it
+            record.close()
 
     def keep_reserve(self) -> None:
         """Fill up the reserve of disk space (SQLite); call it now and then."""
