@@ -101,3 +101,23 @@ def test_a_server_that_was_idle_in_the_future_is_removed_in_time(
     with house.database.begin() as connection:
         connection.execute(update(share_servers).values(idle_since=4e9))
     house.gone("share-servers")
+
+
+def test_a_server_that_fell_silent_in_the_future_is_brought_back_in_time(
+    new_house: Callable[..., House],
+) -> None:
+    house = new_house(reconcile_interval=0.3, replace_dead_after=1)
+    house.start_worker()
+    share_id = house.create()
+    house.settled(share_id)
+    house.allow(share_id)
+    house.settled(share_id)
+    server_id = house.share(share_id)["share_server_id"]
+    server = house.call("GET", f"/share-servers/{server_id}")["share_server"]
+    house.stop_workers()
+    house.cloud.hang_instance(server["identifier"])
+    with house.database.begin() as connection:
+        connection.execute(update(share_servers).values(unhealthy_since=4e9))
+    house.start_worker()
+    house.until(lambda: house.cloud.journal.count("reboot_instance"), "a reset")
+    house.mount(share_id).write("data", b"served again")

@@ -116,6 +116,15 @@ def note_if_idle(connection: Connection, server_id: str) -> None:
         rows.change(connection, share_servers, server_id, idle_since=time.time())
 
 
+def _silent_since(server: Row) -> float:
+    """When the server was first found silent, in epoch seconds; now, if that is still to come.
+
+    The clock was ahead then, and is right again: it must not have to catch up before help comes.
+    """
+    now = time.time()
+    return min(server["unhealthy_since"] or now, now)
+
+
 class ShareServerHandler:
     """Makes share servers true."""
 
@@ -246,7 +255,7 @@ class ShareServerHandler:
                 self._serve_again(operation, server, details)
             return
         patience = self._backend.settings.driver.replace_dead_after
-        silent_for = time.time() - (server["unhealthy_since"] or time.time())
+        silent_for = time.time() - _silent_since(server)
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
         if instance is not None and instance.status == "active" and instance.fault:
             self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
@@ -312,9 +321,10 @@ class ShareServerHandler:
 
     def _look_again(self, operation: Operation, server: Row, why: AtollError) -> None:
         """Note since when it has been silent; the retry that follows looks again."""
-        if server["unhealthy_since"] is None:
+        since = _silent_since(server)
+        if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
-                rows.change(connection, share_servers, server["id"], unhealthy_since=time.time())
+                rows.change(connection, share_servers, server["id"], unhealthy_since=since)
         raise why
 
     def _serve_shares(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
