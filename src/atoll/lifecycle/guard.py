@@ -35,7 +35,10 @@ class Guard:
 
     def _run(self) -> None:
         while True:
-            tend(self._cloud)
+            try:
+                tend(self._cloud)
+            except Exception:
+                log.exception("guard.failed")  # whatever it was: the next look may go better
             if self._stopping.wait(self._interval):
                 return
 

@@ -93,6 +93,8 @@ class Heartbeat:
                 self.beat()
             except (AtollError, SQLAlchemyError) as error:
                 log.warning("heartbeat.missed", error=str(error))
+            except Exception:
+                log.exception("heartbeat.missed")  # the thread must go on, or we seem dead
             if self._stopping.wait(self._interval):
                 return
 
@@ -102,6 +104,8 @@ class Heartbeat:
                 self.look()
             except (AtollError, SQLAlchemyError) as error:
                 log.warning("heartbeat.no_pools", error=str(error))
+            except Exception:
+                log.exception("heartbeat.no_pools")  # a cloud's odd answer; the next may be better
             self._looked.set()
             if self._stopping.wait(self._interval):
                 return
