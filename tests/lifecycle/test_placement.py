@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from atoll.db import rows
+from atoll.db import placement, rows
 from atoll.db.tables import shares
 from tests.lifecycle.house import House
 
@@ -223,3 +223,18 @@ def test_the_other_kind_of_back_end_is_told_as_a_capability(house: House) -> Non
     action, detail, text = refusal(house, share_id)
     assert (action, detail) == (ALLOCATE_HOST, FILTER_CAPABILITIES)
     assert "driver_handles_share_servers" in text
+
+
+def test_a_hint_counts_that_came_while_the_share_waited_to_be_placed(house: House) -> None:
+    """As when the share was read, and another that names it was asked for and placed first."""
+    first = house.create()
+    host = placed(house, first)
+    late = house.create(version=NEWEST, scheduler_hints={"only_host": "moon@memory#memory"})
+    house.until(lambda: house.share(late)["status"] == "error", "the refusal")
+    with house.database.read() as connection:
+        seen = rows.get(connection, shares, late)
+    assert seen is not None
+    named = house.create(version=NEWEST, scheduler_hints={"different_host": late})
+    assert placed(house, named) == host
+    with house.database.begin() as connection:
+        assert placement.hosts_of_hints(connection, seen) == (set(), {host})

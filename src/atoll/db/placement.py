@@ -93,19 +93,25 @@ def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[st
     """Pools of the shares that this one must be with, and of those that it must not be with.
 
     The metadata of both shares says so, so the one that is placed first decides for the other. All
-    of them are locked, because two that are placed at once would not see each other. A share that
+    of them are locked, because two that are placed at once would not see each other. What counts is
+    the metadata after that: a later share may have named this one since it was read. A share that
     is not placed yet, or is gone, demands nothing.
     """
+    locked: dict[str, Row] = {}
     near, away = (hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST))
-    if not near and not away:
-        return set(), set()
-    statement = (
-        select(shares.c.id, shares.c.host)
-        .where(shares.c.id.in_([share["id"], *near, *away]))
-        .order_by(shares.c.id)
-        .with_for_update()
-    )
-    hosts = {row.id: row.host for row in connection.execute(statement) if row.host}
+    wanted = {share["id"], *near, *away}
+    while wanted - locked.keys():
+        found = connection.execute(
+            select(shares.c.id, shares.c.host, shares.c["metadata"])
+            .where(shares.c.id.in_(sorted(wanted)))
+            .order_by(shares.c.id)
+            .with_for_update()
+        ).mappings()
+        locked = {**{each: {} for each in wanted}, **{row["id"]: dict(row) for row in found}}
+        metadata = locked[share["id"]].get("metadata", {})
+        near, away = (hinted(metadata, key) for key in (SAME_HOST, DIFFERENT_HOST))
+        wanted = {share["id"], *near, *away}
+    hosts = {each: row["host"] for each, row in locked.items() if row.get("host")}
     return {hosts[each] for each in near if each in hosts}, {
         hosts[each] for each in away if each in hosts
     }
