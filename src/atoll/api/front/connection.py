@@ -28,6 +28,7 @@ MOST_UNREAD: Final = 16 * 2**20
 LINGER: Final = 2.0
 """Seconds for which the server reads on after a refusal, so that the client receives it."""
 _HEADER_LIMIT: Final = 1 << 14
+_PIECE: Final = 1 << 17
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
@@ -71,6 +72,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     server: Listener
 
     close_when_flushed: bool
+    sendbuf_len: int
 
     def __init__(
         self, server: Listener, sock: socket.socket, address: Any, adj: Any, **options: Any
@@ -84,6 +86,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self._rated_from: float | None = None
         self._lingers_until: float | None = None
         super().__init__(server, sock, address, adj, **options)
+        # waitress copies so much for each call, however little of it the kernel takes
+        self.sendbuf_len = min(self.sendbuf_len, _PIECE)
         server.interest.look_again(self)
 
     # --- in the loop's thread -----------------------------------------------------------------
