@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -144,7 +145,8 @@ def claim(
         )
     from atoll.cli.clouds import claim_cloud
 
-    here, place = claim_cloud(settings(), database())
+    with closing(database()) as opened:
+        here, place = claim_cloud(settings(), opened)
     typer.echo(f"The database is {here}.\nIts shares are {place}.")
 
 
