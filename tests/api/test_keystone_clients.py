@@ -19,6 +19,7 @@ from tests.api.served import Server, serving
 keystone = keystones.keystone
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(360),  # a round starts eight clients, seconds each on a busy machine
     pytest.mark.skipif(
         importlib.util.find_spec("manilaclient") is None,
         reason="the clients are not installed (uv sync --group clients)",
