@@ -28,6 +28,7 @@ PACKAGES = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "unshare": "util-linux",
+    "xorriso": "xorriso",
 }
 """All that tests need beyond the standard library; ``scripts/apt-packages`` brings them."""
 

@@ -27,6 +27,7 @@ from atoll.image.seed import seed_iso
 from atoll.lifecycle.storage import Seal
 from tests.programs import need
 
+pytestmark = pytest.mark.root  # only root can become another user
 NOBODY, QEMU = 65534, QemuUser(64055, 64055)
 LOOK = """
 import os, sys
@@ -46,8 +47,6 @@ for path in sys.argv[3:]:
 @pytest.fixture
 def state() -> Iterator[Path]:
     """A state directory that everybody can pass through, as the first start makes it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
     need("qemu-img")
     directory = Path(tempfile.mkdtemp(prefix="atoll-private-", dir="/var/tmp"))
     directory.chmod(0o711)
