@@ -41,7 +41,7 @@ def processes(state: Path) -> list[str]:
 
 
 def _with_bridges() -> list[str]:
-    """Those with a bridge of Atoll's there: DHCP servers of the machine's libvirt."""
+    """DHCP servers that the machine's libvirt runs on a bridge of Atoll's."""
     return [line for line, command in _commands() if BRIDGE.search(command)]
 
 

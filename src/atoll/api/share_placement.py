@@ -110,7 +110,7 @@ def zone(
 def _with_subnet(
     connection: Connection, network_id: str, wanted: str | None, allowed: set[str]
 ) -> set[str]:
-    """Those of the allowed zones that the share network has a subnet for. Raises ``Invalid``."""
+    """The allowed zones that the share network has a subnet for. Raises ``Invalid``."""
     subnets = share_networks.get(connection, network_id)["subnets"]
     if not subnets:
         raise Invalid(f"Share network {network_id} has no subnet.")

@@ -210,7 +210,7 @@ def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
         with closing(Database.of(settings)) as database:
             home.refuse_foreign(settings, database, cloud)
             return findings.leftovers(settings, database, cloud)
-    except ConfigurationError as error:  # its things would all look like nobody's
+    except ConfigurationError as error:  # everything of another cloud would look like an orphan
         return [Finding("Deployment's cloud", False, error.message, error.hint)]
     except CloudError as error:
         todo = "Run the doctor again when the cloud answers."

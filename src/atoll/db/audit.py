@@ -33,7 +33,7 @@ from atoll.db.tables import (
 )
 
 LATELY = timedelta(days=1)
-"""Seconds for which a failure delays the next try of the same resource."""
+"""The time for which a failure delays the next try of the same resource."""
 
 UNSETTLED_RULES = (
     "queued_to_apply",

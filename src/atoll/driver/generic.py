@@ -348,9 +348,7 @@ class GenericShareDriver(ShareDriver):
                 {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
                 for share_id, usage in usages.items()
                 # An instance's answer counts only for the shares that it serves.
-                if share_id in wanted
-                and (wanted[share_id] or {}).get("id") == server_id
-                and (wanted[share_id] or {}).get("id") == (server or {}).get("id")
+                if share_id in wanted and (wanted[share_id] or {}).get("id") == server_id
             ]
         return updates
 

@@ -1,9 +1,8 @@
 """Wakes idle workers as soon as there is something to do; polling is the net below it.
 
 On SQLite each worker listens on a datagram socket in the directory ``<database file>.doorbell``
-and whoever has committed work rings them all. Others are kept out by the directory's mode, which
-lets in whom the database's own directory lets in. On
-PostgreSQL it is LISTEN and NOTIFY: the notification is part of the transaction that enqueues.
+and a process that has committed work rings them all. The directory's mode keeps other users out: it
+is for the same users as the database's own directory. On PostgreSQL it is LISTEN and NOTIFY: the notification is part of the transaction that enqueues.
 A ring carries nothing and may be lost.
 """
 

@@ -81,7 +81,7 @@ class HostPort:
             cidrs = {subnet["id"]: subnet["cidr"] for subnet in subnets}
             ports = self._provide(network, list(cidrs))
             names = [self._devices.name(port["id"]) for port in ports]
-            # Those that are plugged in now keep their rules until they are gone.
+            # Devices that are plugged in keep their rules until they are removed.
             host_rules.ensure(self._neutron.deployment, sorted({*names, *self._plugged}))
             for port in ports:
                 self._plug(self._devices, port, network["mtu"], cidrs)

@@ -86,7 +86,7 @@ def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
 
 
 def end(share_id: str, path: str, deadline: Deadline) -> None:
-    """End the share's freeze, whoever asked for it. Its thaw will report that it did not hold."""
+    """End the share's freeze, with any token. Its thaw will report that it did not hold."""
     _release(share_id)
     while _is_held(share_id):
         _stop(share_id)
