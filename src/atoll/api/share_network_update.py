@@ -23,15 +23,6 @@ from atoll.errors import Forbidden, Invalid
 routes = Routes()
 
 _NAMES: Final = ("name", "description")
-_IDS: Final = ("neutron_net_id", "neutron_subnet_id")
-_FILLED_BY_WORKER: Final = (
-    "network_type",
-    "segmentation_id",
-    "cidr",
-    "ip_version",
-    "gateway",
-    "mtu",
-)
 
 
 class _Known(msgspec.Struct):
@@ -61,7 +52,9 @@ def update(call: Call, network_id: str, body: dict[str, Any]) -> Body:
                 "'name' and 'description' fields are available for update."
             )
         share_networks.change(connection, network_id, **names)
-        if any(name in body for name in _IDS) and _move(connection, row, wish):
+        if any(name in body for name in share_networks.NEUTRON_IDS) and _move(
+            connection, row, wish
+        ):
             converge(call, connection, network_id)
         return shown(call, connection, network_id)
 
@@ -77,8 +70,8 @@ def _check_usable(call: Call, network_id: str, wish: _Known) -> None:
         subnets = visible(call, connection, network_id)["subnets"]
     default = [subnet for subnet in subnets if subnet["availability_zone"] is None]
     now: Row = default[0] if default else {}
-    ids = [getattr(wish, name) or now.get(name) for name in _IDS]
-    if ids != [now.get(name) for name in _IDS]:
+    ids = [getattr(wish, name) or now.get(name) for name in share_networks.NEUTRON_IDS]
+    if ids != [now.get(name) for name in share_networks.NEUTRON_IDS]:
         call.check_network(*ids)
 
 
@@ -102,13 +95,13 @@ def _move(connection: Connection, network: Row, wish: _Known) -> bool:
             "be updated."
         )
     subnet = default[0]
-    ids = {name: getattr(wish, name) for name in _IDS}
-    if all(ids[name] in (None, subnet[name]) for name in _IDS):
+    ids = {name: getattr(wish, name) for name in share_networks.NEUTRON_IDS}
+    if all(ids[name] in (None, subnet[name]) for name in share_networks.NEUTRON_IDS):
         return False
     placement.lock_subnet(connection, subnet["id"])
     if not subnet["managed"]:
         ids = {name: value or subnet[name] for name, value in ids.items()}
-        nothing = dict.fromkeys(_FILLED_BY_WORKER)
+        nothing = dict.fromkeys(share_networks.FILLED_BY_WORKER)
         share_networks.change_subnet(connection, subnet["id"], **ids, **nothing)
         return True
     if None in ids.values():

@@ -260,5 +260,6 @@ def _driver(settings: Settings, cloud: Cloud) -> list[Finding]:
             found = CommonServer(cloud, options).details()
             detail = f"at {found['ip']}, for clients at {found['public_addresses']}"
     except AtollError as error:
-        return [Finding(check, False, error.message, error.hint)]
+        todo = "Run the doctor again when the cloud answers."
+        return [Finding(check, False, error.message, error.hint or todo)]
     return [Finding(check, True, detail)]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import openstack
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.exceptions import ClientException, Unauthorized
-from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 from openstack.connection import Connection
 from openstack.exceptions import HttpException, SDKException
@@ -96,17 +95,8 @@ def findings(settings: Settings) -> list[Finding]:
 
 
 def _log_in(settings: Settings) -> AccessInfo:
-    keystone = settings.keystone
-    login = Password(
-        service_user.auth_url(settings).rstrip("/").removesuffix("/v3") + "/v3",
-        username=keystone.username,
-        password=service_user.password(settings),
-        user_domain_name=keystone.user_domain_name,
-        project_name=keystone.project_name,
-        project_domain_name=keystone.project_domain_name,
-    )
-    verify = str(keystone.cafile) if keystone.cafile else True
-    return login.get_access(Session(auth=login, verify=verify, timeout=ANSWER_SECONDS))
+    credentials, session = service_user.login(settings, ANSWER_SECONDS)
+    return credentials.get_access(session)
 
 
 def _role(settings: Settings, access: AccessInfo) -> Finding:

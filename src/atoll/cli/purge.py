@@ -22,9 +22,9 @@ _LOOK_SECONDS = 0.5
 def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
     """Say what there is, then remove it, and the rows of it. Safe to repeat.
 
-    The cloud is emptied first. After a crash in between, rows without things in the cloud are purged
-    again; things without rows would not be. Unless told to ``insist``, it raises ``Conflict`` while
-    a worker lives.
+    The cloud is emptied first. After a crash in between, rows without things in the cloud are
+    purged again; things without rows would not be. Unless told to ``insist``, it raises
+    ``Conflict`` while a worker lives.
     """
     database = Database.of(settings)
     if not insist:

@@ -17,17 +17,10 @@ from atoll.db.tables import share_servers, shares
 from atoll.errors import NotFound
 
 SORTABLE = ("id", "name", "created_at", "updated_at", "project_id", "status")
-OF_SUBNETS = (
-    "neutron_net_id",
-    "neutron_subnet_id",
-    "network_type",
-    "segmentation_id",
-    "cidr",
-    "ip_version",
-    "gateway",
-    "mtu",
-    "availability_zone",
-)
+NEUTRON_IDS = ("neutron_net_id", "neutron_subnet_id")
+FILLED_BY_WORKER = ("network_type", "segmentation_id", "cidr", "ip_version", "gateway", "mtu")
+"""Columns of a subnet that the worker fills in, from what the cloud says of it."""
+OF_SUBNETS = (*NEUTRON_IDS, *FILLED_BY_WORKER, "availability_zone")
 """Columns that belong to subnets, not to the networks themselves."""
 
 

@@ -2,7 +2,8 @@
 
 On SQLite each worker listens on a datagram socket in the directory ``<database file>.doorbell``
 and a process that has committed work rings them all. The directory's mode keeps other users out: it
-is for the same users as the database's own directory. On PostgreSQL it is LISTEN and NOTIFY: the notification is part of the transaction that enqueues.
+is for the same users as the database's own directory. On PostgreSQL it is LISTEN and NOTIFY: the
+notification is part of the transaction that enqueues.
 A ring carries nothing and may be lost.
 """
 

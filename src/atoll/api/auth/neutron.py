@@ -10,8 +10,6 @@ from typing import Any
 
 import structlog
 from keystoneauth1.exceptions import ClientException
-from keystoneauth1.identity.v3 import Password
-from keystoneauth1.session import Session
 from requests import Response
 
 from atoll.api.auth import service_user
@@ -28,16 +26,7 @@ class UsersNetworks:
 
     def __init__(self, settings: Settings) -> None:
         keystone = settings.keystone
-        plugin = Password(
-            auth_url=service_user.auth_url(settings),
-            username=keystone.username,
-            password=service_user.password(settings),
-            user_domain_name=keystone.user_domain_name,
-            project_name=keystone.project_name,
-            project_domain_name=keystone.project_domain_name,
-        )
-        verify = str(keystone.cafile) if keystone.cafile else True
-        self._session = Session(auth=plugin, verify=verify, timeout=ANSWER_SECONDS)
+        _, self._session = service_user.login(settings, ANSWER_SECONDS)
         self._region = keystone.region_name or None
         self._interfaces = [keystone.interface, "public"]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from atoll.config import Settings
 from atoll.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from keystoneauth1.identity.v3 import Password
+    from keystoneauth1.session import Session
 
 ROLE: Final = "service"
 """What lets it ask."""
@@ -44,3 +48,24 @@ def auth_url(settings: Settings) -> str:
             hint="Name the Identity API, like http://controller:5000.",
         )
     return settings.keystone.auth_url
+
+
+def login(settings: Settings, seconds: float) -> tuple[Password, Session]:
+    """This user's credentials, and a session of its whose requests take at most ``seconds`` each.
+
+    Raises ``ConfigurationError`` where address or password are missing.
+    """
+    from keystoneauth1.identity.v3 import Password  # only where there is the extra [openstack]
+    from keystoneauth1.session import Session
+
+    keystone = settings.keystone
+    credentials = Password(
+        auth_url=auth_url(settings).rstrip("/").removesuffix("/v3") + "/v3",
+        username=keystone.username,
+        password=password(settings),
+        user_domain_name=keystone.user_domain_name,
+        project_name=keystone.project_name,
+        project_domain_name=keystone.project_domain_name,
+    )
+    verify = str(keystone.cafile) if keystone.cafile else True
+    return credentials, Session(auth=credentials, verify=verify, timeout=seconds)

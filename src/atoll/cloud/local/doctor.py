@@ -98,7 +98,8 @@ def _image(images: LocalImages) -> Finding:
     try:
         image = images.service_image()
     except AtollError as error:
-        return Finding("Service image", ok=False, detail=error.message, todo=error.hint)
+        todo = error.hint or "Correct first what the line 'Libvirt' says."
+        return Finding("Service image", ok=False, detail=error.message, todo=todo)
     return Finding("Service image", ok=True, detail=f"{images.source} ({image.checksum[:12]})")
 
 
