@@ -30,8 +30,14 @@ SECONDS = 60.0
 class Place:
     """A machine with a state directory, on the simulated cloud, and the commands there."""
 
-    def __init__(self, state: Path, url: str, **variables: str) -> None:
+    def __init__(
+        self, state: Path, url: str, machine_id: Path | None = None, **variables: str
+    ) -> None:
         self.state, self.url = state, url
+        self._before: tuple[str, ...] = ()
+        if machine_id is not None:  # in a mount namespace where the machine has that id
+            put = f"mount --bind {machine_id} {whereabouts.MACHINE_ID}"
+            self._before = ("unshare", "--mount", "sh", "-ec", f'{put}; exec "$@"', "sh")
         self._environment = {
             **os.environ,
             "ATOLL_STATE_DIR": str(state),
@@ -43,7 +49,7 @@ class Place:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "atoll.cli.main", *arguments],
+            [*self._before, sys.executable, "-m", "atoll.cli.main", *arguments],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -55,7 +61,7 @@ class Place:
         """Start one: what it says when it gives up, or nothing, once it works. Then it is ended."""
         self.state.mkdir(exist_ok=True)
         log = self.state / "log"
-        argv = [sys.executable, "-m", "atoll.cli.process", "worker"]
+        argv = [*self._before, sys.executable, "-m", "atoll.cli.process", "worker"]
         with log.open("wb") as file:
             process = subprocess.Popen(argv, env=self._environment, stderr=file)
         end = time.monotonic() + SECONDS
@@ -142,7 +148,10 @@ def copied(place: Place, tmp_path: Path) -> Place:
                 log = Path(place.url.removeprefix("sqlite:///") + suffix)
                 if log.exists():
                     shutil.copy(log, f"{tmp_path}/copy.sqlite{suffix}")
-        return Place(place.state, url, ATOLL_HOST="testing")
+        testing = tmp_path / "machine-id"
+        testing.write_text("0123456789abcdef0123456789abcdef\n")
+        has_id = whereabouts.MACHINE_ID.exists() and whereabouts.MACHINE_ID.stat().st_size > 30
+        return Place(place.state, url, testing if has_id else None, ATOLL_HOST="testing")
     name = place.url.partition("?")[0].rsplit("/", 1)[1]
     copy = place.url.replace(f"/{name}", f"/{name}_copy", 1)
     from sqlalchemy import create_engine
@@ -156,6 +165,7 @@ def copied(place: Place, tmp_path: Path) -> Place:
     return Place(place.state, copy)
 
 
+@pytest.mark.root  # gives the copy's machine another id
 def test_a_copy_of_the_database_is_refused_until_it_is_claimed(
     place: Place, tmp_path: Path
 ) -> None:
@@ -182,6 +192,25 @@ def test_a_machine_of_the_same_name_is_another_one(
         machine_id.write_text("bbbb\n")
         with pytest.raises(ConfigurationError, match=r"aaaa.*bbbb"):
             home.settle(settings, database, cloud)
+
+
+def test_two_back_ends_of_one_machine_use_one_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, database = sqlite(tmp_path)
+    second, same = sqlite(tmp_path, host="storage2")
+    machine_id = tmp_path / "machine-id"
+    monkeypatch.setattr(whereabouts, "MACHINE_ID", machine_id)
+    machine_id.write_text("aaaa\n")
+    with closing(MemoryCloud("test")) as cloud, closing(database), closing(same):
+        home.settle(settings, database, cloud)
+        home.settle(second, database, cloud)
+        with database.begin() as connection:
+            connection.execute(delete(deployment))
+        machine_id.write_text("uninitialized\n")  # nothing but the name tells machines apart
+        home.settle(settings, database, cloud)
+        with pytest.raises(ConfigurationError, match=r"storage1.*storage2"):
+            home.settle(second, database, cloud)
 
 
 def sqlite(directory: Path, **options: str) -> tuple[Settings, Database]:

@@ -30,8 +30,8 @@ def refuse_elsewhere(settings: Settings, database: Database) -> None:
             f"This database may be a copy: it was used {_described(known)}, and it is now"
             f" {_described(present)}.",
             hint="A copy must not work on the original's shares. If the database itself has moved,"
-            " and no worker uses the old one: 'atoll claim --yes'. If only this machine was"
-            " renamed, set host to its old name.",
+            " and no worker uses the old one: 'atoll claim --yes'. If only a machine without a"
+            " machine-id was renamed, set host to its old name.",
         )
     _compare(cloud, _configured(settings))
 

@@ -60,11 +60,13 @@ def differ(one: Facts, other: Facts) -> bool:
 def of_database(database: Database, connection: Connection, host: str) -> Facts:
     """Where this database is: on SQLite the machine, on PostgreSQL the server and the name in it.
 
-    A copy made with ``pg_dump`` is in another server, or has another name; a standby that was
-    promoted is still the same database.
+    A machine is known by its id. Only one without an id is known by ``host``, because that is also
+    an option, and two back ends on one machine have different ones. A copy made with ``pg_dump`` is
+    in another server, or has another name; a standby that was promoted is still the same database.
     """
     if database.is_sqlite:
-        return {"kind": "sqlite", "host": host, "machine": _machine_id()}
+        machine = _machine_id()
+        return {"kind": "sqlite", "host": "" if machine else host, "machine": machine}
     name = connection.execute(text("SELECT current_database()")).scalar_one()
     allowed = "SELECT has_function_privilege('pg_control_system()', 'execute')"
     server = ""
@@ -75,11 +77,12 @@ def of_database(database: Database, connection: Connection, host: str) -> Facts:
 
 
 def _machine_id() -> str:
-    """The machine's own id; empty where it has none."""
+    """The machine's own id; empty where it has none yet."""
     try:
-        return MACHINE_ID.read_text().strip()
+        written = MACHINE_ID.read_text().strip()
     except OSError:
         return ""
+    return "" if written == "uninitialized" else written  # systemd's word in an image
 
 
 def _value(connection: Connection, key: str) -> str | None:
