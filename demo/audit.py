@@ -19,8 +19,8 @@ from typing import Any
 from openstack import exceptions
 from openstack.connection import Connection
 
+from atoll.cloud.openstack.cinder import DEPLOYMENT, OWNER
 from atoll.cloud.openstack.tags import owner_of
-from atoll.cloud.openstack.volumes import DEPLOYMENT, OWNER
 
 PATIENCE_SECONDS = 60.0
 """So long Neutron may take to remove its own ports after the networks that they served."""

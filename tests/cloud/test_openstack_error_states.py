@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from atoll.cloud.openstack.cinder import DEPLOYMENT, MAKING, OWNER
 from atoll.cloud.openstack.compute import NovaCompute
-from atoll.cloud.openstack.volumes import DEPLOYMENT, MAKING, OWNER, CinderVolumes
+from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.errors import CloudError, OutOfCapacity
 
 from .cinder_double import SERVER, SNAPSHOT, VOLUME, Double, cinder_double

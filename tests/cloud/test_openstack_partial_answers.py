@@ -10,11 +10,12 @@ import pytest
 from atoll.cloud.base import InstanceSpec
 from atoll.cloud.openstack import OpenStackSettings
 from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.cinder import DEPLOYMENT, OWNER
 from atoll.cloud.openstack.compute import NovaCompute
 from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.tags import deployment_tag, owner_tag
-from atoll.cloud.openstack.volumes import DEPLOYMENT, OWNER, CinderVolumes
+from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.errors import CloudError, CloudUnavailable
 
 from .neutron_double import NeutronDouble, neutron_double

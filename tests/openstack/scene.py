@@ -28,7 +28,7 @@ from rich.console import Console
 from atoll.cli.bootstrap import known_deployment
 from atoll.cli.image import upload
 from atoll.cloud.openstack.api import Api
-from atoll.cloud.openstack.volumes import OWNER
+from atoll.cloud.openstack.cinder import OWNER
 from atoll.config import load
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys

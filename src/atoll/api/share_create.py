@@ -78,13 +78,9 @@ def create(call: Call, body: Create) -> Body:
         source = _source(call, connection, body)
         share_type = _share_type(call, connection, body, source)
         network_id = _network(call, connection, body, share_type, source)
+        parent = source.parent if source else None
         zone, zones = share_placement.zone(
-            call,
-            connection,
-            body.availability_zone,
-            share_type,
-            network_id,
-            source.parent if source else None,
+            call, connection, body.availability_zone, share_type, network_id, parent
         )
         quotas.reserve(
             connection,
@@ -100,10 +96,7 @@ def create(call: Call, body: Create) -> Body:
             "id": str(uuid4()),
             "project_id": call.project_id,
             "user_id": call.user_id,
-            "name": body.display_name if body.name is None else body.name,
-            "description": (
-                body.display_description if body.description is None else body.description
-            ),
+            **_names(body),
             "size": body.size,
             "share_proto": protocol,
             "status": "creating_from_snapshot" if source else "creating",
@@ -120,16 +113,24 @@ def create(call: Call, body: Create) -> Body:
                     share_type["extra_specs"],
                     metadata,
                     call.settings.driver.share_volume_fstype,
-                    source.parent["options"] if source else None,
+                    parent["options"] if parent else None,
                 ),
-                **({"only_host": hints.only_host} if hints.only_host else {}),
-                **({"zones": zones} if zones else {}),
+                **share_placement.options(hints, zones),
             },
         }
         row = shares.add(connection, values)
         placement.keep_hints(connection, row)
         enqueue(connection, f"share/{row['id']}", request_id=call.request_id)
         return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
+
+
+def _names(body: Create) -> dict[str, str | None]:
+    """Name and description; clients of version 1 call them otherwise."""
+    name, description = body.name, body.description
+    return {
+        "name": body.display_name if name is None else name,
+        "description": body.display_description if description is None else description,
+    }
 
 
 def _protocol(call: Call, wanted: str) -> str:

@@ -39,6 +39,14 @@ class KeptHints(msgspec.Struct):
     only_host: str
 
 
+def options(hints: KeptHints, zones: object) -> dict[str, object]:
+    """What the share's row keeps for its placement, besides the metadata."""
+    return {
+        **({"only_host": hints.only_host} if hints.only_host else {}),
+        **({"zones": zones} if zones else {}),
+    }
+
+
 def hints(call: Call, connection: Connection, given: Hints | None) -> KeptHints:
     """The hints of a new share, checked.
 

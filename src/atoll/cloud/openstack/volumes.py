@@ -21,6 +21,19 @@ from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.openstack import shapes
 from atoll.cloud.openstack.api import Api, Json, part
 from atoll.cloud.openstack.attachments import PLUGGING, Attachments
+from atoll.cloud.openstack.cinder import (
+    DEPLOYMENT,
+    MAKING,
+    OWNER,
+    id_of,
+    in_error,
+    is_deleted,
+    is_new,
+    name_of,
+    pool_of,
+    snapshot_of,
+    volume_of,
+)
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.cloud.openstack.waiting import Watch
@@ -32,7 +45,6 @@ from atoll.errors import (
     VolumeInUse,
 )
 
-DEPLOYMENT, OWNER, MAKING = "atoll_deployment", "atoll_owner", "atoll_making"
 _CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
 
 
@@ -62,7 +74,7 @@ class CinderVolumes:
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
         wish: Json = {
-            "name": _name(owner),
+            "name": name_of(owner),
             "description": "Made by Atoll for a share.",
             "size": size_gib,
             "metadata": {**self._marks(owner), MAKING: "yes"},
@@ -77,14 +89,14 @@ class CinderVolumes:
             wish["volume_type"] = volume_type or self._settings.cinder_volume_type
         if zone := availability_zone or self._settings.availability_zone:
             wish["availability_zone"] = zone
-        return _volume(self._provide_volume(owner, wish))
+        return volume_of(self._provide_volume(owner, wish))
 
     def create_root_volume(
         self, owner: str, size_gib: int, *, image_id: str, availability_zone: str = ""
     ) -> Volume:
         """Make a volume of an image, for one boot; never looks for what is there already."""
         wish: Json = {
-            "name": _name(owner),
+            "name": name_of(owner),
             "description": "Made by Atoll for a service instance to boot from.",
             "size": size_gib,
             "imageRef": image_id,
@@ -95,7 +107,7 @@ class CinderVolumes:
         if availability_zone:
             wish["availability_zone"] = availability_zone
         made = self._api.post("/volumes", {"volume": wish})
-        return _volume(self._made(_id(made, "volume")))
+        return volume_of(self._made(id_of(made, "volume")))
 
     def _provide_volume(self, owner: str, wish: Json) -> Json:
         """The one volume of ``owner``. Threads take turns.
@@ -115,7 +127,7 @@ class CinderVolumes:
         found = self._oldest(owner)
         if found is not None:
             return self._made(found["id"])
-        made = self._made(_id(self._api.post("/volumes", {"volume": wish}), "volume"))
+        made = self._made(id_of(self._api.post("/volumes", {"volume": wish}), "volume"))
         oldest = self._oldest(owner)
         if oldest is None or oldest["id"] == made["id"]:
             return made
@@ -129,19 +141,19 @@ class CinderVolumes:
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""
         found = self._find(volume_id)
-        return _volume(found) if found is not None else None
+        return volume_of(found) if found is not None else None
 
     def find_volume(self, owner: str) -> Volume | None:
         """What ``create_volume`` made for this owner: used where its id was never written down."""
-        return next((_volume(found) for found in self._list("volumes", owner)), None)
+        return next((volume_of(found) for found in self._list("volumes", owner)), None)
 
     def list_volumes(self) -> list[Volume]:
         """All volumes of this deployment."""
-        return [_volume(found) for found in self._list("volumes")]
+        return [volume_of(found) for found in self._list("volumes")]
 
     def expect(self, volume_id: str) -> Volume:
         """The volume, when nobody is changing it. Raises ``CloudNotFound``."""
-        return _volume(self._expect(volume_id))
+        return volume_of(self._expect(volume_id))
 
     def extend_volume(self, volume_id: str, size_gib: int) -> None:
         """Grow it, online when attached; a volume that is already that large is left alone."""
@@ -164,7 +176,7 @@ class CinderVolumes:
             self._begin_deletion(f"/volumes/{volume_id}", lambda: self._find(volume_id))
         self._volumes.until(
             volume_id,
-            _is_deleted,
+            is_deleted,
             self._settings.max_time_to_create_volume,
             f"The deletion of volume {volume_id}",
         )
@@ -196,24 +208,24 @@ class CinderVolumes:
         if found is None:
             self._expect(volume_id)
             wish = {
-                "name": _name(owner),
+                "name": name_of(owner),
                 "description": "Made by Atoll for a share snapshot.",
                 "volume_id": volume_id,
                 "force": True,  # also while it is attached
                 "metadata": {**self._marks(owner), MAKING: "yes"},
             }
-            snapshot_id = _id(self._api.post("/snapshots", {"snapshot": wish}), "snapshot")
+            snapshot_id = id_of(self._api.post("/snapshots", {"snapshot": wish}), "snapshot")
         else:
             snapshot_id = found["id"]
 
         def made(snapshot: Json | None) -> bool:
             if snapshot is None:
                 raise CloudNotFound(f"The snapshot {snapshot_id} is gone.")
-            if snapshot["status"] == "error" and _is_new(snapshot):
+            if snapshot["status"] == "error" and is_new(snapshot):
                 self._api.delete(f"/snapshots/{snapshot_id}")
                 raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
             if snapshot["status"].startswith("error"):
-                raise _in_error("snapshot", snapshot)
+                raise in_error("snapshot", snapshot)
             return bool(snapshot["status"] == "available")
 
         seconds = self._settings.max_time_to_create_volume
@@ -221,20 +233,20 @@ class CinderVolumes:
         settled = self._snapshots.until(snapshot_id, made, seconds, what)
         assert settled is not None
         self._unmark("snapshots", settled)
-        return _snapshot(settled)
+        return snapshot_of(settled)
 
     def get_snapshot(self, snapshot_id: str) -> VolumeSnapshot | None:
         """The snapshot, or None when it is gone."""
         found = self._find_snapshot(snapshot_id)
-        return _snapshot(found) if found is not None else None
+        return snapshot_of(found) if found is not None else None
 
     def find_snapshot(self, owner: str) -> VolumeSnapshot | None:
         """What ``create_snapshot`` made for this owner."""
-        return next((_snapshot(found) for found in self._list("snapshots", owner)), None)
+        return next((snapshot_of(found) for found in self._list("snapshots", owner)), None)
 
     def list_snapshots(self) -> list[VolumeSnapshot]:
         """All volume snapshots of this deployment."""
-        return [_snapshot(found) for found in self._list("snapshots")]
+        return [snapshot_of(found) for found in self._list("snapshots")]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
@@ -251,7 +263,7 @@ class CinderVolumes:
             self._begin_deletion(path, lambda: self._find_snapshot(snapshot_id))
         self._snapshots.until(
             snapshot_id,
-            _is_deleted,
+            is_deleted,
             self._settings.max_time_to_create_volume,
             f"The deletion of snapshot {snapshot_id}",
         )
@@ -267,7 +279,7 @@ class CinderVolumes:
         except CloudError:
             return [self._quota()]
         return [
-            _pool(str(pool["name"]), pool["capabilities"])
+            pool_of(str(pool["name"]), pool["capabilities"])
             for pool in found
             if isinstance(pool, dict) and isinstance(pool.get("capabilities"), dict)
         ]
@@ -301,47 +313,49 @@ class CinderVolumes:
     def _made(self, volume_id: str) -> Json:
         """The volume once it is there; raises ``CloudError`` if its making has failed."""
 
-        def made(volume: Json | None) -> bool:
-            if volume is None:
-                raise CloudNotFound(f"The volume {volume_id} is gone.")
-            if volume["status"] == "error" and _is_new(volume):
+        def refuse(volume: Json) -> None:
+            if volume["status"] == "error" and is_new(volume):
                 self._api.delete(f"/volumes/{volume_id}")
                 raise OutOfCapacity(
                     f"Cinder could not make the volume {volume_id}.",
                     hint="No back end has room for it, or none offers its type: see Cinder's log.",
                 )
-            if volume["status"].startswith("error"):
-                raise _in_error("volume", volume)
-            return volume["status"] not in _CHANGING
 
         seconds = self._settings.max_time_to_create_volume
-        what = f"The making of volume {volume_id}"
-        volume = self._volumes.until(volume_id, made, seconds, what)
-        assert volume is not None
+        volume = self._unchanging(volume_id, refuse, seconds, f"The making of volume {volume_id}")
         self._unmark("volumes", volume)
         return volume
 
     def _grown(self, volume_id: str) -> Json:
         """The volume once it is not changing; raises ``CloudError`` if it is in an error state."""
 
-        def grown(volume: Json | None) -> bool:
-            if volume is None:
-                raise CloudNotFound(f"The volume {volume_id} is gone.")
+        def refuse(volume: Json) -> None:
             if volume["status"] == "error_extending":
                 raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
-            if volume["status"].startswith("error"):
-                raise _in_error("volume", volume)
-            return volume["status"] not in _CHANGING
 
         seconds = self._settings.max_time_to_extend_volume
-        what = f"The growth of volume {volume_id}"
-        volume = self._volumes.until(volume_id, grown, seconds, what)
+        return self._unchanging(volume_id, refuse, seconds, f"The growth of volume {volume_id}")
+
+    def _unchanging(
+        self, volume_id: str, refuse: Callable[[Json], None], seconds: float, what: str
+    ) -> Json:
+        """The volume once no change is in progress; ``refuse`` raises for errors of its own."""
+
+        def is_settled(volume: Json | None) -> bool:
+            if volume is None:
+                raise CloudNotFound(f"The volume {volume_id} is gone.")
+            refuse(volume)
+            if volume["status"].startswith("error"):
+                raise in_error("volume", volume)
+            return volume["status"] not in _CHANGING
+
+        volume = self._volumes.until(volume_id, is_settled, seconds, what)
         assert volume is not None
         return volume
 
     def _unmark(self, kind: str, thing: Json) -> None:
         """Remove the mark of a volume that is made: from now on it may hold data."""
-        if _is_new(thing):
+        if is_new(thing):
             self._api.delete(f"/{kind}/{thing['id']}/metadata/{MAKING}")
 
     def _begin_deletion(self, path: str, find: Callable[[], Json | None]) -> None:
@@ -383,68 +397,3 @@ class CinderVolumes:
         for found in listed:
             if not owner or found["status"] != "deleting":
                 yield found
-
-
-def _id(answer: Json, key: str) -> str:
-    """The id of the resource that the answer says was made."""
-    return str(part(answer, key).get("id"))
-
-
-def _name(owner: str) -> str:
-    return f"atoll-{owner.replace('/', '-')}"
-
-
-def _is_new(thing: Json) -> bool:
-    """Whether it is still being made, and so has never held data."""
-    return MAKING in thing["metadata"]
-
-
-def _in_error(kind: str, thing: Json) -> CloudError:
-    return CloudError(
-        f"Cinder shows the {kind} {thing['id']} as {thing['status']!r}.",
-        hint="Its data may be intact: see Cinder's log, and reset its state after the repair.",
-    )
-
-
-def _is_deleted(thing: Json | None) -> bool:
-    """Whether it is gone; raises when it won't go."""
-    if thing is None:
-        return True
-    if thing["status"] == "available":  # it was "deleting" when Cinder took the request
-        raise VolumeInUse(
-            f"Cinder keeps {thing['id']}: volumes that were made from it still need it.",
-            hint="Some back ends copy nothing (Ceph): delete those shares first.",
-            public="Shares that were made from it still need it. Delete those first.",
-        )
-    if thing["status"] == "error_deleting":
-        raise CloudError(f"Cinder could not delete {thing['id']}.", hint="See Cinder's log.")
-    return False
-
-
-def _volume(found: Json) -> Volume:
-    attachments = found["attachments"]
-    return Volume(
-        found["id"],
-        found["metadata"].get(OWNER, ""),
-        found["size"],
-        attachments[0]["server_id"] if attachments else None,
-    )
-
-
-def _snapshot(found: Json) -> VolumeSnapshot:
-    return VolumeSnapshot(
-        found["id"], found["metadata"].get(OWNER, ""), found["volume_id"], found["size"]
-    )
-
-
-def _pool(name: str, capabilities: Json) -> Pool:
-    def number(key: str) -> float:
-        value = capabilities.get(key)
-        if isinstance(value, int | float):
-            return float(value)
-        return float("inf") if value in ("infinite", "unknown") else 0.0
-
-    total, free = number("total_capacity_gb"), number("free_capacity_gb")
-    promised = max(number("provisioned_capacity_gb"), number("allocated_capacity_gb"))
-    thin = bool(capabilities.get("thin_provisioning_support", False))
-    return Pool(name, total, free, promised, thin)

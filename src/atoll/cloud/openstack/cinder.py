@@ -1,0 +1,81 @@
+"""What Cinder's answers mean: a volume's and a snapshot's marks, states and sizes."""
+
+from __future__ import annotations
+
+from atoll.cloud.base import Pool, Volume, VolumeSnapshot
+from atoll.cloud.openstack.api import Json, part
+from atoll.errors import CloudError, VolumeInUse
+
+DEPLOYMENT, OWNER, MAKING = "atoll_deployment", "atoll_owner", "atoll_making"
+"""Metadata: whose a thing is, what it is for, and that it is still being made."""
+
+
+def id_of(answer: Json, key: str) -> str:
+    """The id of the resource that the answer says was made."""
+    return str(part(answer, key).get("id"))
+
+
+def name_of(owner: str) -> str:
+    """The name that people see of an owner's volume or snapshot."""
+    return f"atoll-{owner.replace('/', '-')}"
+
+
+def is_new(thing: Json) -> bool:
+    """Whether it is still being made, and so has never held data."""
+    return MAKING in thing["metadata"]
+
+
+def in_error(kind: str, thing: Json) -> CloudError:
+    """The error for a thing that Cinder shows in an error state."""
+    return CloudError(
+        f"Cinder shows the {kind} {thing['id']} as {thing['status']!r}.",
+        hint="Its data may be intact: see Cinder's log, and reset its state after the repair.",
+    )
+
+
+def is_deleted(thing: Json | None) -> bool:
+    """Whether it is gone; raises when it won't go."""
+    if thing is None:
+        return True
+    if thing["status"] == "available":  # it was "deleting" when Cinder took the request
+        raise VolumeInUse(
+            f"Cinder keeps {thing['id']}: volumes that were made from it still need it.",
+            hint="Some back ends copy nothing (Ceph): delete those shares first.",
+            public="Shares that were made from it still need it. Delete those first.",
+        )
+    if thing["status"] == "error_deleting":
+        raise CloudError(f"Cinder could not delete {thing['id']}.", hint="See Cinder's log.")
+    return False
+
+
+def volume_of(found: Json) -> Volume:
+    """A volume as Cinder describes it."""
+    attachments = found["attachments"]
+    return Volume(
+        found["id"],
+        found["metadata"].get(OWNER, ""),
+        found["size"],
+        attachments[0]["server_id"] if attachments else None,
+    )
+
+
+def snapshot_of(found: Json) -> VolumeSnapshot:
+    """A snapshot as Cinder describes it."""
+    return VolumeSnapshot(
+        found["id"], found["metadata"].get(OWNER, ""), found["volume_id"], found["size"]
+    )
+
+
+def pool_of(name: str, capabilities: Json) -> Pool:
+    """A pool as Cinder's scheduler describes it."""
+
+    def number(key: str) -> float:
+        value = capabilities.get(key)
+        if isinstance(value, int | float):
+            return float(value)
+        return float("inf") if value in ("infinite", "unknown") else 0.0
+
+    total, free = number("total_capacity_gb"), number("free_capacity_gb")
+    promised = max(number("provisioned_capacity_gb"), number("allocated_capacity_gb"))
+    thin = bool(capabilities.get("thin_provisioning_support", False))
+    return Pool(name, total, free, promised, thin)
