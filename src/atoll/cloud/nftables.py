@@ -45,9 +45,15 @@ def is_there(name: str) -> bool:
 
 
 def is_as_written(name: str, text: str) -> bool:
-    """Whether the kernel has exactly the table that ``text`` makes."""
+    """Whether the kernel has exactly the table that ``text`` makes.
+
+    False as well while they can't be compared: writing the rules again is harmless.
+    """
     listed = _listed(name)
-    return listed is not None and listed == _shown(name, text)
+    try:
+        return listed is not None and listed == _shown(name, text)
+    except CloudError:
+        return False
 
 
 def remove(name: str) -> None:
@@ -64,13 +70,7 @@ def _listed(name: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=16)
-def _shown(name: str, text: str) -> str | None:
-    """How nft lists the table, tried in a network namespace; None if no namespace can be made.
-
-    Then the tables can't be compared, and the rules are written each time, which is harmless.
-    """
-    try:
-        return run(["unshare", "--net", "sh", "-c", _SHOW, "sh", name], stdin=text)
-    except CloudError:
-        return None
+@lru_cache(maxsize=16)  # a failure is not kept: the next comparison tries again
+def _shown(name: str, text: str) -> str:
+    """How nft lists the table, tried in a network namespace of its own. Raises ``CloudError``."""
+    return run(["unshare", "--net", "sh", "-c", _SHOW, "sh", name], stdin=text)
