@@ -31,7 +31,7 @@ CLIENT = "10.0.0.201"
 
 _forks = multiprocessing.get_context("forkserver")
 # Workers fork from a process that has imported everything, so that each starts at once.
-_forks.set_forkserver_preload(["atoll.cli.worker", "atoll.cloud.memory", "atoll.db.migrations"])
+_forks.set_forkserver_preload(["atoll.cli.worker", "atoll.cloud.memory", "tests.lifecycle.house"])
 
 
 class House:
