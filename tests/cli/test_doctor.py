@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from atoll.cli import bootstrap
 from atoll.cli.doctor import as_one_list
 from atoll.cloud.base import Finding
+from atoll.config import DatabaseSettings, Settings
+from atoll.db.database import Database
 from tests.programs import ROOT
 
 ATOLL = Path(sys.executable).with_name("atoll")
@@ -90,3 +93,31 @@ def test_findings_are_written_in_that_style() -> None:
             seen += 1
             assert str(name.value)[0].isupper(), f"{where}: {name.value!r}"
     assert seen > 20
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("new_database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("connections", "wanted", "is_enough"), [(20, 41, True), (99, 199, False)], ids=["few", "many"]
+)
+def test_processes_may_open_no_more_connections_than_the_server_allows(
+    tmp_path: Path, database_url: str, connections: int, wanted: int, is_enough: bool
+) -> None:
+    url = f'database.url = "{database_url}"\n'
+    database = Database(database_url)
+    bootstrap.prepare(Settings(state_dir=tmp_path, cloud="memory"), database)
+    database.close()
+    config = f'cloud = "memory"\n{url}database.connections = {connections}'
+    [found] = [
+        Finding(**each)
+        for each in json.loads(doctor(tmp_path, config, "--json"))
+        if each["check"] == "Database connections"
+    ]
+    # The server of the tests allows 200, three of which are the superuser's; one API, one worker.
+    assert found.ok == is_enough
+    assert found.detail == f"{wanted} of the server's 197 may be opened by API and workers"
+
+
+def test_an_api_and_two_workers_fit_a_server_that_nobody_has_tuned() -> None:
+    each = DatabaseSettings().connections
+    assert each + 2 * (each + 1) <= 97  # PostgreSQL's 100, less three for its superuser

@@ -72,8 +72,11 @@ def machine(name: str, network: Network, host: int, *, isolated: bool) -> Iterat
     base = prefix.rpartition(".")[0]
     inside = ["ip", "netns", "exec", name]
     run(["ip", "netns", "add", name])
-    try:
+    with ExitStack() as stack:
+        stack.callback(run, ["ip", "netns", "delete", name])
         run(["ip", "link", "add", f"{name}-o", "type", "veth", "peer", "eth0", "netns", name])
+        # A deleted namespace's interfaces go later, and the next machine may have the same name.
+        stack.callback(run, ["ip", "link", "delete", f"{name}-o"])
         run(["ip", "link", "set", f"{name}-o", "master", network.device, "up"])
         if isolated:
             run(["bridge", "link", "set", "dev", f"{name}-o", "isolated", "on"])
@@ -83,8 +86,6 @@ def machine(name: str, network: Network, host: int, *, isolated: bool) -> Iterat
         run([*inside, "ip", "route", "add", "default", "via", f"{base}.1"])
         with listener(*inside):
             yield Machine(name, f"{base}.{host}")
-    finally:
-        run(["ip", "netns", "delete", name])
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,7 @@ def test_another_deployment_s_things_are_seen_but_left_alone(
     assert other.networks.list_ports() == []
     assert port in cloud.networks.list_ports()
     assert other.networks.get_network(network.id) is not None
+    assert not other.networks.may_use(network.id, "")
     cloud.networks.delete_port(port.id)
     other.networks.delete_network(network.id)
     assert cloud.networks.get_network(network.id) == network

@@ -128,16 +128,9 @@ class Bridges:
         return ""
 
     def foreign(self, network_id: str) -> Bridge | None:
-        """A network of libvirt's with a bridge and an IPv4 range; None where there is none.
-
-        A network of another deployment on this machine does not count.
-        """
-        found = self._find(network_id)
-        if found is None:
-            return None
-        with translated("Looking at a network"):
-            root = parsed(found.XMLDesc())
-        if root.find(f"./metadata/{{{NAMESPACE}}}network") is not None:
+        """Any network of libvirt's with a bridge and an IPv4 range; None where there is none."""
+        root = self._description(network_id)
+        if root is None:
             return None
         device, ip = root.find("bridge"), root.find("ip[@netmask]")
         if device is None or ip is None:
@@ -145,14 +138,23 @@ class Bridges:
         cidr = IPv4Network(f"{ip.get('address')}/{ip.get('netmask')}", strict=False)
         return Bridge(network_id, cidr, device.get("name", ""))
 
+    def is_users(self, network_id: str) -> bool:
+        """Whether it is a network that no deployment of Atoll on this machine has made."""
+        root = self._description(network_id)
+        return root is not None and root.find(f"./metadata/{{{NAMESPACE}}}network") is None
+
     def leased(self, bridge: Bridge) -> set[str]:
         """Addresses that are fixed there, whoever fixed them."""
-        found = self._find(bridge.id)
+        root = self._description(bridge.id)
+        entries = () if root is None else root.iterfind("./ip/dhcp/host")
+        return {entry.get("ip", "") for entry in entries}
+
+    def _description(self, network_id: str) -> ET.Element | None:
+        found = self._find(network_id)
         if found is None:
-            return set()
+            return None
         with translated("Looking at a network"):
-            entries = parsed(found.XMLDesc()).iterfind("./ip/dhcp/host")
-            return {entry.get("ip", "") for entry in entries}
+            return parsed(found.XMLDesc())
 
     def remove(self, bridge: Bridge) -> None:
         """Take it away. Absent is fine."""

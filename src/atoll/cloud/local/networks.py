@@ -156,7 +156,7 @@ class LocalNetworks:
 
     def may_use(self, network_id: str, project_id: str) -> bool:
         """Whether all projects may use it: a network of libvirt that Atoll did not make."""
-        return self.records.get(network_id) is None and (
+        return self._bridges.is_users(network_id) and (
             self._bridges.foreign(network_id) is not None
         )
 

@@ -41,7 +41,9 @@ Options={options}
 [Install]
 WantedBy={target}
 """
-DEVICE_TEXT = "[Unit]\nJobRunningTimeoutSec=20s\n"
+# A lost volume delays the servers by this long. The time begins when the basic system is up, or it
+# would run out on a busy host, whose instances take longer than that to find their disks.
+DEVICE_TEXT = "[Unit]\nAfter=sysinit.target\nJobRunningTimeoutSec=20s\n"
 OPTIONS = {
     "ext4": "noatime,nodev,nosuid,errors=remount-ro",
     "xfs": "noatime,nodev,nosuid",
