@@ -63,7 +63,9 @@ def _postgres_template(cluster: postgres.Cluster) -> str:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def new_database_url(request: pytest.FixtureRequest, _sqlite_directory: Path) -> Callable[[], str]:
+def new_database_url(
+    request: pytest.FixtureRequest, _sqlite_directory: Path
+) -> Iterator[Callable[[], str]]:
     """Make a database with the schema and return its URL; as often as one likes."""
 
     def sqlite() -> str:
@@ -71,11 +73,20 @@ def new_database_url(request: pytest.FixtureRequest, _sqlite_directory: Path) ->
         shutil.copy(request.getfixturevalue("_sqlite_template"), path)
         return f"sqlite:///{path}"
 
-    def postgresql() -> str:
-        cluster: postgres.Cluster = request.getfixturevalue("cluster")
-        return cluster.new_database(request.getfixturevalue("_postgres_template"))
+    if request.param == "sqlite":
+        yield sqlite
+        return
+    template = request.getfixturevalue("_postgres_template")
+    cluster: postgres.Cluster = request.getfixturevalue("cluster")
+    made = []
 
-    return sqlite if request.param == "sqlite" else postgresql
+    def postgresql() -> str:
+        made.append(cluster.new_database(template))
+        return made[-1]
+
+    yield postgresql
+    for url in made:
+        cluster.drop(url)
 
 
 @pytest.fixture

@@ -12,10 +12,15 @@ import time
 from pathlib import Path
 
 import psycopg
+from sqlalchemy import make_url
 
 _numbers = itertools.count()
-_KNOWS_ICU = 15
-"""The first version whose databases may be sorted by ICU's rules."""
+_KNOWS_ICU = _COPIES_FILES = 15
+"""The first version whose databases may be sorted by ICU's rules, and which can be told to copy a
+template's files, as all older ones do; by itself it writes them to its log as well."""
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30
+"""Bytes that the databases of all tests may take; each is dropped after its test."""
 
 
 def programs() -> Path | None:
@@ -29,9 +34,13 @@ class Cluster:
 
     def __init__(self, bin_directory: Path) -> None:
         self._bin = bin_directory
+        self._version = int(bin_directory.parts[-2])
         self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-        # Not under pytest's tmp_path: another user can't get there, and the path is long.
-        self.directory = Path(tempfile.mkdtemp(prefix="atoll-pg-"))
+        # Not under pytest's tmp_path: another user can't get there, and the path is long. In memory
+        # where there is room: to make and to remove a database is to make and remove 300 files.
+        in_memory = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
+        base = _MEMORY if in_memory else None
+        self.directory = Path(tempfile.mkdtemp(prefix="atoll-pg-", dir=base))
         shutil.chown(self.directory, self._user)
         data = self.directory / "data"
         # Names are sorted by a language's rules, as on most servers: the API must not show it.
@@ -39,7 +48,7 @@ class Cluster:
         subprocess.run(
             [
                 *(self._bin / "initdb", "-D", data, "-U", "atoll", "-A", "trust", "-E", "UTF8"),
-                *(order if int(self._bin.parts[-2]) >= _KNOWS_ICU else ()),
+                *(order if self._version >= _KNOWS_ICU else ()),
             ],
             user=self._user,
             cwd="/",
@@ -82,9 +91,17 @@ class Cluster:
     def new_database(self, template: str = "template1") -> str:
         """Make a database; returns its URL."""
         name = f"atoll{next(_numbers)}"
-        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        order = f"CREATE DATABASE {name} TEMPLATE {template}"
+        self._execute(order + (" STRATEGY FILE_COPY" if self._version >= _COPIES_FILES else ""))
         return f"postgresql+psycopg://atoll@/{name}?host={self.directory}"
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self._execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+    def _execute(self, order: str) -> None:
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(order.encode())
 
     def _conninfo(self, name: str) -> str:
         return f"host={self.directory} user=atoll dbname={name}"

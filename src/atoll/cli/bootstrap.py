@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select
 
 from atoll.cli import home
 from atoll.config import Settings
-from atoll.db import projects, share_networks, share_types, tokens
+from atoll.db import projects, share_networks, share_types, tokens, whereabouts
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.db.tables import deployment
@@ -44,6 +44,7 @@ def prepare(settings: Settings, database: Database) -> Prepared:
     home.refuse_elsewhere(settings, database)
     token_file = settings.state_dir / "admin.token"
     with database.begin() as connection:
+        whereabouts.lock(connection)  # of several processes that start at once, one makes all this
         deployment_id = _deployment_id(connection)
         if settings.api.auth_strategy == "token":
             project = _project(connection)
@@ -62,6 +63,7 @@ def deployment_id(database: Database) -> str:
     if known is not None:
         return known
     with database.begin() as connection:
+        whereabouts.lock(connection)
         return _deployment_id(connection)
 
 

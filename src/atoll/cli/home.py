@@ -6,6 +6,8 @@ replace them; or it would find those of the original, and fight its workers abou
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
 from atoll.db import whereabouts
@@ -22,9 +24,12 @@ def refuse_elsewhere(settings: Settings, database: Database) -> None:
     The cloud is not asked, and nothing is written.
     """
     with database.read() as connection:
-        known = whereabouts.known(connection, DATABASE)
-        present = whereabouts.of_database(database, connection, settings.host)
-        cloud = whereabouts.known(connection, CLOUD)
+        _refuse_elsewhere(settings, database, connection)
+
+
+def _refuse_elsewhere(settings: Settings, database: Database, connection: Connection) -> None:
+    known = whereabouts.known(connection, DATABASE)
+    present = whereabouts.of_database(database, connection, settings.host)
     if whereabouts.differ(known, present):
         raise ConfigurationError(
             f"This database may be a copy: it was used {_described(known)}, and it is now"
@@ -33,7 +38,7 @@ def refuse_elsewhere(settings: Settings, database: Database) -> None:
             " and no worker uses the old one: 'atoll claim --yes'. If only a machine without a"
             " machine-id was renamed, set host to its old name.",
         )
-    _compare(cloud, _configured(settings))
+    _compare(whereabouts.known(connection, CLOUD), _configured(settings))
 
 
 def refuse_foreign(settings: Settings, database: Database, cloud: Cloud) -> None:
@@ -49,10 +54,11 @@ def refuse_foreign(settings: Settings, database: Database, cloud: Cloud) -> None
 
 def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
     """The same two, and remember what was not known before: the first cloud is the own one."""
-    refuse_elsewhere(settings, database)
-    refuse_foreign(settings, database, cloud)
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
+        whereabouts.lock(connection)  # of two workers' first clouds, one is the first
+        _refuse_elsewhere(settings, database, connection)
+        _compare(whereabouts.known(connection, CLOUD), place)
         here = whereabouts.of_database(database, connection, settings.host)
         whereabouts.adopt(connection, DATABASE, here)
         whereabouts.adopt(connection, CLOUD, place)
@@ -62,6 +68,7 @@ def claim(settings: Settings, database: Database, cloud: Cloud) -> tuple[str, st
     """Take this database, where it is, and this cloud for the deployment's; in words."""
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
+        whereabouts.lock(connection)
         here = whereabouts.of_database(database, connection, settings.host)
         whereabouts.remember(connection, DATABASE, here)
         whereabouts.remember(connection, CLOUD, place)

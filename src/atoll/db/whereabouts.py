@@ -23,6 +23,16 @@ MACHINE_ID = Path("/etc/machine-id")
 Facts = dict[str, str]
 
 
+def lock(connection: Connection) -> None:
+    """Let no other process write the table ``deployment`` until the transaction ends.
+
+    Processes that start at once on a new database would all find it empty, and all fill it. On
+    SQLite a transaction that writes is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE deployment IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def known(connection: Connection, key: str) -> Facts:
     """What is remembered; empty for a deployment that has not worked yet, or in an old version."""
     value = _value(connection, key)
