@@ -69,9 +69,7 @@ def test_processes_that_start_at_once_make_one_deployment(
 ) -> None:
     for turn in range(5):
         directory, url = tmp_path / str(turn), new_database_url()
-        settings = Settings(
-            state_dir=directory, cloud="memory", database=DatabaseSettings(url=url)
-        )
+        settings = Settings(state_dir=directory, cloud="memory", database=DatabaseSettings(url=url))
 
         def start(database: Database, _: int, settings: Settings = settings) -> str:
             settings.make_state_dir()

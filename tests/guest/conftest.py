@@ -45,10 +45,14 @@ class Site:
         return path.read_text().splitlines() if path.exists() else []
 
     def unit(self, share: WantedShare) -> str:
-        """The mount unit of a share, if it has one."""
-        folder = self.root / "etc/systemd/system"
-        found = [path for path in folder.glob("*.mount") if share.path in path.read_text()]
-        return found[0].read_text() if found else ""
+        """The service that mounts a share at boot, if there is one."""
+        path = self.units / f"atoll-share-{share.share_id}.service"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def units(self) -> Path:
+        """Where the instance keeps what systemd is to do."""
+        return self.root / "etc/systemd/system"
 
 
 @pytest.fixture

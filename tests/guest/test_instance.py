@@ -228,6 +228,23 @@ def test_a_rebooted_instance_serves_without_atoll(machine: Machine) -> None:
     guest.close()
 
 
+def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
+    machine: Machine, guest: SshGuest
+) -> None:
+    """systemd believes udev, and unmounts what has a mount unit when the disk seems to be gone."""
+    share = new_share(plug(machine))
+    guest.apply_share(share, fence=1)
+    look_again = "udevadm trigger --settle --action=change /sys/class/block/sd?\n"
+    machine.shell(
+        "mkdir -p /run/udev/rules.d; cd /run/udev/rules.d\n"
+        """echo 'SUBSYSTEM=="block", ENV{SYSTEMD_READY}="0"' > 99-blind.rules\n"""
+        "udevadm control --reload\n" + look_again + "rm 99-blind.rules\n"
+        "udevadm control --reload\n" + look_again + "sleep 2"
+    )
+    assert machine.shell(f"findmnt -n -o TARGET {share.path}").strip() == share.path
+    machine.shell(nfs(share, "/mnt/udev") + "umount /mnt/udev")
+
+
 def test_nobody_can_list_the_shares_of_several_projects(machine: Machine) -> None:
     guest = machine.open()
     share = new_share(plug(machine))

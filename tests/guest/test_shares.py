@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import DeviceNotBlank, GuestBusy, GuestError, StaleFence
+from atoll.guest.agent import mounts
 from atoll.guest.base import ExportRule, digest
 from atoll.guest.channel import SshGuest
 from tests.guest.conftest import KINDS, MIB, Disks, Site, rules, wanted
@@ -34,7 +35,7 @@ def test_a_new_share_is_formatted_mounted_and_exported(
     found = disks.carried(share.serial)
     assert (found["TYPE"], found["UUID"]) == (kind, share.fsid)
     assert "LABEL" not in found
-    assert f"What=/dev/disk/by-uuid/{share.fsid}" in site.unit(share)
+    assert f" /dev/disk/by-uuid/{share.fsid} {share.path}\n" in site.unit(share)
     (served,) = guest.health().shares
     assert served.mounted
     assert served.exported
@@ -233,6 +234,22 @@ def test_removing_is_complete_and_may_be_repeated(
     left = [path.name for path in (site.root / "etc").rglob("*") if not path.is_dir()]
     assert set(left) == {"atoll-shares.target", "nfs-server-generator"}
     assert (site.root / "var/lib/nfs/etab").read_text() == ""
+
+
+def test_a_mount_unit_of_an_older_agent_is_replaced(
+    guest: SshGuest, site: Site, disks: Disks
+) -> None:
+    share = wanted(site, disks.plug())
+    unit = mounts.unit_name(share.path, ".mount")
+    link = site.units / "atoll-shares.target.wants" / unit
+    link.parent.mkdir(parents=True)
+    link.symlink_to(f"../{unit}")
+    (site.units / unit).write_text("[Mount]\n")
+    for fence in (1, 2):
+        guest.apply_share(share, fence=fence)
+        assert not list(site.units.rglob("*.mount"))
+        assert site.lines("calls.log").count("systemctl daemon-reload") == 1
+    guest.remove_share(share.share_id, share.path, fence=3)
 
 
 def test_a_withheld_share_lets_nobody_in(guest: SshGuest, site: Site, disks: Disks) -> None:

@@ -25,7 +25,6 @@ def test_a_boot_is_cheap(instance: Instance) -> None:
     boot = instance.cpu_seconds
     instance.ssh(LOOP)
     loop = instance.cpu_seconds - boot
-    print("BOOT", boot, loop)
     assert boot < BOOT_IN_LOOPS * loop
 
 

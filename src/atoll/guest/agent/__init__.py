@@ -6,7 +6,7 @@ has the wire format). Each verb brings the instance to the wanted state and may 
 crash anywhere. Nothing that matters is kept in memory: what is served lives in files, so a rebooted
 instance serves without an agent, and several agents (several workers' channels) run side by side:
 
-* ``/etc/systemd/system/<mount>.mount``, wanted by ``atoll-shares.target``: the mounts;
+* ``/etc/systemd/system/atoll-share-<id>.service``, wanted by ``atoll-shares.target``: the mounts;
 * ``/etc/exports.d/<share id>.exports`` and Samba's registry: who is let in;
 * ``/var/lib/atoll/shares/<share id>.json``: the highest fence seen, and what was asked for last;
 * ``/run/atoll/*.lock``: a lock for each share and one for ``exportfs``.

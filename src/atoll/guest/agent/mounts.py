@@ -1,4 +1,8 @@
-"""Mounts: made now by ``mount``, and at every boot by a systemd unit that needs no agent.
+"""Mounts: made now by ``mount``, and at every boot by a systemd service that needs no agent.
+
+No mount units: systemd unmounts what has one when it believes the device to be gone, and that it
+believes whenever udev is late, or reads a superblock while the kernel writes it. A mount that some
+program makes it leaves alone.
 
 Units are only written, never started or reloaded: systemd reads a unit that it meets for the first
 time, and a ``systemctl`` call costs more than all the rest of a verb.
@@ -27,20 +31,24 @@ Before=nfs-server.service smbd.service
 [Install]
 WantedBy=multi-user.target
 """
-MOUNT_TEXT = """\
+SERVICE_TEXT = """\
 [Unit]
 Description=Share {share_id}
+Wants={device}
+After={device}
+ConditionPathExists={disk}
 Before={target} nfs-server.service smbd.service
 
-[Mount]
-What={disk}
-Where={path}
-Type={kind}
-Options={options}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/mount -t {kind} -o {options} {disk} {path}
 
 [Install]
 WantedBy={target}
 """
+ORDER_TEXT = "[Unit]\nBefore=nfs-server.service smbd.service\n"
+"""Of the unit that systemd makes of a mount: when the machine stops, the servers stop first."""
 # A lost volume delays the servers by this long. The time begins when the basic system is up, or it
 # would run out on a busy host, whose instances take longer than that to find their disks.
 DEVICE_TEXT = "[Unit]\nAfter=sysinit.target\nJobRunningTimeoutSec=20s\n"
@@ -50,8 +58,6 @@ OPTIONS = {
 }
 FLAGS = {"noatime": 1024, "nodev": 4, "nosuid": 2}
 """Options that are mount(2)'s own; the file system reads the others."""
-AT_BOOT = ",nofail"
-"""To systemd it means that ssh and all else do not wait for a volume that may be lost."""
 
 
 def table() -> dict[str, tuple[str, str]]:
@@ -82,29 +88,50 @@ def unit_name(path: str, suffix: str) -> str:
     return (f"\\x2e{text[1:]}" if text.startswith(".") else text) + suffix
 
 
-def keep(kind: str, share_id: str, path: str, fsid: str) -> None:
+def keep(kind: str, share_id: str, path: str, fsid: str, deadline: Deadline) -> None:
     """Have it mounted at every boot, before the servers start but never in their way."""
     if not (UNITS / TARGET).exists():  # our service image brings it
         write(UNITS / TARGET, TARGET_TEXT)
     link(UNITS / "multi-user.target.wants" / TARGET, f"../{TARGET}")
     # This generator makes the NFS server require every mount: one lost volume would stop them all.
     link(GENERATORS / "nfs-server-generator", "/dev/null")
-    disk, unit = f"/dev/disk/by-uuid/{fsid}", unit_name(path, ".mount")
+    disk, unit = f"/dev/disk/by-uuid/{fsid}", service_name(share_id)
+    device = unit_name(disk, ".device")
     values = {"share_id": share_id, "target": TARGET, "disk": disk, "path": path, "kind": kind}
-    write(UNITS / unit, MOUNT_TEXT.format(options=OPTIONS[kind] + AT_BOOT, **values))
-    write(UNITS / unit_name(disk, ".device.d") / "timeout.conf", DEVICE_TEXT)
+    write(UNITS / unit, SERVICE_TEXT.format(options=OPTIONS[kind], device=device, **values))
+    write(UNITS / f"{device}.d" / "timeout.conf", DEVICE_TEXT)
+    write(UNITS / unit_name(path, ".mount.d") / "order.conf", ORDER_TEXT)
     link(UNITS / f"{TARGET}.wants" / unit, f"../{unit}")
+    if remove_mount_unit(path):
+        run(["systemctl", "daemon-reload"], deadline)
 
 
-def forget(path: str, fsid: str) -> None:
+def forget(share_id: str, path: str, fsid: str) -> None:
     """Undo ``keep``."""
+    remove(UNITS / f"{TARGET}.wants" / service_name(share_id))
+    remove(UNITS / service_name(share_id))
+    remove_mount_unit(path)
+    for file in (
+        UNITS / unit_name(path, ".mount.d") / "order.conf",
+        UNITS / unit_name(f"/dev/disk/by-uuid/{fsid}", ".device.d") / "timeout.conf",
+    ):
+        with contextlib.suppress(OSError):
+            file.unlink()
+            file.parent.rmdir()
+
+
+def service_name(share_id: str) -> str:
+    """The systemd service that mounts a share at boot."""
+    return f"atoll-share-{share_id}.service"
+
+
+def remove_mount_unit(path: str) -> bool:
+    """Remove the unit that older agents wrote in place of the service; whether there was one."""
     unit = unit_name(path, ".mount")
     remove(UNITS / f"{TARGET}.wants" / unit)
+    was_there = (UNITS / unit).exists()
     remove(UNITS / unit)
-    folder = UNITS / unit_name(f"/dev/disk/by-uuid/{fsid}", ".device.d")
-    with contextlib.suppress(OSError):
-        (folder / "timeout.conf").unlink()
-        folder.rmdir()
+    return was_there
 
 
 def mount(kind: str, device: str, path: str) -> None:

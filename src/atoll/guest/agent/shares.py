@@ -92,7 +92,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     if made:
         filesystems.finish(kind, device, path, args["squash"], deadline)
         steps.did("finish")
-    mounts.keep(kind, share_id, path, fsid)
+    mounts.keep(kind, share_id, path, fsid, deadline)
     steps.did("unit")
     devices.await_size(device, args.get("least_gib", 0) << 30, deadline)
     filesystems.grow(kind, device, path, deadline, lock)
@@ -158,7 +158,7 @@ def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
             samba.unexport(cifs_name(record), deadline)
         else:
             nfs.export(share_id, path, "", "root_squash", {}, deadline)
-        mounts.forget(path, record.get("fsid", ""))
+        mounts.forget(share_id, path, record.get("fsid", ""))
         # Under the freeze lock: a freeze that began after the unmount would be of the root disk.
         with locked(freezing.lock_of(share_id), deadline):
             freezing.end(share_id, path, deadline)
