@@ -15,10 +15,16 @@ from atoll.db.migrations import upgrade
 from tests import postgres
 from tests.programs import need_postgres
 
+CHANGES_HOST = "test_local_networks.py"
+"""What changes the host's firewall, which the tests of a whole system rely on."""
+
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.get_closest_marker("vm"):  # two groups at once (scripts/test)
+            of_host = item.path.parent.name == "system" or item.path.name == CHANGES_HOST
+            item.add_marker(pytest.mark.xdist_group("host" if of_host else "instances"))
         if {"disk", "disks"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("root")  # mounts, loop devices
 
