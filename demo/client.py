@@ -42,8 +42,8 @@ class ClientVm(Machine):
         disk = self._directory / "disk.qcow2"
         command("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self._image, disk)
         self._plug_in()
-        console = (self._directory / "qemu.log").open("wb")
-        self._process = subprocess.Popen(self._qemu(disk), stdout=console, stderr=console)
+        with (self._directory / "qemu.log").open("wb") as log:
+            self._process = subprocess.Popen(self._qemu(disk), stdout=log, stderr=log)
 
     def stop(self) -> None:
         """Power off, and take its interface away."""

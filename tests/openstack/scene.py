@@ -187,10 +187,10 @@ class Scene:
 
     def _other_worker(self) -> subprocess.Popen[bytes]:
         """One beside the service's own, on the same database."""
-        log = self.service.log.open("ab")
         self.service.run("bootstrap")
         argv = [sys.executable, "-m", "atoll.cli.main", "--config", str(self.service.config)]
-        return subprocess.Popen([*argv, "worker"], stdout=log, stderr=log)
+        with self.service.log.open("ab") as log:
+            return subprocess.Popen([*argv, "worker"], stdout=log, stderr=log)
 
     # --- the API --------------------------------------------------------------------------------
 
