@@ -7,24 +7,37 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from tests import postgres
 from tests.programs import need_postgres
 
-CHANGES_HOST = "test_local_networks.py"
-"""What changes the host's firewall, which the tests of a whole system rely on."""
+OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
+"""Tests of the host's networks and firewall, and of whole systems, which rely on these."""
+
+
+class InTwoGroups(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs tests of virtual machines two at a time (scripts/test), one of each group.
+
+    Within a group they share machines, ranges of addresses, and what they change of the host.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "host" if nodeid.startswith(OF_THE_HOST) else "instances"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return InTwoGroups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("vm"):  # two groups at once (scripts/test)
-            of_host = item.path.parent.name == "system" or item.path.name == CHANGES_HOST
-            item.add_marker(pytest.mark.xdist_group("host" if of_host else "instances"))
         if {"disk", "disks"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("root")  # mounts, loop devices
 
