@@ -317,7 +317,7 @@ def test_sixty_volumes_are_on_one_instance(cloud: LocalCloud, site: Site) -> Non
 def wait_for_disks(site: Site, wanted: set[str]) -> None:
     """Until these and no others are the instance's disks: its kernel looks in its own time."""
     serials = "cat /sys/block/sd*/device/vpd_pg80 2>/dev/null | tr -c '0-9a-f-' '\\n'"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while (seen := set(re.findall(r"[0-9a-f-]{36}", shell(site, serials)))) != wanted:
         assert time.monotonic() < end, (wanted - seen, seen - wanted)
         time.sleep(0.5)
