@@ -236,18 +236,24 @@ def test_removing_is_complete_and_may_be_repeated(
     assert (site.root / "var/lib/nfs/etab").read_text() == ""
 
 
+@pytest.mark.parametrize("verb", ["apply_share", "health"])
 def test_a_mount_unit_of_an_older_agent_is_replaced(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: Site, disks: Disks, verb: str
 ) -> None:
     share = wanted(site, disks.plug())
+    guest.apply_share(share, fence=1)
+    service = site.unit(share)
+    (site.units / f"atoll-share-{share.share_id}.service").unlink()
     unit = mounts.unit_name(share.path, ".mount")
-    link = site.units / "atoll-shares.target.wants" / unit
-    link.parent.mkdir(parents=True)
-    link.symlink_to(f"../{unit}")
+    (site.units / "atoll-shares.target.wants" / unit).symlink_to(f"../{unit}")
     (site.units / unit).write_text("[Mount]\n")
-    for fence in (1, 2):
-        guest.apply_share(share, fence=fence)
+    for _ in range(2):
+        if verb == "health":
+            guest.health()
+        else:
+            guest.apply_share(share, fence=1)
         assert not list(site.units.rglob("*.mount"))
+        assert site.unit(share) == service
         assert site.lines("calls.log").count("systemctl daemon-reload") == 1
     guest.remove_share(share.share_id, share.path, fence=3)
 

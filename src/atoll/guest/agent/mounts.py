@@ -88,8 +88,11 @@ def unit_name(path: str, suffix: str) -> str:
     return (f"\\x2e{text[1:]}" if text.startswith(".") else text) + suffix
 
 
-def keep(kind: str, share_id: str, path: str, fsid: str, deadline: Deadline) -> None:
-    """Have it mounted at every boot, before the servers start but never in their way."""
+def keep(kind: str, share_id: str, path: str, fsid: str) -> bool:
+    """Have it mounted at every boot, before the servers start but never in their way.
+
+    True if an older agent's mount unit went: systemd has to read its units again.
+    """
     if not (UNITS / TARGET).exists():  # our service image brings it
         write(UNITS / TARGET, TARGET_TEXT)
     link(UNITS / "multi-user.target.wants" / TARGET, f"../{TARGET}")
@@ -102,8 +105,7 @@ def keep(kind: str, share_id: str, path: str, fsid: str, deadline: Deadline) -> 
     write(UNITS / f"{device}.d" / "timeout.conf", DEVICE_TEXT)
     write(UNITS / unit_name(path, ".mount.d") / "order.conf", ORDER_TEXT)
     link(UNITS / f"{TARGET}.wants" / unit, f"../{unit}")
-    if remove_mount_unit(path):
-        run(["systemctl", "daemon-reload"], deadline)
+    return remove_mount_unit(path)
 
 
 def forget(share_id: str, path: str, fsid: str) -> None:
@@ -125,11 +127,15 @@ def service_name(share_id: str) -> str:
     return f"atoll-share-{share_id}.service"
 
 
+def has_mount_unit(path: str) -> bool:
+    """Whether it has the unit that older agents wrote in place of the service."""
+    return (UNITS / unit_name(path, ".mount")).exists()
+
+
 def remove_mount_unit(path: str) -> bool:
-    """Remove the unit that older agents wrote in place of the service; whether there was one."""
-    unit = unit_name(path, ".mount")
+    """Remove that; whether there was one."""
+    unit, was_there = unit_name(path, ".mount"), has_mount_unit(path)
     remove(UNITS / f"{TARGET}.wants" / unit)
-    was_there = (UNITS / unit).exists()
     remove(UNITS / unit)
     return was_there
 

@@ -92,7 +92,8 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     if made:
         filesystems.finish(kind, device, path, args["squash"], deadline)
         steps.did("finish")
-    mounts.keep(kind, share_id, path, fsid, deadline)
+    if mounts.keep(kind, share_id, path, fsid):
+        run(["systemctl", "daemon-reload"], deadline)
     steps.did("unit")
     devices.await_size(device, args.get("least_gib", 0) << 30, deadline)
     filesystems.grow(kind, device, path, deadline, lock)
@@ -208,6 +209,7 @@ def usage(args: Json, fence: int, deadline: Deadline) -> Json:
 def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """How the instance is and what it serves, by the servers' own tables."""
     known, mounted, plugged = records(), mounts.table(), devices.plugged()
+    replace_mount_units(known, mounted, deadline)
     clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
     for where, client, options in nfs.table():
         clients.setdefault(where, []).append((client, options))
@@ -316,6 +318,20 @@ def load_record(share_id: str) -> Json:
 def save_record(share_id: str, record: Json) -> None:
     """Note what is asked for."""
     write(RECORDS / f"{share_id}.json", json.dumps(record, sort_keys=True))
+
+
+def replace_mount_units(
+    known: dict[str, Json], mounted: dict[str, tuple[str, str]], deadline: Deadline
+) -> None:
+    """Replace what an older agent left for the next boot: systemd would end these mounts."""
+    replaced = False
+    for share_id, record in known.items():
+        path = record["path"]
+        if path in mounted and mounts.has_mount_unit(path):
+            with locked(f"share-{share_id}", deadline):
+                replaced |= mounts.keep(mounted[path][1], share_id, path, record["fsid"].lower())
+    if replaced:
+        run(["systemctl", "daemon-reload"], deadline)
 
 
 def records() -> dict[str, Json]:
