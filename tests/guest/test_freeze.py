@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -145,6 +146,8 @@ def test_a_holder_that_was_killed_leaves_nothing_frozen_for_good(
     )
     for child in children.stdout.split():
         os.kill(int(child), signal.SIGKILL)
+        while not Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2].startswith("Z"):
+            time.sleep(0.01)
     with pytest.raises(FreezeLost):
         guest.thaw_share(share.share_id, share.path, first)
     write(share)
