@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
+import py_compile
 import queue
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from atoll.errors import ConfigurationError, ImageBuildFailed
-from atoll.image import BuiltImage, build_image, find_image, list_requirements
+from atoll.image import BuiltImage, build_image, find_image, list_requirements, recipe
 from atoll.image.bootstrap import LogProgress
 from atoll.image.commands import Runner
 from atoll.image.recipe import make_recipe
@@ -20,13 +23,13 @@ SOURCES = ["deb http://127.0.0.1:9/debian bookworm main"]
 
 
 def put_in_cache(folder: Path) -> Path:
-    recipe = make_recipe("bookworm", SOURCES)
+    key = make_recipe("bookworm", SOURCES).key
     image = folder / "atoll-service-bookworm-0123.qcow2"
     image.write_bytes(b"disk")
     facts = {
         "file": image.name,
         "checksum": "0123",
-        "key": recipe.key,
+        "key": key,
         "suite": "bookworm",
         "size_bytes": 4,
         "virtual_size_bytes": 1,
@@ -34,7 +37,7 @@ def put_in_cache(folder: Path) -> Path:
         "package_count": 1,
         "build_seconds": 1.0,
     }
-    (folder / f"atoll-service-bookworm-{recipe.key}.json").write_text(json.dumps(facts))
+    (folder / f"atoll-service-bookworm-{key}.json").write_text(json.dumps(facts))
     return image
 
 
@@ -111,6 +114,33 @@ def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert "127.0.0.1" in str(caught.value)
     assert set(phases) == {"installing packages"}  # nobody else builds, so it waits for nobody
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_what_a_killed_build_has_mounted_is_not_removed(tmp_path: Path) -> None:
+    machines = tmp_path / "machine's own"
+    machines.mkdir()
+    (machines / "precious").touch()
+    cache = tmp_path / "cache"
+    place = cache / "build-of-a-killed-run" / "mmdebstrap.x" / "dev" / "shm"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", machines, place], check=True)
+    with pytest.raises(ImageBuildFailed, match="mmdebstrap ended with"):
+        build_image(cache, suite="bookworm", sources=SOURCES)
+    assert (machines / "precious").exists()
+    assert [path.name for path in cache.iterdir()] == [".lock"]
+
+
+def test_what_python_compiles_of_a_file_is_no_part_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Path(shutil.copytree(recipe.FILES, tmp_path / "files"))
+    monkeypatch.setattr(recipe, "FILES", files)
+    shutil.rmtree(files / "rootfs/usr/lib/atoll/__pycache__", ignore_errors=True)
+    before = (make_recipe("bookworm", SOURCES).key, recipe.rootfs_tar())
+    py_compile.compile(str(files / "rootfs/usr/lib/atoll/atoll-init"))
+    assert (make_recipe("bookworm", SOURCES).key, recipe.rootfs_tar()) == before
 
 
 def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:

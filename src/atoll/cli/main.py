@@ -93,9 +93,9 @@ def bootstrap() -> None:
     from atoll.cli.image import ensure_image
 
     chosen = settings()
+    prepared = prepare(chosen, database())  # first: it refuses a database that belongs elsewhere
     if chosen.cloud == "local":
         ensure_image(chosen, console)
-    prepared = prepare(chosen, database())
     first = f" The first token is in {prepared.token_file}."
     typer.echo(f"Ready.{first if chosen.api.auth_strategy == 'token' else ''}")
 

@@ -60,10 +60,10 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
         service_user.auth_url(settings)  # what is missing is said now, not by a process that dies
         service_user.password(settings)
     settings.make_state_dir()  # before the database, which would make it ours alone
+    with working(console, "Preparing the database"):  # or refusing one that belongs elsewhere
+        prepared = bootstrap.prepare(settings, Database.of(settings))
     if settings.cloud == "local":
         ensure_image(settings, console)
-    with working(console, "Preparing the database"):
-        prepared = bootstrap.prepare(settings, Database.of(settings))
     url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     text = {"token": READY, "keystone": KEYSTONE, "none": OPEN}[settings.api.auth_strategy]
     facts = {

@@ -56,11 +56,14 @@ def bootstrap(
         highest = max(highest, log_progress.feed(line))
         report(highest)
 
+    as_root = os.geteuid() == 0
     run(
         [
+            # What it mounts of the machine goes with it, also when it is killed.
+            *(("unshare", "--mount", "--propagation", "private") if as_root else ()),
             "mmdebstrap",
             "--verbose",
-            f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
+            f"--mode={'root' if as_root else 'unshare'}",
             "--variant=essential",
             "--format=tar",
             f"--include={','.join(recipe.packages)}",
@@ -75,6 +78,7 @@ def bootstrap(
             str(archive),
             *recipe.sources,
         ],
+        name="mmdebstrap",
         on_line=on_line,
     )
     rootfs = work / "rootfs"

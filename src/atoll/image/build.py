@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from atoll.errors import ImageBuildFailed
 from atoll.image import disk
 from atoll.image.bootstrap import as_owner, bootstrap
 from atoll.image.commands import Runner, check_requirements
@@ -90,12 +92,32 @@ def build_image(
             progress("cached", 1.0)
             return found
         for left_behind in cache_dir.glob("build-*"):
-            shutil.rmtree(left_behind, ignore_errors=True)
+            _remove(left_behind)
         work = Path(tempfile.mkdtemp(prefix="build-", dir=cache_dir))
         try:
             return _publish(_build(recipe, work, progress), cache_dir, recipe)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            _remove(work)
+
+
+def _remove(work: Path) -> None:
+    """Remove a build's folder, and nothing of the machine.
+
+    The machine's own /dev, /proc and /sys are mounted in it where mmdebstrap was killed in the
+    mount namespace of everybody, as older versions ran it. Raises ``ImageBuildFailed`` where they
+    can't be unmounted.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = (line.split()[4].replace("\\040", " ") for line in lines)
+    for place in sorted((p for p in places if Path(p).is_relative_to(work)), reverse=True):
+        done = subprocess.run(["umount", place], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ImageBuildFailed(
+                f"{place} is left of a build that was killed, and can't be unmounted:"
+                f" {done.stderr.strip()}",
+                hint="Unmount it before you remove the folder: what is in it is the machine's own.",
+            )
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def find_image(cache_dir: Path, recipe: Recipe | None = None) -> BuiltImage | None:

@@ -87,12 +87,14 @@ class Runner:
         self,
         argv: Sequence[str],
         *,
+        name: str = "",
         stdin: str = "",
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         """Run a program to its end; each line that it writes is logged and shown to ``on_line``.
 
-        Raises ``ImageBuildFailed`` with the log's last lines when it fails.
+        ``name`` is what users read, where the first word only prepares the way. Raises
+        ``ImageBuildFailed`` with the log's last lines when it fails.
         """
         with (
             self._log.open("a") as log,
@@ -111,8 +113,8 @@ class Runner:
                 raise
         if process.returncode != 0:
             raise ImageBuildFailed(
-                f"Building the service image failed: {argv[0]} ended with {process.returncode}.\n"
-                + self._last_lines()
+                f"Building the service image failed: {name or argv[0]} ended with"
+                f" {process.returncode}.\n" + self._last_lines()
             )
 
     def _started(self, argv: Sequence[str], given: IO[str], stdin: str) -> subprocess.Popen[str]:

@@ -160,8 +160,9 @@ def lines_of(name: str) -> list[str]:
 
 
 def recipe_files() -> list[Path]:
-    """Every file of the recipe, in a fixed order."""
-    return sorted(path for path in FILES.rglob("*") if path.is_file())
+    """Every file of the recipe, in a fixed order; not what Python compiles of them."""
+    found = (path for path in FILES.rglob("*") if path.is_file())
+    return sorted(path for path in found if path.parent.name != "__pycache__")
 
 
 def rootfs_tar() -> bytes:
