@@ -13,11 +13,12 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 SERIAL = "3f0b2c1e-1111-4222-8333-444455556666"
 
-LOOP = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done"
-"""Fixed work for the instance: how fast the machine emulates shows in its CPU time."""
+LOOP = "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"
+"""Fixed work for the instance: its CPU time tells how fast this machine emulates."""
 
-BOOT_IN_LOOPS = 99
-"""What a boot may cost, in such loops: the bound of 20 s on a machine that takes … s for a loop."""
+BOOT_IN_LOOPS = 8
+"""What a boot may cost: half more than the 5.3 that it does, as either of the two figures differs
+by a fifth with what else the machine does. The CPU time itself is measured by ``bench local``."""
 
 
 def test_a_boot_is_cheap(instance: Instance) -> None:
