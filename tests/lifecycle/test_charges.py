@@ -240,7 +240,8 @@ def _settle(house: House) -> None:
             statuses |= {row["status"] for row in rows.where(connection, snapshots)}
         return statuses <= {"available", "error", "error_deleting", "extending_error"}
 
-    house.until(at_rest, "rest", 90)
+    # A growth may wait for a snapshot: each has up to a minute until its next try.
+    house.until(at_rest, "rest", 200)
 
 
 def _sizes(house: House) -> dict[str, int]:

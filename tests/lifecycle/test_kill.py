@@ -254,9 +254,13 @@ def _kill_at_every_call(
         [kill] = house.cloud.faults.current()
         if is_last and first.exitcode is None and kill.seen < nth:
             house.cloud.faults.clear()  # what is looked at now are calls, too, and our own
+            first.join(timeout=0.5)
+            if not first.is_alive():  # the call was made between the two lines before
+                house.start_worker()
             check(stage)
             house.close()
             return
+        first.join(timeout=60)  # the call may have been made while this was looked at
         # Not its exit code: another thread, starting a worker, may have taken that meanwhile.
         assert first.exitcode is not None, f"{verb}: lives on {when} call {nth} of {calls}"
         assert kill.seen >= nth, f"{verb}: no kill {when} call {nth} of {calls}"
