@@ -96,7 +96,7 @@ class Cluster:
         return f"postgresql+psycopg://atoll@/{name}?host={self.directory}"
 
     def drop(self, url: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, and end all connections to it."""
         self._execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def _execute(self, order: str) -> None:

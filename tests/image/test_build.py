@@ -123,6 +123,8 @@ def test_what_a_killed_build_has_mounted_is_not_removed(tmp_path: Path) -> None:
     machines.mkdir()
     (machines / "precious").touch()
     cache = tmp_path / "cache"
+    (tmp_path / "disk").mkdir()
+    cache.symlink_to("disk")
     place = cache / "build-of-a-killed-run" / "mmdebstrap.x" / "dev" / "shm"
     place.mkdir(parents=True)
     subprocess.run(["mount", "--bind", machines, place], check=True)

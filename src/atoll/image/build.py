@@ -107,6 +107,7 @@ def _remove(work: Path) -> None:
     mount namespace of everybody, as older versions ran it. Raises ``ImageBuildFailed`` where they
     can't be unmounted.
     """
+    work = work.resolve()  # as the kernel names it, where the cache is behind a symbolic link
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = (line.split()[4].replace("\\040", " ") for line in lines)
     for place in sorted((p for p in places if Path(p).is_relative_to(work)), reverse=True):
