@@ -377,8 +377,10 @@ def test_a_rebooted_instance_serves_again_by_itself(site: Site) -> None:
     site.cloud.compute.reboot_instance(site.instance.id)
     site.cloud.compute.wait_for_instance(site.instance.id, BOOT_SECONDS)
     after = site.open_guest()
-    health = after.health()
-    assert health.boot_id != boot
-    state = served(after, wanted.share_id)
-    assert (state.mounted, state.exported, state.fence) == (True, True, 1)
+    assert after.health().boot_id != boot
+    end = time.monotonic() + BOOT_SECONDS
+    while not (state := served(after, wanted.share_id)).exported:
+        assert time.monotonic() < end, state
+        time.sleep(1)  # sshd answers before the boot has come to the NFS server
+    assert (state.mounted, state.fence) == (True, 1)
     after.close()
