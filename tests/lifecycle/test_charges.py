@@ -194,9 +194,9 @@ def test_in_every_order_of_events(house: House) -> None:
                     share, extend={"new_size": choose.randint(2, 12)}
                 ),
                 lambda share=share: house.snapshot(share),  # type: ignore[misc]
-                # Not of one that is being made: what has no file system yet can't be frozen, and
-                # its snapshots are tried again for minutes.
-                lambda: house.act(choose.choice(first), reset_status={"status": "available"}),
+                lambda share=share: house.act(  # type: ignore[misc]
+                    share, reset_status={"status": "available"}
+                ),
                 lambda share=share: house.call("DELETE", f"/shares/{share}"),  # type: ignore[misc]
                 house.create,
             ]

@@ -104,6 +104,35 @@ def test_a_state_that_an_administrator_has_set_stays(house: House) -> None:
     house.empty()
 
 
+@pytest.mark.parametrize("room", [True, False])
+def test_a_share_that_was_called_available_before_it_was_made_is_made(
+    new_house: Callable[..., House], room: bool
+) -> None:
+    house = new_house(reconcile_interval=0.2)
+    if not room:
+        house.cloud.faults.fail("create_volume", "OutOfCapacity", times=None)
+    share_id = house.create()
+    house.act(share_id, reset_status={"status": "available"})
+    copy = house.snapshot(share_id)
+    house.start_worker()
+    if not room:
+        becomes(house, share_id, "error")
+        house.cloud.faults.clear()
+    where = f"/shares/{share_id}/export_locations"
+    house.until(lambda: house.call("GET", where)["export_locations"], "an export")
+    becomes(house, share_id, "available")
+    house.allow(share_id)
+    house.settled(share_id)
+    house.mount(share_id).write("data", b"kept")
+    house.until(
+        lambda: house.call("GET", f"/snapshots/{copy}")["snapshot"]["status"] != "creating",
+        "the snapshot",
+    )
+    house.call("DELETE", f"/snapshots/{copy}")
+    house.gone("snapshots")
+    house.empty()
+
+
 def test_users_read_what_holds_up_their_share(house: House) -> None:
     # three times: the first, while the instance boots, holds up nothing
     house.cloud.faults.fail("attach_volume", message="compute: Service Unavailable", times=3)

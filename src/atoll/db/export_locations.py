@@ -31,6 +31,11 @@ def of_share(connection: Connection, share_id: str, *, with_admin_only: bool) ->
     return [dict(row) for row in found if with_admin_only or not row["is_admin_only"]]
 
 
+def exist(connection: Connection, share_id: str) -> bool:
+    """Whether a share has any, which is so once it has been made to the end."""
+    return bool(of_share(connection, share_id, with_admin_only=True))
+
+
 def paths(
     connection: Connection, share_ids: Sequence[str], *, with_admin_only: bool
 ) -> dict[str, list[str]]:

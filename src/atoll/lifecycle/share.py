@@ -65,7 +65,7 @@ class ShareHandler:
             self._note_growth(operation, share)
         verb = verbs.get(share["status"])
         if verb is None and share["status"] in AT_REST:
-            verb = self._ensure
+            verb = self._ensure if share["made"] else self._create
         if verb is not None:
             action = GIVEN_UP[share["status"]][1] if share["status"] in GIVEN_UP else Action.UPDATE
             with telling_of_delay(operation, lambda _: [share], Resource.SHARE, action):
@@ -81,7 +81,10 @@ class ShareHandler:
             share = rows.get(connection, shares, operation.resource_id)
             if share is None:
                 return
-            outcome = GIVEN_UP.get(share["status"])
+            asked = share["status"]
+            if asked in AT_REST and not export_locations.exist(connection, share["id"]):
+                asked = "creating"
+            outcome = GIVEN_UP.get(asked)
             if outcome is None:
                 access.give_up(connection, share, operation, error)
                 return
@@ -225,6 +228,8 @@ class ShareHandler:
             share = rows.get(connection, shares, share_id)
             if share is not None:
                 share["access_rules"] = access.applied(connection, share_id)
+                # An administrator may have called it available before it was made.
+                share["made"] = export_locations.exist(connection, share_id)
             return share
 
     def _server(self, share: Row) -> Row | None:
