@@ -20,9 +20,11 @@ import psutil
 
 from atoll.cli import process
 from atoll.config import Settings
-from atoll.db import export_locations, share_networks, share_types, shares, tokens
+from atoll.db import export_locations, share_networks, share_types, shares, subnets, tokens
 from atoll.db.database import Database, utcnow_text
 from atoll.db.migrations import upgrade
+from atoll.model.records import Share
+from atoll.model.states import RulesStatus, ShareStatus
 from bench.number import Number
 from demo.service import free_port
 
@@ -50,10 +52,10 @@ def fill(database: Database) -> tuple[str, str, str]:
     with database.begin() as connection:
         share_type = share_types.create(connection, "default", specs)
         network = share_networks.create(connection, "bench", "bench", name="net")
-        share_networks.add_subnet(connection, network)
+        subnets.create(connection, network)
         for number in range(SHARES):
             share_id = f"{number:08}-0000-4000-8000-000000000000"
-            row = {
+            row: Share = {
                 "id": share_id,
                 "project_id": "0123456789abcdef0123456789abcdef",
                 "user_id": "fedcba9876543210fedcba9876543210",
@@ -61,9 +63,9 @@ def fill(database: Database) -> tuple[str, str, str]:
                 "description": "A share that stands for those that users have.",
                 "size": 10,
                 "share_proto": "NFS",
-                "status": "available",
+                "status": ShareStatus.AVAILABLE,
                 "progress": "100%",
-                "access_rules_status": "active",
+                "access_rules_status": RulesStatus.ACTIVE,
                 "share_type_id": share_type["id"],
                 "share_network_id": network,
                 "availability_zone": "nova",
@@ -73,12 +75,12 @@ def fill(database: Database) -> tuple[str, str, str]:
                 "options": {"squash": "root_squash", "file_system": "ext4"},
                 "updated_at": utcnow_text(),
             }
-            shares.add(connection, row)
+            shares.add(connection, **row)
             location = {"path": f"10.88.0.4:/shares/{share_id}", "is_admin_only": False}
             export_locations.replace(connection, share_id, [location])
         token = tokens.create(connection, "bench", row["project_id"], "bench", ("member",))
         other = share_networks.create(connection, row["project_id"], "bench", name="net")
-        share_networks.add_subnet(connection, other)
+        subnets.create(connection, other)
     return token, share_id, other
 
 

@@ -12,9 +12,10 @@ from falcon.testing import Result, TestClient
 
 from atoll.api.app import create_app
 from atoll.config import Settings
-from atoll.db import projects, rows, share_types, tokens
+from atoll.db import projects, share_types, tokens
 from atoll.db.database import Database
 from atoll.db.tables import services
+from tests import rows
 from tests.api.served import server
 
 __all__ = ["server"]

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from atoll.db import rows
 from atoll.db.database import Database
 from atoll.db.tables import operations, share_servers, share_types, shares, snapshots
+from tests import rows
 
 
 def add_share(database: Database, project_id: str, **more: Any) -> str:

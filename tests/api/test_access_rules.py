@@ -14,6 +14,7 @@ from atoll.api.access_rules import MAX_RULES
 from atoll.db import access_rules, shares
 from atoll.db.database import Database
 from atoll.errors import Invalid
+from atoll.model.states import RulesStatus, RuleState
 from tests.api.conftest import Client, World
 from tests.api.scene import add_share, queued
 
@@ -188,7 +189,7 @@ def test_old_clients(database: Database, member: Client, share: str) -> None:
     gone = member("POST", f"/shares/{share}/action", {"access_list": None}, version="2.45")
     assert gone.status_code == 404
     with database.begin() as connection:
-        shares.change(connection, share, access_rules_status="error")
+        shares.change(connection, share, access_rules_status=RulesStatus.ERROR)
     assert allow(member, share, "10.0.0.2", "2.27").status_code == 400
     assert allow(member, share, "10.0.0.2", "2.28").status_code == 200
 
@@ -227,7 +228,7 @@ def test_a_denied_rule_is_not_made_active_by_work_under_way(
 ) -> None:
     rule = allow(member, share, "10.0.0.1").json["access"]["id"]
     with database.begin() as connection:
-        access_rules.start(connection, share, {"queued_to_apply": "applying"})
+        access_rules.start(connection, share)
     member("POST", f"/shares/{share}/action", {"deny_access": {"access_id": rule}})
     with database.begin() as connection:
         access_rules.finish(connection, removed=[], active=[rule], failed=[])
@@ -254,9 +255,16 @@ def test_a_share_has_only_so_many_rules(database: Database, member: Client, shar
     with database.begin() as connection:
         for number in range(MAX_RULES - 1):
             to = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-            row = {"id": f"rule-{number}", "share_id": share, "access_type": "ip", "access_to": to}
-            more = {"access_level": "rw", "state": "active", "metadata": {}}
-            access_rules.add(connection, row | more)
+            access_rules.add(
+                connection,
+                id=f"rule-{number}",
+                share_id=share,
+                access_type="ip",
+                access_to=to,
+                access_level="rw",
+                state=RuleState.ACTIVE,
+                metadata={},
+            )
     assert allow(member, share, "10.200.0.1").status_code == 200
     refused = allow(member, share, "10.200.0.2")
     assert refused.status_code == 400

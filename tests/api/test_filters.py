@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from atoll.db import share_networks, share_types
+from atoll.db import share_networks, share_types, subnets
 from atoll.db.database import Database
 from tests.api import scene
 from tests.api.conftest import Client, World
@@ -175,7 +175,7 @@ def test_only_administrators_ask_for_a_host_or_a_share_server(
 ) -> None:
     with database.begin() as connection:
         network = share_networks.create(connection, "blue", "u")
-        subnet = share_networks.add_subnet(connection, network)
+        subnet = subnets.create(connection, network)
     server = scene.add_server(database, "blue", subnet)
     scene.add_share(database, "blue", name="it", host="h@memory#memory", share_server_id=server)
     scene.add_share(database, "blue", name="other")
@@ -213,8 +213,8 @@ NETWORK_QUERIES = (
 def test_share_networks_by_what_manila_knows(admin: Client, database: Database) -> None:
     with database.begin() as connection:
         network = share_networks.create(connection, "blue", "u", name="n", description="d")
-        subnet = share_networks.add_subnet(connection, network)
-        share_networks.change_subnet(
+        subnet = subnets.create(connection, network)
+        subnets.change(
             connection,
             subnet,
             gateway="10.0.0.1",
@@ -232,7 +232,7 @@ def test_share_networks_by_what_manila_knows(admin: Client, database: Database) 
 def test_share_servers_by_what_manila_knows(admin: Client, database: Database) -> None:
     with database.begin() as connection:
         network = share_networks.create(connection, "blue", "u", name="net")
-        subnet = share_networks.add_subnet(connection, network)
+        subnet = subnets.create(connection, network)
     server = scene.add_server(database, "blue", subnet, identifier="i-1")
     for query, count in (
         (f"id={server}", 1),

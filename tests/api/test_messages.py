@@ -94,5 +94,5 @@ def test_a_projects_messages_have_an_end(
     with world.database.begin() as connection:
         assert messages.prune(connection) == 4
         assert messages.prune(connection) == 0
-        assert messages.get(connection, others)
+        assert messages.require(connection, others)
     assert [one["id"] for one in member.get("/messages")["messages"]] == ids[:3:-1]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from atoll.db import rows, share_types
+from atoll.db import share_types
 from atoll.db.tables import shares
+from tests import rows
 from tests.api import scene
 from tests.api.conftest import Client, World
 

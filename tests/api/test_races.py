@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from atoll.db import share_networks
+from atoll.db import share_networks, subnets
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from tests.api.conftest import Client
@@ -23,7 +23,7 @@ def together(*calls: Callable[[], int]) -> Counter[int]:
 def test_quota_is_never_overshot(database: Database, member: Client) -> None:
     with database.begin() as connection:
         network_id = share_networks.create(connection, "blue", "blue-user")
-        share_networks.add_subnet(connection, network_id)
+        subnets.create(connection, network_id)
         limit = {"project_id": "blue", "user_id": "", "share_type_id": ""}
         connection.execute(quotas.insert().values(**limit, resource="shares", hard_limit=5))
     wish = {"share": {"share_proto": "NFS", "size": 1, "share_network_id": network_id}}

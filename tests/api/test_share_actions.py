@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from atoll.db import share_types, shares, statuses
+from atoll.db import share_types, shares
 from atoll.db.database import Database
 from atoll.db.tables import quotas
+from atoll.model.states import ShareStatus
 from tests.api.conftest import Client, World
 from tests.api.scene import add_share, add_snapshot, queued
 
@@ -135,8 +136,8 @@ def test_strangers_meet_nothing(stranger: Client, share: str) -> None:
 def test_a_status_can_be_set_to_all_that_manila_knows(
     world: World, member: Client, admin: Client, share: str
 ) -> None:
-    assert {"creating", "deleting", "shrinking_error", "migrating"} < set(statuses.OF_SHARES)
-    for status in statuses.OF_SHARES:
+    assert {"creating", "deleting", "shrinking_error", "migrating"} < set(ShareStatus.settable())
+    for status in ShareStatus.settable():
         assert act(admin, share, {"reset_status": {"status": status}}) == 202, status
         old = "creating" if status == "creating_from_snapshot" else status
         assert member.get(f"/shares/{share}", version="2.53")["share"]["status"] == old

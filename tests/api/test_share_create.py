@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from atoll.db import rows, services, share_networks, share_types, shares
+from atoll.db import services, share_networks, share_types, shares, subnets
 from atoll.db.database import Database
 from atoll.db.tables import quotas
+from tests import rows
 from tests.api.conftest import Client, World
 from tests.api.scene import add_share, add_snapshot, queued
 
@@ -19,7 +20,7 @@ UNKNOWN = "11111111-2222-3333-4444-555555555555"
 def network(database: Database) -> str:
     with database.begin() as connection:
         network_id = share_networks.create(connection, "blue", "blue-user", name="net")
-        share_networks.add_subnet(connection, network_id)
+        subnets.create(connection, network_id)
         return network_id
 
 
@@ -262,7 +263,7 @@ def test_zones_that_can_not_be_are_refused_at_once(
         share_types.create(connection, "far", specs)
         default = share_types.find(connection, "default")["id"]
         near = share_networks.create(connection, "blue", "u")
-        share_networks.add_subnet(connection, near, availability_zone="nova")
+        subnets.create(connection, near, availability_zone="nova")
     parent = add_share(
         database,
         "blue",

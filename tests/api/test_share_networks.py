@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from atoll.db import share_networks
+from atoll.db import share_networks, subnets
 from tests.api import scene
 from tests.api.conftest import Client, World
 
@@ -23,7 +23,7 @@ def make(client: Client, version: str = "2.65", **values: Any) -> dict[str, Any]
 
 def subnet_of(world: World, network: dict[str, Any]) -> str:
     with world.database.read() as connection:
-        subnets = share_networks.get(connection, network["id"])["subnets"]
+        subnets = share_networks.require(connection, network["id"])["subnets"]
     return str(subnets[0]["id"])
 
 
@@ -31,7 +31,7 @@ def test_without_neutron_ids_the_network_is_ours_to_make(world: World, member: C
     network = make(member, name="mine")
     assert scene.queued(world.database) == {f"share_network/{network['id']}"}
     with world.database.read() as connection:
-        subnet = share_networks.get(connection, network["id"])["subnets"][0]
+        subnet = share_networks.require(connection, network["id"])["subnets"][0]
     assert subnet["managed"] is True
     assert network["share_network_subnets"][0]["neutron_net_id"] is None
     assert network["status"] == "active"
@@ -40,7 +40,7 @@ def test_without_neutron_ids_the_network_is_ours_to_make(world: World, member: C
 def test_with_neutron_ids_it_is_not(world: World, member: Client) -> None:
     network = make(member, neutron_net_id="net-1", neutron_subnet_id="sub-1")
     with world.database.read() as connection:
-        subnet = share_networks.get(connection, network["id"])["subnets"][0]
+        subnet = share_networks.require(connection, network["id"])["subnets"][0]
     assert (subnet["managed"], subnet["neutron_net_id"]) == (False, "net-1")
 
 
@@ -222,7 +222,7 @@ def test_what_the_provider_calls_the_network_is_for_administrators(
     network = make(member, neutron_net_id="n", neutron_subnet_id="s")
     subnet = subnet_of(world, network)
     with world.database.begin() as connection:
-        share_networks.change_subnet(
+        subnets.change(
             connection, subnet, network_type="vxlan", segmentation_id=77, cidr="10.0.0.0/24"
         )
     path = f"/share-networks/{network['id']}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from atoll.db import share_networks, statuses
+from atoll.db import share_networks, subnets
+from atoll.model.states import ServerStatus
 from tests.api import scene
 from tests.api.conftest import Client, World
 
@@ -14,7 +15,7 @@ def server(world: World) -> tuple[str, str]:
     """A share server's id and its share network's."""
     with world.database.begin() as connection:
         network = share_networks.create(connection, "blue", "u", name="blue-net")
-        subnet = share_networks.add_subnet(connection, network)
+        subnet = subnets.create(connection, network)
     return scene.add_server(world.database, "blue", subnet), network
 
 
@@ -75,7 +76,7 @@ def test_a_status_can_be_set_to_all_that_manila_knows(
     world: World, admin: Client, server: tuple[str, str]
 ) -> None:
     path = f"/share-servers/{server[0]}"
-    for status in statuses.OF_SHARE_SERVERS:
+    for status in ServerStatus.settable():
         body = {"reset_status": {"status": status}}
         assert admin("POST", f"{path}/action", body).status_code == 202, status
         assert admin.get(path)["share_server"]["status"] == status

@@ -308,7 +308,8 @@ def test_a_thousand_shares_in_one_page(database: Database, member: Client) -> No
         row = shares.get(connection, first)
         assert row is not None
         for number in range(999):
-            shares.add(connection, {**row, "id": f"{number:036}"})
+            row["id"] = f"{number:036}"
+            shares.add(connection, **row)
     answer = member.get("/shares/detail")
     assert len(answer["shares"]) == 1000
     assert "shares_links" not in answer

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from atoll.db import export_locations, rows, share_types, snapshots, statuses
+from atoll.db import export_locations, share_types, snapshots
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from atoll.db.tables import snapshots as table
+from atoll.model.states import SnapshotStatus
+from tests import rows
 from tests.api.conftest import Client, World
 from tests.api.scene import add_share, add_snapshot, queued
 
@@ -182,7 +184,7 @@ class TestExportLocations:
 def test_a_status_can_be_set_to_all_that_manila_knows(
     world: World, member: Client, admin: Client, snapshot: str
 ) -> None:
-    for status in statuses.OF_SNAPSHOTS:
+    for status in SnapshotStatus.settable():
         body = {"reset_status": {"status": status}}
         assert admin("POST", f"/snapshots/{snapshot}/action", body).status_code == 202, status
         assert member.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == status

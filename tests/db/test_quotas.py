@@ -9,11 +9,12 @@ from threading import Barrier
 import pytest
 from sqlalchemy import Connection, insert
 
-from atoll.db import quotas, rows, share_types
+from atoll.db import quotas, share_types
 from atoll.db.database import Database, utcnow_text
 from atoll.db.quotas import Scope
 from atoll.db.tables import shares
 from atoll.errors import QuotaExceeded
+from tests import rows
 from tests.api import scene
 
 

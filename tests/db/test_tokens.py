@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from atoll.db import projects, rows, tokens
+from atoll.db import projects, tokens
 from atoll.db.database import Database
 from atoll.db.tables import projects as project_table
 from atoll.db.tables import tokens as table
 from atoll.errors import Conflict, Invalid, NotFound
+from tests import rows
 
 
 def test_a_token_speaks_for_its_project_until_revoked(database: Database) -> None:
@@ -99,7 +100,7 @@ def test_projects_are_found_by_name_and_by_id(database: Database) -> None:
     with database.begin() as connection:
         made = projects.create(connection, "blue", description="sky")
         assert projects.find(connection, "blue") == projects.find(connection, made["id"])
-        assert projects.get(connection, made["id"])["description"] == "sky"
+        assert projects.require(connection, made["id"])["description"] == "sky"
         with pytest.raises(NotFound):
             projects.find(connection, "red")
     with pytest.raises(Conflict), database.begin() as connection:

@@ -14,7 +14,8 @@ from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.driver.storage import MemoryStorage
 from atoll.guest.pool import GuestPool
 
-Row = dict[str, Any]
+Row = Any
+"""A mapping, as callers of the driver hand it over; a stock Manila has classes of its own."""
 
 
 class Context:

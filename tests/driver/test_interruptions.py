@@ -31,7 +31,7 @@ class Story:
         self.site = site
         self.share = self.site.share(2, rules=[rule(ALICE)]) | {"id": SHARE}
         self.clone = self.site.share(3, rules=[rule(ALICE)]) | {"id": CLONE}
-        self.snapshot = {"id": "p1", "share_id": SHARE}
+        self.snapshot: Row = {"id": "p1", "share_id": SHARE}
         self.server: Row = {}
         self.old_details: Row = {}
 

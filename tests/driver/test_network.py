@@ -120,7 +120,7 @@ def test_a_replacement_lets_clients_in_when_its_shares_are_there(routed: RoutedS
     def serve(details: Row) -> None:
         with pytest.raises(TimeoutError):  # not FileNotFoundError, which a program would see
             routed.client(ALICE).mount(locations[0]["path"])
-        here = {"id": "s1", "backend_details": details}
+        here: Row = {"id": "s1", "backend_details": details}
         routed.driver.ensure_share(routed.context(), share, here)
 
     new = routed.manager.replace_service_instance(routed.context(), old, serve)
@@ -137,7 +137,7 @@ def test_a_warm_instance_only_needs_the_router(routed: RoutedSite) -> None:
     assert calls["networks.connect_router"] == 1
     assert not calls["networks.create_port"] + calls["compute.create_instance"]
     share = routed.share(rules=[rule(ALICE)])
-    server = {"id": "s1", "backend_details": details}
+    server: Row = {"id": "s1", "backend_details": details}
     locations = routed.driver.create_share(routed.context(), share, server)
     routed.mount(locations, ALICE).write("a", b"")
 
@@ -252,7 +252,7 @@ def test_subnets_of_one_share_network_have_their_own_servers(routed: RoutedSite)
         "neutron_net_id": second.id,
         "neutron_subnet_id": second.subnets[0].id,
     }
-    server = {"id": "s2", "backend_details": routed.driver.setup_server(info)}
+    server: Row = {"id": "s2", "backend_details": routed.driver.setup_server(info)}
     share = routed.share(rules=[rule(ALICE), rule(BOB)])
     locations = routed.driver.create_share(routed.context(), share, server)
     routed.mount(locations, BOB).write("a", b"")

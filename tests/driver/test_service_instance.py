@@ -107,7 +107,8 @@ def test_clients_reach_a_replacement_only_when_it_serves(site: Site, server: Row
     served: list[Row] = []
 
     def serve(new: Row) -> None:
-        site.driver.ensure_share(site.context(), share, {**server, "backend_details": new})
+        changed: Row = {**server, "backend_details": new}
+        site.driver.ensure_share(site.context(), share, changed)
         served.append(new)
         with pytest.raises(TimeoutError):  # waits, as for a dead one
             mount.read("a")
@@ -188,14 +189,14 @@ def test_a_warm_instance_is_plugged_into_a_network_later(site: Site) -> None:
     assert site.cloud.journal.count("create_instance", since=start) == 0
     assert details["instance_id"] == warm["instance_id"]
     share = site.share(rules=[rule(ALICE)])
-    server = {"id": "s1", "backend_details": details}
+    server: Row = {"id": "s1", "backend_details": details}
     site.mount(site.driver.create_share(site.context(), share, server), ALICE).write("a", b"")
 
 
 def test_ipv6_networks_give_bracketed_locations(site: Site) -> None:
     network = site.cloud.networks.create_network("share_network_subnet/six", "fd00:7::/64")
     info = {"server_id": "s1", "neutron_net_id": network.id, "neutron_subnet_id": ""}
-    server = {"id": "s1", "backend_details": site.driver.setup_server(info)}
+    server: Row = {"id": "s1", "backend_details": site.driver.setup_server(info)}
     share = site.share(rules=[rule("fd00:7::99")])
     locations = site.driver.create_share(site.context(), share, server)
     assert locations[0]["path"].startswith("[fd00:7::")

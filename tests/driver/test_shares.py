@@ -48,7 +48,7 @@ def test_every_method_may_be_run_twice(site: Site, server: Row) -> None:
     assert site.driver.ensure_share(site.context(), share, server) == locations
     for _ in range(2):
         site.driver.extend_share(site.context(), share, 3, share_server=server)
-    snapshot = {"id": "p1", "share_id": share["id"]}
+    snapshot: Row = {"id": "p1", "share_id": share["id"]}
     made = site.driver.create_snapshot(site.context(), snapshot, share_server=server)
     assert site.driver.create_snapshot(site.context(), snapshot, share_server=server) == made
     clone = site.share(5, rules=[rule(ALICE)])
@@ -97,7 +97,7 @@ def test_a_share_from_a_snapshot_is_larger_and_its_own(site: Site, server: Row) 
     share = site.share(1, rules=[rule(ALICE)], options={"file_system": "xfs"})
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
     mount.write("a", b"before", sync=False)
-    snapshot = {"id": "p1", "share_id": share["id"]}
+    snapshot: Row = {"id": "p1", "share_id": share["id"]}
     site.driver.create_snapshot(site.context(), snapshot, share_server=server)
     mount.write("a", b"after")
     clone = site.share(2, rules=[rule(ALICE)], snapshot_id="p1")

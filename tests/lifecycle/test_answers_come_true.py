@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from atoll.db import rows
 from atoll.db.tables import share_servers, shares, snapshots
+from tests import rows
 from tests.lifecycle.house import House
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from atoll.db import rows
 from atoll.db.tables import shares, snapshots
+from tests import rows
 from tests.lifecycle.house import House
 
 LIMIT = 60

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from atoll.db import placement, rows
+from atoll.db import placement
+from atoll.db import shares as share_rows
 from atoll.db.tables import shares
+from tests import rows
 from tests.lifecycle.house import House
 
 NEWEST = "2.73"
@@ -232,7 +234,7 @@ def test_a_hint_counts_that_came_while_the_share_waited_to_be_placed(house: Hous
     late = house.create(version=NEWEST, scheduler_hints={"only_host": "moon@memory#memory"})
     house.until(lambda: house.share(late)["status"] == "error", "the refusal")
     with house.database.read() as connection:
-        seen = rows.get(connection, shares, late)
+        seen = share_rows.get(connection, late)
     assert seen is not None
     named = house.create(version=NEWEST, scheduler_hints={"different_host": late})
     assert placed(house, named) == host

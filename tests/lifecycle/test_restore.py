@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete
 
-from atoll.db import rows
 from atoll.db.tables import operations, share_network_subnets, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
+from tests import rows
 from tests.lifecycle.house import House
 from tests.lifecycle.operator import Operator
 

@@ -32,8 +32,8 @@ from atoll.cloud.openstack.cinder import OWNER
 from atoll.config import load
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
-from atoll.driver.resources import server_key
 from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.model.keys import server_key
 from demo import openstack_choices as choices
 from demo.audit import Audit, deployment_mark
 from demo.service import Service

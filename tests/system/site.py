@@ -17,8 +17,8 @@ from atoll.cli.bootstrap import deployment_id
 from atoll.cloud.local.bridge import bridge_prefix
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
-from atoll.driver.resources import server_key
 from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.model.keys import server_key
 from demo.client import ClientVm, CommandFailed
 from demo.leaks import mounts, processes
 from demo.service import Service

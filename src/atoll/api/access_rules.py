@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 from uuid import uuid4
 
 import msgspec
@@ -17,11 +17,12 @@ from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.shares import is_own, own, visible
 from atoll.api.views import View, field
-from atoll.db import access_rules, pages, shares, statuses
-from atoll.db.rows import Row
-from atoll.db.tables import access_rules as table
+from atoll.db import access_rules, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
+from atoll.model.keys import share_key
+from atoll.model.records import AccessRule, Share
+from atoll.model.states import RULES_TO_DENY, SHARES_TAKING_RULES, RulesStatus, RuleState
 
 routes = Routes()
 RULES = rules(
@@ -45,14 +46,12 @@ MAX_RULES: Final = 2000
 """The most rules of one share. Each change sends all of them to the service instance."""
 _SINCE_METADATA: Final = 45
 _SINCE_RULE_STATES: Final = 28
-_READY: Final = ("available", "creating", "creating_from_snapshot", "extending", "extending_error")
-"""Statuses in which a share takes rules; while it is being made they wait for it."""
 
 
-def _old_state(row: Mapping[str, Any], share: Mapping[str, Any]) -> str:
+def _old_state(row: AccessRule, share: Share) -> str:
     """Up to 2.27 a rule shows the state of all of the share's rules together."""
-    status = str(share["access_rules_status"])
-    return "new" if status == "syncing" else status
+    status = share["access_rules_status"]
+    return "new" if status == RulesStatus.SYNCING else status
 
 
 _FIELDS = (
@@ -103,35 +102,37 @@ def allow(call: Call, share_id: str, body: Allow) -> Body:
                 f"The share has {MAX_RULES} access rules, and can't have more.",
                 hint="Deny some, or let whole ranges in instead of single addresses.",
             )
-        values = {
+        values: AccessRule = {
             "id": str(uuid4()),
             "share_id": share_id,
             "access_type": body.access_type,
             "access_to": client,
             "access_level": body.access_level or "rw",
-            "state": "queued_to_apply",
+            "state": RuleState.QUEUED_TO_APPLY,
             "metadata": metadata,
         }
-        rule = access_rules.add(connection, values)
+        rule = access_rules.add(connection, **values)
         sync(call, connection, share_id)
-        share = {**share, "access_rules_status": "syncing"}
+        share = {**share, "access_rules_status": RulesStatus.SYNCING}
     return {"access": call.shape(SHOWN).one(rule, share)}
 
 
-def _check_takes_rules(call: Call, share: Mapping[str, Any]) -> None:
-    status = statuses.shown(share["status"])
-    if status not in _READY:
-        raise Invalid(f"Invalid share: access rules can't be added while its status is {status}.")
-    if call.version < _SINCE_RULE_STATES and share["access_rules_status"] == "error":
+def _check_takes_rules(call: Call, share: Share) -> None:
+    status = share["status"]
+    if status not in SHARES_TAKING_RULES:
+        raise Invalid(
+            f"Invalid share: access rules can't be added while its status is {status.shown}."
+        )
+    if call.version < _SINCE_RULE_STATES and share["access_rules_status"] == RulesStatus.ERROR:
         raise Invalid(
             "Access rules cannot be added while the share has its access_rules_status set to "
             "error. Deny any rules in error state and try again."
         )
 
 
-def _exists(body: Allow, client: str, state: str) -> Invalid:
+def _exists(body: Allow, client: str, state: RuleState) -> Invalid:
     words = f"Share access {body.access_type}:{client} exists"
-    if state in ("queued_to_deny", "denying"):
+    if state in RULES_TO_DENY:
         return Invalid(f"{words} and is just being removed.", hint="Try again shortly.")
     return Invalid(f"{words}.")
 
@@ -144,15 +145,15 @@ def deny(call: Call, share_id: str, body: Deny) -> None:
         rule = access_rules.get(connection, body.access_id)
         if rule is None or rule["share_id"] != share_id:
             raise NotFound(f"Share access rule {body.access_id} could not be found.")
-        if rule["state"] != "denying":
-            access_rules.change(connection, rule["id"], state="queued_to_deny")
+        if rule["state"] != RuleState.DENYING:
+            access_rules.change(connection, rule["id"], state=RuleState.QUEUED_TO_DENY)
         sync(call, connection, share_id)
 
 
 def sync(call: Call, connection: Connection, share_id: str) -> None:
     """Ask for the share's rules to be made what they should be."""
-    shares.change(connection, share_id, access_rules_status="syncing")
-    enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+    shares.change(connection, share_id, access_rules_status=RulesStatus.SYNCING)
+    enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
 @routes.action(
@@ -180,7 +181,7 @@ def index(call: Call) -> Body:
         raise Invalid("The field 'share_id' has to be specified.")
     with call.database.read() as connection:
         share = visible(call, connection, share_id)
-        wanted = pages.has_metadata(table, mapping(params, "metadata"))
+        wanted = access_rules.conditions({}, metadata=mapping(params, "metadata"))
         found = _rules_of(call, connection, share, wanted)
     return {"access_list": call.shape(LISTED).many(found, share)}
 
@@ -188,9 +189,9 @@ def index(call: Call) -> Body:
 def _rules_of(
     call: Call,
     connection: Connection,
-    share: Mapping[str, Any],
+    share: Share,
     conditions: Sequence[ColumnElement[bool]] = (),
-) -> list[Row]:
+) -> list[AccessRule]:
     """A share's rules. All projects see a public share, but only its own project sees its rules."""
     if not is_own(call, share):
         return []
@@ -232,7 +233,7 @@ def delete_metadata(call: Call, access_id: str, key: str) -> None:
         access_rules.change(connection, access_id, metadata=kept)
 
 
-def _own_rule(call: Call, connection: Connection, access_id: str) -> tuple[Row, Mapping[str, Any]]:
+def _own_rule(call: Call, connection: Connection, access_id: str) -> tuple[AccessRule, Share]:
     """The rule with its share, if that is the caller's project's."""
     rule = access_rules.get(connection, access_id)
     share = shares.get(connection, rule["share_id"]) if rule is not None else None
@@ -242,7 +243,7 @@ def _own_rule(call: Call, connection: Connection, access_id: str) -> tuple[Row, 
     return rule, share
 
 
-def _locked_rule(call: Call, connection: Connection, access_id: str) -> Row:
+def _locked_rule(call: Call, connection: Connection, access_id: str) -> AccessRule:
     """The rule, locked until this transaction ends."""
     _own_rule(call, connection, access_id)
     rule = access_rules.lock(connection, access_id)

@@ -11,8 +11,8 @@ from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
 from atoll.db import services
-from atoll.db.rows import Row
 from atoll.errors import Invalid
+from atoll.model.records import Zone
 
 RULES = rules(reader=("availability_zone:index",))
 routes = Routes()
@@ -34,7 +34,7 @@ def index(call: Call) -> Body:
         return {"availability_zones": call.shape(VIEW).many(zones(call, connection))}
 
 
-def zones(call: Call, connection: Connection) -> list[Row]:
+def zones(call: Call, connection: Connection) -> list[Zone]:
     """The zones of all services, and the one that new services would be in."""
     found = services.zones(connection)
     configured = call.settings.driver.storage_availability_zone

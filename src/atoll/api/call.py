@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import falcon
 
@@ -16,6 +16,9 @@ from atoll.api.views import Shape, View
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.errors import Forbidden, NotFound
+from atoll.model.records import Owned
+
+OwnedT = TypeVar("OwnedT", bound=Owned)
 
 
 class UsersNetworks(Protocol):
@@ -123,7 +126,7 @@ class Call:
         if name is not None:
             self.rooms.policy.enforce(name, self.identity, target)
 
-    def visible(self, row: Mapping[str, Any] | None, what: str, row_id: str) -> Mapping[str, Any]:
+    def visible(self, row: OwnedT | None, what: str, row_id: str) -> OwnedT:
         """The row, if it is the caller's project's (or the caller sees all).
 
         Raises ``NotFound`` otherwise: whether another project has such an id is not told.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -14,6 +13,7 @@ from atoll.api.shares import visible
 from atoll.api.views import View, field
 from atoll.db import export_locations, snapshots
 from atoll.errors import NotFound
+from atoll.model.records import ExportLocation
 
 routes = Routes()
 RULES = rules(
@@ -68,7 +68,6 @@ def index_of_snapshot(call: Call, snapshot_id: str) -> Body:
     return {"share_snapshot_export_locations": []}
 
 
-def _of_share(call: Call, connection: Connection, share_id: str) -> list[Mapping[str, Any]]:
+def _of_share(call: Call, connection: Connection, share_id: str) -> list[ExportLocation]:
     visible(call, connection, share_id)
-    found = export_locations.of_share(connection, share_id, with_admin_only=call.sees_all)
-    return list(found)
+    return export_locations.of_share(connection, share_id, with_admin_only=call.sees_all)

@@ -12,8 +12,8 @@ import msgspec
 from atoll.api.call import Call
 from atoll.api.paging import Params, boolean, one
 from atoll.api.versions import minor
-from atoll.db import statuses
 from atoll.errors import Invalid
+from atoll.model.states import Status
 
 _LONGEST = 4096
 
@@ -89,9 +89,9 @@ def flag(params: Params, name: str) -> bool:
     return boolean(params, name)
 
 
-def status(params: Params, name: str) -> tuple[str, ...]:
-    """A status, in all forms in which it is stored."""
-    return statuses.stored(one(params, name) or "")
+def status_of(statuses: type[Status]) -> Callable[[Params, str], tuple[Status, ...]]:
+    """Reads a status, in all forms in which it is stored."""
+    return lambda params, name: statuses.stored_as(one(params, name) or "")
 
 
 def mapping(params: Params, name: str) -> Mapping[str, str]:

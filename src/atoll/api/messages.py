@@ -78,7 +78,7 @@ def index(call: Call) -> Body:
 def show(call: Call, message_id: str) -> Body:
     """One message."""
     with call.database.read() as connection:
-        row = messages.get(connection, message_id, call.own_project)
+        row = messages.require(connection, message_id, call.own_project)
     return {"message": call.shape(VIEW).one(row, call)}
 
 
@@ -86,5 +86,5 @@ def show(call: Call, message_id: str) -> Body:
 def delete(call: Call, message_id: str) -> None:
     """Take a message away."""
     with call.database.begin() as connection:
-        messages.get(connection, message_id, call.own_project)
+        messages.require(connection, message_id, call.own_project)
         messages.remove(connection, message_id)

@@ -26,7 +26,7 @@ LARGEST_BYTES: Final = 65_536
 """The most keys that a resource may have, and the most bytes (UTF-8) of keys and values."""
 
 Fetch = Callable[[Call, Connection, str], Mapping[str, Any]]
-Store = Callable[[Connection, str, Mapping[str, str]], None]
+Store = Callable[[Connection, str, dict[str, str]], None]
 
 
 class Wanted(msgspec.Struct):

@@ -17,7 +17,6 @@ from atoll.api.routing import Body, Routes
 from atoll.api.versions import minor
 from atoll.api.views import View, field
 from atoll.db import services, share_types
-from atoll.db.rows import Row
 from atoll.errors import Invalid, NotFound
 
 RULES = rules(overseer=("scheduler_stats:pools:index", "scheduler_stats:pools:detail"))
@@ -43,7 +42,7 @@ def detail(call: Call) -> Body:
     return {"pools": call.shape(DETAIL).many(_find(call))}
 
 
-def _find(call: Call) -> list[Row]:
+def _find(call: Call) -> list[dict[str, Any]]:
     params = call.request.params
     patterns = {name: _pattern(name, value) for name, value in FILTERS.equal(call).items()}
     wanted = {name: str(value) for name, value in mapping(params, "capabilities").items()}
@@ -61,7 +60,7 @@ def _find(call: Call) -> list[Row]:
     ]
 
 
-def _shown(pool: Mapping[str, Any]) -> Row:
+def _shown(pool: Mapping[str, Any]) -> dict[str, Any]:
     """A pool's name is ``<controller>@<back end>#<pool>``."""
     service, _, name = pool["name"].partition("#")
     host, _, backend = service.partition("@")

@@ -13,8 +13,8 @@ from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
 from atoll.db import projects
-from atoll.db.rows import Row
 from atoll.errors import NotFound
+from atoll.model.records import Project
 
 RULES = rules(reader=("project:get", "project:get_all"))
 routes = Routes()
@@ -35,7 +35,7 @@ VIEW = View(
 )
 
 
-def _visible(call: Call) -> list[Row]:
+def _visible(call: Call) -> list[Project]:
     """All projects to an administrator, else the caller's own, even if it was never registered."""
     with call.database.read() as connection:
         found = projects.every(connection)

@@ -22,7 +22,7 @@ VIEW = View(
     field("binary"),
     field("host"),
     field("zone"),
-    field("status"),
+    field("status", lambda row, _: "disabled" if row["disabled"] else "enabled"),
     field("state"),
     field("updated_at"),
 )
@@ -46,10 +46,9 @@ def index(call: Call) -> Body:
     wanted = FILTERS.equal(call)
     with call.database.read() as connection:
         rows = services.every(connection, call.database.now(connection))
-    for row in rows:
-        row["status"] = "disabled" if row["disabled"] else "enabled"
-    rows = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-    return {"services": call.shape(VIEW).many(rows)}
+    shown = call.shape(VIEW).many(rows)
+    found = [row for row in shown if all(row[name] == value for name, value in wanted.items())]
+    return {"services": found}
 
 
 @routes.put("/os-services/enable", policy="service:update", until="2.6")

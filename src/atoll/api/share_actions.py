@@ -12,9 +12,11 @@ from atoll.api.policy import rules
 from atoll.api.routing import Routes
 from atoll.api.share_create import check_size
 from atoll.api.shares import own, want_deleted
-from atoll.db import operations, quotas, share_types, shares, statuses
+from atoll.db import operations, quotas, share_types, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+from atoll.model.keys import share_key
+from atoll.model.states import ShareStatus
 
 routes = Routes()
 RULES = rules(
@@ -60,10 +62,10 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         call.enforce(rule="share:force_extend")
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
-        if row["status"] != "available":
+        if row["status"] != ShareStatus.AVAILABLE:
             raise Invalid(
                 f"Invalid share: its status must be available to be extended, and is "
-                f"{statuses.shown(row['status'])}."
+                f"{row['status'].shown}."
             )
         if body.new_size <= row["size"]:
             raise Invalid(
@@ -71,7 +73,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
                 f"(current: {row['size']} GiB, new: {body.new_size} GiB)."
             )
         charged = shares.charged_size(row)
-        if body.new_size < charged and operations.is_busy(connection, f"share/{share_id}"):
+        if body.new_size < charged and operations.is_busy(connection, share_key(share_id)):
             raise Conflict(
                 f"An earlier extension to {charged} GiB has not ended yet.",
                 hint="Try again shortly.",
@@ -97,8 +99,8 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         except QuotaExceeded as error:
             # Manila answers 413 when a share is made, and 403 when it is extended.
             raise Forbidden(error.message, hint=error.hint) from None
-        shares.change(connection, share_id, status="extending", wanted_size=body.new_size)
-        enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+        shares.change(connection, share_id, status=ShareStatus.EXTENDING, wanted_size=body.new_size)
+        enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
 @routes.action(SHARE, "shrink", policy="share:shrink", old_name=True)
@@ -149,16 +151,16 @@ def restore(call: Call, share_id: str) -> None:
 @routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)
 def reset_status(call: Call, share_id: str, body: Reset) -> None:
     """Set the status by hand. Only a status at rest (``available``) causes a check of the share."""
-    if body.status not in statuses.OF_SHARES:
-        raise Invalid(f"Invalid state. Valid states: {', '.join(statuses.OF_SHARES)}.")
+    if body.status not in ShareStatus.settable():
+        raise Invalid(f"Invalid state. Valid states: {', '.join(ShareStatus.settable())}.")
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
         # An extension that is running may have grown the volume already: charge it until it ends.
-        is_growing = operations.is_busy(connection, f"share/{share_id}")
+        is_growing = operations.is_busy(connection, share_key(share_id))
         wanted_size = row["wanted_size"] if is_growing else None
-        status = statuses.by_hand(body.status)
+        status = ShareStatus(body.status).by_hand
         shares.change(connection, share_id, status=status, wanted_size=wanted_size)
-        enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+        enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
 class ResetTask(msgspec.Struct):

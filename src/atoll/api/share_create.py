@@ -7,7 +7,7 @@ Everything is checked and written in one transaction: type, network, snapshot, z
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import msgspec
@@ -25,6 +25,9 @@ from atoll.db import placement, quotas, share_networks, share_types, shares, sna
 from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
+from atoll.model.keys import share_key
+from atoll.model.records import Share, ShareType, Snapshot
+from atoll.model.states import NetworkStatus, RulesStatus, ShareStatus, SnapshotStatus
 
 routes = Routes()
 
@@ -56,8 +59,8 @@ class Create(msgspec.Struct):
 class _Source(msgspec.Struct):
     """The snapshot that a share is made from, and the share that it was taken of."""
 
-    snapshot: Mapping[str, Any]
-    parent: Mapping[str, Any]
+    snapshot: Snapshot
+    parent: Share
 
 
 @routes.post("/shares", policy="share:create", envelope="share")
@@ -92,16 +95,19 @@ def create(call: Call, body: Create) -> Body:
             per_share_gigabytes=body.size,
             defaults=call.settings.quota.limits(),
         )
-        values = {
+        values: Share = {
             "id": str(uuid4()),
             "project_id": call.project_id,
             "user_id": call.user_id,
-            **_names(body),
+            "name": body.display_name if body.name is None else body.name,
+            "description": (
+                body.display_description if body.description is None else body.description
+            ),
             "size": body.size,
             "share_proto": protocol,
-            "status": "creating_from_snapshot" if source else "creating",
+            "status": (ShareStatus.CREATING_FROM_SNAPSHOT if source else ShareStatus.CREATING),
             "progress": "0%",
-            "access_rules_status": "active",
+            "access_rules_status": RulesStatus.ACTIVE,
             "share_type_id": share_type["id"],
             "share_network_id": network_id,
             "snapshot_id": body.snapshot_id,
@@ -118,19 +124,10 @@ def create(call: Call, body: Create) -> Body:
                 **share_placement.options(hints, zones),
             },
         }
-        row = shares.add(connection, values)
+        row = shares.add(connection, **values)
         placement.keep_hints(connection, row)
-        enqueue(connection, f"share/{row['id']}", request_id=call.request_id)
+        enqueue(connection, share_key(row["id"]), request_id=call.request_id)
         return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
-
-
-def _names(body: Create) -> dict[str, str | None]:
-    """Name and description; clients of version 1 call them otherwise."""
-    name, description = body.name, body.description
-    return {
-        "name": body.display_name if name is None else name,
-        "description": body.display_description if description is None else description,
-    }
 
 
 def _protocol(call: Call, wanted: str) -> str:
@@ -149,7 +146,7 @@ def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
         return None
     found = snapshots.lock(connection, body.snapshot_id)  # so that it is not deleted meanwhile
     snapshot = call.visible(found, "Snapshot", body.snapshot_id)
-    if snapshot["status"] != "available":
+    if snapshot["status"] != SnapshotStatus.AVAILABLE:
         raise Invalid(
             f"Invalid snapshot: its status must be available, and is {snapshot['status']}."
         )
@@ -167,7 +164,7 @@ def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
 
 def _share_type(
     call: Call, connection: Connection, body: Create, source: _Source | None
-) -> Mapping[str, Any]:
+) -> ShareType:
     if body.share_type and body.volume_type:
         raise Invalid("Cannot specify both share_type and volume_type.")
     name = body.share_type or body.volume_type
@@ -190,7 +187,7 @@ def _share_type(
 
 def _type_of_source(
     call: Call, connection: Connection, name: str | None, source: _Source, body: Create
-) -> Mapping[str, Any]:
+) -> ShareType:
     parents = share_types.find(connection, source.parent["share_type_id"])
     if name and name not in (parents["id"], parents["name"]):
         raise Invalid(
@@ -210,7 +207,7 @@ def _type_of_source(
     return parents
 
 
-def _check_size(call: Call, body: Create, share_type: Mapping[str, Any]) -> None:
+def _check_size(call: Call, body: Create, share_type: ShareType) -> None:
     if call.version >= _SINCE_SIZE_SPECS:
         check_size(body.size, share_type["extra_specs"], "provisioning:max_share_size")
 
@@ -228,7 +225,7 @@ def _network(
     call: Call,
     connection: Connection,
     body: Create,
-    share_type: Mapping[str, Any],
+    share_type: ShareType,
     source: _Source | None,
 ) -> str | None:
     wanted = body.share_network_id
@@ -250,7 +247,7 @@ def _network(
         raise Invalid(
             "Share network must not be provided when driver_handles_share_servers is false."
         )
-    network = share_networks.get(connection, wanted, call.project_id)
-    if network["status"] != "active":
+    network = share_networks.require(connection, wanted, call.project_id)
+    if network["status"] != NetworkStatus.ACTIVE:
         raise Invalid(f"Share network {wanted} is not active, but {network['status']}.")
     return wanted

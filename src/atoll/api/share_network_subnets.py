@@ -11,9 +11,9 @@ from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_network_view import SUBNET, for_caller
 from atoll.api.share_networks import NetworkId, check_neutron_ids, converge, visible
-from atoll.db import database, share_networks
-from atoll.db.rows import Row
+from atoll.db import database, share_networks, subnets
 from atoll.errors import Conflict, NotFound
+from atoll.model.records import ShareNetwork, Subnet
 
 RULES = rules(
     reader=("share_network_subnet:index", "share_network_subnet:show"),
@@ -38,11 +38,11 @@ class Wanted(msgspec.Struct):
     subnet: CreateSubnet = msgspec.field(name="share-network-subnet")
 
 
-def _of(network: Row, subnet_id: str) -> Row:
+def _of(network: ShareNetwork, subnet_id: str) -> Subnet:
     """One subnet of a network. Raises ``NotFound``."""
     for subnet in network["subnets"]:
         if subnet["id"] == subnet_id:
-            return dict(subnet)
+            return subnet
     raise NotFound(f"Share network subnet {subnet_id[:64]} could not be found.")
 
 
@@ -82,7 +82,7 @@ def _create(call: Call, network_id: str, body: CreateSubnet) -> Body:
                 f"Share network {network_id} has a subnet "
                 f"{_where(body.availability_zone)} already; it can have one."
             )
-        subnet_id = share_networks.add_subnet(
+        subnet_id = subnets.create(
             connection,
             network_id,
             neutron_net_id=body.neutron_net_id,
@@ -90,7 +90,7 @@ def _create(call: Call, network_id: str, body: CreateSubnet) -> Body:
             availability_zone=body.availability_zone,
         )
         converge(call, connection, network_id)
-        network = for_caller(call, share_networks.get(connection, network_id))
+        network = for_caller(call, share_networks.require(connection, network_id))
     return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
 
 
@@ -109,5 +109,5 @@ def delete(call: Call, network_id: str, subnet_id: str) -> None:
             raise Conflict(
                 f"Cannot delete share network subnet {subnet_id}, it has one or more shares."
             )
-        share_networks.mark_subnet_deleting(connection, subnet_id)
+        subnets.mark_deleting(connection, subnet_id)
         converge(call, connection, network_id)

@@ -16,9 +16,9 @@ from atoll.api import bodies
 from atoll.api.call import Call
 from atoll.api.routing import Body, Routes
 from atoll.api.share_networks import NetworkId, converge, no_nova_network, shown, visible
-from atoll.db import database, placement, share_networks
-from atoll.db.rows import Row
+from atoll.db import database, share_networks, subnets
 from atoll.errors import Forbidden, Invalid
+from atoll.model.records import ShareNetwork, Subnet
 
 routes = Routes()
 
@@ -67,12 +67,13 @@ def _check_usable(call: Call, network_id: str, wish: _Known) -> None:
     if wish.neutron_net_id is None and wish.neutron_subnet_id is None:
         return
     with call.database.read() as connection:
-        subnets = visible(call, connection, network_id)["subnets"]
-    default = [subnet for subnet in subnets if subnet["availability_zone"] is None]
-    now: Row = default[0] if default else {}
-    ids = [getattr(wish, name) or now.get(name) for name in share_networks.NEUTRON_IDS]
-    if ids != [now.get(name) for name in share_networks.NEUTRON_IDS]:
-        call.check_network(*ids)
+        known = visible(call, connection, network_id)["subnets"]
+    default = [subnet for subnet in known if subnet["availability_zone"] is None]
+    now: Subnet = default[0] if default else {}
+    network = wish.neutron_net_id or now.get("neutron_net_id")
+    subnet = wish.neutron_subnet_id or now.get("neutron_subnet_id")
+    if (network, subnet) != (now.get("neutron_net_id"), now.get("neutron_subnet_id")):
+        call.check_network(network, subnet)
 
 
 def _is_in_use(connection: Connection, network_id: str) -> bool:
@@ -82,7 +83,7 @@ def _is_in_use(connection: Connection, network_id: str) -> bool:
     )
 
 
-def _move(connection: Connection, network: Row, wish: _Known) -> bool:
+def _move(connection: Connection, network: ShareNetwork, wish: _Known) -> bool:
     """Change the default subnet's Neutron ids; False if it has these already.
 
     Raises ``Invalid`` if it is not clear which subnet or which ids are meant.
@@ -95,21 +96,29 @@ def _move(connection: Connection, network: Row, wish: _Known) -> bool:
             "be updated."
         )
     subnet = default[0]
-    ids = {name: getattr(wish, name) for name in share_networks.NEUTRON_IDS}
-    if all(ids[name] in (None, subnet[name]) for name in share_networks.NEUTRON_IDS):
+    network_id, subnet_id = wish.neutron_net_id, wish.neutron_subnet_id
+    if network_id in (None, subnet["neutron_net_id"]) and subnet_id in (
+        None,
+        subnet["neutron_subnet_id"],
+    ):
         return False
-    placement.lock_subnet(connection, subnet["id"])
+    subnets.lock(connection, subnet["id"])
     if not subnet["managed"]:
-        ids = {name: value or subnet[name] for name, value in ids.items()}
-        nothing = dict.fromkeys(share_networks.FILLED_BY_WORKER)
-        share_networks.change_subnet(connection, subnet["id"], **ids, **nothing)
+        subnets.move(
+            connection,
+            subnet["id"],
+            network_id or subnet["neutron_net_id"],
+            subnet_id or subnet["neutron_subnet_id"],
+        )
         return True
-    if None in ids.values():
+    if network_id is None or subnet_id is None:
         raise Invalid(
             f"To update the share network {network['id']} you need to specify both "
             "'neutron_net_id' and 'neutron_subnet_id': it was made without."
         )
     # The worker deletes the network that it made for the old subnet.
-    share_networks.mark_subnet_deleting(connection, subnet["id"])
-    share_networks.add_subnet(connection, network["id"], **ids)
+    subnets.mark_deleting(connection, subnet["id"])
+    subnets.create(
+        connection, network["id"], neutron_net_id=network_id, neutron_subnet_id=subnet_id
+    )
     return True

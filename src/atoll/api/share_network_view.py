@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from atoll.api.call import Call
-from atoll.api.views import Field, Row, View, field
+from atoll.api.views import Field, View, field
+from atoll.model.records import ShareNetwork, Subnet
 
 DETAILS: Final = "share_network:show_network_details"
 OF_PROVIDER: Final = ("network_type", "segmentation_id")
@@ -18,14 +19,14 @@ OF_PROVIDER: Final = ("network_type", "segmentation_id")
 _LAST_FLAT: Final = "2.50"
 
 
-def _of_subnet(column: str) -> Callable[[Row, Any], Any]:
+def _of_subnet(column: str) -> Callable[[ShareNetwork, Any], Any]:
     """A column of the default subnet: the one for all zones, else the oldest."""
 
-    def value(network: Row, _: Any) -> Any:
+    def value(network: ShareNetwork, _: Any) -> Any:
         subnets = network["subnets"]
         default = [subnet for subnet in subnets if subnet["availability_zone"] is None]
         chosen = (default or subnets)[:1]
-        return chosen[0][column] if chosen else None
+        return dict(chosen[0])[column] if chosen else None
 
     return value
 
@@ -82,9 +83,9 @@ DETAIL: Final = View(
 )
 
 
-def for_caller(call: Call, network: Row) -> dict[str, Any]:
+def for_caller(call: Call, network: ShareNetwork) -> ShareNetwork:
     """The share network as the caller may see it."""
     if call.may(DETAILS):
-        return dict(network)
-    nothing = dict.fromkeys(OF_PROVIDER)
+        return network
+    nothing: Subnet = {"network_type": None, "segmentation_id": None}
     return {**network, "subnets": [{**subnet, **nothing} for subnet in network["subnets"]]}

@@ -23,10 +23,12 @@ from atoll.api.routing import Body, Routes
 from atoll.api.share_network_view import DETAIL, DETAILS, OF_PROVIDER, SUMMARY, for_caller
 from atoll.api.versions import minor
 from atoll.api.views import View
-from atoll.db import database, quotas, share_networks
-from atoll.db.rows import Row
+from atoll.db import database, quotas, share_networks, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid
+from atoll.model.keys import network_key
+from atoll.model.records import ShareNetwork
+from atoll.model.states import SETTABLE_NETWORK_STATUSES, NetworkStatus
 
 RULES = rules(
     reader=("share_network:index", "share_network:detail", "share_network:show"),
@@ -45,7 +47,6 @@ routes = Routes()
 _PATH = "/share-networks/{network_id}"
 _ALL = "share_network:get_all_share_networks"
 _SINCE_SUBNETS = minor("2.51")
-_STATUSES = ("active", "error", "network_change")
 
 NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 
@@ -143,16 +144,16 @@ def _whose(call: Call) -> str | None:
     return own
 
 
-def visible(call: Call, connection: Connection, network_id: str) -> Row:
+def visible(call: Call, connection: Connection, network_id: str) -> ShareNetwork:
     """A share network with its subnets that the caller may act on. Raises ``NotFound``."""
-    row = share_networks.get(connection, network_id, call.own_project)
+    row = share_networks.require(connection, network_id, call.own_project)
     call.enforce(row)
     return row
 
 
 def shown(call: Call, connection: Connection, network_id: str) -> Body:
     """The answer with a share network as it is now."""
-    row = for_caller(call, share_networks.get(connection, network_id))
+    row = for_caller(call, share_networks.require(connection, network_id))
     return {"share_network": call.shape(DETAIL).one(row)}
 
 
@@ -180,7 +181,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
         network_id = share_networks.create(
             connection, call.project_id, call.user_id, name=body.name, description=body.description
         )
-        share_networks.add_subnet(
+        subnets.create(
             connection,
             network_id,
             neutron_net_id=body.neutron_net_id,
@@ -193,7 +194,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
 
 def converge(call: Call, connection: Connection, network_id: str) -> None:
     """Have the worker make the network what its rows say, once this transaction commits."""
-    enqueue(connection, f"share_network/{network_id}", request_id=call.request_id)
+    enqueue(connection, network_key(network_id), request_id=call.request_id)
 
 
 def check_neutron_ids(network: str | None, subnet: str | None) -> None:
@@ -234,11 +235,11 @@ def delete(call: Call, network_id: str) -> None:
 @routes.action(_PATH, "reset_status", policy="share_network:reset_status", since="2.63")
 def reset_status(call: Call, network_id: str, body: Status) -> None:
     """Put the row into another state; nothing else happens."""
-    if body.status not in _STATUSES:
-        raise Invalid(f"The status must be one of {', '.join(_STATUSES)}.")
+    if body.status not in SETTABLE_NETWORK_STATUSES:
+        raise Invalid(f"The status must be one of {', '.join(SETTABLE_NETWORK_STATUSES)}.")
     with call.database.begin() as connection:
         visible(call, connection, network_id)
-        share_networks.change(connection, network_id, status=body.status)
+        share_networks.change(connection, network_id, status=NetworkStatus(body.status))
 
 
 @routes.action(

@@ -5,8 +5,7 @@ The worker places the share by them later (``lifecycle/scheduler.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -15,6 +14,7 @@ from atoll.api import bodies, extra_specs
 from atoll.api.call import Call
 from atoll.db import placement, services, share_networks, shares
 from atoll.errors import Forbidden, Invalid, NotFound
+from atoll.model.records import Share, ShareType
 
 _SINCE_ZONE: Final = 1
 _SINCE_ZONE_SPEC: Final = 48
@@ -76,9 +76,9 @@ def zone(
     call: Call,
     connection: Connection,
     asked: str | None,
-    share_type: Mapping[str, Any],
+    share_type: ShareType,
     network_id: str | None,
-    parent: Mapping[str, Any] | None,
+    parent: Share | None,
 ) -> tuple[str | None, list[str]]:
     """The zone of a new share, if it is decided already, and the zones that it may be in.
 
@@ -119,11 +119,11 @@ def _with_subnet(
     connection: Connection, network_id: str, wanted: str | None, allowed: set[str]
 ) -> set[str]:
     """The allowed zones that the share network has a subnet for. Raises ``Invalid``."""
-    subnets = share_networks.get(connection, network_id)["subnets"]
+    subnets = share_networks.require(connection, network_id)["subnets"]
     if not subnets:
         raise Invalid(f"Share network {network_id} has no subnet.")
-    zones = {subnet["availability_zone"] for subnet in subnets}
-    if None in zones:
+    zones = {zone for subnet in subnets if (zone := subnet["availability_zone"]) is not None}
+    if len(zones) < len(subnets):  # one is for all zones
         return allowed
     if wanted and wanted not in zones:
         raise Invalid("A share network subnet was not found for the requested availability zone.")

@@ -7,13 +7,15 @@ from sqlalchemy import Connection
 
 from atoll.api import paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, nothing_has, status
+from atoll.api.filters import Filters, filter_by, nothing_has, status_of
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.views import View, field
-from atoll.db import placement, share_servers, statuses
+from atoll.db import placement, share_servers, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid
+from atoll.model.keys import server_key
+from atoll.model.states import DELETABLE_SERVERS, ServerStatus
 
 RULES = rules(
     overseer=("share_server:index", "share_server:show", "share_server:details"),
@@ -22,12 +24,11 @@ RULES = rules(
 routes = Routes()
 
 _PATH = "/share-servers/{server_id}"
-_DELETABLE = ("active", "error", "inactive")
 
 _BRIEF = (
     field("id"),
     field("project_id"),
-    field("status", lambda row, _: statuses.shown(row["status"])),
+    field("status", lambda row, _: row["status"].shown),
     field("host"),
     field("updated_at"),
     field("share_network_id"),
@@ -54,7 +55,7 @@ FILTERS = Filters(
     filter_by("id"),
     filter_by("project_id"),
     filter_by("host"),
-    filter_by("status", read=status),
+    filter_by("status", read=status_of(ServerStatus)),
     filter_by("share_network"),
     filter_by("share_network_id"),
     filter_by("share_network_name"),
@@ -92,36 +93,38 @@ def index(call: Call) -> Body:
 def show(call: Call, server_id: str) -> Body:
     """One share server."""
     with call.database.read() as connection:
-        return {"share_server": call.shape(DETAIL).one(share_servers.get(connection, server_id))}
+        return {
+            "share_server": call.shape(DETAIL).one(share_servers.require(connection, server_id))
+        }
 
 
 @routes.get(f"{_PATH}/details", policy="share_server:details")
 def details(call: Call, server_id: str) -> Body:
     """What the back end knows of it."""
     with call.database.read() as connection:
-        return {"details": share_servers.get(connection, server_id)["backend_details"]}
+        return {"details": share_servers.require(connection, server_id)["backend_details"]}
 
 
 @routes.delete(_PATH, policy="share_server:delete")
 def delete(call: Call, server_id: str) -> None:
     """Take a share server away; not while shares are on it."""
     with call.database.begin() as connection:
-        subnet_id = share_servers.get(connection, server_id)["share_network_subnet_id"]
+        subnet_id = share_servers.require(connection, server_id)["share_network_subnet_id"]
         if subnet_id is not None:
             # New shares are placed under this lock: none can come between count and mark.
-            placement.lock_subnet(connection, subnet_id)
+            subnets.lock(connection, subnet_id)
         _check_unused(connection, server_id)
-        share_servers.change(connection, server_id, status="deleting")
-        enqueue(connection, f"share_server/{server_id}", request_id=call.request_id)
+        share_servers.change(connection, server_id, status=ServerStatus.DELETING)
+        enqueue(connection, server_key(server_id), request_id=call.request_id)
 
 
 def _check_unused(connection: Connection, server_id: str) -> None:
     """Raises ``Forbidden`` by the server's state, or ``Conflict`` while it has shares."""
-    now = statuses.shown(share_servers.get(connection, server_id)["status"])
-    if now not in _DELETABLE:
+    now = share_servers.require(connection, server_id)["status"]
+    if now not in DELETABLE_SERVERS:
         raise Forbidden(
-            f"Share server {server_id} is {now}; it can be deleted when it is "
-            f"{', '.join(_DELETABLE)}."
+            f"Share server {server_id} is {now.shown}; it can be deleted when it is "
+            f"{', '.join(DELETABLE_SERVERS)}."
         )
     count = placement.count_shares(connection, server_id)
     if count:
@@ -131,8 +134,8 @@ def _check_unused(connection: Connection, server_id: str) -> None:
 @routes.action(_PATH, "reset_status", policy="share_server:reset_status", since="2.49")
 def reset_status(call: Call, server_id: str, body: Status) -> None:
     """Put the row into another state; nothing else happens."""
-    if body.status not in statuses.OF_SHARE_SERVERS:
-        raise Invalid(f"The status must be one of {', '.join(statuses.OF_SHARE_SERVERS)}.")
+    if body.status not in ServerStatus.settable():
+        raise Invalid(f"The status must be one of {', '.join(ServerStatus.settable())}.")
     with call.database.begin() as connection:
-        share_servers.get(connection, server_id)
-        share_servers.change(connection, server_id, status=statuses.by_hand(body.status))
+        share_servers.require(connection, server_id)
+        share_servers.change(connection, server_id, status=ServerStatus(body.status).by_hand)

@@ -11,8 +11,8 @@ from atoll.api.call import Call
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.db import projects, share_types
-from atoll.db.rows import Row
 from atoll.errors import Conflict, Invalid, NotFound
+from atoll.model.records import ShareType
 
 RULES = rules(
     overseer=("share_type:list_project_access",),
@@ -34,7 +34,7 @@ class Access(msgspec.Struct):
 def index(call: Call, type_id: str) -> Body:
     """The projects that a private type is open to."""
     with call.database.read() as connection:
-        if share_types.get(connection, type_id)["is_public"]:
+        if share_types.require(connection, type_id)["is_public"]:
             raise NotFound("Access list not available for public share types.")
         projects = share_types.projects_with_access(connection, type_id)
     return {
@@ -48,7 +48,7 @@ def index(call: Call, type_id: str) -> Body:
 def add(call: Call, type_id: str, body: Access) -> None:
     """Open a private type to a project."""
     with call.database.begin() as connection:
-        _must_be_private(share_types.get(connection, type_id, for_update=True))
+        _must_be_private(share_types.require(connection, type_id, for_update=True))
         share_types.add_access(connection, type_id, _project(call, connection, body.project))
 
 
@@ -56,7 +56,7 @@ def add(call: Call, type_id: str, body: Access) -> None:
 def remove(call: Call, type_id: str, body: Access) -> None:
     """Close a private type to a project; its shares stay as they are."""
     with call.database.begin() as connection:
-        _must_be_private(share_types.get(connection, type_id, for_update=True))
+        _must_be_private(share_types.require(connection, type_id, for_update=True))
         share_types.remove_access(connection, type_id, _project(call, connection, body.project))
 
 
@@ -70,6 +70,6 @@ def _project(call: Call, connection: Connection, name_or_id: str) -> str:
         raise Invalid(str(error)) from None
 
 
-def _must_be_private(row: Row) -> None:
+def _must_be_private(row: ShareType) -> None:
     if row["is_public"]:
         raise Conflict("Type access modification is not applicable to a public share type.")

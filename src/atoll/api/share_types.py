@@ -14,9 +14,10 @@ from atoll.api.filters import mapping
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.versions import minor
-from atoll.api.views import Row, View, field
+from atoll.api.views import View, field
 from atoll.db import share_types
 from atoll.errors import Forbidden, Invalid, NotFound
+from atoll.model.records import ShareType
 
 RULES = rules(
     reader=(
@@ -42,12 +43,12 @@ _DESCRIPTION_SINCE = minor("2.41")
 _SPEC_FILTER_SINCE = minor("2.43")
 
 
-def _specs(row: Row, call: Call) -> Mapping[str, str]:
+def _specs(row: ShareType, call: Call) -> Mapping[str, str]:
     specs: Mapping[str, str] = row["extra_specs"]
     return specs if call.sees_all else extra_specs.visible(specs)
 
 
-def _specs_of_view(row: Row, call: Call) -> Mapping[str, Any]:
+def _specs_of_view(row: ShareType, call: Call) -> Mapping[str, Any]:
     """An administrator sees the specs that are set; a project sees also those that are False."""
     specs = _specs(row, call)
     if call.sees_all or call.version <= _SNAPSHOT_SUPPORT_IMPLIED:
@@ -97,7 +98,7 @@ def _default_name(call: Call) -> str:
     return call.settings.driver.default_share_type
 
 
-def _shown(call: Call, row: Row) -> Body:
+def _shown(call: Call, row: ShareType) -> Body:
     shown = call.shape(VIEW).one(row, call)
     return {"share_type": shown, "volume_type": shown}
 
@@ -143,7 +144,7 @@ def default(call: Call) -> Body:
 def show(call: Call, type_id: str) -> Body:
     """One type."""
     with call.database.read() as connection:
-        return _shown(call, share_types.get(connection, type_id, call.own_project))
+        return _shown(call, share_types.require(connection, type_id, call.own_project))
 
 
 @routes.post("/types", policy="share_type:create")
@@ -175,7 +176,7 @@ def update(call: Call, type_id: str, body: UpdateType) -> Body:
     if not new:
         raise Invalid("Nothing to change: give name, description or share_type_access:is_public.")
     with call.database.begin() as connection:
-        share_types.get(connection, type_id)
+        share_types.require(connection, type_id)
         return _shown(call, share_types.change(connection, type_id, **new))
 
 
@@ -183,7 +184,7 @@ def update(call: Call, type_id: str, body: UpdateType) -> Body:
 def delete(call: Call, type_id: str) -> None:
     """Take a type away; not while shares use it."""
     with call.database.begin() as connection:
-        share_types.get(connection, type_id)
+        share_types.require(connection, type_id)
         share_types.remove(connection, type_id)
 
 
@@ -191,7 +192,7 @@ def delete(call: Call, type_id: str) -> None:
 def list_specs(call: Call, type_id: str) -> Body:
     """A type's extra specs."""
     with call.database.read() as connection:
-        row = share_types.get(connection, type_id, call.own_project)
+        row = share_types.require(connection, type_id, call.own_project)
     return {"extra_specs": _specs(row, call)}
 
 
@@ -199,7 +200,7 @@ def list_specs(call: Call, type_id: str) -> Body:
 def show_spec(call: Call, type_id: str, key: str) -> Body:
     """One extra spec."""
     with call.database.read() as connection:
-        specs = _specs(share_types.get(connection, type_id, call.own_project), call)
+        specs = _specs(share_types.require(connection, type_id, call.own_project), call)
     if key not in specs:
         raise NotFound(f"Share type {type_id} has no extra spec {key[:255]}.")
     return {key: specs[key]}
@@ -222,7 +223,7 @@ def set_spec(call: Call, type_id: str, key: str, body: dict[str, Any]) -> Body:
 def _set(call: Call, type_id: str, wanted: Mapping[str, Any]) -> Mapping[str, str]:
     specs = extra_specs.checked(wanted, complete=False)
     with call.database.begin() as connection:
-        row = share_types.get(connection, type_id, for_update=True)
+        row = share_types.require(connection, type_id, for_update=True)
         merged = {**row["extra_specs"], **specs}
         extra_specs.check_count(row["extra_specs"], merged)
         share_types.change(connection, type_id, extra_specs=merged)
@@ -236,7 +237,7 @@ def remove_spec(call: Call, type_id: str, key: str) -> None:
     if key in extra_specs.REQUIRED or implied:
         raise Forbidden(f"Every share type must have the extra spec {key}.")
     with call.database.begin() as connection:
-        specs = dict(share_types.get(connection, type_id, for_update=True)["extra_specs"])
+        specs = dict(share_types.require(connection, type_id, for_update=True)["extra_specs"])
         if specs.pop(key, None) is None:
             raise NotFound(f"Share type {type_id} has no extra spec {key[:255]}.")
         share_types.change(connection, type_id, extra_specs=specs)

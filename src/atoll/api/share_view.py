@@ -8,9 +8,10 @@ from dataclasses import field as of
 from typing import Any, Final
 
 from atoll.api.call import Call
-from atoll.api.views import Row, View, field
+from atoll.api.views import View, field
 from atoll.capabilities import is_true
-from atoll.db import statuses
+from atoll.model.records import Share
+from atoll.model.states import RulesStatus, ShareStatus
 
 Types = Mapping[str, tuple[str, Mapping[str, str]]]
 
@@ -36,28 +37,28 @@ class Scope:
 _FLAGS: Final = ("snapshot_support", "create_share_from_snapshot_support")
 
 
-def _links(row: Row, scope: Scope) -> list[dict[str, str]]:
+def _links(row: Share, scope: Scope) -> list[dict[str, str]]:
     return scope.call.links(f"shares/{row['id']}")
 
 
-def _type_name(row: Row, scope: Scope) -> str:
+def _type_name(row: Share, scope: Scope) -> str:
     return scope.types.get(row["share_type_id"], _NO_TYPE)[0]
 
 
-def _paths(row: Row, scope: Scope) -> list[str]:
+def _paths(row: Share, scope: Scope) -> list[str]:
     return scope.locations.get(row["id"], [])
 
 
-def _path(row: Row, scope: Scope) -> str | None:
+def _path(row: Share, scope: Scope) -> str | None:
     return next(iter(_paths(row, scope)), None)
 
 
-def _snapshot_support(row: Row, scope: Scope) -> bool:
+def _snapshot_support(row: Share, scope: Scope) -> bool:
     flags = scope.spec_flags.get(row["share_type_id"])
     return flags is not None and flags["snapshot_support"]
 
 
-def _clone_support(row: Row, scope: Scope) -> bool:
+def _clone_support(row: Share, scope: Scope) -> bool:
     flags = scope.spec_flags.get(row["share_type_id"])
     return flags is not None and flags["create_share_from_snapshot_support"]
 
@@ -66,13 +67,13 @@ def _always(value: Any) -> Any:
     return lambda row, scope: value
 
 
-_OLD_STATUS: Final = {"creating_from_snapshot": "creating"}
-_OLD_RULES_STATUS: Final = {"syncing": "out_of_sync"}
+_FROM_SNAPSHOT: Final = ShareStatus.CREATING_FROM_SNAPSHOT
+_OLD_RULES_STATUS: Final = {RulesStatus.SYNCING: "out_of_sync"}
 
 
-def _old_status(row: Row, _: Scope) -> str:
-    status = statuses.shown(row["status"])
-    return _OLD_STATUS.get(status, status)
+def _old_status(row: Share, _: Scope) -> str:
+    status: str = row["status"].shown
+    return ShareStatus.CREATING if status == _FROM_SNAPSHOT else status
 
 
 SUMMARY = View(field("id"), field("name"), field("links", _links))
@@ -83,7 +84,7 @@ DETAIL = View(
     field("availability_zone"),
     field("created_at"),
     field("status", _old_status, until="2.53"),
-    field("status", lambda row, _: statuses.shown(row["status"]), since="2.54"),
+    field("status", lambda row, _: row["status"].shown, since="2.54"),
     field("name"),
     field("description"),
     field("project_id"),

@@ -10,16 +10,18 @@ from sqlalchemy import Connection, false
 
 from atoll.api import bodies, extra_specs, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, mapping, nothing_has, status
+from atoll.api.filters import Filters, filter_by, mapping, nothing_has, status_of
 from atoll.api.metadata import MetadataOf
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_view import DETAIL, LAST_WITH_LOCATIONS, SUMMARY, Scope
 from atoll.api.views import View
-from atoll.db import export_locations, pages, shares, statuses
-from atoll.db.tables import shares as table
+from atoll.db import export_locations, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Forbidden
+from atoll.model.keys import share_key
+from atoll.model.records import Metadata, Share, Texts
+from atoll.model.states import DELETABLE_SHARES, ShareStatus
 
 routes = Routes()
 RULES = rules(
@@ -40,7 +42,7 @@ FILTERS: Final = Filters(
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
     filter_by("display_description", "description", since="2.36"),
-    filter_by("status", read=status),
+    filter_by("status", read=status_of(ShareStatus)),
     filter_by("user_id"),
     filter_by("host", rule="share:list_by_host"),
     filter_by("share_server_id", rule="share:list_by_share_server_id"),
@@ -66,8 +68,6 @@ _SINCE_LOCATION: Final = 35
 _SINCE_COUNT: Final = 42
 _SINCE_RECYCLE_BIN: Final = 69
 
-DELETABLE: Final = ("available", "error", "inactive", "error_deleting", "extending_error")
-
 
 class Update(msgspec.Struct):
     """What can be changed of a share; Manila says ``display_name``, some clients ``name``."""
@@ -78,7 +78,7 @@ class Update(msgspec.Struct):
     description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
     is_public: bool | msgspec.UnsetType = msgspec.UNSET
 
-    def texts(self) -> dict[str, str | None]:
+    def texts(self) -> Texts:
         """The new name and description, as far as they were given."""
         name = self.name if self.display_name is msgspec.UNSET else self.display_name
         description = (
@@ -86,8 +86,12 @@ class Update(msgspec.Struct):
             if self.display_description is msgspec.UNSET
             else self.display_description
         )
-        found = {"name": name, "description": description}
-        return {key: value for key, value in found.items() if value is not msgspec.UNSET}
+        changes: Texts = {}
+        if name is not msgspec.UNSET:
+            changes["name"] = name
+        if description is not msgspec.UNSET:
+            changes["description"] = description
+        return changes
 
 
 @routes.get("/shares", policy="share:get_all")
@@ -113,15 +117,14 @@ def show(call: Call, share_id: str) -> Body:
 @routes.put("/shares/{share_id}", policy="share:update", envelope="share")
 def update(call: Call, share_id: str, body: Update) -> Body:
     """Change name, description or who sees the share."""
-    changes: dict[str, Any] = dict(body.texts())
-    if body.is_public is not msgspec.UNSET:
-        changes["is_public"] = body.is_public
+    texts = body.texts()
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
-        if changes.get("is_public", row["is_public"]) != row["is_public"]:
+        public = row["is_public"] if body.is_public is msgspec.UNSET else body.is_public
+        if public != row["is_public"]:
             call.enforce(row, "share:set_public_share")
-        if changes:
-            shares.change(connection, share_id, **changes)
+        if texts or body.is_public is not msgspec.UNSET:
+            shares.change(connection, share_id, **texts, is_public=public)
         row = own(call, connection, share_id)
         return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
 
@@ -131,10 +134,10 @@ def delete(call: Call, share_id: str) -> None:
     """Want the share away."""
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
-        if row["status"] not in DELETABLE:
+        if row["status"] not in DELETABLE_SHARES:
             raise Forbidden(
-                f"Invalid share: Share status must be one of {', '.join(DELETABLE)}, "
-                f"and is {statuses.shown(row['status'])}."
+                f"Invalid share: Share status must be one of {', '.join(DELETABLE_SHARES)}, "
+                f"and is {row['status'].shown}."
             )
         want_deleted(call, connection, share_id)
 
@@ -144,11 +147,11 @@ def want_deleted(call: Call, connection: Connection, share_id: str) -> None:
     count = shares.count_snapshots(connection, share_id)
     if count:
         raise Forbidden(f"Invalid share: Share still has {count} dependent snapshots.")
-    shares.change(connection, share_id, status="deleting")
-    enqueue(connection, f"share/{share_id}", request_id=call.request_id)
+    shares.change(connection, share_id, status=ShareStatus.DELETING)
+    enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
-def visible(call: Call, connection: Connection, share_id: str) -> Mapping[str, Any]:
+def visible(call: Call, connection: Connection, share_id: str) -> Share:
     """The share, if the caller may see it: their project's, or a public one."""
     row = shares.get(connection, share_id)
     if row is not None and row["is_public"]:
@@ -156,17 +159,17 @@ def visible(call: Call, connection: Connection, share_id: str) -> Mapping[str, A
     return call.visible(row, "Share", share_id)
 
 
-def own(call: Call, connection: Connection, share_id: str) -> Mapping[str, Any]:
+def own(call: Call, connection: Connection, share_id: str) -> Share:
     """The share, locked for changing it, if it is the caller's project's."""
     return call.visible(shares.lock(connection, share_id), "Share", share_id)
 
 
-def is_own(call: Call, row: Mapping[str, Any]) -> bool:
+def is_own(call: Call, row: Share) -> bool:
     """Whether it is the caller's project's, or the caller sees all projects'."""
     return call.sees_all or row["project_id"] == call.project_id
 
 
-def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, Any]]) -> Scope:
+def scope_of(call: Call, connection: Connection, found: Sequence[Share]) -> Scope:
     """What the view of these shares needs."""
     locations: Mapping[str, list[str]] = {}
     if call.version <= LAST_WITH_LOCATIONS:
@@ -176,7 +179,7 @@ def scope_of(call: Call, connection: Connection, found: Sequence[Mapping[str, An
     return Scope(call, shares.types(connection), locations)
 
 
-def _store_metadata(connection: Connection, share_id: str, metadata: Mapping[str, str]) -> None:
+def _store_metadata(connection: Connection, share_id: str, metadata: Metadata) -> None:
     shares.change(connection, share_id, metadata=metadata)
 
 
@@ -196,9 +199,7 @@ def _list(call: Call, view: View, path: str) -> Body:
     # is_public is no filter: it adds everybody's public shares to the caller's own.
     conditions = [
         *shares.in_project(whose(call), with_public=paging.boolean(params, "is_public")),
-        *pages.equal(table, FILTERS.equal(call)),
-        *pages.like(table, FILTERS.like(call)),
-        *pages.has_metadata(table, mapping(params, "metadata")),
+        *shares.conditions(FILTERS.equal(call), FILTERS.like(call), mapping(params, "metadata")),
     ]
     if call.version >= _SINCE_LOCATION:
         location_id = paging.one(params, "export_location_id")
@@ -210,10 +211,10 @@ def _list(call: Call, view: View, path: str) -> Body:
     answer: dict[str, Any] = {}
     with call.database.read() as connection:
         if wanted := mapping(params, "extra_specs"):
-            conditions.append(table.c.share_type_id.in_(_types_with(call, connection, wanted)))
+            conditions.append(shares.of_types(_types_with(call, connection, wanted)))
         found, more = shares.find(connection, conditions, page)
         if call.version >= _SINCE_COUNT and paging.boolean(params, "with_count"):
-            answer["count"] = pages.count(connection, table, conditions)
+            answer["count"] = shares.count(connection, conditions)
         scope = scope_of(call, connection, found if view is DETAIL else ())
     answer["shares"] = call.shape(view).many(found, scope)
     if more:

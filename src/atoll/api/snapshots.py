@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,18 +10,20 @@ from sqlalchemy import Connection
 
 from atoll.api import bodies, paging
 from atoll.api.call import Call
-from atoll.api.filters import Filters, filter_by, mapping, status
+from atoll.api.filters import Filters, filter_by, mapping, status_of
 from atoll.api.metadata import Metadata, MetadataOf, check_size
 from atoll.api.policy import rules
 from atoll.api.routing import Body, Routes
 from atoll.api.share_actions import Reset
 from atoll.api.shares import Update, own, whose
-from atoll.api.views import Row, View, field
+from atoll.api.views import View, field
 from atoll.capabilities import is_true
-from atoll.db import pages, quotas, share_types, shares, snapshots, statuses
-from atoll.db.tables import snapshots as table
+from atoll.db import quotas, share_types, shares, snapshots
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid, Unprocessable
+from atoll.model.keys import snapshot_key
+from atoll.model.records import Snapshot
+from atoll.model.states import DELETABLE_SNAPSHOTS, ShareStatus, SnapshotStatus
 
 routes = Routes()
 RULES = rules(
@@ -47,7 +48,7 @@ FILTERS: Final = Filters(
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
     filter_by("display_description", "description", since="2.36"),
-    filter_by("status", read=status),
+    filter_by("status", read=status_of(SnapshotStatus)),
     filter_by("share_id"),
     filter_by("size", read=paging.integer),
     filter_by("name~", since="2.36"),
@@ -56,10 +57,9 @@ FILTERS: Final = Filters(
     filter_by("display_description~", "description", since="2.36"),
 )
 _SINCE_METADATA: Final = 73
-_DELETABLE: Final = ("available", "error", "error_deleting")
 
 
-def _links(row: Row, call: Call) -> list[dict[str, str]]:
+def _links(row: Snapshot, call: Call) -> list[dict[str, str]]:
     return call.links(f"snapshots/{row['id']}")
 
 
@@ -69,7 +69,7 @@ DETAIL = View(
     field("share_id"),
     field("share_size"),
     field("created_at"),
-    field("status", lambda row, _: statuses.shown(row["status"])),
+    field("status", lambda row, _: row["status"].shown),
     field("name"),
     field("description"),
     field("size"),
@@ -127,10 +127,10 @@ def create(call: Call, body: Create) -> Body:
                 f"Snapshots cannot be created for share '{share['id']}' since it does not have "
                 "that capability."
             )
-        if share["status"] != "available":
+        if share["status"] != ShareStatus.AVAILABLE:
             raise Invalid(
                 f"Invalid share: it must be available to take a snapshot of it, and is "
-                f"{statuses.shown(share['status'])}."
+                f"{share['status'].shown}."
             )
         # A share that an administrator has set to available may still be growing.
         size = shares.charged_size(share)
@@ -143,26 +143,24 @@ def create(call: Call, body: Create) -> Body:
             snapshot_gigabytes=size,
             defaults=call.settings.quota.limits(),
         )
-        row = snapshots.add(
-            connection,
-            {
-                "id": str(uuid4()),
-                "project_id": share["project_id"],
-                "user_id": call.user_id,
-                "share_id": share["id"],
-                "share_size": size,
-                "size": size,
-                "share_proto": share["share_proto"],
-                "name": body.display_name if body.name is None else body.name,
-                "description": (
-                    body.display_description if body.description is None else body.description
-                ),
-                "status": "creating",
-                "progress": "0%",
-                "metadata": metadata,
-            },
-        )
-        enqueue(connection, f"snapshot/{row['id']}", request_id=call.request_id)
+        values: Snapshot = {
+            "id": str(uuid4()),
+            "project_id": share["project_id"],
+            "user_id": call.user_id,
+            "share_id": share["id"],
+            "share_size": size,
+            "size": size,
+            "share_proto": share["share_proto"],
+            "name": body.display_name if body.name is None else body.name,
+            "description": (
+                body.display_description if body.description is None else body.description
+            ),
+            "status": SnapshotStatus.CREATING,
+            "progress": "0%",
+            "metadata": metadata,
+        }
+        row = snapshots.add(connection, **values)
+        enqueue(connection, snapshot_key(row["id"]), request_id=call.request_id)
     return {"snapshot": call.shape(DETAIL).one(row, call)}
 
 
@@ -183,10 +181,10 @@ def delete(call: Call, snapshot_id: str) -> None:
     """Want the snapshot away."""
     with call.database.begin() as connection:
         row = _own(call, connection, snapshot_id)
-        if row["status"] not in _DELETABLE:
+        if row["status"] not in DELETABLE_SNAPSHOTS:
             raise Invalid(
-                f"Invalid snapshot: its status must be one of {', '.join(_DELETABLE)}, and is "
-                f"{statuses.shown(row['status'])}."
+                f"Invalid snapshot: its status must be one of {', '.join(DELETABLE_SNAPSHOTS)}, "
+                f"and is {row['status'].shown}."
             )
         _want_deleted(call, connection, snapshot_id)
 
@@ -202,30 +200,30 @@ def force_delete(call: Call, snapshot_id: str) -> None:
 @routes.action(SNAPSHOT, "reset_status", policy="share_snapshot:reset_status", old_name=True)
 def reset_status(call: Call, snapshot_id: str, body: Reset) -> None:
     """Set the status by hand."""
-    if body.status not in statuses.OF_SNAPSHOTS:
-        raise Invalid(f"Invalid state. Valid states: {', '.join(statuses.OF_SNAPSHOTS)}.")
+    if body.status not in SnapshotStatus.settable():
+        raise Invalid(f"Invalid state. Valid states: {', '.join(SnapshotStatus.settable())}.")
     with call.database.begin() as connection:
         _own(call, connection, snapshot_id)
-        snapshots.change(connection, snapshot_id, status=statuses.by_hand(body.status))
+        snapshots.change(connection, snapshot_id, status=SnapshotStatus(body.status).by_hand)
 
 
 def _want_deleted(call: Call, connection: Connection, snapshot_id: str) -> None:
     copy = snapshots.being_copied(connection, snapshot_id)
     if copy is not None:
         raise Conflict(f"Share {copy} is just being made from this snapshot.")
-    snapshots.change(connection, snapshot_id, status="deleting")
-    enqueue(connection, f"snapshot/{snapshot_id}", request_id=call.request_id)
+    snapshots.change(connection, snapshot_id, status=SnapshotStatus.DELETING)
+    enqueue(connection, snapshot_key(snapshot_id), request_id=call.request_id)
 
 
-def _own(call: Call, connection: Connection, snapshot_id: str) -> Mapping[str, Any]:
+def _own(call: Call, connection: Connection, snapshot_id: str) -> Snapshot:
     return call.visible(snapshots.lock(connection, snapshot_id), "Snapshot", snapshot_id)
 
 
-def _visible(call: Call, connection: Connection, snapshot_id: str) -> Mapping[str, Any]:
+def _visible(call: Call, connection: Connection, snapshot_id: str) -> Snapshot:
     return call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
 
 
-def _store_metadata(connection: Connection, snapshot_id: str, metadata: Mapping[str, str]) -> None:
+def _store_metadata(connection: Connection, snapshot_id: str, metadata: Metadata) -> None:
     snapshots.change(connection, snapshot_id, metadata=metadata)
 
 
@@ -241,15 +239,13 @@ MetadataOf(_visible, _own, _store_metadata).declare(
 
 def _list(call: Call, view: View, path: str) -> Body:
     page = call.page(snapshots.SORTABLE)
-    conditions = [
-        *snapshots.in_project(whose(call)),
-        *pages.equal(table, FILTERS.equal(call)),
-        *pages.like(table, FILTERS.like(call)),
-    ]
     since = call.version >= _SINCE_METADATA
     wanted = mapping(call.request.params, "metadata") if since else {}
+    conditions = [
+        *snapshots.in_project(whose(call)),
+        *snapshots.conditions(FILTERS.equal(call), FILTERS.like(call), wanted),
+    ]
     with call.database.read() as connection:
-        conditions += pages.has_metadata(table, wanted)
         found, more = snapshots.find(connection, conditions, page)
     answer: dict[str, Any] = {"snapshots": call.shape(view).many(found, call)}
     if more:

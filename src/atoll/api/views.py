@@ -15,7 +15,7 @@ from typing import Any, Final
 from atoll.api.versions import ALWAYS, LOWEST, minor, text
 
 Row = Mapping[str, Any]
-Source = str | Callable[[Row, Any], Any]
+Source = str | Callable[[Any, Any], Any]
 """A column's name, or a function of the row and what the handler gives along (the scope)."""
 
 

@@ -11,16 +11,16 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from atoll.cli import home
 from atoll.config import Settings
-from atoll.db import projects, share_networks, share_types, tokens, whereabouts
+from atoll.db import facts, projects, share_networks, share_types, subnets, tokens
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
-from atoll.db.tables import deployment
 from atoll.engine.queue import enqueue
 from atoll.errors import NotFound
+from atoll.model.keys import network_key
 
 PROJECT = "default"
 SHARE_NETWORK = "default"
@@ -44,7 +44,7 @@ def prepare(settings: Settings, database: Database) -> Prepared:
     home.refuse_elsewhere(settings, database)
     token_file = settings.state_dir / "admin.token"
     with database.begin() as connection:
-        whereabouts.lock(connection)  # of several processes that start at once, one makes all this
+        facts.lock(connection)  # of several processes that start at once, one makes all this
         deployment_id = _deployment_id(connection)
         if settings.api.auth_strategy == "token":
             project = _project(connection)
@@ -63,26 +63,21 @@ def deployment_id(database: Database) -> str:
     if known is not None:
         return known
     with database.begin() as connection:
-        whereabouts.lock(connection)
+        facts.lock(connection)
         return _deployment_id(connection)
 
 
 def known_deployment(database: Database) -> str | None:
     """The same, if there is one already; makes nothing."""
     with database.read() as connection:
-        return _fact(connection, "id")
-
-
-def _fact(connection: Connection, key: str) -> str | None:
-    statement = select(deployment.c.value).where(deployment.c.key == key)
-    return connection.execute(statement).scalar_one_or_none()
+        return facts.get(connection, "id")
 
 
 def _deployment_id(connection: Connection) -> str:
-    known = _fact(connection, "id")
+    known = facts.get(connection, "id")
     if known is None:
         known = uuid.uuid4().hex[:8]
-        connection.execute(insert(deployment).values(key="id", value=known))
+        facts.put(connection, "id", known)
     return known
 
 
@@ -125,9 +120,9 @@ def _share_type(connection: Connection, name: str, *, handles_servers: bool) -> 
 
 
 def _share_network(connection: Connection, project_id: str) -> None:
-    if _fact(connection, "first_share_network") is not None:
+    if facts.get(connection, "first_share_network") is not None:
         return  # made once; a user who deletes it does not get it back
     network_id = share_networks.create(connection, project_id, None, name=SHARE_NETWORK)
-    share_networks.add_subnet(connection, network_id)
-    connection.execute(insert(deployment).values(key="first_share_network", value=network_id))
-    enqueue(connection, f"share_network/{network_id}")
+    subnets.create(connection, network_id)
+    facts.put(connection, "first_share_network", network_id)
+    enqueue(connection, network_key(network_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,7 @@ def database() -> Database:
     return found
 
 
-def show(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+def show(found: Sequence[Mapping[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
     """Print rows as a table, or as JSON."""
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=str))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
-from atoll.db import whereabouts
+from atoll.db import facts, whereabouts
 from atoll.db.database import Database
 from atoll.db.whereabouts import CLOUD, DATABASE, Facts
 from atoll.errors import ConfigurationError
@@ -56,7 +56,7 @@ def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
     """The same two, and remember what was not known before: the first cloud is the own one."""
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
-        whereabouts.lock(connection)  # of two workers' first clouds, one is the first
+        facts.lock(connection)  # of two workers' first clouds, one is the first
         _refuse_elsewhere(settings, database, connection)
         _compare(whereabouts.known(connection, CLOUD), place)
         here = whereabouts.of_database(database, connection, settings.host)
@@ -68,7 +68,7 @@ def claim(settings: Settings, database: Database, cloud: Cloud) -> tuple[str, st
     """Take this database, where it is, and this cloud for the deployment's; in words."""
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
-        whereabouts.lock(connection)
+        facts.lock(connection)
         here = whereabouts.of_database(database, connection, settings.host)
         whereabouts.remember(connection, DATABASE, here)
         whereabouts.remember(connection, CLOUD, place)

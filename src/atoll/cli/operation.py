@@ -18,11 +18,12 @@ def operation_list(
     as_json: AsJson = False,
 ) -> None:
     """List the operations that wait or run, or those that were given up."""
-    from atoll.db import rows, tables
+    from atoll.db import operations
+    from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus
 
-    states = ("failed",) if failed else ("queued", "running")
+    statuses = (OperationStatus.FAILED,) if failed else UNFINISHED_OPERATIONS
     with closing(database()) as opened, opened.read() as connection:
-        found = rows.where(connection, tables.operations, status=states)
+        found = operations.in_status(connection, statuses)
     columns = ("resource", "status", "attempts", "owner", "waits_for", "created_at", "error")
     show(found, columns, as_json)
 

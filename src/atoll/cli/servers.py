@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 
 from atoll.cli.clouds import open_own_cloud
 from atoll.config import Settings
-from atoll.db import placement, rows
+from atoll.db import operations, placement, share_servers
 from atoll.db.database import Database
-from atoll.db.rows import Row
-from atoll.db.tables import operations, share_servers
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, NotFound
+from atoll.model.keys import server_key
+from atoll.model.records import ShareServer
+from atoll.model.states import UNFINISHED_OPERATIONS, ServerStatus
 
 LOOK_SECONDS = 0.5
 
@@ -49,11 +50,11 @@ def listed(settings: Settings, database: Database) -> list[Server]:
     with database.read() as connection:
         return [
             _seen(row, newest, placement.count_shares(connection, row["id"]))
-            for row in rows.where(connection, share_servers)
+            for row in share_servers.where(connection)
         ]
 
 
-def _seen(row: Row, newest: str, shares: int) -> Server:
+def _seen(row: ShareServer, newest: str, shares: int) -> Server:
     image = str(row["backend_details"].get("image_id", ""))
     return Server(row["id"], row["status"], row["identifier"] or "", shares, image, image == newest)
 
@@ -71,7 +72,7 @@ def outdated(servers: Iterable[Server], only: Iterable[str] = ()) -> list[Server
     return [
         server
         for server in by_id.values()
-        if server.id in wanted and server.status == "active" and not server.is_current
+        if server.id in wanted and server.status == ServerStatus.ACTIVE and not server.is_current
     ]
 
 
@@ -92,25 +93,25 @@ def upgrade(
 def ask(database: Database, server_id: str) -> None:
     """Say that a new instance is wanted; the workers make it."""
     with database.begin() as connection:
-        rows.change(connection, share_servers, server_id, renewal_wanted=True)
-        enqueue(connection, f"share_server/{server_id}", request_id="atoll server upgrade")
+        share_servers.change(connection, server_id, renewal_wanted=True)
+        enqueue(connection, server_key(server_id), request_id="atoll server upgrade")
 
 
 def _await(database: Database, server: Server, seconds: float) -> str:
     """The new instance's id."""
     end = time.monotonic() + seconds
     while True:
-        resource = f"share_server/{server.id}"
+        resource = server_key(server.id)
         with database.read() as connection:
-            known = rows.where(connection, operations, resource=resource)
+            last = operations.latest(connection, resource)
         with database.read() as connection:  # later: what an operation has done comes first
-            row = rows.get(connection, share_servers, server.id)
+            row = share_servers.get(connection, server.id)
         if row is None:
             return "(gone)"
         if not row["renewal_wanted"]:
             return str(row["identifier"])
-        last = known[-1]
-        if last["status"] not in ("queued", "running") or time.monotonic() > end:
+        assert last is not None
+        if last["status"] not in UNFINISHED_OPERATIONS or time.monotonic() > end:
             raise Conflict(
                 f"The share server {server.id} got no new instance: "
                 f"{last['error'] or f'nothing was heard in {seconds:g} seconds'}",

@@ -7,17 +7,17 @@ rule that a user has denied meanwhile is never made ``active`` by the step that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Unpack, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
 
-from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
+from atoll.db.rows import Rows
 from atoll.db.tables import access_rules
+from atoll.model.records import AccessRule
+from atoll.model.states import RULE_TAKEN_IN_HAND, RULES_IN_HAND, RuleState
 
 _CHUNK: Final = 500
-_GET = select(access_rules).where(access_rules.c.id == bindparam("rule_id"))
 _OF_SHARE = (
     select(access_rules)
     .where(access_rules.c.share_id == bindparam("share_id"))
@@ -29,32 +29,33 @@ _SAME = select(access_rules.c.state).where(
     access_rules.c.access_to == bindparam("access_to"),
 )
 _COUNT = select(func.count()).where(access_rules.c.share_id == bindparam("share_id"))
-_INSERT = insert(access_rules)
-_SETTLED: Final = {"applying": "active", "updating": "active"}
+
+_rows = Rows[AccessRule](access_rules, "Access rule")
+get, require, lock, conditions = _rows.get, _rows.require, _rows.lock, _rows.conditions
 
 
-def get(connection: Connection, rule_id: str) -> Row | None:
-    """The rule, or None."""
-    found = connection.execute(_GET, {"rule_id": rule_id}).mappings().first()
-    return dict(found) if found is not None else None
+def add(connection: Connection, /, **values: Unpack[AccessRule]) -> AccessRule:
+    """Insert a rule and give back its whole record."""
+    return _rows.add(connection, values)
 
 
-def lock(connection: Connection, rule_id: str) -> Row | None:
-    """The rule, locked until this (write) transaction ends."""
-    statement = _GET.with_for_update()
-    found = connection.execute(statement, {"rule_id": rule_id}).mappings().first()
-    return dict(found) if found is not None else None
+def change(connection: Connection, rule_id: str, /, **values: Unpack[AccessRule]) -> bool:
+    """Update columns, and ``updated_at``; False where the rule is gone."""
+    return _rows.change(connection, rule_id, values)
 
 
 def of_share(
     connection: Connection, share_id: str, conditions: Sequence[ColumnElement[bool]] = ()
-) -> list[Row]:
+) -> list[AccessRule]:
     """A share's rules, oldest first."""
     statement = _OF_SHARE.where(*conditions) if conditions else _OF_SHARE
-    return [dict(row) for row in connection.execute(statement, {"share_id": share_id}).mappings()]
+    found = connection.execute(statement, {"share_id": share_id}).mappings()
+    return [cast(AccessRule, dict(row)) for row in found]
 
 
-def same(connection: Connection, share_id: str, access_type: str, access_to: str) -> str | None:
+def same(
+    connection: Connection, share_id: str, access_type: str, access_to: str
+) -> RuleState | None:
     """The state of the share's rule for this client, if it has one."""
     key = {"share_id": share_id, "access_type": access_type, "access_to": access_to}
     return connection.execute(_SAME, key).scalar_one_or_none()
@@ -65,23 +66,11 @@ def count(connection: Connection, share_id: str) -> int:
     return int(connection.execute(_COUNT, {"share_id": share_id}).scalar_one())
 
 
-def add(connection: Connection, values: Mapping[str, Any]) -> Row:
-    """Insert a rule and give back its whole row."""
-    row: Row = {**dict.fromkeys(access_rules.c.keys()), "created_at": utcnow_text(), **values}
-    connection.execute(_INSERT, row)
-    return row
-
-
-def change(connection: Connection, rule_id: str, **values: Any) -> None:
-    """Update columns, and ``updated_at``."""
-    _change(connection, [access_rules.c.id == rule_id], **values)
-
-
-def start(connection: Connection, share_id: str, steps: Mapping[str, str]) -> None:
-    """Take a share's queued rules in hand: from each state (key) to the next (value)."""
-    for was, now in steps.items():
-        of_this = [access_rules.c.share_id == share_id, access_rules.c.state == was]
-        _change(connection, of_this, state=now)
+def start(connection: Connection, share_id: str) -> None:
+    """Take a share's queued rules in hand."""
+    for queued, in_hand in RULE_TAKEN_IN_HAND.items():
+        of_this = [access_rules.c.share_id == share_id, access_rules.c.state == queued]
+        _rows.change_where(connection, of_this, {"state": in_hand})
 
 
 def finish(
@@ -95,31 +84,23 @@ def finish(
     for ids in _chunks(removed):
         connection.execute(
             delete(access_rules).where(
-                access_rules.c.id.in_(ids), access_rules.c.state == "denying"
+                access_rules.c.id.in_(ids), access_rules.c.state == RuleState.DENYING
             )
         )
     for ids in _chunks(active):
-        for was, now in _SETTLED.items():
-            in_hand = [access_rules.c.id.in_(ids), access_rules.c.state == was]
-            _change(connection, in_hand, state=now)
+        in_hand = _in_hand(ids, (RuleState.APPLYING, RuleState.UPDATING))
+        _rows.change_where(connection, in_hand, {"state": RuleState.ACTIVE})
     for ids in _chunks(failed):
-        in_hand = [
-            access_rules.c.id.in_(ids),
-            access_rules.c.state.in_(("applying", "updating", "denying")),
-        ]
-        _change(connection, in_hand, state="error")
+        _rows.change_where(connection, _in_hand(ids, RULES_IN_HAND), {"state": RuleState.ERROR})
+
+
+def _in_hand(ids: Sequence[str], states: Sequence[RuleState]) -> list[ColumnElement[bool]]:
+    return [access_rules.c.id.in_(ids), access_rules.c.state.in_(states)]
 
 
 def remove_all(connection: Connection, share_id: str) -> None:
     """Forget all rules of a share that is gone."""
     connection.execute(delete(access_rules).where(access_rules.c.share_id == share_id))
-
-
-def _change(
-    connection: Connection, conditions: Iterable[ColumnElement[bool]], **values: Any
-) -> None:
-    statement = update(access_rules).where(*conditions)
-    connection.execute(statement.values(updated_at=utcnow_text(), **values))
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

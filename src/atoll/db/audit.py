@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,7 +22,6 @@ from sqlalchemy import (
     update,
 )
 
-from atoll.db.rows import Row
 from atoll.db.tables import (
     access_rules,
     export_locations,
@@ -31,27 +33,32 @@ from atoll.db.tables import (
     shares,
     snapshots,
 )
+from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
+from atoll.model.states import (
+    SERVERS_ASKING_FOR_WORK,
+    SHARES_ASKING_FOR_WORK,
+    SHARES_AT_REST,
+    SNAPSHOTS_ASKING_FOR_WORK,
+    UNFINISHED_OPERATIONS,
+    UNSETTLED_RULES,
+    NetworkStatus,
+    OperationStatus,
+    RuleState,
+    ServerStatus,
+    ShareStatus,
+)
 
 LATELY = timedelta(days=1)
 """The time for which a failure delays the next try of the same resource."""
 
-UNSETTLED_RULES = (
-    "queued_to_apply",
-    "applying",
-    "queued_to_update",
-    "updating",
-    "queued_to_deny",
-    "denying",
-)
-
 
 def stragglers(connection: Connection) -> list[str]:
     """Resources that want something but have no operation: whoever asked for it died, say."""
-    wanted = {
-        "share": (shares, ("creating", "creating_from_snapshot", "extending", "deleting")),
-        "snapshot": (snapshots, ("creating", "deleting")),
-        "share_server": (share_servers, ("creating", "deleting")),
-        "share_network": (share_networks, ("deleting",)),
+    wanted: dict[str, tuple[Table, Sequence[StrEnum]]] = {
+        "share": (shares, SHARES_ASKING_FOR_WORK),
+        "snapshot": (snapshots, SNAPSHOTS_ASKING_FOR_WORK),
+        "share_server": (share_servers, SERVERS_ASKING_FOR_WORK),
+        "share_network": (share_networks, (NetworkStatus.DELETING,)),
     }
     found: list[str] = []
     for kind, (table, statuses) in wanted.items():
@@ -69,67 +76,77 @@ def stragglers(connection: Connection) -> list[str]:
         select(network)
         .distinct()
         .join(share_networks, share_networks.c.id == share_network_subnets.c.share_network_id)
-        .where(undescribed, share_networks.c.status != "error", ~_active(network))
+        .where(undescribed, share_networks.c.status != NetworkStatus.ERROR, ~_active(network))
     ).scalars()
     return found
 
 
 def _active(key: ColumnElement[str]) -> ColumnElement[bool]:
-    return exists().where(
-        operations.c.resource == key, operations.c.status.in_(("queued", "running"))
-    )
+    return exists().where(operations.c.resource == key, _is_unfinished())
+
+
+def _is_unfinished() -> ColumnElement[bool]:
+    return operations.c.status.in_(UNFINISHED_OPERATIONS)
 
 
 def busy(connection: Connection) -> set[str]:
     """Resources with an active operation."""
-    statement = select(operations.c.resource).where(operations.c.status.in_(("queued", "running")))
+    statement = select(operations.c.resource).where(_is_unfinished())
     return set(connection.execute(statement).scalars())
 
 
-def active_servers(connection: Connection) -> list[Row]:
+def active_servers(connection: Connection) -> list[ShareServer]:
     """Share servers that should serve."""
-    statement = select(share_servers).where(share_servers.c.status == "active")
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    statement = select(share_servers).where(share_servers.c.status == ServerStatus.ACTIVE)
+    found = connection.execute(statement).mappings()
+    return [cast(ShareServer, dict(row)) for row in found]
 
 
-def served_shares(connection: Connection) -> dict[str, list[Row]]:
+def served_shares(connection: Connection) -> dict[str, list[Share]]:
     """Shares at rest by share server, each with the ``access_rules`` it should be served with."""
-    rules: dict[str, list[Row]] = defaultdict(list)
-    wanted = select(access_rules).where(access_rules.c.state == "active")
+    rules: dict[str, list[AccessRule]] = defaultdict(list)
+    wanted = select(access_rules).where(access_rules.c.state == RuleState.ACTIVE)
     for row in connection.execute(wanted).mappings():
-        rules[row["share_id"]].append(dict(row))
-    by_server: dict[str, list[Row]] = defaultdict(list)
-    at_rest = select(shares).where(shares.c.status.in_(("available", "extending_error")))
+        rules[row["share_id"]].append(cast(AccessRule, dict(row)))
+    by_server: dict[str, list[Share]] = defaultdict(list)
+    at_rest = select(shares).where(shares.c.status.in_(SHARES_AT_REST))
     for row in connection.execute(at_rest).mappings():
-        share = {**row, "access_rules": rules.get(row["id"], [])}
+        share = cast(Share, {**row, "access_rules": rules.get(row["id"], [])})
         by_server[row["share_server_id"] or ""].append(share)
     return by_server
 
 
-def sizes(connection: Connection, table: Table) -> list[Row]:
-    """``id``, ``status``, ``size`` and (of shares) ``wanted_size`` of all shares, or snapshots."""
-    wanted = [table.c.id, table.c.status, table.c.size]
-    if table is shares:
-        wanted.append(table.c.wanted_size)
-    return [dict(row) for row in connection.execute(select(*wanted)).mappings()]
+def sizes_of_shares(connection: Connection) -> list[Share]:
+    """``id``, ``status``, ``size`` and ``wanted_size`` of all shares."""
+    statement = select(shares.c.id, shares.c.status, shares.c.size, shares.c.wanted_size)
+    return [cast(Share, dict(row)) for row in connection.execute(statement).mappings()]
 
 
-def unmade_shares(connection: Connection) -> list[Row]:
+def sizes_of_snapshots(connection: Connection) -> list[Snapshot]:
+    """``id`` and ``size`` of all snapshots."""
+    statement = select(snapshots.c.id, snapshots.c.size)
+    return [cast(Snapshot, dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def unmade_shares(connection: Connection) -> list[Share]:
     """Shares that were never served, or not grown as they should be, and are not worked on."""
     never_served = and_(
-        shares.c.status == "error", ~exists().where(export_locations.c.share_id == shares.c.id)
+        shares.c.status == ShareStatus.ERROR,
+        ~exists().where(export_locations.c.share_id == shares.c.id),
     )
-    not_grown = and_(shares.c.status == "extending_error", shares.c.wanted_size.is_not(None))
+    not_grown = and_(
+        shares.c.status == ShareStatus.EXTENDING_ERROR, shares.c.wanted_size.is_not(None)
+    )
     statement = select(shares).where(
         or_(never_served, not_grown), ~_active(literal("share/") + shares.c.id)
     )
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return [cast(Share, dict(row)) for row in connection.execute(statement).mappings()]
 
 
 def failed_networks(connection: Connection) -> list[str]:
     """Ids of share networks in error that are not worked on."""
     statement = select(share_networks.c.id).where(
-        share_networks.c.status == "error",
+        share_networks.c.status == NetworkStatus.ERROR,
         ~_active(literal("share_network/") + share_networks.c.id),
     )
     return list(connection.execute(statement).scalars())
@@ -150,7 +167,7 @@ def failures(connection: Connection) -> dict[str, tuple[int, float]]:
             func.sum(case((ended.between(since, until), 1), else_=0)),
             func.max(case((ended <= until, ended))),
         )
-        .where(operations.c.status == "failed")
+        .where(operations.c.status == OperationStatus.FAILED)
         .group_by(operations.c.resource)
     )
     return {
@@ -180,12 +197,12 @@ def idle_servers(connection: Connection, before: float) -> list[str]:
     wait.
     """
     idle = and_(
-        share_servers.c.status == "active",
+        share_servers.c.status == ServerStatus.ACTIVE,
         share_servers.c.idle_since < before,
         share_servers.c.share_network_subnet_id.is_not(None),
     )
     statement = select(share_servers.c.id).where(
-        or_(share_servers.c.status == "error", idle),
+        or_(share_servers.c.status == ServerStatus.ERROR, idle),
         share_servers.c.is_auto_deletable,
         ~exists().where(shares.c.share_server_id == share_servers.c.id),
     )

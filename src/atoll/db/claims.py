@@ -32,6 +32,7 @@ from sqlalchemy import (
 from atoll.db.database import database_clock
 from atoll.db.operations import ACTIVE, QUEUED, RELEASED, RUNNING, busy
 from atoll.db.tables import fences, operations
+from atoll.model.states import OperationStatus
 
 WAIT_LIMIT = 300.0
 """Seconds after which a postponed operation looks for itself, whatever it waits for."""
@@ -146,10 +147,11 @@ def claim(
             resource=row.resource,
             lane=row.lane,
             fence=(fence := fence + 1),
-            attempts=row.attempts + (row.status == "running"),  # dying with it is a failed try
+            attempts=row.attempts
+            + (row.status == OperationStatus.RUNNING),  # dying with it is a failed try
             request_id=row.request_id,
             created_at=row.created_at,
-            taken_over=row.status == "running",
+            taken_over=row.status == OperationStatus.RUNNING,
         )
         for row in chosen
     ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
 from atoll.db.tables import export_locations
+from atoll.model.records import ExportLocation
 
 _CHUNK: Final = 500
 _OF_SHARES = (
@@ -25,10 +25,16 @@ _OF_SHARE = (
 )
 
 
-def of_share(connection: Connection, share_id: str, *, with_admin_only: bool) -> list[Row]:
+def of_share(
+    connection: Connection, share_id: str, *, with_admin_only: bool
+) -> list[ExportLocation]:
     """A share's locations, the preferred one first."""
     found = connection.execute(_OF_SHARE, {"share_id": share_id}).mappings()
-    return [dict(row) for row in found if with_admin_only or not row["is_admin_only"]]
+    return [
+        cast(ExportLocation, dict(row))
+        for row in found
+        if with_admin_only or not row["is_admin_only"]
+    ]
 
 
 def exist(connection: Connection, share_id: str) -> bool:
@@ -71,7 +77,7 @@ def replace(connection: Connection, share_id: str, locations: Sequence[Mapping[s
             connection.execute(
                 insert(export_locations).values(**key, **values, created_at=utcnow_text())
             )
-        elif any(row[name] != value for name, value in values.items()):
+        elif {name: row.get(name) for name in values} != values:
             connection.execute(
                 update(export_locations)
                 .where(export_locations.c.id == row["id"])

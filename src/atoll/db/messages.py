@@ -14,11 +14,12 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, delete, func, select
 
-from atoll.db import pages, rows
+from atoll.db import pages
 from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
+from atoll.db.rows import Rows
 from atoll.db.tables import messages
 from atoll.errors import NotFound
+from atoll.model.records import Message
 
 KEPT_FOR = timedelta(days=30)
 MOST = 1000
@@ -78,6 +79,10 @@ class Detail(StrEnum):
     SUBNET_FULL = "033"
 
 
+_rows = Rows[Message](messages, "Message")
+remove = _rows.remove
+
+
 def create(
     connection: Connection,
     project_id: str,
@@ -90,20 +95,19 @@ def create(
 ) -> str:
     """Tell a project that something went wrong; the message's id."""
     message_id = str(uuid4())
-    rows.add(
-        connection,
-        messages,
-        id=message_id,
-        project_id=project_id,
-        request_id=request_id,
-        resource_type=resource_type.value,
-        resource_id=resource_id,
-        action_id=action.value,
-        detail_id=detail.value,
-        message_level="ERROR",
-        user_message=user_message,
-        expires_at=text_of(datetime.now(UTC) + KEPT_FOR),
-    )
+    values: Message = {
+        "id": message_id,
+        "project_id": project_id,
+        "request_id": request_id,
+        "resource_type": resource_type.value,
+        "resource_id": resource_id,
+        "action_id": action.value,
+        "detail_id": detail.value,
+        "message_level": "ERROR",
+        "user_message": user_message,
+        "expires_at": text_of(datetime.now(UTC) + KEPT_FOR),
+    }
+    _rows.add(connection, values)
     return message_id
 
 
@@ -112,9 +116,9 @@ def text_of(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-def get(connection: Connection, message_id: str, project_id: str | None = None) -> Row:
+def require(connection: Connection, message_id: str, project_id: str | None = None) -> Message:
     """A message; only this project's, if given. Raises ``NotFound``, also for an expired one."""
-    found = rows.get(connection, messages, message_id)
+    found = _rows.get(connection, message_id)
     if (
         found is None
         or project_id not in (None, found["project_id"])
@@ -129,7 +133,7 @@ def find(
     project_id: str | None,
     equal: Mapping[str, Any],
     page: pages.Wanted,
-) -> tuple[list[Row], bool]:
+) -> tuple[list[Message], bool]:
     """A page of the messages that have not expired, and whether there are more behind it.
 
     ``equal`` is by column; also ``created_since`` and ``created_before`` (ISO 8601, UTC).
@@ -144,13 +148,7 @@ def find(
             conditions.append(messages.c.created_at <= value)
         else:
             conditions.append(messages.c[name] == value)
-    found, more = pages.find(connection, messages, conditions, page)
-    return [dict(row) for row in found], more
-
-
-def remove(connection: Connection, message_id: str) -> None:
-    """Delete a message; absent is fine."""
-    rows.remove(connection, messages, message_id)
+    return _rows.find(connection, conditions, page)
 
 
 def told(connection: Connection, resource_id: str, beginning: str) -> bool:

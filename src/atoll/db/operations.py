@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     Boolean,
@@ -39,14 +39,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from atoll.db.database import database_clock, utcnow_text
 from atoll.db.tables import operations
+from atoll.model.records import OperationRecord
+from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus
 
 CHANNEL = "atoll_operations"
 """PostgreSQL's NOTIFY channel of the doorbell."""
 
 # Literals, not parameters: the planner must see that the partial indexes apply.
-QUEUED = literal_column("'queued'", String)
-RUNNING = literal_column("'running'", String)
-ACTIVE = text("status IN ('queued', 'running')")
+QUEUED = literal_column(f"'{OperationStatus.QUEUED}'", String)
+RUNNING = literal_column(f"'{OperationStatus.RUNNING}'", String)
+_UNFINISHED = f"status IN ('{OperationStatus.QUEUED}', '{OperationStatus.RUNNING}')"
+ACTIVE = text(_UNFINISHED)
 
 RELEASED = 0.0
 """``lease_until`` of what is known to have no holder any more."""
@@ -65,7 +68,7 @@ class Ending:
     id: str
     fence: int
     lane: str
-    status: str = "done"
+    status: OperationStatus = OperationStatus.DONE
     requeue: bool = False
     delay: float = 0.0
     """Seconds until due, with ``requeue``."""
@@ -157,7 +160,7 @@ def put_if_absent(connection: Connection, resource: str) -> None:
             id=str(uuid.uuid4()),
             resource=resource,
             lane="",
-            status="queued",
+            status=OperationStatus.QUEUED.value,
             again=False,
             attempts=0,
             fence=0,
@@ -267,7 +270,7 @@ def _settle_parameters(ending: Ending, now_text: str) -> dict[str, Any]:
     return {
         "ended_id": values["id"],
         "ended_fence": values["fence"],
-        "final": values["status"],
+        "final": values["status"].value,
         "new_lane": values["lane"],
         "new_waits_for": values["waits_for"],
         "new_error": values["error"],
@@ -295,7 +298,7 @@ def busy(resource: Any) -> Any:
     other = operations.alias("other")
     return exists().where(
         other.c.resource == resource,
-        text("other.status IN ('queued', 'running')"),
+        text(f"other.{_UNFINISHED}"),
         or_(
             other.c.status == RUNNING,
             other.c.attempts > 0,
@@ -337,13 +340,28 @@ def release(connection: Connection, workers: Sequence[str]) -> int:
     ).rowcount
 
 
-def prune(connection: Connection, status: str, before: str, limit: int) -> int:
+def prune(connection: Connection, status: OperationStatus, before: str, limit: int) -> int:
     """Delete up to ``limit`` rows that ended so before that time; returns how many."""
-    old = select(_o.id).where(_o.status == status, _o.finished_at < before).limit(limit)
+    old = select(_o.id).where(_o.status == status.value, _o.finished_at < before).limit(limit)
     return connection.execute(delete(operations).where(_o.id.in_(old.scalar_subquery()))).rowcount
 
 
 def depth(connection: Connection) -> dict[str, int]:
     """How many operations are queued and running."""
     rows = connection.execute(select(_o.status, func.count()).where(ACTIVE).group_by(_o.status))
-    return {"queued": 0, "running": 0} | {row[0]: row[1] for row in rows}
+    return dict.fromkeys(UNFINISHED_OPERATIONS, 0) | {row[0]: row[1] for row in rows}
+
+
+def in_status(connection: Connection, statuses: Sequence[OperationStatus]) -> list[OperationRecord]:
+    """The operations in one of these statuses, oldest first."""
+    statement = select(operations).where(_o.status.in_([status.value for status in statuses]))
+    found = connection.execute(statement.order_by(_o.created_at)).mappings()
+    return [cast(OperationRecord, dict(row)) for row in found]
+
+
+def latest(connection: Connection, resource: str) -> OperationRecord | None:
+    """The newest operation of a resource, whether it has ended or not."""
+    statement = select(operations).where(_o.resource == resource)
+    newest = statement.order_by(_o.created_at.desc()).limit(1)
+    found = connection.execute(newest).mappings().first()
+    return cast(OperationRecord, dict(found)) if found is not None else None

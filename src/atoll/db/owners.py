@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from atoll.db import rows
 from atoll.db.database import utcnow_text
 from atoll.db.tables import (
     removals,
@@ -48,7 +47,9 @@ def exists(connection: Connection, resource: str) -> bool:
     """Whether there is a row of this ``<kind>/<id>``, of either sort of kinds."""
     kind, _, row_id = resource.partition("/")
     table = {**OWNERS, **RESOURCES}.get(kind)
-    return table is not None and rows.get(connection, table, row_id) is not None
+    if table is None:
+        return False
+    return connection.execute(select(table.c.id).where(table.c.id == row_id)).first() is not None
 
 
 def known(connection: Connection) -> set[str]:
@@ -62,7 +63,8 @@ def known(connection: Connection) -> set[str]:
 
 def remove(connection: Connection, kind: str, row_id: str) -> None:
     """Delete an owner's row, and record the removal in the same transaction."""
-    rows.remove(connection, OWNERS[kind], row_id)
+    table = OWNERS[kind]
+    connection.execute(delete(table).where(table.c.id == row_id))
     remember(connection, f"{kind}/{row_id}")
 
 

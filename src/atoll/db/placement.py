@@ -6,30 +6,21 @@ The server is decided under a lock on the share network's subnet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from atoll.db import rows
-from atoll.db.rows import Row
-from atoll.db.shares import lock as lock_share
-from atoll.db.tables import services, share_network_subnets, share_servers, share_types, shares
+from atoll.db import shares as share_rows
+from atoll.db.tables import services, share_servers, share_types, shares
+from atoll.model.records import Share, ShareServer
+from atoll.model.states import SERVERS_WITH_A_FUTURE, ServerStatus
 
 SAME_HOST: Final = "__affinity_same_host"
 DIFFERENT_HOST: Final = "__affinity_different_host"
 """Keys of metadata that name the shares whose host a share must share, or must avoid."""
 
 
-def lock_subnet(connection: Connection, subnet_id: str) -> None:
-    """Hold the subnet until the transaction ends, so that two shares don't make two servers.
-
-    SQLite has no row locks and needs none: its write transactions are one at a time.
-    """
-    statement = select(share_network_subnets.c.id).where(share_network_subnets.c.id == subnet_id)
-    connection.execute(statement.with_for_update())
-
-
-def candidates(connection: Connection, subnet_id: str, host: str) -> list[Row]:
+def candidates(connection: Connection, subnet_id: str, host: str) -> list[ShareServer]:
     """Servers that may take a share, each with ``share_count``: active and fullest first.
 
     A server that has stopped answering (``unhealthy_since``) is none.
@@ -41,20 +32,21 @@ def candidates(connection: Connection, subnet_id: str, host: str) -> list[Row]:
         .where(
             share_servers.c.share_network_subnet_id == subnet_id,
             share_servers.c.host == host,
-            share_servers.c.status.in_(("active", "creating")),
+            share_servers.c.status.in_(SERVERS_WITH_A_FUTURE),
             share_servers.c.unhealthy_since.is_(None),
         )
         .group_by(share_servers.c.id)
         .order_by(share_servers.c.status, count.desc(), share_servers.c.created_at)
     )
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    found = connection.execute(statement).mappings()
+    return [cast(ShareServer, dict(row)) for row in found]
 
 
 def _warm(host: str) -> tuple[ColumnElement[bool], ...]:
     return (
         share_servers.c.host == host,
         share_servers.c.share_network_subnet_id.is_(None),
-        share_servers.c.status.in_(("active", "creating")),
+        share_servers.c.status.in_(SERVERS_WITH_A_FUTURE),
     )
 
 
@@ -62,7 +54,7 @@ def take_warm(connection: Connection, host: str) -> str | None:
     """Id of a server that waits, booted, for a share network; locked against other takers."""
     statement = (
         select(share_servers.c.id)
-        .where(*_warm(host), share_servers.c.status == "active")
+        .where(*_warm(host), share_servers.c.status == ServerStatus.ACTIVE)
         .where(share_servers.c.unhealthy_since.is_(None))
         .order_by(share_servers.c.created_at)
         .limit(1)
@@ -89,7 +81,7 @@ def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:
     return found
 
 
-def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[str]]:
+def hosts_of_hints(connection: Connection, share: Share) -> tuple[set[str], set[str]]:
     """Pools of the shares that this one must be with, and of those that it must not be with.
 
     The metadata of both shares says so, so the one that is placed first decides for the other. All
@@ -97,7 +89,7 @@ def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[st
     the metadata after that: a later share may have named this one since it was read. A share that
     is not placed yet, or is gone, demands nothing.
     """
-    locked: dict[str, Row] = {}
+    locked: dict[str, Share] = {}
     near, away = (hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST))
     wanted = {share["id"], *near, *away}
     while wanted - locked.keys():
@@ -107,11 +99,12 @@ def hosts_of_hints(connection: Connection, share: Row) -> tuple[set[str], set[st
             .order_by(shares.c.id)
             .with_for_update()
         ).mappings()
-        locked = {**{each: {} for each in wanted}, **{row["id"]: dict(row) for row in found}}
+        locked = {each: {} for each in wanted}
+        locked |= {row["id"]: cast(Share, dict(row)) for row in found}
         metadata = locked[share["id"]].get("metadata", {})
         near, away = (hinted(metadata, key) for key in (SAME_HOST, DIFFERENT_HOST))
         wanted = {share["id"], *near, *away}
-    hosts = {each: row["host"] for each, row in locked.items() if row.get("host")}
+    hosts = {each: host for each, row in locked.items() if (host := row.get("host"))}
     return {hosts[each] for each in near if each in hosts}, {
         hosts[each] for each in away if each in hosts
     }
@@ -122,25 +115,25 @@ def hinted(metadata: Mapping[str, str], key: str) -> list[str]:
     return [each for each in metadata.get(key, "").split(",") if each]
 
 
-def keep_hints(connection: Connection, share: Row) -> None:
+def keep_hints(connection: Connection, share: Share) -> None:
     """Add a share's hints to the metadata of the shares that they name, as Manila does."""
     _change_hints(connection, share, lambda known: [*known, share["id"]])
 
 
-def forget_hints(connection: Connection, share: Row) -> None:
+def forget_hints(connection: Connection, share: Share) -> None:
     """Remove a deleted share from the hints of the shares that name it."""
     _change_hints(connection, share, lambda known: [each for each in known if each != share["id"]])
 
 
 def _change_hints(
-    connection: Connection, share: Row, change: Callable[[list[str]], list[str]]
+    connection: Connection, share: Share, change: Callable[[list[str]], list[str]]
 ) -> None:
     by_key = {key: hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST)}
     others = {each for ids in by_key.values() for each in ids}
     if not others:
         return
     for share_id in sorted({share["id"], *others}):  # all who lock several do so in this order
-        other = lock_share(connection, share_id)
+        other = share_rows.lock(connection, share_id)
         if other is None or share_id == share["id"]:
             continue
         metadata = dict(other["metadata"])
@@ -149,7 +142,7 @@ def _change_hints(
                 metadata[key] = ",".join(dict.fromkeys(change(hinted(metadata, key))))
                 if not metadata[key]:
                     del metadata[key]
-        rows.change(connection, shares, share_id, metadata=metadata)
+        share_rows.change(connection, share_id, metadata=metadata)
 
 
 def name_pools_alike(connection: Connection, host: str, known: str, name: str) -> int:
@@ -162,13 +155,3 @@ def count_shares(connection: Connection, server_id: str) -> int:
     """How many shares a server has, whatever their state."""
     statement = select(func.count()).where(shares.c.share_server_id == server_id)
     return connection.execute(statement).scalar_one()
-
-
-def subnets_of(connection: Connection, share_network_id: str) -> list[Row]:
-    """Subnets of a share network, oldest first."""
-    statement = (
-        select(share_network_subnets)
-        .where(share_network_subnets.c.share_network_id == share_network_id)
-        .order_by(share_network_subnets.c.created_at)
-    )
-    return [dict(row) for row in connection.execute(statement).mappings()]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
-from atoll.db import rows
-from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
+from atoll.db.rows import Rows
 from atoll.db.tables import projects
 from atoll.errors import Conflict, NotFound
+from atoll.model.records import Project
+
+_rows = Rows[Project](projects, "Project")
+get, require = _rows.get, _rows.require
 
 
 def create(
@@ -20,39 +23,29 @@ def create(
     *,
     project_id: str | None = None,
     description: str | None = None,
-) -> Row:
+) -> Project:
     """Add a project; its id is 32 hexadecimal digits, as Keystone's. ``Conflict`` on its name."""
-    row = {
+    project: Project = {
         "id": project_id or uuid4().hex,
         "name": name,
         "description": description,
-        "created_at": utcnow_text(),
     }
     taken = Conflict(f"A project with the name or id {name} exists already.")
-    if rows.get(connection, projects, name) is not None or every(connection, name=row["id"]):
+    if get(connection, name) is not None or every(connection, name=project["id"]):
         raise taken  # a name must never be another's id, or commands would be ambiguous
     try:
         with connection.begin_nested():
-            rows.add(connection, projects, **row)
+            return _rows.add(connection, project)
     except IntegrityError:
         raise taken from None
-    return row
 
 
-def get(connection: Connection, project_id: str) -> Row:
-    """A project by its id. Raises ``NotFound``."""
-    found = rows.get(connection, projects, project_id)
-    if found is None:
-        raise NotFound(f"Project {project_id} could not be found.")
-    return found
-
-
-def find(connection: Connection, name_or_id: str) -> Row:
+def find(connection: Connection, name_or_id: str) -> Project:
     """A project by its id or its name.
 
     Raises ``NotFound``, and ``Conflict`` where one's name is another's id.
     """
-    of_this_id = rows.get(connection, projects, name_or_id)
+    of_this_id = get(connection, name_or_id)
     named = every(connection, name=name_or_id)
     if of_this_id is not None and of_this_id not in named:
         named.append(of_this_id)
@@ -63,9 +56,9 @@ def find(connection: Connection, name_or_id: str) -> Row:
     return named[0]
 
 
-def every(connection: Connection, name: str | None = None) -> list[Row]:
+def every(connection: Connection, name: str | None = None) -> list[Project]:
     """All projects by name, or the one of this name."""
     statement = select(projects).order_by(projects.c.name)
     if name is not None:
         statement = statement.where(projects.c.name == name)
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return [cast(Project, dict(row)) for row in connection.execute(statement).mappings()]

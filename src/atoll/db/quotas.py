@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, ins
 from atoll.db import database
 from atoll.db.tables import quota_classes, quotas, share_networks, shares, snapshots
 from atoll.errors import QuotaExceeded
+from atoll.model.states import NetworkStatus
 
 UNLIMITED = -1
 DEFAULTS: Mapping[str, int] = {
@@ -170,7 +171,11 @@ def usage(
     if "share_networks" in only and not scope.share_type_id:
         # One that is being removed is hidden from its owner, so it must not count either.
         used["share_networks"], _ = _count(
-            connection, share_networks, None, scope, share_networks.c.status != "deleting"
+            connection,
+            share_networks,
+            None,
+            scope,
+            share_networks.c.status != NetworkStatus.DELETING,
         )
     return used
 

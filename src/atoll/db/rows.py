@@ -1,44 +1,113 @@
-"""One row by its id: the four statements that every resource needs."""
+"""The statements that every resource needs: get, require, lock, add, change, remove, find.
+
+Each module of this package makes one ``Rows`` for its table, and offers its methods under the same
+names. Records are typed by ``model.records``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
+from atoll.db import pages
 from atoll.db.database import utcnow_text
+from atoll.errors import NotFound
 
-Row = dict[str, Any]
-
-
-def get(connection: Connection, table: Table, row_id: str) -> Row | None:
-    """The row as a dictionary, or None."""
-    found = connection.execute(select(table).where(table.c.id == row_id)).mappings().first()
-    return dict(found) if found is not None else None
+R = TypeVar("R", bound=Mapping[str, Any])
 
 
-def add(connection: Connection, table: Table, **values: Any) -> None:
-    """Insert a row; ``created_at`` is now unless given."""
-    connection.execute(insert(table).values({"created_at": utcnow_text(), **values}))
+class Rows(Generic[R]):
+    """The rows of one table, found by their ``id``."""
 
+    def __init__(self, table: Table, noun: str) -> None:
+        """``noun`` is what users call such a resource: "Share", "Share network"."""
+        self._table = table
+        self._noun = noun
+        self._absent = {column.name: None for column in table.c if column.nullable}
+        self._get = select(table).where(table.c.id == bindparam("row_id"))
+        self._lock = self._get.with_for_update()
+        self._insert = insert(table)
 
-def change(connection: Connection, table: Table, row_id: str, **values: Any) -> bool:
-    """Update a row and its ``updated_at``; False when there is no such row."""
-    statement = update(table).where(table.c.id == row_id).values(updated_at=utcnow_text(), **values)
-    return connection.execute(statement).rowcount > 0
+    def get(self, connection: Connection, row_id: str, /) -> R | None:
+        """The record, or None."""
+        found = connection.execute(self._get, {"row_id": row_id}).mappings().first()
+        return cast(R, dict(found)) if found is not None else None
 
+    def require(self, connection: Connection, row_id: str, /) -> R:
+        """The record. Raises ``NotFound``, which names the resource."""
+        found = self.get(connection, row_id)
+        if found is None:
+            raise NotFound(f"{self._noun} {row_id[:64]} could not be found.")
+        return found
 
-def remove(connection: Connection, table: Table, row_id: str) -> None:
-    """Delete a row; absent is fine."""
-    connection.execute(delete(table).where(table.c.id == row_id))
+    def lock(self, connection: Connection, row_id: str, /) -> R | None:
+        """The record, which nobody else changes until this write transaction ends; or None."""
+        found = connection.execute(self._lock, {"row_id": row_id}).mappings().first()
+        return cast(R, dict(found)) if found is not None else None
 
+    def add(self, connection: Connection, values: R, /) -> R:
+        """Insert a row and give back its record; ``created_at`` is now unless given."""
+        row = {**self._absent, "created_at": utcnow_text(), **values}
+        connection.execute(self._insert, row)
+        return cast(R, row)
 
-def where(connection: Connection, table: Table, **values: Any) -> list[Row]:
-    """The rows whose columns have these values, oldest first."""
-    statement = select(table).order_by(table.c.created_at)
-    for name, value in values.items():
-        column = table.c[name]
-        statement = statement.where(
-            column.in_(value) if isinstance(value, tuple) else column == value
-        )
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    def change(self, connection: Connection, row_id: str, values: R, /) -> bool:
+        """Update columns, and ``updated_at``; False where there is no such row."""
+        return self.change_where(connection, [self._table.c.id == row_id], values) > 0
+
+    def change_where(
+        self, connection: Connection, conditions: Sequence[ColumnElement[bool]], values: R, /
+    ) -> int:
+        """Update all rows that fit, and their ``updated_at``; how many there were."""
+        statement = update(self._table).where(*conditions)
+        changed = connection.execute(statement.values({"updated_at": utcnow_text(), **values}))
+        return changed.rowcount
+
+    def remove(self, connection: Connection, row_id: str, /) -> None:
+        """Delete the row. It may be absent."""
+        connection.execute(delete(self._table).where(self._table.c.id == row_id))
+
+    def where(self, connection: Connection, values: R | None = None, /) -> list[R]:
+        """The records with these values, oldest first; without values all."""
+        statement = select(self._table).order_by(self._table.c.created_at)
+        statement = statement.where(*pages.equal(self._table, values or {}))
+        return [cast(R, dict(row)) for row in connection.execute(statement).mappings()]
+
+    def conditions(
+        self,
+        equal: Mapping[str, Any],
+        like: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[ColumnElement[bool]]:
+        """Columns have these values, contain these texts; the metadata has these items."""
+        return [
+            *pages.equal(self._table, equal),
+            *pages.like(self._table, like or {}),
+            *pages.has_metadata(self._table, metadata or {}),
+        ]
+
+    def count(self, connection: Connection, conditions: Sequence[ColumnElement[bool]], /) -> int:
+        """How many records fit, on all pages."""
+        return pages.count(connection, self._table, conditions)
+
+    def find(
+        self,
+        connection: Connection,
+        conditions: Sequence[ColumnElement[bool]],
+        page: pages.Wanted,
+        /,
+    ) -> tuple[list[R], bool]:
+        """A page of the records that fit, and whether there are more."""
+        found, more = pages.find(connection, self._table, conditions, page)
+        return cast(list[R], found), more

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from atoll.db import rows
 from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
 from atoll.db.tables import services
 from atoll.errors import NotFound
+from atoll.model.records import Service, Zone
 
 DOWN_AFTER = 60.0
 """A service whose last heartbeat is older than this many seconds is shown as down.
@@ -21,11 +20,14 @@ nothing. A living service writes another heartbeat within seconds.
 """
 
 
-def every(connection: Connection, now: float) -> list[Row]:
+def every(connection: Connection, now: float) -> list[Service]:
     """All services with ``state`` (up or down) at ``now``, seconds by the database's clock."""
     statement = select(services).order_by(services.c.binary, services.c.host)
     return [
-        {**row, "state": "up" if abs(now - row["heartbeat"]) <= DOWN_AFTER else "down"}
+        cast(
+            Service,
+            {**row, "state": "up" if abs(now - row["heartbeat"]) <= DOWN_AFTER else "down"},
+        )
         for row in connection.execute(statement).mappings()
     ]
 
@@ -43,16 +45,15 @@ def heartbeat(
 
     A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it; None: as seen last.
     """
-    news: dict[str, Any] = {"zone": zone, "heartbeat": now}
+    news: Service = {"zone": zone, "heartbeat": now}
     if pools is not None:
         news["pools"] = [dict(pool) for pool in pools]
     known = (services.c.binary == binary, services.c.host == host)
     seen = update(services).where(*known).values(updated_at=utcnow_text(), **news)
     if connection.execute(seen).rowcount:
         return
-    rows.add(
-        connection, services, binary=binary, host=host, disabled=False, **{"pools": [], **news}
-    )
+    first = {"binary": binary, "host": host, "disabled": False, "pools": [], **news}
+    connection.execute(insert(services).values(created_at=utcnow_text(), **first))
 
 
 def set_disabled(
@@ -68,9 +69,9 @@ def set_disabled(
         raise NotFound(f"There is no service {binary} on host {host}.")
 
 
-def zones(connection: Connection) -> list[Row]:
+def zones(connection: Connection) -> list[Zone]:
     """Availability zones: ``name`` and the times of the zone's first and newest service."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Zone] = {}
     statement = select(services.c.zone, services.c.created_at).order_by(services.c.created_at)
     for zone, created_at in connection.execute(statement):
         found.setdefault(zone, {"name": zone, "created_at": created_at, "updated_at": None})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack, cast
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
-from atoll.db import pages, rows
-from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
+from atoll.db import pages
+from atoll.db import subnets as subnet_rows
+from atoll.db.rows import Rows
 from atoll.db.tables import share_network_subnets as subnets
 from atoll.db.tables import share_networks as networks
 from atoll.db.tables import share_servers, shares
 from atoll.errors import NotFound
+from atoll.model.records import ShareNetwork, Subnet
+from atoll.model.states import NetworkStatus
 
 SORTABLE = ("id", "name", "created_at", "updated_at", "project_id", "status")
 NEUTRON_IDS = ("neutron_net_id", "neutron_subnet_id")
@@ -24,15 +26,19 @@ OF_SUBNETS = (*NEUTRON_IDS, *FILLED_BY_WORKER, "availability_zone")
 """Columns that belong to subnets, not to the networks themselves."""
 
 
-def get(connection: Connection, network_id: str, project_id: str | None = None) -> Row:
+_rows = Rows[ShareNetwork](networks, "Share network")
+get, remove = _rows.get, _rows.remove
+
+
+def require(connection: Connection, network_id: str, project_id: str | None = None) -> ShareNetwork:
     """A share network with its ``subnets``; only this project's, if given. Raises ``NotFound``."""
-    statement = select(networks).where(networks.c.id == network_id, networks.c.status != "deleting")
+    statement = select(networks).where(networks.c.id == network_id, _is_visible())
     if project_id is not None:
         statement = statement.where(networks.c.project_id == project_id)
     found = connection.execute(statement).mappings().first()
     if found is None:
         raise NotFound(f"Share network {network_id} could not be found.")
-    return _with_subnets(connection, [dict(found)])[0]
+    return _with_subnets(connection, [found])[0]
 
 
 def find(
@@ -41,18 +47,22 @@ def find(
     equal: Mapping[str, Any],
     like: Mapping[str, str],
     page: pages.Wanted,
-) -> tuple[list[Row], bool]:
+) -> tuple[list[ShareNetwork], bool]:
     """A page of a project's share networks, or of everybody's, and whether there are more.
 
     ``equal`` and ``like`` (contains) are by column, of networks or of any of their subnets; also
     equal ``created_since`` and ``created_before`` (ISO 8601).
     """
-    conditions = [networks.c.status != "deleting", *pages.like(networks, like)]
+    conditions = [_is_visible(), *pages.like(networks, like)]
     if project_id is not None:
         conditions.append(networks.c.project_id == project_id)
     conditions += [_condition(name, value) for name, value in equal.items()]
     found, more = pages.find(connection, networks, conditions, page)
     return _with_subnets(connection, found), more
+
+
+def _is_visible() -> ColumnElement[bool]:
+    return networks.c.status != NetworkStatus.DELETING
 
 
 def _condition(name: str, value: Any) -> ColumnElement[bool]:
@@ -72,15 +82,15 @@ def _condition(name: str, value: Any) -> ColumnElement[bool]:
     return same
 
 
-def _with_subnets(connection: Connection, found: Sequence[Mapping[str, Any]]) -> list[Row]:
-    by_id: dict[str, Row] = {row["id"]: {**row, "subnets": []} for row in found}
+def _with_subnets(connection: Connection, found: Iterable[Mapping[Any, Any]]) -> list[ShareNetwork]:
+    by_id = {row["id"]: cast(ShareNetwork, {**row, "subnets": []}) for row in found}
     statement = (
         select(subnets)
         .where(subnets.c.share_network_id.in_(list(by_id)), subnets.c.deleting.is_(False))
         .order_by(subnets.c.created_at, subnets.c.id)
     )
     for subnet in connection.execute(statement).mappings() if by_id else ():
-        by_id[subnet["share_network_id"]]["subnets"].append(dict(subnet))
+        by_id[subnet["share_network_id"]]["subnets"].append(cast(Subnet, dict(subnet)))
     return list(by_id.values())
 
 
@@ -94,53 +104,21 @@ def create(
 ) -> str:
     """Add a share network without subnets; its id."""
     network_id = str(uuid4())
-    rows.add(
-        connection,
-        networks,
-        id=network_id,
-        project_id=project_id,
-        user_id=user_id,
-        name=name,
-        description=description,
-        status="active",
-    )
+    values: ShareNetwork = {
+        "id": network_id,
+        "project_id": project_id,
+        "user_id": user_id,
+        "name": name,
+        "description": description,
+        "status": NetworkStatus.ACTIVE,
+    }
+    _rows.add(connection, values)
     return network_id
 
 
-def add_subnet(
-    connection: Connection,
-    network_id: str,
-    *,
-    neutron_net_id: str | None = None,
-    neutron_subnet_id: str | None = None,
-    availability_zone: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> str:
-    """Add a subnet; its id. Without a ``neutron_net_id`` it is ``managed``: we make its network."""
-    subnet_id = str(uuid4())
-    rows.add(
-        connection,
-        subnets,
-        id=subnet_id,
-        share_network_id=network_id,
-        neutron_net_id=neutron_net_id,
-        neutron_subnet_id=neutron_subnet_id,
-        availability_zone=availability_zone,
-        managed=neutron_net_id is None,
-        deleting=False,
-        metadata=dict(metadata or {}),
-    )
-    return subnet_id
-
-
-def change(connection: Connection, network_id: str, **values: Any) -> None:
-    """Change name, description or status."""
-    rows.change(connection, networks, network_id, **values)
-
-
-def change_subnet(connection: Connection, subnet_id: str, **values: Any) -> None:
-    """Change a subnet's columns."""
-    rows.change(connection, subnets, subnet_id, **values)
+def change(connection: Connection, network_id: str, /, **values: Unpack[ShareNetwork]) -> bool:
+    """Update columns, and ``updated_at``; False where the network is gone."""
+    return _rows.change(connection, network_id, values)
 
 
 def count_shares(connection: Connection, network_id: str, subnet_id: str | None = None) -> int:
@@ -172,15 +150,11 @@ def has_servers(connection: Connection, network_id: str) -> bool:
 
 
 def mark_deleting(connection: Connection, network_id: str) -> None:
-    """Want a network and its subnets away; both are hidden from now on."""
-    rows.change(connection, networks, network_id, status="deleting")
-    connection.execute(
-        update(subnets)
-        .where(subnets.c.share_network_id == network_id)
-        .values(deleting=True, updated_at=utcnow_text())
-    )
+    """Request the deletion of a network and its subnets. They are hidden from now on."""
+    _rows.change(connection, network_id, {"status": NetworkStatus.DELETING})
+    subnet_rows.mark_all_deleting(connection, network_id)
 
 
-def mark_subnet_deleting(connection: Connection, subnet_id: str) -> None:
-    """Want one subnet away; it is hidden from now on."""
-    rows.change(connection, subnets, subnet_id, deleting=True)
+def deleting(network: ShareNetwork) -> bool:
+    """Whether its deletion was requested."""
+    return network["status"] == NetworkStatus.DELETING

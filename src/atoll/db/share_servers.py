@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack, cast
 
 from sqlalchemy import Connection, Select, or_, select
 
-from atoll.db import pages, rows
-from atoll.db.rows import Row
+from atoll.db import pages
+from atoll.db.rows import Rows
 from atoll.db.tables import share_network_subnets as subnets
 from atoll.db.tables import share_networks, share_servers
 from atoll.errors import NotFound
+from atoll.model.records import ShareServer
+
+_rows = Rows[ShareServer](share_servers, "Share server")
+get = _rows.get
+
+
+def add(connection: Connection, /, **values: Unpack[ShareServer]) -> ShareServer:
+    """Insert a share server and give back its whole record."""
+    return _rows.add(connection, values)
+
+
+def change(connection: Connection, server_id: str, /, **values: Unpack[ShareServer]) -> bool:
+    """Update columns, and ``updated_at``; False where the server is gone."""
+    return _rows.change(connection, server_id, values)
+
+
+def where(connection: Connection, /, **values: Unpack[ShareServer]) -> list[ShareServer]:
+    """The share servers with these values, oldest first."""
+    return _rows.where(connection, values)
 
 
 def _statement() -> Select[Any]:
@@ -26,16 +45,16 @@ def _statement() -> Select[Any]:
     )
 
 
-def get(connection: Connection, server_id: str) -> Row:
+def require(connection: Connection, server_id: str) -> ShareServer:
     """A share server with ``share_network_id`` and ``share_network_name``. Raises ``NotFound``."""
     statement = _statement().where(share_servers.c.id == server_id)
     found = connection.execute(statement).mappings().first()
     if found is None:
         raise NotFound(f"Share server {server_id} could not be found.")
-    return dict(found)
+    return cast(ShareServer, dict(found))
 
 
-def find(connection: Connection, equal: Mapping[str, Any]) -> list[Row]:
+def find(connection: Connection, equal: Mapping[str, Any]) -> list[ShareServer]:
     """Share servers whose columns have these values.
 
     ``share_network`` stands for a share network's id or name; ``share_network_id`` and
@@ -53,9 +72,5 @@ def find(connection: Connection, equal: Mapping[str, Any]) -> list[Row]:
         else:
             same = pages.same(share_servers.c[name], value)
         statement = statement.where(same)
-    return [dict(row) for row in connection.execute(statement).mappings()]
-
-
-def change(connection: Connection, server_id: str, **values: Any) -> None:
-    """Change a server's columns."""
-    rows.change(connection, share_servers, server_id, **values)
+    found = connection.execute(statement).mappings()
+    return [cast(ShareServer, dict(row)) for row in found]

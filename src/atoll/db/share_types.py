@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack, cast
 from uuid import uuid4
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from atoll.db import quotas, rows
-from atoll.db.rows import Row
+from atoll.db import quotas
+from atoll.db.rows import Rows
 from atoll.db.tables import share_type_access, share_types, shares
 from atoll.errors import Conflict, Invalid, NotFound
+from atoll.model.records import ShareType
+
+_rows = Rows[ShareType](share_types, "Share type")
 
 
-def get(
+def require(
     connection: Connection,
     type_id: str,
     project_id: str | None = None,
     *,
     for_update: bool = False,
-) -> Row:
+) -> ShareType:
     """A share type by its id; with ``project_id`` only if that project may use it.
 
     ``for_update`` keeps others from changing it until this transaction ends. Raises ``NotFound``.
@@ -33,10 +37,10 @@ def get(
     found = connection.execute(statement).mappings().first()
     if found is None:
         raise NotFound(f"Share type {type_id[:255]} could not be found.")
-    return dict(found)
+    return _record(found)
 
 
-def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> Row:
+def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> ShareType:
     """The share type of this id, else of this name; for a project as with ``get``.
 
     Raises ``NotFound`` with the same message if there is no such type and if the project may not
@@ -48,13 +52,13 @@ def find(connection: Connection, name_or_id: str, project_id: str | None = None)
     for same in (share_types.c.id == name_or_id, share_types.c.name == name_or_id):
         found = connection.execute(statement.where(same)).mappings().first()
         if found is not None:
-            return dict(found)
+            return _record(found)
     raise NotFound(f"Share type {name_or_id[:255]} could not be found.")
 
 
 def every(
     connection: Connection, project_id: str | None = None, is_public: bool | None = None
-) -> list[Row]:
+) -> list[ShareType]:
     """Share types by age: those that a project may use, or all; public ones, private ones or both.
 
     A project's private types count as usable by it, whatever ``is_public`` says.
@@ -64,7 +68,11 @@ def every(
         statement = statement.where(_usable_by(project_id))
     elif is_public is not None:
         statement = statement.where(share_types.c.is_public == is_public)
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return [_record(row) for row in connection.execute(statement).mappings()]
+
+
+def _record(row: Mapping[Any, Any]) -> ShareType:
+    return cast(ShareType, dict(row))
 
 
 def _usable_by(project_id: str) -> Any:
@@ -82,7 +90,7 @@ def create(
     *,
     description: str | None = None,
     is_public: bool = True,
-) -> Row:
+) -> ShareType:
     """Add a share type. Raises ``Conflict`` when the name is taken."""
     row_id = str(uuid4())
     taken = select(share_types.c.id).where(share_types.c.name == name)
@@ -90,28 +98,27 @@ def create(
         raise Conflict(f"A share type with the name {name} exists already.")
     try:
         with connection.begin_nested():
-            rows.add(
-                connection,
-                share_types,
-                id=row_id,
-                name=name,
-                description=description,
-                is_public=is_public,
-                extra_specs=extra_specs,
-            )
+            values: ShareType = {
+                "id": row_id,
+                "name": name,
+                "description": description,
+                "is_public": is_public,
+                "extra_specs": extra_specs,
+            }
+            _rows.add(connection, values)
     except IntegrityError:
         raise Conflict(f"A share type with the name {name} exists already.") from None
     return find(connection, row_id)
 
 
-def change(connection: Connection, type_id: str, **values: Any) -> Row:
+def change(connection: Connection, type_id: str, /, **values: Unpack[ShareType]) -> ShareType:
     """Change name, description, is_public or extra_specs. ``Conflict`` when the name is taken."""
     name = values.get("name")
     if name is not None:
         taken = select(share_types.c.id).where(share_types.c.name == name)
         if connection.execute(taken.where(share_types.c.id != type_id)).first() is not None:
             raise Conflict(f"A share type with the name {name} exists already.")
-    rows.change(connection, share_types, type_id, **values)
+    _rows.change(connection, type_id, values)
     return find(connection, type_id)
 
 
@@ -128,7 +135,7 @@ def remove(connection: Connection, type_id: str) -> None:
     )
     quotas.forget_share_type(connection, type_id)
     try:
-        rows.remove(connection, share_types, type_id)
+        _rows.remove(connection, type_id)
     except IntegrityError:  # a share of this type came in between
         raise in_use from None
 

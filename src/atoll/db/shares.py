@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, Unpack
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from atoll.db import pages, rows
-from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
+from atoll.db.rows import Rows
 from atoll.db.tables import export_locations, share_types, shares, snapshots
+from atoll.model.records import Share
+from atoll.model.states import ShareStatus
 
 SORTABLE: Final = (
     "created_at",
@@ -30,40 +30,42 @@ SORTABLE: Final = (
     "snapshot_id",
 )
 
-_GET = select(shares).where(shares.c.id == bindparam("share_id"))
-_INSERT = insert(shares)
 _TYPES = select(share_types.c.id, share_types.c.name, share_types.c.extra_specs)
 
-
-def get(connection: Connection, share_id: str) -> Row | None:
-    """The share's row, or None."""
-    found = connection.execute(_GET, {"share_id": share_id}).mappings().first()
-    return dict(found) if found is not None else None
+_rows = Rows[Share](shares, "Share")
+get, require, lock = _rows.get, _rows.require, _rows.lock
+find, count, conditions = _rows.find, _rows.count, _rows.conditions
 
 
-def lock(connection: Connection, share_id: str) -> Row | None:
-    """The share's row, which nobody else changes until this (write) transaction ends."""
-    statement = _GET.with_for_update()
-    found = connection.execute(statement, {"share_id": share_id}).mappings().first()
-    return dict(found) if found is not None else None
+def add(connection: Connection, /, **values: Unpack[Share]) -> Share:
+    """Insert a share and give back its whole record."""
+    return _rows.add(connection, values)
 
 
-def add(connection: Connection, values: Mapping[str, Any]) -> Row:
-    """Insert a share and give back its whole row."""
-    row: Row = {**dict.fromkeys(shares.c.keys()), **values}
-    row["created_at"] = row["created_at"] or utcnow_text()
-    connection.execute(_INSERT, row)
-    return row
+def change(connection: Connection, share_id: str, /, **values: Unpack[Share]) -> bool:
+    """Update columns, and ``updated_at``; False where the share is gone."""
+    return _rows.change(connection, share_id, values)
 
 
-def change(connection: Connection, share_id: str, **values: Any) -> None:
-    """Update columns, and ``updated_at``."""
-    rows.change(connection, shares, share_id, **values)
+def where(connection: Connection, /, **values: Unpack[Share]) -> list[Share]:
+    """The shares with these values, oldest first."""
+    return _rows.where(connection, values)
 
 
-def charged_size(share: Mapping[str, Any]) -> int:
+def on_server(
+    connection: Connection, server_id: str, statuses: Sequence[ShareStatus]
+) -> list[Share]:
+    """The shares of a share server that are in one of these statuses, oldest first."""
+    return [
+        share
+        for share in where(connection, share_server_id=server_id)
+        if share["status"] in statuses
+    ]
+
+
+def charged_size(share: Share) -> int:
     """GiB that quotas charge for a share: the wanted size, if it grows or failed to grow."""
-    return max(int(share["size"]), int(share["wanted_size"] or 0))
+    return max(share["size"], share["wanted_size"] or 0)
 
 
 def in_project(project_id: str | None, with_public: bool) -> list[ColumnElement[bool]]:
@@ -86,11 +88,9 @@ def at_location(location_id: str | None, path: str | None) -> list[ColumnElement
     return [shares.c.id.in_(select(export_locations.c.share_id).where(*conditions))]
 
 
-def find(
-    connection: Connection, conditions: Sequence[ColumnElement[bool]], page: pages.Wanted
-) -> tuple[list[Mapping[str, Any]], bool]:
-    """A page of shares, and whether there are more."""
-    return pages.find(connection, shares, conditions, page)
+def of_types(type_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Those of one of these share types."""
+    return shares.c.share_type_id.in_(type_ids)
 
 
 def types(connection: Connection) -> dict[str, tuple[str, dict[str, str]]]:

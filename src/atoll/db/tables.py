@@ -9,11 +9,14 @@ gone; that it was there is written in ``removals``, what happened to it in ``ope
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -22,9 +25,19 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
+)
+
+from atoll.model.states import (
+    NetworkStatus,
+    RulesStatus,
+    RuleState,
+    ServerStatus,
+    ShareStatus,
+    SnapshotStatus,
 )
 
 metadata = MetaData(
@@ -38,6 +51,26 @@ metadata = MetaData(
 
 ID = String(36)
 TIME = String(26)
+
+
+class State(TypeDecorator[StrEnum]):
+    """A column of states: text in the database, members of ``states`` in Python."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, states: type[StrEnum], length: int) -> None:
+        super().__init__(length)
+        self.states = states
+        self._members = {state.value: state for state in states}
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text of a state."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        """The state of a text. Raises ``KeyError`` where another program has written the text."""
+        return None if value is None else self._members[value]
 
 
 def _created() -> Column[str]:
@@ -105,7 +138,7 @@ share_networks = Table(
     Column("user_id", String(64)),
     Column("name", String(255)),
     Column("description", String(255)),
-    Column("status", String(32), nullable=False),
+    Column("status", State(NetworkStatus, 32), nullable=False),
     _created(),
     _updated(),
 )
@@ -140,7 +173,7 @@ share_servers = Table(
     Column("project_id", String(64), index=True),
     Column("host", String(255), nullable=False),
     Column("share_network_subnet_id", ID, ForeignKey("share_network_subnets.id"), index=True),
-    Column("status", String(32), nullable=False),
+    Column("status", State(ServerStatus, 32), nullable=False),
     Column("identifier", String(255)),
     Column("is_auto_deletable", Boolean, nullable=False),
     Column("backend_details", JSON, nullable=False),
@@ -164,8 +197,8 @@ shares = Table(
     Column("size", Integer, nullable=False),
     Column("wanted_size", Integer),
     Column("share_proto", String(16), nullable=False),
-    Column("status", String(64), nullable=False),
-    Column("access_rules_status", String(16), nullable=False),
+    Column("status", State(ShareStatus, 64), nullable=False),
+    Column("access_rules_status", State(RulesStatus, 16), nullable=False),
     Column("progress", String(8)),
     Column("share_type_id", ID, ForeignKey("share_types.id"), nullable=False),
     Column("share_network_id", ID, ForeignKey("share_networks.id")),
@@ -204,7 +237,7 @@ access_rules = Table(
     Column("access_to", String(255), nullable=False),
     Column("access_level", String(8), nullable=False),
     Column("access_key", String(255)),
-    Column("state", String(32), nullable=False),
+    Column("state", State(RuleState, 32), nullable=False),
     Column("metadata", JSON, nullable=False),
     _created(),
     _updated(),
@@ -223,7 +256,7 @@ snapshots = Table(
     Column("share_proto", String(16), nullable=False),
     Column("name", String(255)),
     Column("description", String(255)),
-    Column("status", String(32), nullable=False),
+    Column("status", State(SnapshotStatus, 32), nullable=False),
     Column("progress", String(8)),
     Column("provider_location", String(255)),
     Column("metadata", JSON, nullable=False),

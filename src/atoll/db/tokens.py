@@ -9,13 +9,14 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from atoll.db.database import utcnow_text
-from atoll.db.rows import Row
 from atoll.db.tables import projects, tokens
 from atoll.errors import Conflict, Invalid, NotFound
+from atoll.model.records import Token
 
 ROLES = ("admin", "member", "reader")
 SHORTEST_PREFIX = 8
@@ -79,7 +80,7 @@ def verify(connection: Connection, token: str) -> Bearer | None:
     return Bearer(found[0], found[1], tuple(found[2])) if found is not None else None
 
 
-def every(connection: Connection, project_id: str | None = None) -> list[Row]:
+def every(connection: Connection, project_id: str | None = None) -> list[Token]:
     """All tokens, or a project's, by age; a token is known by its ``hash``.
 
     ``project`` is the project's name; its id where it is none of ours.
@@ -92,10 +93,10 @@ def every(connection: Connection, project_id: str | None = None) -> list[Row]:
     )
     if project_id is not None:
         statement = statement.where(tokens.c.project_id == project_id)
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return [cast(Token, dict(row)) for row in connection.execute(statement).mappings()]
 
 
-def meant(connection: Connection, name_or_hash: str, project_id: str | None = None) -> list[Row]:
+def meant(connection: Connection, name_or_hash: str, project_id: str | None = None) -> list[Token]:
     """The tokens of this name, or whose hash begins with it (8 digits at least), by age.
 
     A whole hash means that token alone, even if it is another token's name. Raises ``NotFound``.
@@ -124,7 +125,7 @@ def revoke(
     *,
     project_id: str | None = None,
     all_of_them: bool = False,
-) -> list[Row]:
+) -> list[Token]:
     """Revoke the token of this name or hash (8 digits of it are enough); what was revoked.
 
     Several tokens may have one name. Raises ``Conflict``, which lists them, unless
@@ -144,7 +145,7 @@ def revoke(
     return same
 
 
-def described(row: Row) -> str:
+def described(row: Token) -> str:
     """A token in one line, for people: never the token itself, of which only the hash is known."""
     roles = ", ".join(row["roles"])
     return (

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, text
 
+from atoll.db import facts as stored
 from atoll.db.database import Database
-from atoll.db.tables import deployment
 
 CLOUD, DATABASE = "cloud", "database"
 LOCAL_HOST = "local_host"
@@ -23,35 +23,21 @@ MACHINE_ID = Path("/etc/machine-id")
 Facts = dict[str, str]
 
 
-def lock(connection: Connection) -> None:
-    """Let no other process write the table ``deployment`` until the transaction ends.
-
-    Processes that start at once on a new database would all find it empty, and all fill it. On
-    SQLite a transaction that writes is alone anyway.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE deployment IN SHARE ROW EXCLUSIVE MODE"))
-
-
 def known(connection: Connection, key: str) -> Facts:
     """What is remembered; empty for a deployment that has not worked yet, or in an old version."""
-    value = _value(connection, key)
+    value = stored.get(connection, key)
     if value is not None:
         return msgspec.json.decode(value, type=Facts)
-    host = _value(connection, LOCAL_HOST) if key == CLOUD else None
+    host = stored.get(connection, LOCAL_HOST) if key == CLOUD else None
     return {} if host is None else {"kind": "local", "host": host}
 
 
 def remember(connection: Connection, key: str, facts: Facts) -> None:
     """Write them down in place of what was remembered."""
     value = msgspec.json.encode(facts).decode()
-    changed = connection.execute(
-        update(deployment).where(deployment.c.key == key).values(value=value)
-    )
-    if not changed.rowcount:
-        connection.execute(insert(deployment).values(key=key, value=value))
+    stored.put(connection, key, value)
     if key == CLOUD:
-        connection.execute(delete(deployment).where(deployment.c.key == LOCAL_HOST))
+        stored.remove(connection, LOCAL_HOST)
 
 
 def adopt(connection: Connection, key: str, present: Facts) -> None:
@@ -93,8 +79,3 @@ def _machine_id() -> str:
     except OSError:
         return ""
     return "" if written == "uninitialized" else written  # systemd's word in an image
-
-
-def _value(connection: Connection, key: str) -> str | None:
-    statement = select(deployment.c.value).where(deployment.c.key == key)
-    return connection.execute(statement).scalar_one_or_none()

@@ -13,9 +13,11 @@ import structlog
 
 from atoll import addresses
 from atoll.driver.exports import ShareHelper
-from atoll.driver.resources import AccessRule, RuleUpdate
+from atoll.driver.resources import RuleUpdate
 from atoll.errors import Invalid, InvalidShareAccess, InvalidShareAccessLevel
 from atoll.guest.base import ExportRule
+from atoll.model.records import AccessRule
+from atoll.model.states import RuleState
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,10 @@ class Verdict:
             if rules:
                 log.warning("access_rule_rejected", client=client, rules=rules, reason=reason)
             reasons |= dict.fromkeys(rules, f"The file server accepts no rule for {client}.")
-        return {rule_id: RuleUpdate(state="error", reason=why) for rule_id, why in reasons.items()}
+        return {
+            rule_id: RuleUpdate(state=RuleState.ERROR, reason=why)
+            for rule_id, why in reasons.items()
+        }
 
 
 def judge(helper: ShareHelper, rules: Iterable[AccessRule]) -> Verdict:

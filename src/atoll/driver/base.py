@@ -10,17 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from atoll.driver.resources import (
-    AccessRule,
-    ExportLocation,
-    NetworkInfo,
-    RuleUpdate,
-    ServerDetails,
-    Share,
-    ShareServer,
-    Snapshot,
-)
+from atoll.driver.resources import ExportLocation, NetworkInfo, RuleUpdate, ServerDetails
 from atoll.errors import NotSupported
+from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
 
 
 class ShareDriver:

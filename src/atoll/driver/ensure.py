@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from atoll.driver.resources import ServerDetails, ShareServer
+from atoll.driver.resources import ServerDetails
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.errors import ServiceInstanceException
+from atoll.model.records import ShareServer
 
 
 class HasServers(Protocol):

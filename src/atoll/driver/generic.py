@@ -17,18 +17,7 @@ from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
 from atoll.driver.exports import HELPERS
 from atoll.driver.freeze import frozen, hold_still
-from atoll.driver.resources import (
-    AccessRule,
-    ExportLocation,
-    NetworkInfo,
-    RuleUpdate,
-    ServerDetails,
-    Share,
-    ShareServer,
-    Snapshot,
-    fence_of,
-    snapshot_key,
-)
+from atoll.driver.resources import ExportLocation, NetworkInfo, RuleUpdate, ServerDetails, fence_of
 from atoll.driver.service_instance import INSTANCE_ID, OnActive, ServiceInstanceManager, nothing
 from atoll.driver.serving import ShareServing
 from atoll.driver.snapshots import ShareSnapshots
@@ -45,6 +34,9 @@ from atoll.errors import (
     StaleFence,
 )
 from atoll.guest.base import Health, ShareUsage
+from atoll.model.keys import snapshot_key
+from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
+from atoll.model.states import ShareStatus
 
 
 class GenericShareDriver(ShareDriver):
@@ -218,7 +210,7 @@ class GenericShareDriver(ShareDriver):
         volume = self._volumes.provide(share, snapshot["id"])
         self._serving.serve(context, share, volume, share_server)
         return {
-            "status": "available",
+            "status": ShareStatus.AVAILABLE,
             "export_locations": self._locations(share, share_server),
         }
 
@@ -244,9 +236,12 @@ class GenericShareDriver(ShareDriver):
             try:
                 locations = self.ensure_share(context, share, share_server=share["share_server"])
             except AtollError as error:
-                updates[share["id"]] = {"status": "error", "reason": str(error)}
+                updates[share["id"]] = {"status": ShareStatus.ERROR, "reason": str(error)}
             else:
-                updates[share["id"]] = {"status": "available", "export_locations": locations}
+                updates[share["id"]] = {
+                    "status": ShareStatus.AVAILABLE,
+                    "export_locations": locations,
+                }
         return updates
 
     def delete_share(

@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, TypedDict, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-Share: TypeAlias = Mapping[str, Any]
-Snapshot: TypeAlias = Mapping[str, Any]
-ShareServer: TypeAlias = Mapping[str, Any]
-AccessRule: TypeAlias = Mapping[str, Any]
+from atoll.model.keys import share_key
+from atoll.model.records import Share
+from atoll.model.states import RuleState
+
 NetworkInfo: TypeAlias = Mapping[str, Any]
 ServerDetails: TypeAlias = Mapping[str, Any]
 """What ``set_up_service_instance`` returned, as the caller has stored it: text, no secrets."""
@@ -39,24 +39,9 @@ class ExportLocation(TypedDict):
 class RuleUpdate(TypedDict):
     """What became of an access rule."""
 
-    state: str
+    state: RuleState
     reason: str
     """A sentence for the user."""
-
-
-def share_key(share_id: str) -> str:
-    """Owner of a share's volume, and name of what the driver remembers of the share."""
-    return f"share/{share_id}"
-
-
-def snapshot_key(snapshot_id: str) -> str:
-    """The same of a snapshot."""
-    return f"snapshot/{snapshot_id}"
-
-
-def server_key(server_id: str) -> str:
-    """The same of a share server: its instance, ports, identity."""
-    return f"share_server/{server_id}"
 
 
 def file_system_id(share_id: str) -> str:

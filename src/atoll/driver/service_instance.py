@@ -23,7 +23,7 @@ from atoll.config import Driver as DriverOptions
 from atoll.driver.common_server import CommonServer
 from atoll.driver.identity import InstanceKeys
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
-from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
+from atoll.driver.resources import NetworkInfo, ServerDetails
 from atoll.driver.storage import PrivateStorage
 from atoll.driver.timing import timed
 from atoll.errors import (
@@ -38,6 +38,7 @@ from atoll.errors import (
 )
 from atoll.guest.base import Guest, Health
 from atoll.guest.pool import GuestPool
+from atoll.model.keys import server_key
 
 log = structlog.get_logger(__name__)
 

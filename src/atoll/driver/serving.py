@@ -6,7 +6,7 @@ import structlog
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.driver.ensure import server_details
-from atoll.driver.resources import Share, ShareServer, fence_of
+from atoll.driver.resources import fence_of
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
@@ -19,6 +19,7 @@ from atoll.errors import (
     StaleFence,
 )
 from atoll.guest.base import AppliedShare, Guest, WantedShare
+from atoll.model.records import Share, ShareServer
 
 log = structlog.get_logger(__name__)
 

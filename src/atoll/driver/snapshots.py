@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from atoll.cloud.base import Cloud, Volume, VolumeSnapshot
-from atoll.driver.resources import snapshot_key
 from atoll.driver.storage import PrivateStorage
 from atoll.errors import SnapshotInconsistent
+from atoll.model.keys import snapshot_key
 
 SNAPSHOT_ID = "snapshot_id"
 FILE_SYSTEM = "file_system"

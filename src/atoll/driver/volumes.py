@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.config import Driver as DriverOptions
-from atoll.driver.resources import Share, option, share_key
+from atoll.driver.resources import option
 from atoll.driver.snapshots import FILE_SYSTEM, ShareSnapshots
 from atoll.driver.storage import PrivateStorage
 from atoll.driver.timing import timed
 from atoll.errors import ShareBackendException, VolumeLost
+from atoll.model.keys import share_key
+from atoll.model.records import Share
 
 VOLUME_ID = "volume_id"
 

@@ -8,17 +8,11 @@ from typing import cast
 from atoll.config import Driver as DriverOptions
 from atoll.driver.access import Verdict, judge
 from atoll.driver.exports import ShareHelper, helper_for
-from atoll.driver.resources import (
-    AccessRule,
-    ExportLocation,
-    ServerDetails,
-    Share,
-    file_system_id,
-    option,
-    share_key,
-)
+from atoll.driver.resources import ExportLocation, ServerDetails, file_system_id, option
 from atoll.driver.storage import PrivateStorage
 from atoll.guest.base import FileSystem, Health, Squash, WantedShare, digest
+from atoll.model.keys import share_key
+from atoll.model.records import AccessRule, Share
 
 MOUNT_PATH = "mount_path"
 

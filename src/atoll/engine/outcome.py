@@ -33,6 +33,7 @@ from atoll.errors import (
     Postponed,
     WorkerStopping,
 )
+from atoll.model.states import OperationStatus
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
         # If a newer worker knows the type, the reconcile pass requests the operation again.
         log.error("operation.no_handler")
         unknown = f"There is no type of resource {operation.resource_type}."
-        return _finished(operation, "failed", error=unknown)
+        return _finished(operation, OperationStatus.FAILED, error=unknown)
     if operation.taken_over and operation.attempt > retry.tries:
         error = OperationError(
             "It has ended several workers.",
@@ -66,7 +67,7 @@ def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
         return _after_error(handler, operation, retry, error)
     except BaseException as error:  # noqa: BLE001 - a thread that is to end must not lose its row
         return _after_error(handler, operation, retry, RuntimeError(f"ended by {error!r}"))
-    return _finished(operation, "done")
+    return _finished(operation, OperationStatus.DONE)
 
 
 def _after_error(handler: Handler, operation: Operation, retry: Retry, error: Exception) -> Outcome:
@@ -102,10 +103,10 @@ def _give_up(handler: Handler, operation: Operation, retry: Retry, error: Except
         delay = retry.delay(operation.attempt)
         return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
     log.warning("operation.failed", error=_whole(error))
-    return _finished(operation, "failed", error=_text(error))
+    return _finished(operation, OperationStatus.FAILED, error=_text(error))
 
 
-def _finished(operation: Operation, status: str, error: str | None = None) -> Outcome:
+def _finished(operation: Operation, status: OperationStatus, error: str | None = None) -> Outcome:
     ending = Ending(
         id=operation.id,
         fence=operation.fence,

@@ -12,6 +12,7 @@ from atoll.db import operations
 from atoll.db.database import Database
 from atoll.engine.operation import Operation
 from atoll.errors import Invalid
+from atoll.model.states import OperationStatus
 
 log = structlog.get_logger()
 
@@ -62,7 +63,10 @@ def pruning(database: Database, interval: float = PRUNING_INTERVAL) -> Periodic:
     """Make the periodic work that deletes old finished operations, in small transactions."""
 
     def prune(operation: Operation) -> None:
-        for status, keep in (("done", KEEP_DONE), ("failed", KEEP_FAILED)):
+        for status, keep in (
+            (OperationStatus.DONE, KEEP_DONE),
+            (OperationStatus.FAILED, KEEP_FAILED),
+        ):
             before = (datetime.now(UTC) - keep).replace(tzinfo=None).isoformat()
             deleted = _BATCH
             while deleted == _BATCH:

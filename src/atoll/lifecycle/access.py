@@ -12,37 +12,36 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from atoll.db import access_rules, rows
+from atoll.db import access_rules, shares
 from atoll.db.messages import Action, Detail, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import shares
 from atoll.driver.generic import GenericShareDriver
 from atoll.driver.resources import RuleUpdate
 from atoll.engine.operation import Operation
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
+from atoll.model.records import AccessRule, Share, ShareServer
+from atoll.model.states import (
+    RULES_IN_HAND,
+    RULES_SERVED,
+    RULES_TO_APPLY,
+    RULES_TO_DENY,
+    RULES_TO_UPDATE,
+    UNSETTLED_RULES,
+    RulesStatus,
+    RuleState,
+)
 
-APPLY = ("queued_to_apply", "applying")
-UPDATE = ("queued_to_update", "updating")
-DENY = ("queued_to_deny", "denying")
-STARTED = {
-    "queued_to_apply": "applying",
-    "queued_to_update": "updating",
-    "queued_to_deny": "denying",
-}
 
-
-def applied(connection: Connection, share_id: str) -> list[Row]:
+def applied(connection: Connection, share_id: str) -> list[AccessRule]:
     """The rules that the share should be served with: wanted, and not in error."""
-    wanted = ("active", *APPLY, *UPDATE)
-    return [rule for rule in access_rules.of_share(connection, share_id) if rule["state"] in wanted]
+    rules = access_rules.of_share(connection, share_id)
+    return [rule for rule in rules if rule["state"] in RULES_SERVED]
 
 
 def pending(connection: Connection, share_id: str) -> bool:
     """Whether rules wait to be applied, changed or denied."""
     return any(
-        rule["state"] in (*APPLY, *UPDATE, *DENY)
-        for rule in access_rules.of_share(connection, share_id)
+        rule["state"] in UNSETTLED_RULES for rule in access_rules.of_share(connection, share_id)
     )
 
 
@@ -50,8 +49,8 @@ def sync(
     backend: Backend,
     operation: Operation,
     driver: GenericShareDriver,
-    share: Row,
-    server: Row | None,
+    share: Share,
+    server: ShareServer | None,
 ) -> bool:
     """Apply what is asked for; False when nothing was.
 
@@ -60,18 +59,18 @@ def sync(
     """
     with operation.transaction() as connection:
         rules = access_rules.of_share(connection, share["id"])
-        work = [rule for rule in rules if rule["state"] in (*APPLY, *UPDATE, *DENY)]
+        work = [rule for rule in rules if rule["state"] in UNSETTLED_RULES]
         if not work:
             return False
-        access_rules.start(connection, share["id"], STARTED)
-    serve = [rule for rule in rules if rule["state"] in ("active", *APPLY, *UPDATE)]
+        access_rules.start(connection, share["id"])
+    serve = [rule for rule in rules if rule["state"] in RULES_SERVED]
     updates = driver.update_access(
         operation,
         share,
         access_rules=serve,
-        add_rules=[rule for rule in work if rule["state"] in APPLY],
-        delete_rules=[rule for rule in work if rule["state"] in DENY],
-        update_rules=[rule for rule in work if rule["state"] in UPDATE],
+        add_rules=[rule for rule in work if rule["state"] in RULES_TO_APPLY],
+        delete_rules=[rule for rule in work if rule["state"] in RULES_TO_DENY],
+        update_rules=[rule for rule in work if rule["state"] in RULES_TO_UPDATE],
         share_server=server,
     )
     with operation.transaction() as connection:
@@ -81,14 +80,14 @@ def sync(
 
 def _settle(
     connection: Connection,
-    share: Row,
+    share: Share,
     operation: Operation,
-    work: Sequence[Row],
+    work: Sequence[AccessRule],
     updates: Mapping[str, RuleUpdate],
 ) -> None:
-    refused = {key for key, update in updates.items() if update.get("state") == "error"}
-    denied = [rule["id"] for rule in work if rule["state"] in DENY]
-    asked = [rule["id"] for rule in work if rule["state"] not in DENY]
+    refused = {key for key, update in updates.items() if update["state"] == RuleState.ERROR}
+    denied = [rule["id"] for rule in work if rule["state"] in RULES_TO_DENY]
+    asked = [rule["id"] for rule in work if rule["state"] not in RULES_TO_DENY]
     access_rules.finish(
         connection,
         removed=denied,
@@ -108,22 +107,21 @@ def _settle(
 def show_status(connection: Connection, share_id: str) -> None:
     """Derive ``access_rules_status`` of the share from its rules."""
     states = {rule["state"] for rule in access_rules.of_share(connection, share_id)}
-    status = "error" if "error" in states else "active"
-    if states & {*APPLY, *UPDATE, *DENY}:
-        status = "syncing"
-    rows.change(connection, shares, share_id, access_rules_status=status)
+    status = RulesStatus.ERROR if RuleState.ERROR in states else RulesStatus.ACTIVE
+    if states & set(UNSETTLED_RULES):
+        status = RulesStatus.SYNCING
+    shares.change(connection, share_id, access_rules_status=status)
 
 
-def give_up(connection: Connection, share: Row, operation: Operation, error: Exception) -> None:
+def give_up(connection: Connection, share: Share, operation: Operation, error: Exception) -> None:
     """Mark the rules in hand ``error``, as the contract says of a failed ``update_access``.
 
     With none in hand it was a repair that failed: the next pass tries again, but the user is told.
     """
-    hand = ("applying", "updating", "denying")
     failed = [
         rule["id"]
         for rule in access_rules.of_share(connection, share["id"])
-        if rule["state"] in hand
+        if rule["state"] in RULES_IN_HAND
     ]
     if failed:
         access_rules.finish(connection, removed=[], active=[], failed=failed)
@@ -134,6 +132,6 @@ def give_up(connection: Connection, share: Row, operation: Operation, error: Exc
     show_status(connection, share["id"])
 
 
-def _tell(connection: Connection, share: Row, operation: Operation, text: str) -> None:
+def _tell(connection: Connection, share: Share, operation: Operation, text: str) -> None:
     action, detail = Action.UPDATE_ACCESS_RULES, Detail.UNSUPPORTED_CLIENT_ACCESS
     tell(connection, operation, share, Resource.SHARE, action, text, detail)

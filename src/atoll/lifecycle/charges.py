@@ -10,47 +10,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from atoll.cloud.base import Volume, VolumeSnapshot
-from atoll.db import audit, operations, rows
-from atoll.db import shares as share_rows
-from atoll.db import snapshots as snapshot_rows
-from atoll.db.rows import Row
-from atoll.db.tables import shares, snapshots
-from atoll.driver.resources import share_key
+from atoll.db import audit, operations, shares, snapshots
 from atoll.engine.operation import Operation
 from atoll.errors import Postponed
 from atoll.lifecycle.backend import Backend
+from atoll.model.keys import share_key, snapshot_key
+from atoll.model.records import Share
+from atoll.model.states import SHARES_GROWING
 
-GROWING = ("extending", "extending_error")
-"""Statuses in which ``wanted_size`` is a request; in others it is left over from an earlier one."""
 
-
-def provided(backend: Backend, share: Row) -> int:
+def provided(backend: Backend, share: Share) -> int:
     """GiB of the share's volume as the cloud has it; 0 where there is none. Asks the cloud."""
     volume = backend.cloud.volumes.find_volume(share_key(share["id"]))
     return volume.size_gib if volume is not None else 0
 
 
-def await_snapshots(connection: Connection, share: Row) -> None:
+def await_snapshots(connection: Connection, share: Share) -> None:
     """Raise ``Postponed`` while a snapshot of the share is being taken, of the size that it has."""
-    copy = snapshot_rows.being_taken(connection, share["id"])
+    copy = snapshots.being_taken(connection, share["id"])
     if copy is not None:
         raise Postponed(
-            "The share grows when its snapshot has been taken.", waits_for=f"snapshot/{copy}"
+            "The share grows when its snapshot has been taken.", waits_for=snapshot_key(copy)
         )
 
 
 def grown(connection: Connection, share_id: str, size: int) -> None:
     """Store the size that an extension reached, if it failed or was cancelled by hand."""
-    share = share_rows.lock(connection, share_id)
+    share = shares.lock(connection, share_id)
     if share is None:
         return
-    changes: Row = {"size": max(share["size"], size)}
-    if share["status"] not in GROWING:
+    changes: Share = {"size": max(share["size"], size)}
+    if share["status"] not in SHARES_GROWING:
         changes["wanted_size"] = None
-    rows.change(connection, shares, share_id, **changes)
+    shares.change(connection, share_id, **changes)
 
 
 def correct(operation: Operation, backend: Backend) -> list[str]:
@@ -59,22 +54,30 @@ def correct(operation: Operation, backend: Backend) -> list[str]:
     copies = _sizes(backend.cloud.volumes.list_snapshots())
     with backend.database.read() as connection:
         busy = audit.busy(connection)
-        wrong = _wrong(connection, shares, "share", volumes)
-        wrong += _wrong(connection, snapshots, "snapshot", copies)
+        wrong_shares = _wrong_shares(connection, volumes)
+        wrong_snapshots = [
+            found["id"]
+            for found in audit.sizes_of_snapshots(connection)
+            if copies.get(snapshot_key(found["id"]), 0) > found["size"]
+        ]
     corrected = []
-    for resource in wrong:
-        kind, _, row_id = resource.partition("/")
-        if resource in busy:
-            continue
+
+    def idle(connection: Connection, resource: str) -> bool:
+        return resource not in busy and not operations.is_busy(connection, resource)
+
+    for share_id in wrong_shares:
+        resource = share_key(share_id)
         with operation.transaction() as connection:
-            if operations.is_busy(connection, resource):
-                continue
-            if kind == "share":
-                grown(connection, row_id, volumes.get(resource, 0))
-            else:
+            if idle(connection, resource):
+                grown(connection, share_id, volumes.get(resource, 0))
+                corrected.append(resource)
+    for snapshot_id in wrong_snapshots:
+        resource = snapshot_key(snapshot_id)
+        with operation.transaction() as connection:
+            if idle(connection, resource):
                 size = copies[resource]
-                rows.change(connection, snapshots, row_id, size=size, share_size=size)
-        corrected.append(resource)
+                snapshots.change(connection, snapshot_id, size=size, share_size=size)
+                corrected.append(resource)
     return corrected
 
 
@@ -86,12 +89,11 @@ def _sizes(things: Iterable[Volume | VolumeSnapshot]) -> dict[str, int]:
     return sizes
 
 
-def _wrong(
-    connection: Connection, table: Table, kind: str, provided: Mapping[str, int]
-) -> list[str]:
+def _wrong_shares(connection: Connection, volumes: Mapping[str, int]) -> list[str]:
+    """Shares that are smaller than their volumes, or whose ``wanted_size`` is no request."""
     return [
-        f"{kind}/{row['id']}"
-        for row in audit.sizes(connection, table)
-        if provided.get(f"{kind}/{row['id']}", 0) > row["size"]
-        or (row.get("wanted_size") is not None and row["status"] not in GROWING)
+        share["id"]
+        for share in audit.sizes_of_shares(connection)
+        if volumes.get(share_key(share["id"]), 0) > share["size"]
+        or (share["wanted_size"] is not None and share["status"] not in SHARES_GROWING)
     ]

@@ -13,10 +13,11 @@ import time
 import structlog
 from sqlalchemy import Connection
 
-from atoll.db import audit, rows
-from atoll.db.rows import Row
-from atoll.db.tables import share_servers, shares
+from atoll.db import audit, share_servers, shares
 from atoll.engine.queue import enqueue
+from atoll.model.keys import network_key, server_key, share_key
+from atoll.model.records import Share
+from atoll.model.states import ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
@@ -37,22 +38,24 @@ def try_again(connection: Connection, first_pause: float) -> None:
         return count > 0 and time.time() - last >= pause
 
     for share in unmade:
-        if is_due(f"share/{share['id']}"):
+        if is_due(share_key(share["id"])):
             _want_share(connection, share)
     for network_id in networks:
-        if is_due(f"share_network/{network_id}"):
-            log.info("failed.tried_again", resource=f"share_network/{network_id}")
-            enqueue(connection, f"share_network/{network_id}")
+        if is_due(network_key(network_id)):
+            log.info("failed.tried_again", resource=network_key(network_id))
+            enqueue(connection, network_key(network_id))
 
 
-def _want_share(connection: Connection, share: Row) -> None:
-    wanted = "creating_from_snapshot" if share["snapshot_id"] else "creating"
-    if share["status"] == "extending_error":
-        wanted = "extending"
-    log.info("failed.tried_again", resource=f"share/{share['id']}", wanted=wanted)
-    rows.change(connection, shares, share["id"], status=wanted)
-    enqueue(connection, f"share/{share['id']}")
-    server = rows.get(connection, share_servers, share["share_server_id"] or "")
-    if server is not None and server["status"] == "error":
-        rows.change(connection, share_servers, server["id"], status="creating")
-        enqueue(connection, f"share_server/{server['id']}")
+def _want_share(connection: Connection, share: Share) -> None:
+    wanted = ShareStatus.CREATING
+    if share["snapshot_id"]:
+        wanted = ShareStatus.CREATING_FROM_SNAPSHOT
+    if share["status"] == ShareStatus.EXTENDING_ERROR:
+        wanted = ShareStatus.EXTENDING
+    log.info("failed.tried_again", resource=share_key(share["id"]), wanted=wanted)
+    shares.change(connection, share["id"], status=wanted)
+    enqueue(connection, share_key(share["id"]))
+    server = share_servers.get(connection, share["share_server_id"] or "")
+    if server is not None and server["status"] == ServerStatus.ERROR:
+        share_servers.change(connection, server["id"], status=ServerStatus.CREATING)
+        enqueue(connection, server_key(server["id"]))

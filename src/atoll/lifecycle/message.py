@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
 from atoll.db import messages
 from atoll.db.messages import Action, Detail, Resource
-from atoll.db.rows import Row
 from atoll.engine.operation import Operation
 from atoll.errors import AtollError
+from atoll.model.records import Owned
 
 UNEXPECTED = "Something unexpected went wrong."
 MORE = " The administrator finds more in the log"
@@ -34,7 +34,7 @@ def sentence(operation: Operation, error: Exception) -> str:
     return f"{public}{MORE}{where}."
 
 
-def _told(connection: Connection, row: Row, text: str) -> bool:
+def _told(connection: Connection, row: Owned, text: str) -> bool:
     """Whether the resource has the same message already, with any request id or none."""
     return messages.told(connection, row["id"], text.partition(MORE)[0])
 
@@ -42,7 +42,7 @@ def _told(connection: Connection, row: Row, text: str) -> bool:
 def tell(
     connection: Connection,
     operation: Operation,
-    row: Row,
+    row: Owned,
     resource: Resource,
     action: Action,
     text: str,
@@ -69,7 +69,7 @@ def tell(
 @contextmanager
 def telling_of_delay(
     operation: Operation,
-    concerned: Callable[[Connection], list[Row]],
+    concerned: Callable[[Connection], Sequence[Owned]],
     resource: Resource,
     action: Action,
 ) -> Iterator[None]:

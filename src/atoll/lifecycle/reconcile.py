@@ -15,12 +15,9 @@ from contextlib import contextmanager
 import structlog
 from prometheus_client import Counter
 
-from atoll.db import audit, messages, owners, rows
+from atoll.db import audit, messages, owners, share_servers, shares
 from atoll.db.messages import Action, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import share_servers, shares
 from atoll.driver.generic import GenericShareDriver
-from atoll.driver.resources import share_key
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
@@ -30,6 +27,9 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
 from atoll.lifecycle.orphans import Orphans
+from atoll.model.keys import server_key, share_key
+from atoll.model.records import Share, ShareServer
+from atoll.model.states import ServerStatus
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ FAILURES = Counter(
 )
 
 Answer = tuple[Health, dict[str, ShareUsage]]
-Probe = tuple[Row, Answer | AtollError | None]
+Probe = tuple[ShareServer, Answer | AtollError | None]
 
 
 @contextmanager
@@ -119,19 +119,17 @@ class Reconciliation:
         self,
         operation: Operation,
         driver: GenericShareDriver,
-        server: Row,
+        server: ShareServer,
         answer: Answer | AtollError,
-        here: list[Row],
+        here: list[Share],
         busy: set[str],
     ) -> None:
-        key = f"share_server/{server['id']}"
+        key = server_key(server["id"])
         if isinstance(answer, AtollError):
             self._ask(operation, [key], str(answer))
             if server["unhealthy_since"] is None:
                 with operation.transaction() as connection:
-                    rows.change(
-                        connection, share_servers, server["id"], unhealthy_since=time.time()
-                    )
+                    share_servers.change(connection, server["id"], unhealthy_since=time.time())
             return
         try:
             self._check_shares(operation, driver, here, busy, *answer)
@@ -158,21 +156,21 @@ class Reconciliation:
         self,
         operation: Operation,
         driver: GenericShareDriver,
-        served: list[Row],
+        served: list[Share],
         busy: set[str],
         health: Health,
         usage: dict[str, ShareUsage],
     ) -> None:
         """Have shares repaired that an instance doesn't serve as it should."""
-        here = [share for share in served if f"share/{share['id']}" not in busy]
+        here = [share for share in served if share_key(share["id"]) not in busy]
         for share in here:
             with alone("check_shares", share_id=share["id"]):
                 if difference := driver.differences(share, health):
-                    self._ask(operation, [f"share/{share['id']}"], difference)
+                    self._ask(operation, [share_key(share["id"])], difference)
                     self._tell_if_detached(operation, share)
         self._note_usage(operation, here, usage)
 
-    def _tell_if_detached(self, operation: Operation, share: Row) -> None:
+    def _tell_if_detached(self, operation: Operation, share: Share) -> None:
         volume = self._backend.cloud.volumes.find_volume(share_key(share["id"]))
         if volume is None or volume.instance_id is not None:
             return
@@ -183,13 +181,13 @@ class Reconciliation:
         with operation.transaction() as connection:
             tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
-    def _probe(self, driver: GenericShareDriver, servers: Iterable[Row]) -> Iterable[Probe]:
+    def _probe(self, driver: GenericShareDriver, servers: Iterable[ShareServer]) -> Iterable[Probe]:
         """What each server answers, or the error that says that it does not serve.
 
         None if the check itself failed: then nothing is known of the server.
         """
 
-        def ask(server: Row) -> Probe:
+        def ask(server: ShareServer) -> Probe:
             answer: Answer | AtollError | None = None
             with alone("probe", share_server_id=server["id"]):
                 manager, details = driver.service_instance_manager, server["backend_details"]
@@ -206,7 +204,7 @@ class Reconciliation:
             yield from pool.map(ask, servers)
 
     def _note_usage(
-        self, operation: Operation, here: list[Row], usage: dict[str, ShareUsage]
+        self, operation: Operation, here: list[Share], usage: dict[str, ShareUsage]
     ) -> None:
         changed = [
             (share["id"], usage[share["id"]].used_bytes)
@@ -217,7 +215,7 @@ class Reconciliation:
             return
         with operation.transaction() as connection:
             for share_id, used_bytes in changed:
-                rows.change(connection, shares, share_id, used_bytes=used_bytes)
+                shares.change(connection, share_id, used_bytes=used_bytes)
 
     def _fit_servers(self, operation: Operation) -> None:
         now = time.time()
@@ -225,8 +223,8 @@ class Reconciliation:
         with operation.transaction() as connection:
             audit.idle_not_later_than(connection, now)
             for server_id in audit.idle_servers(connection, before):
-                rows.change(connection, share_servers, server_id, status="deleting")
-                enqueue(connection, f"share_server/{server_id}")
+                share_servers.change(connection, server_id, status=ServerStatus.DELETING)
+                enqueue(connection, server_key(server_id))
             share_server.keep_warm(connection, self._backend.settings)
 
     def _remove_orphans(self, operation: Operation) -> None:

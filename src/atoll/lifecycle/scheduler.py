@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from atoll import capabilities
-from atoll.db import placement, services
+from atoll.db import placement, services, subnets
 from atoll.db.messages import Detail
-from atoll.db.rows import Row
 from atoll.errors import CloudUnavailable, NoValidHost
 from atoll.lifecycle.backend import Backend
+from atoll.model.records import Share
 
 VISIBLE = ("driver_handles_share_servers", "replication_type")
 """Extra specs that a message may name; so it may those that end in ``_support``."""
@@ -49,7 +49,7 @@ class Pool:
 class Wish:
     """What a share demands of its pool."""
 
-    share: Row
+    share: Share
     extra_specs: Mapping[str, str]
     near: frozenset[str] = frozenset()
     """Pools of the shares that it must be with."""
@@ -64,11 +64,11 @@ class Wish:
         return str(self.share["options"].get("only_host") or "")
 
 
-def wish(connection: Connection, share: Row) -> Wish:
+def wish(connection: Connection, share: Share) -> Wish:
     """What this share demands, as the rows say now."""
     network_id = share["share_network_id"]
-    subnets = placement.subnets_of(connection, network_id) if network_id else []
-    zones = frozenset(each["availability_zone"] for each in subnets if not each["deleting"])
+    known = subnets.of_network(connection, network_id) if network_id else []
+    zones = frozenset(each["availability_zone"] for each in known if not each["deleting"])
     near, away = placement.hosts_of_hints(connection, share)
     return Wish(
         share=share,

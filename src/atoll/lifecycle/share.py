@@ -8,15 +8,20 @@ made true again: volume attached, file system mounted, exported, its access rule
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Unpack
 
 from sqlalchemy import Connection
 
-from atoll.db import access_rules, export_locations, owners, placement, rows
+from atoll.db import (
+    access_rules,
+    export_locations,
+    owners,
+    placement,
+    share_servers,
+    shares,
+    snapshots,
+)
 from atoll.db.messages import Action, Detail, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import share_servers, shares, snapshots
-from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
@@ -29,19 +34,23 @@ from atoll.lifecycle import access, charges, scheduler, share_server
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
+from atoll.model.keys import server_key
+from atoll.model.records import Share, ShareServer, Snapshot
+from atoll.model.states import (
+    GROWTH_CALLED_OFF,
+    SHARE_GIVEN_UP_AS,
+    SHARES_AT_REST,
+    ServerStatus,
+    ShareStatus,
+)
 
-AT_REST = ("available", "extending_error")
-
-CALLED_OFF = ("available", "error", "error_deleting", "inactive")
-"""Statuses that an administrator may set while a share is to grow."""
-
-GIVEN_UP: Mapping[str, tuple[str, Action, Detail]] = {
-    "creating": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
-    "creating_from_snapshot": ("error", Action.CREATE, Detail.UNKNOWN_ERROR),
-    "extending": ("extending_error", Action.EXTEND, Detail.DRIVER_FAILED_EXTEND),
-    "deleting": ("error_deleting", Action.DELETE, Detail.UNKNOWN_ERROR),
+TOLD_AS: Mapping[ShareStatus, tuple[Action, Detail]] = {
+    ShareStatus.CREATING: (Action.CREATE, Detail.UNKNOWN_ERROR),
+    ShareStatus.CREATING_FROM_SNAPSHOT: (Action.CREATE, Detail.UNKNOWN_ERROR),
+    ShareStatus.EXTENDING: (Action.EXTEND, Detail.DRIVER_FAILED_EXTEND),
+    ShareStatus.DELETING: (Action.DELETE, Detail.UNKNOWN_ERROR),
 }
-"""Status when an operation is given up: error state, and the message's action and detail."""
+"""Action and detail of the user's message when work on a share is delayed or given up."""
 
 
 class ShareHandler:
@@ -55,58 +64,57 @@ class ShareHandler:
         share = self._read(operation.resource_id)
         if share is None:
             return
-        verbs: dict[str, Callable[[Operation, Row], None]] = {
-            "creating": self._create,
-            "creating_from_snapshot": self._create,
-            "extending": self._extend,
-            "deleting": self._delete,
+        verbs: dict[ShareStatus, Callable[[Operation, Share], None]] = {
+            ShareStatus.CREATING: self._create,
+            ShareStatus.CREATING_FROM_SNAPSHOT: self._create,
+            ShareStatus.EXTENDING: self._extend,
+            ShareStatus.DELETING: self._delete,
         }
-        if share["wanted_size"] is not None and share["status"] in CALLED_OFF:
+        if share["wanted_size"] is not None and share["status"] in GROWTH_CALLED_OFF:
             self._note_growth(operation, share)
         verb = verbs.get(share["status"])
-        if verb is None and share["status"] in AT_REST:
-            verb = self._ensure if share["made"] else self._create
+        if verb is None and share["status"] in SHARES_AT_REST:
+            verb = self._ensure if self._is_made(share) else self._create
         if verb is not None:
-            action = GIVEN_UP[share["status"]][1] if share["status"] in GIVEN_UP else Action.UPDATE
+            action, _ = TOLD_AS.get(share["status"], (Action.UPDATE, None))
             with telling_of_delay(operation, lambda _: [share], Resource.SHARE, action):
                 verb(operation, share)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the share, or its unapplied rules, in error, and tell the user why."""
         share = self._read(operation.resource_id)
-        if share is not None and share["wanted_size"] and share["status"] != "deleting":
+        if share is not None and share["wanted_size"] and share["status"] != ShareStatus.DELETING:
             # It is given up only when the reached size is known, because that size is charged.
             self._note_growth(operation, share)
         with operation.transaction() as connection:
-            share = rows.get(connection, shares, operation.resource_id)
+            share = shares.get(connection, operation.resource_id)
             if share is None:
                 return
             asked = share["status"]
-            if asked in AT_REST and not export_locations.exist(connection, share["id"]):
-                asked = "creating"
-            outcome = GIVEN_UP.get(asked)
-            if outcome is None:
+            if asked in SHARES_AT_REST and not export_locations.exist(connection, share["id"]):
+                asked = ShareStatus.CREATING
+            if asked not in SHARE_GIVEN_UP_AS:
                 access.give_up(connection, share, operation, error)
                 return
-            status, action, detail = outcome
+            action, detail = TOLD_AS[asked]
             if isinstance(error, NoValidHost):
                 action = Action.ALLOCATE_HOST
                 detail = scheduler.DETAILS.get(error.failed, Detail.NO_VALID_HOST)
-            rows.change(connection, shares, share["id"], status=status)
+            shares.change(connection, share["id"], status=SHARE_GIVEN_UP_AS[asked])
             if not isinstance(error, NoShareServer):  # of which the server's operation has told
                 text = sentence(operation, error)
                 tell(connection, operation, share, Resource.SHARE, action, text, detail)
 
     # --- verbs ----------------------------------------------------------------------------
 
-    def _create(self, operation: Operation, share: Row) -> None:
+    def _create(self, operation: Operation, share: Share) -> None:
         server = self._place(operation, share)
         driver = self._backend.driver(operation)
         driver.prepare_share(operation, share, _booting_instance(server))
         if server is not None:
             share["share_server_id"] = server["id"]
             _await_set_up(server)
-            if server["status"] != "active":
+            if server["status"] != ServerStatus.ACTIVE:
                 raise NoShareServer
         operation.set_lane(lane_of(server))
         if share["snapshot_id"]:
@@ -121,12 +129,12 @@ class ShareHandler:
             self._come_back_for_rules(connection, operation)
 
     @staticmethod
-    def _become_available(connection: Connection, share: Row, **values: Any) -> None:
+    def _become_available(connection: Connection, share: Share, **values: Unpack[Share]) -> None:
         """Set it ``available``, unless its status was changed meanwhile (a forced deletion)."""
-        now = rows.get(connection, shares, share["id"])
+        now = shares.get(connection, share["id"])
         if now is not None and now["status"] == share["status"]:
-            values["status"] = "available"
-        rows.change(connection, shares, share["id"], **values)
+            values["status"] = ShareStatus.AVAILABLE
+        shares.change(connection, share["id"], **values)
 
     @staticmethod
     def _come_back_for_rules(connection: Connection, operation: Operation) -> None:
@@ -134,7 +142,7 @@ class ShareHandler:
         if access.pending(connection, operation.resource_id):
             enqueue(connection, operation.resource, request_id=operation.request_id)
 
-    def _place(self, operation: Operation, share: Row) -> Row | None:
+    def _place(self, operation: Operation, share: Share) -> ShareServer | None:
         """The share's server: the one that it has, one with room, or a new one.
 
         None is the common server. Which of the two a share asks for, its share type has said.
@@ -144,8 +152,8 @@ class ShareHandler:
         self._backend.pools()  # which may ask the cloud: not within a transaction
         with operation.transaction() as connection:
             if share["share_server_id"]:
-                server = rows.get(connection, share_servers, share["share_server_id"])
-                if server is not None and server["status"] != "deleting":
+                server = share_servers.get(connection, share["share_server_id"])
+                if server is not None and server["status"] != ServerStatus.DELETING:
                     return server
             elif share["host"] and not share["share_network_id"]:
                 return None
@@ -155,9 +163,8 @@ class ShareHandler:
             server = None
             if share["share_network_id"]:
                 server = share_server.choose(connection, settings, share, pool.host, pool.zone)
-            rows.change(
+            shares.change(
                 connection,
-                shares,
                 share["id"],
                 share_server_id=server["id"] if server is not None else None,
                 host=pool.name,
@@ -165,12 +172,12 @@ class ShareHandler:
             )
             return server
 
-    def _note_growth(self, operation: Operation, share: Row) -> None:
+    def _note_growth(self, operation: Operation, share: Share) -> None:
         size = charges.provided(self._backend, share)
         with operation.transaction() as connection:
             charges.grown(connection, share["id"], size)
 
-    def _check_kind(self, share: Row) -> None:
+    def _check_kind(self, share: Share) -> None:
         """The share may be older than what its share type says now."""
         handles = self._backend.settings.driver.driver_handles_share_servers
         if handles != bool(share["share_network_id"]):
@@ -180,7 +187,7 @@ class ShareHandler:
                 "Capabilities",
             )
 
-    def _extend(self, operation: Operation, share: Row) -> None:
+    def _extend(self, operation: Operation, share: Share) -> None:
         with self._backend.database.read() as connection:
             charges.await_snapshots(connection, share)
         server = self._server(share)
@@ -191,7 +198,7 @@ class ShareHandler:
             self._become_available(connection, share, size=size, wanted_size=None)
             self._come_back_for_rules(connection, operation)
 
-    def _delete(self, operation: Operation, share: Row) -> None:
+    def _delete(self, operation: Operation, share: Share) -> None:
         server = self._server_or_none(share)
         driver = self._backend.driver(operation)
         driver.delete_share(operation, share, server)
@@ -203,19 +210,15 @@ class ShareHandler:
             if server is not None:
                 share_server.note_if_idle(connection, server["id"])
 
-    def _ensure(self, operation: Operation, share: Row) -> None:
+    def _ensure(self, operation: Operation, share: Share) -> None:
         """Repair what is broken, then bring the access rules up to date."""
         server = self._server(share)
         if server is not None:
             _await_set_up(server)
         operation.set_lane(lane_of(server))
         driver = self._backend.driver(operation)
-        if not access.sync(self._backend, operation, driver, share, server):
-            self._repair(operation, driver, share, server)
-
-    def _repair(
-        self, operation: Operation, driver: GenericShareDriver, share: Row, server: Row | None
-    ) -> None:
+        if access.sync(self._backend, operation, driver, share, server):
+            return
         locations = driver.ensure_share(operation, share, server)
         if locations:
             with operation.transaction() as connection:
@@ -223,31 +226,34 @@ class ShareHandler:
 
     # --- reading --------------------------------------------------------------------------
 
-    def _read(self, share_id: str) -> Row | None:
+    def _read(self, share_id: str) -> Share | None:
         with self._backend.database.read() as connection:
-            share = rows.get(connection, shares, share_id)
+            share = shares.get(connection, share_id)
             if share is not None:
                 share["access_rules"] = access.applied(connection, share_id)
-                # An administrator may have called it available before it was made.
-                share["made"] = export_locations.exist(connection, share_id)
             return share
 
-    def _server(self, share: Row) -> Row | None:
+    def _is_made(self, share: Share) -> bool:
+        """Whether it has been served; an administrator may have called it available before."""
+        with self._backend.database.read() as connection:
+            return export_locations.exist(connection, share["id"])
+
+    def _server(self, share: Share) -> ShareServer | None:
         """The share's server; None where it is on the common one."""
         server = self._server_or_none(share)
         if server is None and share["share_network_id"]:
             raise ServiceInstanceException(public="The share has no share server.")
         return server
 
-    def _server_or_none(self, share: Row) -> Row | None:
+    def _server_or_none(self, share: Share) -> ShareServer | None:
         if not share["share_server_id"]:
             return None
         with self._backend.database.read() as connection:
-            return rows.get(connection, share_servers, share["share_server_id"])
+            return share_servers.get(connection, share["share_server_id"])
 
-    def _snapshot(self, snapshot_id: str) -> Row:
+    def _snapshot(self, snapshot_id: str) -> Snapshot:
         with self._backend.database.read() as connection:
-            snapshot = rows.get(connection, snapshots, snapshot_id)
+            snapshot = snapshots.get(connection, snapshot_id)
         if snapshot is None:
             raise ServiceInstanceException(
                 public="The snapshot that the share is made from is gone."
@@ -255,16 +261,14 @@ class ShareHandler:
         return snapshot
 
 
-def _booting_instance(server: Row | None) -> str:
+def _booting_instance(server: ShareServer | None) -> str:
     """Id of the instance that is being set up, once it takes volumes; else empty."""
-    if server is None or server["status"] != "creating":
+    if server is None or server["status"] != ServerStatus.CREATING:
         return ""
     return server["identifier"] or ""
 
 
-def _await_set_up(server: Row) -> None:
+def _await_set_up(server: ShareServer) -> None:
     """Its operation wakes the share's twice: when volumes can be plugged in, and when it serves."""
-    if server["status"] == "creating":
-        raise Postponed(
-            "The share waits for its share server.", waits_for=f"share_server/{server['id']}"
-        )
+    if server["status"] == ServerStatus.CREATING:
+        raise Postponed("The share waits for its share server.", waits_for=server_key(server["id"]))

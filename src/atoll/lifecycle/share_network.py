@@ -6,21 +6,18 @@ without a name, gets a network of its own, isolated from all others.
 
 from __future__ import annotations
 
-from atoll.cloud.base import Network, Subnet
-from atoll.db import owners, placement, rows
+from atoll.cloud.base import Network
+from atoll.cloud.base import Subnet as CloudSubnet
+from atoll.db import owners, share_networks, share_servers, subnets
 from atoll.db.messages import Action, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import share_network_subnets, share_networks, share_servers
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import CloudNotFound, Postponed
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
-
-
-def owner_of(subnet_id: str) -> str:
-    """The cloud-side owner of a managed subnet's network."""
-    return f"share_network_subnet/{subnet_id}"
+from atoll.model.keys import server_key, subnet_key
+from atoll.model.records import Subnet
+from atoll.model.states import NetworkStatus, ServerStatus
 
 
 class ShareNetworkHandler:
@@ -32,52 +29,50 @@ class ShareNetworkHandler:
     def converge(self, operation: Operation) -> None:
         """Describe or make every subnet's network; remove what is being deleted."""
         with self._backend.database.read() as connection:
-            network = rows.get(connection, share_networks, operation.resource_id)
+            network = share_networks.get(connection, operation.resource_id)
             if network is None:
                 return
-            subnets = placement.subnets_of(connection, network["id"])
-        leaving = network["status"] == "deleting"
+            known = subnets.of_network(connection, network["id"])
+        leaving = network["status"] == NetworkStatus.DELETING
         kind, action = Resource.SHARE_NETWORK_SUBNET, Action.DELETE if leaving else Action.CREATE
         with telling_of_delay(operation, lambda _: [network], kind, action):
-            for subnet in subnets:
+            for subnet in known:
                 if leaving or subnet["deleting"]:
                     self._remove_subnet(operation, subnet)
                 elif subnet["cidr"] is None:
                     self._describe_subnet(operation, subnet, network["project_id"])
         with operation.transaction() as connection:
             if leaving:
-                rows.remove(connection, share_networks, network["id"])
-            elif network["status"] == "error":
-                rows.change(connection, share_networks, network["id"], status="active")
+                share_networks.remove(connection, network["id"])
+            elif network["status"] == NetworkStatus.ERROR:
+                share_networks.change(connection, network["id"], status=NetworkStatus.ACTIVE)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the share network in error and tell its project why."""
         with operation.transaction() as connection:
-            network = rows.get(connection, share_networks, operation.resource_id)
+            network = share_networks.get(connection, operation.resource_id)
             if network is None:
                 return
-            rows.change(connection, share_networks, network["id"], status="error")
+            share_networks.change(connection, network["id"], status=NetworkStatus.ERROR)
             kind = Resource.SHARE_NETWORK_SUBNET
             tell(connection, operation, network, kind, Action.CREATE, sentence(operation, error))
 
-    def _describe_subnet(self, operation: Operation, subnet: Row, project_id: str) -> None:
+    def _describe_subnet(self, operation: Operation, subnet: Subnet, project_id: str) -> None:
         networks = self._backend.cloud.networks
         if subnet["managed"]:
-            found: Network | None = networks.create_network(owner_of(subnet["id"]))
+            found: Network | None = networks.create_network(subnet_key(subnet["id"]))
         else:
-            self._check_rights(subnet["neutron_net_id"], project_id)
-            found = networks.get_network(
-                subnet["neutron_net_id"], subnet["neutron_subnet_id"] or ""
-            )
+            network_id = subnet["neutron_net_id"] or ""
+            self._check_rights(network_id, project_id)
+            found = networks.get_network(network_id, subnet["neutron_subnet_id"] or "")
         if found is None or not found.subnets:
             raise CloudNotFound(
                 public=f"The network {subnet['neutron_net_id']} has no subnet "
                 f"{subnet['neutron_subnet_id']}. Make the share network anew with ids that exist.",
             )
         with operation.transaction() as connection:
-            rows.change(
+            subnets.change(
                 connection,
-                share_network_subnets,
                 subnet["id"],
                 **_description(found, _pick(found, subnet["neutron_subnet_id"])),
             )
@@ -97,32 +92,32 @@ class ShareNetworkHandler:
                 "with your project.",
             )
 
-    def _remove_subnet(self, operation: Operation, subnet: Row) -> None:
+    def _remove_subnet(self, operation: Operation, subnet: Subnet) -> None:
         """Servers first, then the network that we made, then the row."""
         with operation.transaction() as connection:
-            servers = rows.where(connection, share_servers, share_network_subnet_id=subnet["id"])
+            servers = share_servers.where(connection, share_network_subnet_id=subnet["id"])
             for server in servers:
-                rows.change(connection, share_servers, server["id"], status="deleting")
-                enqueue(connection, f"share_server/{server['id']}", request_id=operation.request_id)
+                share_servers.change(connection, server["id"], status=ServerStatus.DELETING)
+                enqueue(connection, server_key(server["id"]), request_id=operation.request_id)
         if servers:
             raise Postponed(
                 "The share network waits for its share servers to go.",
-                waits_for=f"share_server/{servers[0]['id']}",
+                waits_for=server_key(servers[0]["id"]),
             )
         if subnet["managed"]:
-            self._backend.remove_network(owner_of(subnet["id"]), subnet["neutron_net_id"])
+            self._backend.remove_network(subnet_key(subnet["id"]), subnet["neutron_net_id"])
         with operation.transaction() as connection:
             owners.remove(connection, "share_network_subnet", subnet["id"])
 
 
-def _pick(network: Network, subnet_id: str | None) -> Subnet:
+def _pick(network: Network, subnet_id: str | None) -> CloudSubnet:
     for subnet in network.subnets:
         if subnet.id == subnet_id:
             return subnet
     return network.subnets[0]
 
 
-def _description(network: Network, subnet: Subnet) -> Row:
+def _description(network: Network, subnet: CloudSubnet) -> Subnet:
     return {
         "neutron_net_id": network.id,
         "neutron_subnet_id": subnet.id,

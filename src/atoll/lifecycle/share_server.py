@@ -15,10 +15,8 @@ import structlog
 from sqlalchemy import Connection
 
 from atoll.config import Settings
-from atoll.db import owners, placement, rows
+from atoll.db import owners, placement, share_servers, shares, subnets
 from atoll.db.messages import Action, Detail, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import share_network_subnets, share_servers, shares
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
@@ -32,40 +30,42 @@ from atoll.errors import (
 from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
+from atoll.model.keys import COMMON_LANE, network_key, server_key, share_key
+from atoll.model.records import Share, ShareServer, Subnet
+from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
-SERVED = ("available", "extending", "extending_error")
-"""Statuses of shares that clients may have mounted."""
 
-
-def lane_of(server: Row | None) -> str:
+def lane_of(server: ShareServer | None) -> str:
     """Where operations on a server's shares queue up; None is the common server."""
-    return str(server["id"]) if server is not None else "common_server"
+    return server["id"] if server is not None else COMMON_LANE
 
 
-def choose(connection: Connection, settings: Settings, share: Row, host: str, zone: str) -> Row:
+def choose(
+    connection: Connection, settings: Settings, share: Share, host: str, zone: str
+) -> ShareServer:
     """A server with room for the share on its share network, or a new row and its operation.
 
     It is one of the back end ``host``, on the network's subnet for the availability zone ``zone``.
     """
     subnet = _subnet_for(connection, share, zone)
-    placement.lock_subnet(connection, subnet["id"])
+    subnets.lock(connection, subnet["id"])
     for server in placement.candidates(connection, subnet["id"], host):
         if server["share_count"] < settings.driver.max_shares_per_share_server:
             return server
     server_id = placement.take_warm(connection, host) or _add(connection, host)
-    rows.change(
+    share_servers.change(
         connection,
-        share_servers,
         server_id,
         project_id=share["project_id"],
         share_network_subnet_id=subnet["id"],
-        status="creating",  # a warm one too: its interface in this network is still to be made
+        # A warm one too: its interface in this network is still to be made.
+        status=ServerStatus.CREATING,
     )
-    enqueue(connection, f"share_server/{server_id}")
+    enqueue(connection, server_key(server_id))
     keep_warm(connection, settings)
-    chosen = rows.get(connection, share_servers, server_id)
+    chosen = share_servers.get(connection, server_id)
     assert chosen is not None
     return chosen
 
@@ -78,27 +78,27 @@ def keep_warm(connection: Connection, settings: Settings) -> None:
         connection, settings.backend_host
     )
     for _ in range(missing):
-        enqueue(connection, f"share_server/{_add(connection, settings.backend_host)}")
+        enqueue(connection, server_key(_add(connection, settings.backend_host)))
 
 
 def _add(connection: Connection, host: str) -> str:
     """A row for a server of no share network yet."""
     server_id = str(uuid.uuid4())
-    rows.add(
+    share_servers.add(
         connection,
-        share_servers,
         id=server_id,
         host=host,
-        status="creating",
+        status=ServerStatus.CREATING,
         is_auto_deletable=True,
+        renewal_wanted=False,
         backend_details={},
     )
     return server_id
 
 
-def _subnet_for(connection: Connection, share: Row, zone: str) -> Row:
-    subnets = placement.subnets_of(connection, share["share_network_id"] or "")
-    usable = [subnet for subnet in subnets if not subnet["deleting"]]
+def _subnet_for(connection: Connection, share: Share, zone: str) -> Subnet:
+    known = subnets.of_network(connection, share["share_network_id"] or "")
+    usable = [subnet for subnet in known if not subnet["deleting"]]
     for subnet in usable:
         if subnet["availability_zone"] == zone:
             return subnet
@@ -113,10 +113,10 @@ def _subnet_for(connection: Connection, share: Row, zone: str) -> Row:
 def note_if_idle(connection: Connection, server_id: str) -> None:
     """Start the clock of a server that has lost its last share."""
     if placement.count_shares(connection, server_id) == 0:
-        rows.change(connection, share_servers, server_id, idle_since=time.time())
+        share_servers.change(connection, server_id, idle_since=time.time())
 
 
-def _silent_since(server: Row) -> float:
+def _silent_since(server: ShareServer) -> float:
     """When the server was first found silent, in epoch seconds; now, if that is still to come.
 
     The clock was ahead then, and is right again: it must not have to catch up before help comes.
@@ -134,19 +134,19 @@ class ShareServerHandler:
     def converge(self, operation: Operation) -> None:
         """Set up, take down or bring back, as the row's status says."""
         with self._backend.database.read() as connection:
-            server = rows.get(connection, share_servers, operation.resource_id)
+            server = share_servers.get(connection, operation.resource_id)
         if server is None:
             return
-        verbs: dict[str, tuple[Callable[[Operation, Row], None], Action]] = {
-            "creating": (self._set_up, Action.CREATE),
-            "deleting": (self._take_down, Action.DELETE),
-            "active": (self._bring_back, Action.UPDATE),
+        verbs: dict[ServerStatus, tuple[Callable[[Operation, ShareServer], None], Action]] = {
+            ServerStatus.CREATING: (self._set_up, Action.CREATE),
+            ServerStatus.DELETING: (self._take_down, Action.DELETE),
+            ServerStatus.ACTIVE: (self._bring_back, Action.UPDATE),
         }
         if server["status"] in verbs:
             verb, action = verbs[server["status"]]
 
-            def waiting(connection: Connection) -> list[Row]:
-                return rows.where(connection, shares, share_server_id=server["id"])
+            def waiting(connection: Connection) -> list[Share]:
+                return shares.where(connection, share_server_id=server["id"])
 
             with telling_of_delay(operation, waiting, Resource.SHARE, action):
                 verb(operation, server)
@@ -154,58 +154,58 @@ class ShareServerHandler:
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Put the server in error; shares that wait for it find it so and say so."""
         with operation.transaction() as connection:
-            server = rows.get(connection, share_servers, operation.resource_id)
+            server = share_servers.get(connection, operation.resource_id)
             if server is None:
                 return
-            here = rows.where(connection, shares, share_server_id=server["id"])
+            here = shares.where(connection, share_server_id=server["id"])
             text = sentence(operation, error)
-            if server["status"] == "active":  # still silent; the reconcile pass has it looked at
+            if server["status"] == ServerStatus.ACTIVE:
+                # It is still silent. The reconcile pass has it looked at again.
                 text = f"The share can't be served at the moment. {text}"
                 for share in here:
                     tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
                 return
-            rows.change(connection, share_servers, server["id"], status="error")
-            if server["status"] == "creating":
+            share_servers.change(connection, server["id"], status=ServerStatus.ERROR)
+            if server["status"] == ServerStatus.CREATING:
                 detail = Detail.NO_SHARE_SERVER
                 for share in here:
                     tell(connection, operation, share, Resource.SHARE, Action.CREATE, text, detail)
 
-    def _set_up(self, operation: Operation, server: Row) -> None:
+    def _set_up(self, operation: Operation, server: ShareServer) -> None:
         info = self._network_info(server)
 
         def on_active(instance_id: str) -> None:
             """Have the shares that wait plug in their volumes while the instance still boots."""
             with operation.transaction() as connection:
-                rows.change(connection, share_servers, server["id"], identifier=instance_id)
-                for share in rows.where(connection, shares, share_server_id=server["id"]):
-                    enqueue(connection, f"share/{share['id']}")
+                share_servers.change(connection, server["id"], identifier=instance_id)
+                for share in shares.where(connection, share_server_id=server["id"]):
+                    enqueue(connection, share_key(share["id"]))
 
         driver = self._backend.driver(operation)
         details = driver.setup_server(info, on_active=on_active)
         with operation.transaction() as connection:
-            rows.change(
+            share_servers.change(
                 connection,
-                share_servers,
                 server["id"],
-                status="active",
+                status=ServerStatus.ACTIVE,
                 identifier=details.get("instance_id"),
                 backend_details=details,
                 idle_since=time.time(),
                 unhealthy_since=None,
             )
 
-    def _network_info(self, server: Row) -> list[dict[str, Any]]:
+    def _network_info(self, server: ShareServer) -> list[dict[str, Any]]:
         """What the contract's ``setup_server`` is told, one entry a subnet."""
         if server["share_network_subnet_id"] is None:
             return [{"server_id": server["id"]}]  # a warm one, in the service network only
         with self._backend.database.read() as connection:
-            subnet = rows.get(connection, share_network_subnets, server["share_network_subnet_id"])
+            subnet = subnets.get(connection, server["share_network_subnet_id"])
         if subnet is None:
             raise ServiceInstanceException(public="The share network's subnet is gone.")
         if subnet["cidr"] is None:
             raise Postponed(
                 "The share server waits for its network.",
-                waits_for=f"share_network/{subnet['share_network_id']}",
+                waits_for=network_key(subnet["share_network_id"]),
             )
         return [
             {
@@ -224,11 +224,11 @@ class ShareServerHandler:
             }
         ]
 
-    def _take_down(self, operation: Operation, server: Row) -> None:
+    def _take_down(self, operation: Operation, server: ShareServer) -> None:
         with operation.transaction() as connection:
             needed = placement.count_shares(connection, server["id"]) > 0
             if needed:
-                rows.change(connection, share_servers, server["id"], status="active")
+                share_servers.change(connection, server["id"], status=ServerStatus.ACTIVE)
         if needed:
             log.warning("share_server.kept", share_server_id=server["id"], reason="it has shares")
             return
@@ -237,7 +237,7 @@ class ShareServerHandler:
         with operation.transaction() as connection:
             owners.remove(connection, "share_server", server["id"])
 
-    def _bring_back(self, operation: Operation, server: Row) -> None:
+    def _bring_back(self, operation: Operation, server: ShareServer) -> None:
         """Let a server that answers be; start, reboot or replace one that doesn't.
 
         An instance that is gone or broken is replaced at once; one that only keeps silent gets
@@ -276,23 +276,23 @@ class ShareServerHandler:
         else:
             self._look_again(operation, server, ServiceInstanceUnavailable())
 
-    def _renew(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+    def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
         """Put an instance of the newest image in the place of one that serves."""
         newest = self._backend.cloud.images.service_image().id
         if details.get("image_id") == newest:
             self._serve_again(operation, server, details)
             with operation.transaction() as connection:
-                rows.change(connection, share_servers, server["id"], renewal_wanted=False)
+                share_servers.change(connection, server["id"], renewal_wanted=False)
             return
         with self._backend.database.read() as connection:
-            here = rows.where(connection, shares, share_server_id=server["id"], status=SERVED)
+            here = shares.on_server(connection, server["id"], SHARES_SERVED)
         self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
         self._replace(operation, server, details, why="is of an older image")
 
     def _replace(
         self,
         operation: Operation,
-        server: Row,
+        server: ShareServer,
         details: Mapping[str, str],
         *,
         why: str = "was lost",
@@ -301,7 +301,7 @@ class ShareServerHandler:
         log.warning("share_server.replaced", share_server_id=server["id"], instance=lost, why=why)
         driver = self._backend.driver(operation)
         with self._backend.database.read() as connection:
-            here = rows.where(connection, shares, share_server_id=server["id"], status=SERVED)
+            here = shares.on_server(connection, server["id"], SHARES_SERVED)
         details = driver.service_instance_manager.replace_service_instance(
             operation,
             details,
@@ -315,46 +315,48 @@ class ShareServerHandler:
         )
         with operation.transaction() as connection:
             # The newest image was booted, whatever the reason.
-            rows.change(connection, share_servers, server["id"], renewal_wanted=False)
-            for share in rows.where(connection, shares, share_server_id=server["id"]):
+            share_servers.change(connection, server["id"], renewal_wanted=False)
+            for share in shares.where(connection, share_server_id=server["id"]):
                 tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
-    def _look_again(self, operation: Operation, server: Row, why: AtollError) -> None:
+    def _look_again(self, operation: Operation, server: ShareServer, why: AtollError) -> None:
         """Note since when it has been silent; the retry that follows looks again."""
         since = _silent_since(server)
         if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
-                rows.change(connection, share_servers, server["id"], unhealthy_since=since)
+                share_servers.change(connection, server["id"], unhealthy_since=since)
         raise why
 
-    def _serve_shares(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+    def _serve_shares(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
         """Have a replacement serve every share that clients may have mounted.
 
         One that can't be served keeps no other away: its own operation, later, says why.
         """
-        here = {**server, "backend_details": details}
+        here: ShareServer = {**server, "backend_details": dict(details)}
         with self._backend.database.read() as connection:
-            served = [
+            served: list[Share] = [
                 {**row, "access_rules": access.applied(connection, row["id"]), "share_server": here}
-                for row in rows.where(connection, shares, share_server_id=server["id"])
-                if row["status"] in SERVED
+                for row in shares.on_server(connection, server["id"], SHARES_SERVED)
             ]
         updates = self._backend.driver(operation).ensure_shares(operation, served)
         operation.check()  # an error may have been that another worker has taken over
         for share_id, update in updates.items():
-            if update["status"] == "error":
+            if update["status"] == ShareStatus.ERROR:
                 log.warning("share_server.share_missing", share_id=share_id, why=update["reason"])
 
-    def _serve_again(self, operation: Operation, server: Row, details: Mapping[str, str]) -> None:
+    def _serve_again(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
         """It answers: every share of it is made true again, each by an operation of its own."""
         with operation.transaction() as connection:
-            rows.change(
+            share_servers.change(
                 connection,
-                share_servers,
                 server["id"],
                 unhealthy_since=None,
                 identifier=details["instance_id"],
                 backend_details=dict(details),
             )
-            for share in rows.where(connection, shares, share_server_id=server["id"]):
-                enqueue(connection, f"share/{share['id']}", lane=server["id"])
+            for share in shares.where(connection, share_server_id=server["id"]):
+                enqueue(connection, share_key(share["id"]), lane=server["id"])

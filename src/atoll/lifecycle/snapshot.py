@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from atoll.db import owners, rows
-from atoll.db import snapshots as queries
+from atoll.db import owners, share_servers, shares, snapshots
 from atoll.db.messages import Action, Resource
-from atoll.db.rows import Row
-from atoll.db.tables import share_servers, shares, snapshots
 from atoll.engine.operation import Operation
 from atoll.errors import Postponed, ShareBackendException
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.share_server import lane_of
+from atoll.model.keys import snapshot_key
+from atoll.model.records import ShareServer, Snapshot
+from atoll.model.states import SNAPSHOT_GIVEN_UP_AS, SNAPSHOTS_ASKING_FOR_WORK, SnapshotStatus
 
 
 class SnapshotHandler:
@@ -23,20 +23,20 @@ class SnapshotHandler:
     def converge(self, operation: Operation) -> None:
         """Take the snapshot, or remove it, as its status says."""
         with self._backend.database.read() as connection:
-            snapshot = rows.get(connection, snapshots, operation.resource_id)
-            if snapshot is None or snapshot["status"] not in ("creating", "deleting"):
+            snapshot = snapshots.get(connection, operation.resource_id)
+            if snapshot is None or snapshot["status"] not in SNAPSHOTS_ASKING_FOR_WORK:
                 return
-            share = rows.get(connection, shares, snapshot["share_id"])
+            share = shares.get(connection, snapshot["share_id"])
             if share is None:
                 raise ShareBackendException(public="The snapshot's share is gone.")
-            server = rows.get(connection, share_servers, share["share_server_id"] or "")
-            earlier = queries.taken_before(connection, snapshot)
-        creating = snapshot["status"] == "creating"
+            server = share_servers.get(connection, share["share_server_id"] or "")
+            earlier = snapshots.taken_before(connection, snapshot)
+        creating = snapshot["status"] == SnapshotStatus.CREATING
         if creating and earlier is not None:
             # Snapshots of a share are taken one after the other: it has one freeze at a time.
             raise Postponed(
                 "The snapshot waits for an earlier one of its share.",
-                waits_for=f"snapshot/{earlier}",
+                waits_for=snapshot_key(earlier),
             )
         snapshot["share"] = share
         operation.set_lane(lane_of(server))
@@ -50,16 +50,12 @@ class SnapshotHandler:
     def give_up(self, operation: Operation, error: Exception) -> None:
         """``error`` or ``error_deleting``, and the user is told why."""
         with operation.transaction() as connection:
-            snapshot = rows.get(connection, snapshots, operation.resource_id)
+            snapshot = snapshots.get(connection, operation.resource_id)
             if snapshot is None:
                 return
-            creating = snapshot["status"] == "creating"
-            rows.change(
-                connection,
-                snapshots,
-                snapshot["id"],
-                status="error" if creating else "error_deleting",
-            )
+            creating = snapshot["status"] == SnapshotStatus.CREATING
+            given_up = SNAPSHOT_GIVEN_UP_AS.get(snapshot["status"], SnapshotStatus.ERROR_DELETING)
+            snapshots.change(connection, snapshot["id"], status=given_up)
             action = Action.CREATE if creating else Action.DELETE
             tell(
                 connection,
@@ -70,25 +66,23 @@ class SnapshotHandler:
                 sentence(operation, error),
             )
 
-    def _create(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
+    def _create(self, operation: Operation, snapshot: Snapshot, server: ShareServer | None) -> None:
         driver = self._backend.driver(operation)
         made = driver.create_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
-            now = rows.get(connection, snapshots, snapshot["id"])
+            now = snapshots.get(connection, snapshot["id"])
             # What was asked for meanwhile, by force, counts more.
-            done = {"status": "available"} if now and now["status"] == "creating" else {}
-            rows.change(
-                connection,
-                snapshots,
-                snapshot["id"],
-                **done,
-                progress="100%",
-                provider_location=made["provider_location"],
-                size=made["size"],
-                share_size=made["size"],
-            )
+            changes: Snapshot = {
+                "progress": "100%",
+                "provider_location": made["provider_location"],
+                "size": made["size"],
+                "share_size": made["size"],
+            }
+            if now is not None and now["status"] == SnapshotStatus.CREATING:
+                changes["status"] = SnapshotStatus.AVAILABLE
+            snapshots.change(connection, snapshot["id"], **changes)
 
-    def _delete(self, operation: Operation, snapshot: Row, server: Row | None) -> None:
+    def _delete(self, operation: Operation, snapshot: Snapshot, server: ShareServer | None) -> None:
         self._backend.driver(operation).delete_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
             owners.remove(connection, "snapshot", snapshot["id"])

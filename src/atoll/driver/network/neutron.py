@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from atoll.cloud.base import Network, Networks, Port, Subnet
 from atoll.driver.network import cuts
 from atoll.driver.network.base import BaseNetworkhelper, InstancePorts
-from atoll.driver.resources import NetworkInfo, ServerDetails, server_key
+from atoll.driver.resources import NetworkInfo, ServerDetails
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, ServiceInstanceException
+from atoll.model.keys import server_key
 
 SERVICE_PORT = "service_port_id"
 PUBLIC_PORT = "public_port_id"

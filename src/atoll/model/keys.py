@@ -1,0 +1,43 @@
+"""Keys of resources: ``<kind>/<id>``.
+
+A key names what an operation is about, what owns a thing in the cloud (it is written in the thing's
+tag), and what the driver remembers of a resource.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMMON_LANE: Final = "common_server"
+"""Where operations on shares of the common server queue up."""
+
+
+def share_key(share_id: str) -> str:
+    """The share: its operations, its volume, and what the driver remembers of it."""
+    return f"share/{share_id}"
+
+
+def snapshot_key(snapshot_id: str) -> str:
+    """The snapshot."""
+    return f"snapshot/{snapshot_id}"
+
+
+def server_key(server_id: str) -> str:
+    """The share server: its instance, its ports, its identity."""
+    return f"share_server/{server_id}"
+
+
+def network_key(network_id: str) -> str:
+    """The share network. It owns nothing in the cloud; its subnets do."""
+    return f"share_network/{network_id}"
+
+
+def subnet_key(subnet_id: str) -> str:
+    """The subnet of a share network: the network that Atoll has made for it."""
+    return f"share_network_subnet/{subnet_id}"
+
+
+def split(key: str) -> tuple[str, str]:
+    """Kind and id."""
+    kind, _, row_id = key.partition("/")
+    return kind, row_id
