@@ -37,5 +37,5 @@ def operation_retry(resource: str) -> None:
     from atoll.lifecycle import asked
 
     with closing(database()) as opened, opened.begin() as connection:
-        asked.look_again(connection, resource)
+        asked.request_now(connection, resource)
     typer.echo(f"The operation of {resource} runs next.")
