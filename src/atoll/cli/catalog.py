@@ -26,7 +26,7 @@ _DESCRIPTION: Final = "NFS and SMB shares by Atoll"
 class Change:
     """What was done with one resource of Keystone."""
 
-    change: Literal["made", "mended", "kept", "removed"]
+    change: Literal["made", "updated", "kept", "removed"]
     kind: str
     name: str
     id: str
@@ -140,7 +140,7 @@ def _service(identity: Proxy, service_type: str, name: str) -> tuple[Change, str
     if service.is_enabled:
         return Change("kept", "service", label, service.id), service.id
     identity.update_service(service.id, enabled=True)
-    return Change("mended", "service", label, service.id), service.id
+    return Change("updated", "service", label, service.id), service.id
 
 
 def _endpoint(
@@ -159,13 +159,13 @@ def _endpoint(
     if first.url == url and first.is_enabled:
         yield _of_endpoint("kept", first)
     else:
-        mended = identity.update_endpoint(first.id, url=url, enabled=True)
-        yield _of_endpoint("mended", mended)
+        updated = identity.update_endpoint(first.id, url=url, enabled=True)
+        yield _of_endpoint("updated", updated)
     for endpoint in surplus:
         identity.delete_endpoint(endpoint.id)
         yield _of_endpoint("removed", endpoint)
 
 
-def _of_endpoint(change: Literal["made", "mended", "kept", "removed"], endpoint: Any) -> Change:
+def _of_endpoint(change: Literal["made", "updated", "kept", "removed"], endpoint: Any) -> Change:
     label = f"{endpoint.interface} in {endpoint.region_id}"
     return Change(change, "endpoint", label, endpoint.id, endpoint.url)

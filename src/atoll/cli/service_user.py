@@ -86,7 +86,7 @@ def _user(connection: Connection, settings: Settings, domain_id: str) -> Change:
         if user.is_enabled and _is_valid(connection, user.id, password):
             return Change("kept", "user", name, user.id)
         identity.update_user(user.id, password=password, enabled=True)
-        return Change("mended", "user", name, user.id)
+        return Change("updated", "user", name, user.id)
     made = identity.create_user(
         name=name,
         domain_id=domain_id,

@@ -83,7 +83,7 @@ class Leases:
             try:
                 self.renew()
                 pause = interval
-            except Exception as error:  # noqa: BLE001 - the heartbeat must go on
+            except Exception as error:  # noqa: BLE001 - the heartbeat must continue
                 self.distrust()
                 pause = interval / 4
                 log.warning("heartbeat.failed", error=str(error), known=is_transient(error))

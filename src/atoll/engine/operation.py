@@ -88,7 +88,7 @@ class Operation:
             raise LaneFull
 
     def repeat_after(self, seconds: float) -> None:
-        """Have the resource converged again so many seconds after this ends, even if it fails."""
+        """Run the operation again ``seconds`` after its end, even if it fails."""
         self.repeat = seconds
 
     # --- the worker's side --------------------------------------------------------------------

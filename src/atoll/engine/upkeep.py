@@ -24,7 +24,7 @@ INTERVAL = 5.0
 """Seconds between two checks."""
 
 STEP = 2.0
-"""Seconds by which the database's clock may shift against ours between checks without a warning."""
+"""Seconds by which the database's clock may move against this host's between two checks."""
 
 LONGEST_DELAY = 60.0
 """Longest delay of an operation in seconds, apart from periodic work and longer retries."""

@@ -27,7 +27,7 @@ def matches(found: str, serial: str, name: str) -> bool:
     return found == serial or (name.startswith("vd") and found == serial[:20])
 
 
-def plugged() -> dict[str, str]:
+def attached() -> dict[str, str]:
     """Serials of all disks, by kernel name."""
     try:
         names = sorted(path.name for path in (SYS / "block").iterdir())
@@ -37,8 +37,8 @@ def plugged() -> dict[str, str]:
 
 
 def disks(serial: str, among: dict[str, str] | None = None) -> list[str]:
-    """Kernel names of the disks with this serial; ``among`` is a result of ``plugged``."""
-    all_disks = plugged() if among is None else among
+    """Kernel names of the disks with this serial; ``among`` is a result of ``attached``."""
+    all_disks = attached() if among is None else among
     found = [name for name, has in all_disks.items() if matches(has, serial, name)]
     if found:
         return found
@@ -92,7 +92,7 @@ def numbers(device: str) -> str:
     return f"{os.major(number)}:{os.minor(number)}"
 
 
-def is_pulled(number: str) -> bool:
+def is_detached(number: str) -> bool:
     """Whether the disk of a mounted ``major:minor`` is not attached any more."""
-    here = (Path("/dev") / name for name in plugged())
+    here = (Path("/dev") / name for name in attached())
     return number not in {numbers(str(device)) for device in here if device.exists()}

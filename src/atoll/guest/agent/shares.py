@@ -76,9 +76,9 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was interrupted
         run(["umount", replay], deadline)
     if path in mounted and mounted[path][0] != number:
-        if not devices.is_pulled(mounted[path][0]):
+        if not devices.is_detached(mounted[path][0]):
             raise AgentError("failed", f"Another device is mounted on {path}.")
-        unmount_pulled(args, deadline)  # the volume was detached, and is attached again now
+        unmount_detached(args, deadline)  # the volume was detached, and is attached again now
         steps.did("unmount")
         mounted = mounts.table()
     if path in mounted:
@@ -101,7 +101,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     return made
 
 
-def unmount_pulled(args: Json, deadline: Deadline) -> None:
+def unmount_detached(args: Json, deadline: Deadline) -> None:
     """Unexport and unmount the file system of a disk that was detached."""
     share_id, path = args["share_id"], args["path"]
     if args["protocol"] == "CIFS":
@@ -208,7 +208,7 @@ def usage(args: Json, fence: int, deadline: Deadline) -> Json:
 
 def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """The state of the instance, and what it serves according to the servers' tables."""
-    known, mounted, plugged = records(), mounts.table(), devices.plugged()
+    known, mounted, attached = records(), mounts.table(), devices.attached()
     replace_mount_units(known, mounted, deadline)
     clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
     for where, client, options in nfs.table():
@@ -230,8 +230,8 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
                 {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
                 for client, options in entries
             ]
-        is_mounted = record["path"] in mounted and is_plugged(
-            record, mounted[record["path"]][0], plugged
+        is_mounted = record["path"] in mounted and is_attached(
+            record, mounted[record["path"]][0], attached
         )
         shares.append(
             {
@@ -251,11 +251,11 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     }
 
 
-def is_plugged(record: Json, number: str, plugged: dict[str, str]) -> bool:
+def is_attached(record: Json, number: str, attached: dict[str, str]) -> bool:
     """Whether the mounted disk of a share is still attached; a detached disk stays mounted."""
     if "serial" not in record:  # an older agent wrote it
         return True
-    names = devices.disks(record["serial"], plugged)
+    names = devices.disks(record["serial"], attached)
     return number in [devices.numbers(f"/dev/{name}") for name in names]
 
 
