@@ -310,7 +310,7 @@ def _make_private_file(url: URL) -> None:
         may = False
     if not may:
         raise ConfigurationError(
-            f"This process has no permission to write the database {path}.",
+            f"This process may not write the database {path}.",
             hint="Its directory must belong to a group of this process, and be writable for that "
             "group before the database is created.",
         )

@@ -140,7 +140,7 @@ def repair(device: str, deadline: Deadline, lock: int) -> None:
     """Replay an ext4 journal, and repair what e2fsck can repair safely."""
     status, words = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock, lengthy=True)
     if status not in (0, 1):
-        raise AgentError("damaged", f"The file system needs a manual e2fsck: {words[-1000:]}")
+        raise AgentError("damaged", f"The file system needs e2fsck by hand: {words[-1000:]}")
 
 
 def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, lock: int) -> None:

@@ -53,7 +53,7 @@ def refusal(rule: dict[str, str], protocol: str) -> str:
         except ValueError:
             return f"{rule['to']!r} is not a valid address or range."
         if protocol == "CIFS" and rule["level"] == "ro":
-            return "CIFS does not support read-only access by address; use a rule by user."
+            return "CIFS has no read-only access by address; use a rule by user."
         return ""
     if rule["type"] == "user" and protocol == "CIFS":
         # Quotes, commas and % are excluded, because Samba gives them a special meaning.

@@ -113,7 +113,7 @@ def locked(name: str, deadline: Deadline) -> Iterator[int]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             if time.monotonic() >= deadline.end:
-                raise AgentError("deadline", f"{name} is still busy with another request.")
+                raise AgentError("deadline", f"{name} is still being worked on.")
             time.sleep(0.02)
         yield handle
     finally:
