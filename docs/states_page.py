@@ -160,6 +160,9 @@ looks at it again.
         _NETWORK_WORK,
         (_NETWORK.DELETING,),
         (_NETWORK.DELETING,),
+        """
+The API shows a share network again when its deletion was given up. Delete it again.
+""",
     ),
     Resource(
         "Access rule",

@@ -209,7 +209,7 @@ class OperationStatus(StrEnum):
 _S = ShareStatus
 
 SHARES_AT_REST: Final = (_S.AVAILABLE, _S.EXTENDING_ERROR)
-"""The share is served, and nobody changes it: the pass compares what is with what should be."""
+"""The share is served and is not being changed. The pass compares it with its row."""
 
 SHARES_SERVED: Final = (_S.AVAILABLE, _S.EXTENDING, _S.EXTENDING_ERROR)
 """Clients have the share mounted, so a new instance must serve it, too."""
