@@ -81,7 +81,7 @@ def await_size(device: str, least: int, deadline: Deadline) -> None:
     give_up = min(deadline.end - 1, time.monotonic() + PATIENCE)
     while (found := size(device)) < least:
         if time.monotonic() >= give_up:
-            raise AgentError("deadline", f"{device} has only {found} of {least} bytes.")
+            raise AgentError("deadline", f"{device} does not have {least} bytes yet, only {found}.")
         tell(SYS / "block" / Path(device).name / "device/rescan", "1")
         time.sleep(0.2)
 
