@@ -22,8 +22,8 @@ from msgspec.structs import FieldInfo
 
 from atoll import config
 from atoll.api import app as api
-from atoll.api import versions
-from atoll.api.routing import Handler
+from atoll.api.frame import versions
+from atoll.api.frame.routing import Handler
 from atoll.cli.main import app as commands
 
 REFERENCE = Path(__file__).parent / "reference"

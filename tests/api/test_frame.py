@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from falcon.testing import TestClient
 
-from atoll.api import versions
 from atoll.api.app import create_app
+from atoll.api.frame import versions
 from atoll.config import Api
 from atoll.db.tables import services
 from tests.api.conftest import HEADER, Client, World

@@ -1,0 +1,209 @@
+"""Actions on a share: extend, reset its status, delete by force; and what can't be done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from atoll.api.frame import bodies
+from atoll.api.frame.call import Call
+from atoll.api.frame.policy import rules
+from atoll.api.frame.routing import Routes
+from atoll.api.shares.create import check_size
+from atoll.api.shares.shares import own, want_deleted
+from atoll.db import operations, quotas, share_types, shares
+from atoll.engine.queue import enqueue
+from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+from atoll.model.keys import share_key
+from atoll.model.states import ShareStatus
+
+routes = Routes()
+RULES = rules(
+    member=(
+        "share:extend",
+        "share:shrink",
+        "share:revert_to_snapshot",
+        "share:reset_task_state",
+        "share:soft_delete",
+        "share:restore",
+    ),
+    admin=(
+        "share:reset_status",
+        "share:force_delete",
+        "share:force_extend",
+        "share:unmanage",
+        "share:migration_start",
+    ),
+)
+
+SHARE: Final = "/shares/{share_id}"
+_SINCE_SIZE_SPECS: Final = 61
+_SINCE_FORCE: Final = 64
+
+
+class Resize(msgspec.Struct):
+    """A new size, in GiB."""
+
+    new_size: bodies.Size
+    force: bool = False
+
+
+class Reset(msgspec.Struct):
+    """The status that a share is to show."""
+
+    status: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+@routes.action(SHARE, "extend", policy="share:extend", old_name=True)
+def extend(call: Call, share_id: str, body: Resize) -> None:
+    """Want the share larger; clients that have it mounted go on."""
+    if body.force and call.version >= _SINCE_FORCE:
+        call.enforce(rule="share:force_extend")
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+        if row["status"] != ShareStatus.AVAILABLE:
+            raise Invalid(
+                f"Invalid share: its status must be available to be extended, and is "
+                f"{row['status'].shown}."
+            )
+        if body.new_size <= row["size"]:
+            raise Invalid(
+                "Invalid input: New size for extend must be greater than current size "
+                f"(current: {row['size']} GiB, new: {body.new_size} GiB)."
+            )
+        charged = shares.charged_size(row)
+        if body.new_size < charged and operations.is_busy(connection, share_key(share_id)):
+            raise Conflict(
+                f"An earlier extension to {charged} GiB has not ended yet.",
+                hint="Try again shortly.",
+            )
+        if call.version >= _SINCE_SIZE_SPECS:
+            specs = share_types.find(connection, row["share_type_id"])["extra_specs"]
+            by_admin = call.is_admin and "provisioning:max_share_extend_size" in specs
+            check_size(
+                body.new_size,
+                specs,
+                "provisioning:max_share_extend_size" if by_admin else "provisioning:max_share_size",
+            )
+        try:
+            quotas.reserve(
+                connection,
+                row["project_id"],
+                row["user_id"],
+                row["share_type_id"],
+                gigabytes=body.new_size - charged,
+                per_share_gigabytes=body.new_size,
+                defaults=call.settings.quota.limits(),
+            )
+        except QuotaExceeded as error:
+            # Manila answers 413 when a share is made, and 403 when it is extended.
+            raise Forbidden(error.message, hint=error.hint) from None
+        shares.change(connection, share_id, status=ShareStatus.EXTENDING, wanted_size=body.new_size)
+        enqueue(connection, share_key(share_id), request_id=call.request_id)
+
+
+@routes.action(SHARE, "shrink", policy="share:shrink", old_name=True)
+def shrink(call: Call, share_id: str, body: Resize) -> None:
+    """Volumes can't become smaller."""
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+    if body.new_size >= row["size"]:
+        raise Invalid(
+            "Invalid input: New size for shrink must be less than current size "
+            f"(current: {row['size']} GiB, new: {body.new_size} GiB)."
+        )
+    raise Invalid("Shrinking shares is not supported. Create a smaller share and copy the files.")
+
+
+class Revert(msgspec.Struct):
+    """The snapshot to go back to."""
+
+    snapshot_id: bodies.Id
+
+
+@routes.action(SHARE, "revert", policy="share:revert_to_snapshot", since="2.27")
+def revert(call: Call, share_id: str, body: Revert) -> None:
+    """A share stays what it is; a new one can be made from the snapshot."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    raise Invalid(
+        f"Share {share_id} may not be reverted to snapshot {body.snapshot_id}, because the share "
+        "does not have that capability. Create a new share from the snapshot."
+    )
+
+
+@routes.action(SHARE, "soft_delete", policy="share:soft_delete", since="2.69")
+def soft_delete(call: Call, share_id: str) -> None:
+    """There is no recycle bin."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    raise Forbidden("There is no recycle bin here. Delete the share to remove it for good.")
+
+
+@routes.action(SHARE, "restore", policy="share:restore", since="2.69", status=200)
+def restore(call: Call, share_id: str) -> None:
+    """A share that is not in the recycle bin needs no restoring."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+
+
+@routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)
+def reset_status(call: Call, share_id: str, body: Reset) -> None:
+    """Set the status by hand. Only a status at rest (``available``) causes a check of the share."""
+    if body.status not in ShareStatus.settable():
+        raise Invalid(f"Invalid state. Valid states: {', '.join(ShareStatus.settable())}.")
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+        # An extension that is running may have grown the volume already: charge it until it ends.
+        is_growing = operations.is_busy(connection, share_key(share_id))
+        wanted_size = row["wanted_size"] if is_growing else None
+        status = ShareStatus(body.status).by_hand
+        shares.change(connection, share_id, status=status, wanted_size=wanted_size)
+        enqueue(connection, share_key(share_id), request_id=call.request_id)
+
+
+class ResetTask(msgspec.Struct):
+    """The task state that a share is to show."""
+
+    task_state: str | None = None
+
+
+@routes.action(SHARE, "reset_task_state", policy="share:reset_task_state", since="2.22")
+def reset_task_state(call: Call, share_id: str, body: ResetTask) -> None:
+    """Shares have no task state, and that is what it can be reset to.
+
+    ``openstack share set`` asks for this every time, so it is not for administrators only.
+    """
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    if body.task_state is not None:
+        raise Invalid("Task states are those of migrations, which are not supported.")
+
+
+@routes.action(SHARE, "force_delete", policy="share:force_delete", old_name=True)
+def force_delete(call: Call, share_id: str) -> None:
+    """Want the share away whatever its status is."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+        try:
+            want_deleted(call, connection, share_id)
+        except Forbidden as error:
+            # Manila answers 403 when a share is deleted, and 400 when it is by force.
+            raise Invalid(error.message, hint=error.hint) from None
+
+
+@routes.action(SHARE, "unmanage", policy="share:unmanage")
+def unmanage(call: Call, share_id: str) -> None:
+    """Not possible with share servers of our own."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    raise Forbidden("Shares that are created on top of share servers can't be unmanaged.")
+
+
+@routes.action(SHARE, "migration_start", policy="share:migration_start", since="2.29")
+def migration_start(call: Call, share_id: str) -> None:
+    """There is one host, so nowhere to migrate to."""
+    with call.database.begin() as connection:
+        own(call, connection, share_id)
+    raise Invalid("Migrating shares is not supported.")
