@@ -22,6 +22,7 @@ from atoll.api.frame.health import Healthcheck, MetricsPage
 from atoll.api.frame.policy import Policy
 from atoll.api.frame.routing import mount
 from atoll.api.site import projects
+from atoll.capabilities import yes_or_no
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.errors import ConfigurationError, Invalid
@@ -60,6 +61,9 @@ class _Negotiation:
             number = versions.requested(environ.get("HTTP_X_OPENSTACK_MANILA_API_VERSION"))
             environ["atoll.version_number"] = number
             environ["atoll.version"] = versions.text(number)
+            asked = environ.get("HTTP_X_OPENSTACK_MANILA_API_EXPERIMENTAL")
+            if asked is not None and yes_or_no(asked):
+                environ["atoll.experimental"] = True
         if not is_host(environ.get("HTTP_HOST", "localhost")):
             raise Invalid("The header Host is malformed.")
         if "\0" in environ["PATH_INFO"]:

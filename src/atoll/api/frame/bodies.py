@@ -2,16 +2,23 @@
 
 An empty body, or one without its envelope (``{"share": {…}}``), is 422 as in Manila; what is
 no JSON, or has a wrong type or value in it, is 400.
+
+A field says since when it exists: ``force: Annotated[bool, since("2.64")] = False``. Below that it
+is ignored, as in Manila, or refused with a sentence where Manila does so.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import falcon
 import msgspec
 
+from atoll.api.frame import versions
 from atoll.errors import BodyTooLarge, Invalid, Unprocessable
 
 T = TypeVar("T")
@@ -23,6 +30,9 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 """GiB."""
 
+_SINCE: Final = "since"
+_REFUSAL: Final = "refusal"
+"""Keys of what ``since`` adds to a field's annotation."""
 _decoder = msgspec.json.Decoder()
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _AT = re.compile(r" - at (?P<key>`key` in )?`\$?\.?(?P<field>.*)`$", re.DOTALL)
@@ -78,6 +88,99 @@ def convert(data: Any, kind: type[T], where: str = "") -> T:
         return msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid(sentence(str(error), where)) from None
+
+
+def since(version: str, *, refusal: str = "") -> msgspec.Meta:
+    """Annotates a field of a body with its first microversion.
+
+    Below it the field is ignored; with a ``refusal`` any value that counts is answered with that
+    sentence.
+    """
+    return msgspec.Meta(extra={_SINCE: versions.minor(version), _REFUSAL: refusal})
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field that does not exist at all versions, or that has such fields in it."""
+
+    since: int
+    refusal: str
+    inside: Versions
+
+
+class Versions:
+    """Which fields of a body exist at which version; compiled once for each version."""
+
+    def __init__(self, fields: Mapping[str, _Field]) -> None:
+        self._fields = fields
+        self._at = cache(self._compile)
+
+    @classmethod
+    def of(cls, kind: Any) -> Versions:
+        """Of a Struct, or of a type without fields of its own."""
+        return cls(dict(_fields_of(kind)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all fields exist at all versions."""
+        return not self._fields
+
+    def known(self, body: Any, version: int) -> Any:
+        """The body without the fields that do not exist yet. Raises ``Invalid``."""
+        later = self._at(version) if self._fields else None
+        if not later or not isinstance(body, dict):
+            return body
+        shown = dict(body)
+        for name in later & shown.keys():
+            field = self._fields[name]
+            if version >= field.since:
+                shown[name] = field.inside.known(shown[name], version)
+                continue
+            if field.refusal and shown[name]:
+                raise Invalid(field.refusal)
+            del shown[name]
+        return shown
+
+    def _compile(self, version: int) -> frozenset[str]:
+        """The fields that must be looked at."""
+        return frozenset(
+            name
+            for name, field in self._fields.items()
+            if version < field.since or field.inside.needed(version)
+        )
+
+    def needed(self, version: int) -> bool:
+        """Whether any field must be looked at."""
+        return bool(self._at(version))
+
+
+def _fields_of(kind: Any) -> Iterator[tuple[str, _Field]]:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        extra = _extra(hint)
+        inside = Versions(dict(each for part in _parts(hint) for each in _fields_of(part)))
+        if _SINCE in extra or not inside.is_empty:
+            first, refusal = extra.get(_SINCE, versions.LOWEST), extra.get(_REFUSAL, "")
+            yield field.encode_name, _Field(first, refusal, inside)
+
+
+def _extra(hint: Any) -> Mapping[str, Any]:
+    metas = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((meta.extra for meta in metas if meta.extra), {})
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """The types that a hint is made of."""
+    if get_origin(hint) is Annotated:
+        yield from _parts(get_args(hint)[0])
+    elif get_args(hint):
+        for part in get_args(hint):
+            yield from _parts(part)
+    else:
+        yield hint
 
 
 def sentence(message: str, where: str = "") -> str:

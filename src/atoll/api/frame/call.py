@@ -77,6 +77,11 @@ class Call:
         """The caller."""
         return self.identity.user_id
 
+    @property
+    def is_experimental(self) -> bool:
+        """Whether the client asks for what is experimental at this version."""
+        return self.request.env.get("atoll.experimental") is True
+
     @cached_property
     def request_id(self) -> str:
         """``req-…``, as logs, operations and the response's header have it."""

@@ -157,4 +157,6 @@ def _own_headers(environ: Environ, request_id: str) -> list[tuple[str, str]]:
     if version is not None:
         headers.append((versions.HEADER, version))
         headers.append(("Vary", versions.HEADER))
+    if environ.get("atoll.experimental"):
+        headers.append((versions.EXPERIMENTAL, "True"))
     return headers

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from atoll.api.frame.call import Call
+from atoll.api.frame.columns import Of, check
 from atoll.api.frame.paging import Params, boolean, one
 from atoll.api.frame.versions import minor
 from atoll.errors import Invalid
@@ -50,11 +51,27 @@ def nothing_has(name: str, *, since: str = "2.0") -> Filter:
     return Filter(name, None, minor(since), None, one)
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a list is filtered by: columns' values, texts that they contain, or nothing passes."""
+
+    equal: Mapping[str, Any]
+    like: Mapping[str, str]
+    is_empty: bool
+    """Whether there is a filter that no row can pass."""
+
+
 class Filters:
     """The filters of one resource's list; unknown parameters are ignored, as in Manila."""
 
-    def __init__(self, *filters: Filter) -> None:
+    def __init__(self, of: Of, *filters: Filter) -> None:
+        """``of`` is the record type of the rows. Raises ``ConfigurationError``."""
+        check(of, (each.column for each in filters if each.column is not None))
         self._filters = filters
+
+    def query(self, call: Call) -> Query:
+        """What the request filters by. Raises ``Forbidden`` where policy does not allow it."""
+        return Query(self.equal(call), self.like(call), self.exclude_all(call))
 
     def equal(self, call: Call) -> dict[str, Any]:
         """Columns and the values they must have. Raises ``Forbidden`` where policy says no."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from atoll.capabilities import yes_or_no
 from atoll.errors import Invalid
 
+R = TypeVar("R", bound=Mapping[str, Any])
 Params = Mapping[str, Any]
 
 LARGEST: Final = 2**63 - 1
@@ -114,8 +115,8 @@ def link(url: str, params: Params, marker: str) -> list[dict[str, str]]:
 
 
 def cut(
-    rows: Sequence[Mapping[str, Any]], page: Page, key: Callable[[Mapping[str, Any]], Any]
-) -> tuple[Sequence[Mapping[str, Any]], bool]:
+    rows: Sequence[R], page: Page, key: Callable[[Mapping[str, Any]], Any]
+) -> tuple[Sequence[R], bool]:
     """A page of a short list that is all in memory, and whether there is more behind it."""
     ordered = sorted(rows, key=key, reverse=page.descending)
     start = page.offset

@@ -12,16 +12,16 @@
     def extend(call: Call, share_id: str, body: Extend) -> None: ...
 
 ``since`` and ``until`` are the microversions between which a route exists; the same method and
-path may be declared once for each range. The type of the ``body`` parameter is what the request's
-body is validated against; what the path names is given by position. What a handler returns is
-the response's JSON; None is an empty one.
+path may be declared once for each range, and ranges that overlap are an error at start. The type
+of the ``body`` parameter is what the request's body is validated against; what the path names is
+given by position. What a handler returns is the response's JSON; None is an empty one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypedDict, Unpack, get_type_hints
 
 import falcon
 import msgspec
@@ -29,15 +29,35 @@ import msgspec
 from atoll.api.frame import bodies, versions
 from atoll.api.frame.call import Call, Service
 from atoll.api.frame.policy import Identity
-from atoll.errors import DiskFull, Invalid, NotFound
+from atoll.errors import ConfigurationError, DiskFull, Invalid, NotFound
 
 Body = Mapping[str, Any] | None
 Function = Callable[..., Body]
+Declare = Callable[[Function], Function]
 
-_OLD_ACTIONS_UNTIL: Final = versions.minor("2.6")
 _MAKES_MORE: Final = frozenset({"extend", "allow_access", "os-extend", "os-allow_access"})
 """Actions that are refused while the disk is full; the others change what is there, or free it."""
+_LAST_LEGACY: Final = "2.6"
+_FIRST_RENAMED: Final = "2.7"
+"""Manila renamed its paths and actions, which had the prefix ``os-``, in 2.7."""
 _encoder = msgspec.json.Encoder()
+
+
+class Options(TypedDict, total=False):
+    """What a route may say of itself besides its method, path and policy rule.
+
+    ``since`` and ``until`` (``"2.45"``) are the first and the last microversion; ``status`` is that
+    of a success; ``envelope`` is the key that the body's object is in. An ``experimental`` route
+    exists only for requests with the header ``X-OpenStack-Manila-API-Experimental: True``.
+    ``legacy`` is the path, or the action's name, up to 2.6; then the route itself is from 2.7.
+    """
+
+    status: int
+    envelope: str
+    since: str
+    until: str
+    experimental: bool
+    legacy: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +71,9 @@ class Handler:
     body: Any
     since: int
     until: int
-
-    def serves(self, version: int) -> bool:
-        """Whether it exists at this version."""
-        return self.since <= version <= self.until
+    experimental: bool
+    fields: bodies.Versions
+    """Which fields of the body exist at which version."""
 
     def run(self, call: Call, raw: Any, params: Mapping[str, str]) -> Body:
         """Check policy, validate the body, do it."""
@@ -63,6 +82,7 @@ class Handler:
         if self.body is None:
             return self.function(call, *params.values())
         inside = bodies.unwrap(raw, self.envelope) if self.envelope else raw
+        inside = self.fields.known(inside, call.version)
         return self.function(call, *params.values(), body=bodies.convert(inside, self.body))
 
 
@@ -75,92 +95,95 @@ class Routes:
         self.actions: dict[str, dict[str, list[Handler]]] = {}
         """path of the resource → action name → handlers"""
 
-    def get(
-        self, path: str, *, policy: str | None, **options: Any
-    ) -> Callable[[Function], Function]:
-        """Declare a GET; ``since``, ``until`` (``"2.45"``), ``status`` (200)."""
+    def get(self, path: str, *, policy: str | None, **options: Unpack[Options]) -> Declare:
+        """Declare a GET."""
         return self.route("GET", path, policy=policy, **options)
 
-    def post(
-        self, path: str, *, policy: str | None, **options: Any
-    ) -> Callable[[Function], Function]:
-        """Declare a POST; also ``envelope``, the name that the body's object is wrapped in."""
+    def post(self, path: str, *, policy: str | None, **options: Unpack[Options]) -> Declare:
+        """Declare a POST."""
         return self.route("POST", path, policy=policy, **options)
 
-    def put(
-        self, path: str, *, policy: str | None, **options: Any
-    ) -> Callable[[Function], Function]:
+    def put(self, path: str, *, policy: str | None, **options: Unpack[Options]) -> Declare:
         """Declare a PUT."""
         return self.route("PUT", path, policy=policy, **options)
 
-    def delete(
-        self, path: str, *, policy: str | None, status: int = 202, **options: Any
-    ) -> Callable[[Function], Function]:
-        """Declare a DELETE; ``status`` is 202."""
-        return self.route("DELETE", path, policy=policy, status=status, **options)
+    def delete(self, path: str, *, policy: str | None, **options: Unpack[Options]) -> Declare:
+        """Declare a DELETE; its status is 202 unless another is given."""
+        options.setdefault("status", 202)
+        return self.route("DELETE", path, policy=policy, **options)
 
     def route(
-        self,
-        method: str,
-        path: str,
-        *,
-        policy: str | None,
-        status: int = 200,
-        envelope: str | None = None,
-        since: str = "2.0",
-        until: str | None = None,
-    ) -> Callable[[Function], Function]:
+        self, method: str, path: str, *, policy: str | None, **options: Unpack[Options]
+    ) -> Declare:
         """Declare a method of a path (without ``/v2``)."""
 
         def declare(function: Function) -> Function:
-            handler = _handler(function, policy, status, envelope, since, until)
-            self.methods.setdefault(path, {}).setdefault(method, []).append(handler)
+            for where, handler in _handlers(function, path, policy, options):
+                self.methods.setdefault(where, {}).setdefault(method, []).append(handler)
             return function
 
         return declare
 
-    def action(
-        self,
-        path: str,
-        name: str,
-        *,
-        policy: str,
-        status: int = 202,
-        since: str = "2.7",
-        until: str | None = None,
-        old_name: bool = False,
-    ) -> Callable[[Function], Function]:
+    def action(self, path: str, name: str, *, policy: str, **options: Unpack[Options]) -> Declare:
         """Declare an action of ``POST {path}/action``, whose body is ``{name: {…}}``.
 
-        With ``old_name`` it is also there as ``os-{name}`` up to 2.6.
+        Its status is 202, and it exists from 2.7, unless other ones are given.
         """
+        options.setdefault("status", 202)
+        options.setdefault("since", _FIRST_RENAMED)
 
         def declare(function: Function) -> Function:
             handlers = self.actions.setdefault(path, {})
-            handlers.setdefault(name, []).append(
-                _handler(function, policy, status, name, since, until)
-            )
-            if old_name:
-                old = f"os-{name}"
-                handlers.setdefault(old, []).append(
-                    _handler(function, policy, status, old, "2.0", "2.6")
-                )
+            for called, handler in _handlers(function, name, policy, options):
+                handlers.setdefault(called, []).append(replace(handler, envelope=called))
             return function
 
         return declare
 
 
-def _handler(
-    function: Function,
-    policy: str | None,
-    status: int,
-    envelope: str | None,
-    since: str,
-    until: str | None,
-) -> Handler:
-    last = versions.minor(until) if until is not None else versions.ALWAYS
-    body = get_type_hints(function).get("body")
-    return Handler(function, policy, status, envelope, body, versions.minor(since), last)
+def _handlers(
+    function: Function, name: str, policy: str | None, options: Options
+) -> Iterator[tuple[str, Handler]]:
+    """The handlers that one declaration makes, each with its path or its action's name."""
+    body = get_type_hints(function, include_extras=True).get("body")
+    legacy, until = options.get("legacy"), options.get("until")
+    since = options.get("since") or (_FIRST_RENAMED if legacy else "2.0")
+    handler = Handler(
+        function,
+        policy,
+        options.get("status", 200),
+        options.get("envelope"),
+        body,
+        versions.minor(since),
+        versions.minor(until) if until is not None else versions.ALWAYS,
+        options.get("experimental", False),
+        bodies.Versions.of(body),
+    )
+    if legacy:
+        last = versions.minor(_LAST_LEGACY)
+        yield legacy, replace(handler, since=versions.LOWEST, until=last)
+    yield name, handler
+
+
+class Table:
+    """The handlers of one method of one path, by microversion. Raises ``ConfigurationError``."""
+
+    def __init__(self, name: str, handlers: Iterable[Handler]) -> None:
+        self._by_version: list[Handler | None] = [None] * (versions.HIGHEST + 1)
+        for handler in handlers:
+            for version in range(handler.since, min(handler.until, versions.HIGHEST) + 1):
+                if self._by_version[version] is not None:
+                    raise ConfigurationError(
+                        f"{name} is declared twice for API version {versions.text(version)}."
+                    )
+                self._by_version[version] = handler
+
+    def at(self, call: Call) -> Handler:
+        """The handler for a request. Raises ``NotFound``."""
+        handler = self._by_version[call.version]
+        if handler is None or (handler.experimental and not call.is_experimental):
+            raise NotFound(f"This is not available at API version {versions.text(call.version)}.")
+        return handler
 
 
 class Endpoint:
@@ -168,14 +191,14 @@ class Endpoint:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.actions: dict[str, list[Handler]] = {}
+        self.actions: dict[str, Table] = {}
 
-    def serve(self, method: str, handlers: list[Handler]) -> None:
+    def serve(self, method: str, table: Table) -> None:
         """Answer this method with these handlers."""
 
         def respond(request: falcon.Request, response: falcon.Response, **params: str) -> None:
             call = _call(self.service, request)
-            handler = _pick(handlers, call.version)
+            handler = table.at(call)
             if method in ("POST", "PUT"):
                 _expect_space(self.service)
             raw = None
@@ -194,7 +217,7 @@ class Endpoint:
         name = next(iter(raw))
         if name not in self.actions:
             raise Invalid(f"There is no such action: {name[:64]}.")
-        handler = _pick(self.actions[name], call.version)
+        handler = self.actions[name].at(call)
         if handler.body is not None and not isinstance(raw[name], dict):
             raise Invalid(f"The action {name} needs an object as its value.")
         if name in _MAKES_MORE:
@@ -217,13 +240,6 @@ def _call(service: Service, request: falcon.Request) -> Call:
     return Call(service, request, identity, version)
 
 
-def _pick(handlers: Iterable[Handler], version: int) -> Handler:
-    for handler in handlers:
-        if handler.serves(version):
-            return handler
-    raise NotFound(f"This is not available at API version {versions.text(version)}.")
-
-
 def _answer(response: falcon.Response, status: int, body: Body) -> None:
     response.status = status
     if body is not None:
@@ -232,26 +248,37 @@ def _answer(response: falcon.Response, status: int, body: Body) -> None:
 
 
 def mount(app: falcon.App[Any, Any], service: Service, modules: Iterable[Routes]) -> frozenset[str]:
-    """Add the routes of all modules to the app; the names of the collections (``shares``, …)."""
+    """Add the routes of all modules to the app; the names of the collections (``shares``, …).
+
+    Raises ``ConfigurationError`` where two routes would answer the same request.
+    """
     endpoints: dict[str, Endpoint] = {}
     merged: dict[str, dict[str, list[Handler]]] = {}
+    merged_actions: dict[str, dict[str, list[Handler]]] = {}
     for routes in modules:
-        for path, methods in routes.methods.items():
-            for method, handlers in methods.items():
-                merged.setdefault(path, {}).setdefault(method, []).extend(handlers)
-        for path, actions in routes.actions.items():
-            endpoint = endpoints.setdefault(f"{path}/action", Endpoint(service))
-            for name, handlers in actions.items():
-                endpoint.actions.setdefault(name, []).extend(handlers)
-    for endpoint in endpoints.values():
+        _merge(merged, routes.methods)
+        _merge(merged_actions, routes.actions)
+    for path, actions in merged_actions.items():
+        endpoint = endpoints.setdefault(f"{path}/action", Endpoint(service))
+        for name, handlers in actions.items():
+            endpoint.actions[name] = Table(f"The action {name} of {path}", handlers)
         endpoint.on_post = endpoint.act  # type: ignore[attr-defined]
     for path, methods in merged.items():
         endpoint = endpoints.setdefault(path, Endpoint(service))
         for method, handlers in methods.items():
-            endpoint.serve(method, handlers)
+            endpoint.serve(method, Table(f"{method} {path}", handlers))
     for path, endpoint in endpoints.items():
         app.add_route(f"/v2{_with_whole_key(path)}", endpoint)
     return frozenset(path.split("/")[1] for path in endpoints)
+
+
+def _merge(
+    all_of_them: dict[str, dict[str, list[Handler]]],
+    some: Mapping[str, Mapping[str, list[Handler]]],
+) -> None:
+    for path, named in some.items():
+        for name, handlers in named.items():
+            all_of_them.setdefault(path, {}).setdefault(name, []).extend(handlers)
 
 
 _KEY: Final = "/{key}"

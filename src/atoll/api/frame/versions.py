@@ -15,6 +15,7 @@ from typing import Any, Final
 from atoll.errors import Invalid, NotAcceptable
 
 HEADER: Final = "X-OpenStack-Manila-API-Version"
+EXPERIMENTAL: Final = "X-OpenStack-Manila-API-Experimental"
 LOWEST: Final = 0
 HIGHEST: Final = 73
 ALWAYS: Final = 10_000

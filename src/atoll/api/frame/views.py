@@ -1,7 +1,8 @@
 """Versioned views: which fields a response has at which microversion, declared in a table.
 
-A view lists ``Field``s; ``View.at(version, admin)`` gives the compiled form for one version, which
-turns rows into dictionaries with as little Python a row as possible.
+A view names the record that it is of and lists ``Field``s; ``View.at(version, admin)`` gives the
+compiled form for one version, which turns rows into dictionaries with as little Python a row as
+possible. A column that the record does not have is an error at import.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Final
 
+from atoll.api.frame.columns import Of, check
 from atoll.api.frame.versions import ALWAYS, LOWEST, minor, text
 
 Row = Mapping[str, Any]
@@ -74,7 +76,9 @@ class Shape:
 class View:
     """The fields of a resource over all versions."""
 
-    def __init__(self, *fields: Field) -> None:
+    def __init__(self, of: Of, *fields: Field) -> None:
+        """``of`` is the record type of the rows. Raises ``ConfigurationError``."""
+        check(of, (one.source for one in fields if isinstance(one.source, str)))
         self.fields: Final = fields
         self.at = cache(self._at)
 

@@ -7,19 +7,17 @@ that it asks for fills in what it has become (network id, range, gateway, MTU).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Connection
 
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, filter_by, nothing_has
-from atoll.api.frame.paging import Params
-from atoll.api.frame.policy import rules
-from atoll.api.frame.routing import Body, Routes
-from atoll.api.frame.versions import minor
-from atoll.api.frame.views import View
+from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has
+from atoll.api.frame.paging import Page, Params
+from atoll.api.frame.resource import Deletion, Listing, Resetting, Resource
+from atoll.api.frame.routing import Body
 from atoll.api.networks.view import DETAIL, DETAILS, OF_PROVIDER, SUMMARY, for_caller
 from atoll.api.site.availability_zones import check_zone
 from atoll.db import database, quotas, share_networks, subnets
@@ -27,48 +25,9 @@ from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid
 from atoll.model.keys import network_key
 from atoll.model.records import ShareNetwork
-from atoll.model.states import SETTABLE_NETWORK_STATUSES, NetworkStatus
+from atoll.model.states import SETTABLE_NETWORK_STATUSES
 
-RULES = rules(
-    reader=("share_network:index", "share_network:detail", "share_network:show"),
-    member=(
-        "share_network:create",
-        "share_network:update",
-        "share_network:delete",
-        "share_network:add_security_service",
-        "share_network:remove_security_service",
-    ),
-    overseer=("share_network:get_all_share_networks",),
-    admin=("share_network:reset_status", "share_network:show_network_details"),
-)
-routes = Routes()
-
-_PATH = "/share-networks/{network_id}"
 _ALL = "share_network:get_all_share_networks"
-_SINCE_SUBNETS = minor("2.51")
-
-NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-
-
-class CreateNetwork(msgspec.Struct):
-    """The two Neutron ids are given together, or Atoll makes the network itself."""
-
-    name: bodies.Name | None = None
-    description: bodies.Name | None = None
-    neutron_net_id: NetworkId | None = None
-    neutron_subnet_id: NetworkId | None = None
-    nova_net_id: str | None = None
-    availability_zone: bodies.Name | None = None
-
-
-class Anything(msgspec.Struct):
-    """A body that is not looked into."""
-
-
-class Status(msgspec.Struct):
-    """The state that an administrator puts a row into."""
-
-    status: str
 
 
 def _day(params: Params, name: str) -> str:
@@ -82,6 +41,7 @@ def _day(params: Params, name: str) -> str:
 
 
 FILTERS = Filters(
+    (ShareNetwork, *share_networks.OF_SUBNETS, "created_since", "created_before"),
     *(filter_by(name) for name in ("name", "description", "status")),
     *(filter_by(name) for name in ("neutron_net_id", "neutron_subnet_id", "network_type", "cidr")),
     *(filter_by(name, read=paging.integer) for name in ("segmentation_id", "ip_version")),
@@ -96,33 +56,16 @@ FILTERS = Filters(
 )
 
 
-@routes.get("/share-networks", policy="share_network:index")
-def index(call: Call) -> Body:
-    """The caller's share networks, in brief."""
-    return _list(call, SUMMARY, "/v2/share-networks")
-
-
-@routes.get("/share-networks/detail", policy="share_network:detail")
-def detail(call: Call) -> Body:
-    """The caller's share networks."""
-    return _list(call, DETAIL, "/v2/share-networks/detail")
-
-
-def _list(call: Call, view: View, path: str) -> Body:
-    params = call.request.params
-    page = call.page(share_networks.SORTABLE, descending=False)
-    equal, like = FILTERS.equal(call), FILTERS.like(call)
-    if FILTERS.exclude_all(call):
-        return {"share_networks": []}
+def _find(
+    call: Call, connection: Connection, query: Query, page: Page
+) -> tuple[list[ShareNetwork], bool]:
+    if query.is_empty:
+        return [], False
+    equal = query.equal
     if not call.may(DETAILS):
         equal = {name: value for name, value in equal.items() if name not in OF_PROVIDER}
-    with call.database.read() as connection:
-        found, more = share_networks.find(connection, _whose(call), equal, like, page)
-    visible_rows = [for_caller(call, row) for row in found]
-    answer: dict[str, Any] = {"share_networks": call.shape(view).many(visible_rows)}
-    if more:
-        answer["share_networks_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
-    return answer
+    found, more = share_networks.find(connection, _whose(call), equal, query.like, page)
+    return [for_caller(call, row) for row in found], more
 
 
 def _whose(call: Call) -> str | None:
@@ -150,18 +93,91 @@ def visible(call: Call, connection: Connection, network_id: str) -> ShareNetwork
     return row
 
 
+def _for_caller(call: Call, connection: Connection, network_id: str) -> ShareNetwork:
+    return for_caller(call, visible(call, connection, network_id))
+
+
 def shown(call: Call, connection: Connection, network_id: str) -> Body:
     """The answer with a share network as it is now."""
     row = for_caller(call, share_networks.require(connection, network_id))
-    return {"share_network": call.shape(DETAIL).one(row)}
+    return NETWORKS.shown(call, connection, row)
 
 
-@routes.get(_PATH, policy="share_network:show")
-def show(call: Call, network_id: str) -> Body:
-    """One share network."""
-    with call.database.read() as connection:
-        row = for_caller(call, visible(call, connection, network_id))
-    return {"share_network": call.shape(DETAIL).one(row)}
+def converge(call: Call, connection: Connection, network_id: str) -> None:
+    """Have the worker make the network what its rows say, once this transaction commits."""
+    enqueue(connection, network_key(network_id), request_id=call.request_id)
+
+
+def _want_deleted(call: Call, connection: Connection, row: ShareNetwork) -> None:
+    """Request the deletion, with that of its share servers; not while shares are on it."""
+    network_id = row["id"]
+    # Shares and subnets are made under this lock, so none can appear before the mark.
+    database.project_lock(connection, row["project_id"])
+    row = visible(call, connection, network_id)
+    count = share_networks.count_shares(connection, network_id)
+    if count:
+        raise Conflict(f"Can not delete share network {network_id}, it has {count} share(s).")
+    if len(row["subnets"]) > 1:
+        raise Conflict(
+            f"The share network {network_id} has more than one subnet attached. Please remove "
+            "the subnets until you have one or no subnets remaining."
+        )
+    share_networks.mark_deleting(connection, network_id)
+    converge(call, connection, network_id)
+
+
+NETWORKS: Final = Resource[ShareNetwork](
+    name="share_network",
+    plural="share_networks",
+    path="/share-networks/{network_id}",
+    show_rule="share_network:show",
+    view=DETAIL,
+    get=_for_caller,
+    lock=visible,
+    change=share_networks.change,
+    listing=Listing(
+        rules=("share_network:index", "share_network:detail"),
+        find=_find,
+        sort_keys=share_networks.SORTABLE,
+        filters=FILTERS,
+        brief=SUMMARY,
+        newest_first=False,
+    ),
+    deletion=Deletion(rule="share_network:delete", begin=_want_deleted),
+    resetting=Resetting(
+        rule="share_network:reset_status",
+        statuses={status.value: status for status in SETTABLE_NETWORK_STATUSES},
+        since="2.63",
+    ),
+)
+routes = NETWORKS.routes()
+RULES = NETWORKS.rules(
+    member=(
+        "share_network:create",
+        "share_network:update",
+        "share_network:add_security_service",
+        "share_network:remove_security_service",
+    ),
+    overseer=(_ALL,),
+    admin=(DETAILS,),
+)
+
+NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+
+
+class CreateNetwork(msgspec.Struct):
+    """The two Neutron ids are given together, or Atoll makes the network itself."""
+
+    name: bodies.Name | None = None
+    description: bodies.Name | None = None
+    neutron_net_id: NetworkId | None = None
+    neutron_subnet_id: NetworkId | None = None
+    nova_net_id: str | None = None
+    availability_zone: Annotated[bodies.Name | None, bodies.since("2.51")] = None
+
+
+class Anything(msgspec.Struct):
+    """A body that is not looked into."""
 
 
 @routes.post("/share-networks", policy="share_network:create", envelope="share_network")
@@ -170,10 +186,9 @@ def create(call: Call, body: CreateNetwork) -> Body:
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
     no_nova_network(body.nova_net_id)
     call.check_network(body.neutron_net_id, body.neutron_subnet_id)
-    zone = body.availability_zone if call.version >= _SINCE_SUBNETS else None
     limits = call.settings.quota.limits()
     with call.database.begin() as connection:
-        check_zone(call, connection, zone)
+        check_zone(call, connection, body.availability_zone)
         quotas.reserve(
             connection, call.project_id, call.user_id, None, share_networks=1, defaults=limits
         )
@@ -185,15 +200,10 @@ def create(call: Call, body: CreateNetwork) -> Body:
             network_id,
             neutron_net_id=body.neutron_net_id,
             neutron_subnet_id=body.neutron_subnet_id,
-            availability_zone=zone,
+            availability_zone=body.availability_zone,
         )
         converge(call, connection, network_id)
         return shown(call, connection, network_id)
-
-
-def converge(call: Call, connection: Connection, network_id: str) -> None:
-    """Have the worker make the network what its rows say, once this transaction commits."""
-    enqueue(connection, network_key(network_id), request_id=call.request_id)
 
 
 def check_neutron_ids(network: str | None, subnet: str | None) -> None:
@@ -211,41 +221,14 @@ def no_nova_network(nova_net_id: str | None) -> None:
         raise Invalid("nova_net_id can't be used: there is no Nova networking any more.")
 
 
-@routes.delete(_PATH, policy="share_network:delete")
-def delete(call: Call, network_id: str) -> None:
-    """Take a share network away, with its share servers; not while shares are on it."""
-    with call.database.begin() as connection:
-        owner = visible(call, connection, network_id)["project_id"]
-        # Shares and subnets are made under this lock, so none can appear before the mark.
-        database.project_lock(connection, owner)
-        row = visible(call, connection, network_id)
-        count = share_networks.count_shares(connection, network_id)
-        if count:
-            raise Conflict(f"Can not delete share network {network_id}, it has {count} share(s).")
-        if len(row["subnets"]) > 1:
-            raise Conflict(
-                f"The share network {network_id} has more than one subnet attached. Please remove "
-                "the subnets until you have one or no subnets remaining."
-            )
-        share_networks.mark_deleting(connection, network_id)
-        converge(call, connection, network_id)
-
-
-@routes.action(_PATH, "reset_status", policy="share_network:reset_status", since="2.63")
-def reset_status(call: Call, network_id: str, body: Status) -> None:
-    """Put the row into another state; nothing else happens."""
-    if body.status not in SETTABLE_NETWORK_STATUSES:
-        raise Invalid(f"The status must be one of {', '.join(SETTABLE_NETWORK_STATUSES)}.")
-    with call.database.begin() as connection:
-        visible(call, connection, network_id)
-        share_networks.change(connection, network_id, status=NetworkStatus(body.status))
-
-
 @routes.action(
-    _PATH, "add_security_service", policy="share_network:add_security_service", since="2.0"
+    NETWORKS.path, "add_security_service", policy="share_network:add_security_service", since="2.0"
 )
 @routes.action(
-    _PATH, "remove_security_service", policy="share_network:remove_security_service", since="2.0"
+    NETWORKS.path,
+    "remove_security_service",
+    policy="share_network:remove_security_service",
+    since="2.0",
 )
 def security_service(call: Call, network_id: str, body: Anything) -> None:
     """Clients of share networks may ask for these; there are none."""

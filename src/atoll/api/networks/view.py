@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from atoll.api.frame.call import Call
+from atoll.api.frame.columns import check
 from atoll.api.frame.views import Field, View, field
 from atoll.model.records import ShareNetwork, Subnet
 
@@ -21,6 +22,7 @@ _LAST_FLAT: Final = "2.50"
 
 def _of_subnet(column: str) -> Callable[[ShareNetwork, Any], Any]:
     """A column of the default subnet: the one for all zones, else the oldest."""
+    check(Subnet, [column])
 
     def value(network: ShareNetwork, _: Any) -> Any:
         subnets = network["subnets"]
@@ -49,18 +51,20 @@ _SUBNET: Final = (
     field("mtu"),
     field("gateway"),
 )
-_INSIDE: Final = View(*_SUBNET).at(0)
+_INSIDE: Final = View(Subnet, *_SUBNET).at(0)
 """A subnet inside its share network."""
 
 SUBNET: Final = View(
+    Subnet,
     *_SUBNET,
     field("share_network_id"),
     field("share_network_name", lambda subnet, network: network["name"]),
 )
 """A subnet by itself; its scope is its share network."""
 
-SUMMARY: Final = View(field("id"), field("name"))
+SUMMARY: Final = View(ShareNetwork, field("id"), field("name"))
 DETAIL: Final = View(
+    ShareNetwork,
     field("id"),
     field("name"),
     field("project_id"),

@@ -20,8 +20,7 @@ _PATH = "/quota-class-sets/{class_name}"
 _LONGEST = 255
 
 
-@routes.get(_OLD, policy="quota_class_set:show", until="2.6")
-@routes.get(_PATH, policy="quota_class_set:show", since="2.7")
+@routes.get(_PATH, policy="quota_class_set:show", legacy=_OLD)
 def show(call: Call, class_name: str) -> Body:
     """The limits of a class; only ``default`` has an effect."""
     return {"quota_class_set": {"id": class_name, **_limits(call, class_name)}}
@@ -33,8 +32,7 @@ def _limits(call: Call, class_name: str) -> dict[str, Any]:
     return call.shape(OF_PROJECT).one(limits, 0)
 
 
-@routes.put(_OLD, policy="quota_class_set:update", envelope="quota_class_set", until="2.6")
-@routes.put(_PATH, policy="quota_class_set:update", envelope="quota_class_set", since="2.7")
+@routes.put(_PATH, policy="quota_class_set:update", envelope="quota_class_set", legacy=_OLD)
 def update(call: Call, class_name: str, body: dict[str, Any]) -> Body:
     """Set limits of a class."""
     if len(class_name) > _LONGEST:

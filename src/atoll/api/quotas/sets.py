@@ -52,8 +52,7 @@ def _defaults(call: Call) -> Mapping[str, int]:
     return limits
 
 
-@routes.get(_OLD, policy="quota_set:show", until="2.6")
-@routes.get(_PATH, policy="quota_set:show", since="2.7")
+@routes.get(_PATH, policy="quota_set:show", legacy=_OLD)
 def show(call: Call, project_id: str) -> Body:
     """The limits that hold; -1 means none."""
     with call.database.read() as connection:
@@ -72,8 +71,7 @@ def detail(call: Call, project_id: str) -> Body:
     return {"quota_set": {"id": project_id, **_shown(call, scope, both, _NO_DETAIL)}}
 
 
-@routes.get(f"{_OLD}/defaults", policy="quota_set:show", until="2.6")
-@routes.get(f"{_PATH}/defaults", policy="quota_set:show", since="2.7")
+@routes.get(f"{_PATH}/defaults", policy="quota_set:show", legacy=f"{_OLD}/defaults")
 def defaults(call: Call, project_id: str) -> Body:
     """What holds for a project that was given no limits of its own."""
     with call.database.read() as connection:
@@ -81,8 +79,7 @@ def defaults(call: Call, project_id: str) -> Body:
     return {"quota_set": {"id": project_id, **_shown(call, Scope(project_id), limits)}}
 
 
-@routes.put(_OLD, policy="quota_set:update", envelope="quota_set", until="2.6")
-@routes.put(_PATH, policy="quota_set:update", envelope="quota_set", since="2.7")
+@routes.put(_PATH, policy="quota_set:update", envelope="quota_set", legacy=_OLD)
 def update(call: Call, project_id: str, body: dict[str, Any]) -> Body:
     """Set limits. ``force`` allows less than what is in use."""
     new = Limits.of(body, call.version)
@@ -125,8 +122,7 @@ def _check(
             )
 
 
-@routes.delete(_OLD, policy="quota_set:delete", until="2.6")
-@routes.delete(_PATH, policy="quota_set:delete", since="2.7")
+@routes.delete(_PATH, policy="quota_set:delete", legacy=_OLD)
 def delete(call: Call, project_id: str) -> None:
     """Go back to the defaults; a project's users and share types as well."""
     with call.database.begin() as connection:

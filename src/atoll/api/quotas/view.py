@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from atoll.api.frame.views import Field, Row, View, field
+from atoll.db.quotas import DEFAULTS
 
 
 def _absent(name: str, since: str) -> Field:
@@ -22,10 +23,11 @@ _BY_TYPE: Final = (
     _absent("replica_gigabytes", "2.53"),
     field("per_share_gigabytes", since="2.62"),
 )
-OF_SHARE_TYPE: Final = View(*_BY_TYPE)
+OF_SHARE_TYPE: Final = View(DEFAULTS, *_BY_TYPE)
 """A project's quotas for one share type."""
 
 OF_PROJECT: Final = View(
+    DEFAULTS,
     *_BY_TYPE,
     field("share_networks"),
     _absent("share_groups", "2.40"),
@@ -58,6 +60,7 @@ def _none(row: Row, used: Any) -> int:
 
 
 ABSOLUTE: Final = View(
+    DEFAULTS,
     field("maxTotalShares", _limit("shares")),
     field("maxTotalShareGigabytes", _limit("gigabytes")),
     field("maxTotalShareSnapshots", _limit("snapshots")),

@@ -45,7 +45,6 @@ SHARE: Final = "/shares/{share_id}"
 RULE: Final = "/share-access-rules/{access_id}"
 MAX_RULES: Final = 2000
 """The most rules of one share. Each change sends all of them to the service instance."""
-_SINCE_METADATA: Final = 45
 _SINCE_RULE_STATES: Final = 28
 
 
@@ -67,8 +66,8 @@ _FIELDS = (
     field("updated_at", since="2.33"),
     field("metadata", since="2.45"),
 )
-LISTED = View(*_FIELDS)
-SHOWN = View(*_FIELDS, field("share_id"))
+LISTED = View(AccessRule, *_FIELDS)
+SHOWN = View(AccessRule, *_FIELDS, field("share_id"))
 
 
 class Allow(msgspec.Struct):
@@ -77,7 +76,7 @@ class Allow(msgspec.Struct):
     access_type: str
     access_to: Annotated[str, msgspec.Meta(max_length=255)]
     access_level: Literal["rw", "ro"] | None = None
-    metadata: Metadata | None = None
+    metadata: Annotated[Metadata | None, bodies.since("2.45")] = None
 
 
 class Deny(msgspec.Struct):
@@ -86,11 +85,13 @@ class Deny(msgspec.Struct):
     access_id: bodies.Id
 
 
-@routes.action(SHARE, "allow_access", policy="share:allow_access", status=200, old_name=True)
+@routes.action(
+    SHARE, "allow_access", policy="share:allow_access", status=200, legacy="os-allow_access"
+)
 def allow(call: Call, share_id: str, body: Allow) -> Body:
     """Write the rule down as ``queued_to_apply`` and ask for it to be applied."""
     client = access_to.canonical(body.access_type, body.access_to, call.version)
-    metadata = (body.metadata or {}) if call.version >= _SINCE_METADATA else {}
+    metadata = body.metadata or {}
     check_size({}, metadata)
     with call.database.begin() as connection:
         share = own(call, connection, share_id)
@@ -138,7 +139,7 @@ def _exists(body: Allow, client: str, state: RuleState) -> Invalid:
     return Invalid(f"{words}.")
 
 
-@routes.action(SHARE, "deny_access", policy="share:deny_access", old_name=True)
+@routes.action(SHARE, "deny_access", policy="share:deny_access", legacy="os-deny_access")
 def deny(call: Call, share_id: str, body: Deny) -> None:
     """Mark the rule ``queued_to_deny`` and ask for it to be taken away."""
     with call.database.begin() as connection:
@@ -163,7 +164,7 @@ def sync(call: Call, connection: Connection, share_id: str) -> None:
     policy="share:access_get_all",
     status=200,
     until="2.44",
-    old_name=True,
+    legacy="os-access_list",
 )
 def access_list(call: Call, share_id: str) -> Body:
     """A share's rules, as they were asked for before 2.45."""

@@ -1,4 +1,4 @@
-"""Actions on a share: extend, reset its status, delete by force; and what can't be done."""
+"""Actions on a share: extend, and those that are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Routes
 from atoll.api.shares.create import check_size
-from atoll.api.shares.shares import own, want_deleted
+from atoll.api.shares.shares import own
 from atoll.db import operations, quotas, share_types, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
@@ -29,8 +29,6 @@ RULES = rules(
         "share:restore",
     ),
     admin=(
-        "share:reset_status",
-        "share:force_delete",
         "share:force_extend",
         "share:unmanage",
         "share:migration_start",
@@ -39,26 +37,19 @@ RULES = rules(
 
 SHARE: Final = "/shares/{share_id}"
 _SINCE_SIZE_SPECS: Final = 61
-_SINCE_FORCE: Final = 64
 
 
 class Resize(msgspec.Struct):
     """A new size, in GiB."""
 
     new_size: bodies.Size
-    force: bool = False
+    force: Annotated[bool, bodies.since("2.64")] = False
 
 
-class Reset(msgspec.Struct):
-    """The status that a share is to show."""
-
-    status: Annotated[str, msgspec.Meta(max_length=64)]
-
-
-@routes.action(SHARE, "extend", policy="share:extend", old_name=True)
+@routes.action(SHARE, "extend", policy="share:extend", legacy="os-extend")
 def extend(call: Call, share_id: str, body: Resize) -> None:
     """Want the share larger; clients that have it mounted go on."""
-    if body.force and call.version >= _SINCE_FORCE:
+    if body.force:
         call.enforce(rule="share:force_extend")
     with call.database.begin() as connection:
         row = own(call, connection, share_id)
@@ -103,7 +94,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
-@routes.action(SHARE, "shrink", policy="share:shrink", old_name=True)
+@routes.action(SHARE, "shrink", policy="share:shrink", legacy="os-shrink")
 def shrink(call: Call, share_id: str, body: Resize) -> None:
     """Volumes can't become smaller."""
     with call.database.begin() as connection:
@@ -148,21 +139,6 @@ def restore(call: Call, share_id: str) -> None:
         own(call, connection, share_id)
 
 
-@routes.action(SHARE, "reset_status", policy="share:reset_status", old_name=True)
-def reset_status(call: Call, share_id: str, body: Reset) -> None:
-    """Set the status by hand. Only a status at rest (``available``) causes a check of the share."""
-    if body.status not in ShareStatus.settable():
-        raise Invalid(f"Invalid state. Valid states: {', '.join(ShareStatus.settable())}.")
-    with call.database.begin() as connection:
-        row = own(call, connection, share_id)
-        # An extension that is running may have grown the volume already: charge it until it ends.
-        is_growing = operations.is_busy(connection, share_key(share_id))
-        wanted_size = row["wanted_size"] if is_growing else None
-        status = ShareStatus(body.status).by_hand
-        shares.change(connection, share_id, status=status, wanted_size=wanted_size)
-        enqueue(connection, share_key(share_id), request_id=call.request_id)
-
-
 class ResetTask(msgspec.Struct):
     """The task state that a share is to show."""
 
@@ -181,18 +157,6 @@ def reset_task_state(call: Call, share_id: str, body: ResetTask) -> None:
         raise Invalid("Task states are those of migrations, which are not supported.")
 
 
-@routes.action(SHARE, "force_delete", policy="share:force_delete", old_name=True)
-def force_delete(call: Call, share_id: str) -> None:
-    """Want the share away whatever its status is."""
-    with call.database.begin() as connection:
-        own(call, connection, share_id)
-        try:
-            want_deleted(call, connection, share_id)
-        except Forbidden as error:
-            # Manila answers 403 when a share is deleted, and 400 when it is by force.
-            raise Invalid(error.message, hint=error.hint) from None
-
-
 @routes.action(SHARE, "unmanage", policy="share:unmanage")
 def unmanage(call: Call, share_id: str) -> None:
     """Not possible with share servers of our own."""
@@ -201,7 +165,9 @@ def unmanage(call: Call, share_id: str) -> None:
     raise Forbidden("Shares that are created on top of share servers can't be unmanaged.")
 
 
-@routes.action(SHARE, "migration_start", policy="share:migration_start", since="2.29")
+@routes.action(
+    SHARE, "migration_start", policy="share:migration_start", since="2.29", experimental=True
+)
 def migration_start(call: Call, share_id: str) -> None:
     """There is one host, so nowhere to migrate to."""
     with call.database.begin() as connection:

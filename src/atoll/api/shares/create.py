@@ -7,7 +7,7 @@ Everything is checked and written in one transaction: type, network, snapshot, z
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 from uuid import uuid4
 
 import msgspec
@@ -18,10 +18,10 @@ from atoll.api.frame.call import Call
 from atoll.api.frame.metadata import Metadata, guard
 from atoll.api.frame.metadata import check_size as check_metadata_size
 from atoll.api.frame.routing import Body, Routes
+from atoll.api.frame.texts import NewTexts
 from atoll.api.shares import options as share_options
 from atoll.api.shares import placement as share_placement
-from atoll.api.shares.shares import scope_of
-from atoll.api.shares.view import DETAIL
+from atoll.api.shares.shares import SHARES
 from atoll.capabilities import is_true
 from atoll.db import placement, quotas, share_networks, share_types, shares, snapshots
 from atoll.db.database import project_lock
@@ -34,28 +34,23 @@ from atoll.model.states import NetworkStatus, RulesStatus, ShareStatus, Snapshot
 routes = Routes()
 
 _SINCE_CLONE_SUPPORT: Final = 24
-_SINCE_GROUP: Final = 31
 _SINCE_SIZE_SPECS: Final = 61
 
 
-class Create(msgspec.Struct):
+class Create(NewTexts, kw_only=True):
     """A share as it is asked for."""
 
     share_proto: str
     size: bodies.Size
-    name: bodies.Name | None = None
-    display_name: bodies.Name | None = None
-    description: bodies.Name | None = None
-    display_description: bodies.Name | None = None
     share_type: bodies.Name | None = None
     volume_type: bodies.Name | None = None
     share_network_id: bodies.Id | None = None
     snapshot_id: bodies.Id | None = None
     is_public: bool | None = False
     metadata: Metadata | None = None
-    availability_zone: bodies.Name | None = None
-    share_group_id: str | None = None
-    scheduler_hints: share_placement.Hints | None = None
+    availability_zone: Annotated[bodies.Name | None, bodies.since("2.1")] = None
+    share_group_id: Annotated[str | None, bodies.since("2.31")] = None
+    scheduler_hints: Annotated[share_placement.Hints | None, bodies.since("2.65")] = None
 
 
 class _Source(msgspec.Struct):
@@ -69,11 +64,11 @@ class _Source(msgspec.Struct):
 def create(call: Call, body: Create) -> Body:
     """Write the share down as ``creating`` and ask for it to be made."""
     protocol = _protocol(call, body.share_proto)
-    if body.share_group_id and call.version >= _SINCE_GROUP:
+    if body.share_group_id:
         raise Invalid("Share groups are not supported.")
     if body.is_public:
         call.enforce(rule="share:create_public_share")
-    metadata = body.metadata or {}
+    texts, metadata = body.texts(), body.metadata or {}
     guard(call, {}, metadata)
     check_metadata_size({}, metadata)
     with call.database.begin() as connection:
@@ -98,13 +93,11 @@ def create(call: Call, body: Create) -> Body:
             defaults=call.settings.quota.limits(),
         )
         values: Share = {
+            "name": texts["name"],
+            "description": texts["description"],
             "id": str(uuid4()),
             "project_id": call.project_id,
             "user_id": call.user_id,
-            "name": body.display_name if body.name is None else body.name,
-            "description": (
-                body.display_description if body.description is None else body.description
-            ),
             "size": body.size,
             "share_proto": protocol,
             "status": (ShareStatus.CREATING_FROM_SNAPSHOT if source else ShareStatus.CREATING),
@@ -129,7 +122,7 @@ def create(call: Call, body: Create) -> Body:
         row = shares.add(connection, **values)
         placement.keep_hints(connection, row)
         enqueue(connection, share_key(row["id"]), request_id=call.request_id)
-        return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
+        return SHARES.shown(call, connection, row)
 
 
 def _protocol(call: Call, wanted: str) -> str:

@@ -27,6 +27,7 @@ RULES = rules(
 LOCATIONS: Final = "/shares/{share_id}/export_locations"
 
 LISTED = View(
+    ExportLocation,
     field("id"),
     field("path"),
     field("preferred", since="2.14"),
@@ -34,7 +35,7 @@ LISTED = View(
     field("share_instance_id", "share_id", admin=True),
     field("is_admin_only", admin=True),
 )
-SHOWN = View(*LISTED.fields, field("created_at"), field("updated_at"))
+SHOWN = View(ExportLocation, *LISTED.fields, field("created_at"), field("updated_at"))
 
 
 @routes.get(LOCATIONS, policy="share_export_location:index", since="2.9")

@@ -5,7 +5,7 @@ The worker places the share by them later (``lifecycle/scheduler.py``).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,10 +17,7 @@ from atoll.db import placement, services, share_networks, shares
 from atoll.errors import Forbidden, Invalid, NotFound
 from atoll.model.records import Share, ShareType
 
-_SINCE_ZONE: Final = 1
 _SINCE_ZONE_SPEC: Final = 48
-_SINCE_HINTS: Final = 65
-_SINCE_ONLY_HOST: Final = 67
 
 Hint = str | list[str] | None
 
@@ -30,7 +27,7 @@ class Hints(msgspec.Struct):
 
     same_host: Hint = None
     different_host: Hint = None
-    only_host: bodies.Name | None = None
+    only_host: Annotated[bodies.Name | None, bodies.since("2.67")] = None
 
 
 class KeptHints(msgspec.Struct):
@@ -54,7 +51,7 @@ def hints(call: Call, connection: Connection, given: Hints | None) -> KeptHints:
     Raises ``NotFound`` for a share that does not exist, and ``Forbidden`` if a member names a host.
     As in Manila, an unknown host is detected only when the share is placed.
     """
-    if given is None or call.version < _SINCE_HINTS:
+    if given is None:
         return KeptHints({}, "")
     metadata: dict[str, str] = {}
     for key, hint in (
@@ -67,10 +64,9 @@ def hints(call: Call, connection: Connection, given: Hints | None) -> KeptHints:
             call.visible(shares.get(connection, share_id), "Share", share_id)
         if ids:
             metadata[key] = ",".join(ids)
-    only_host = given.only_host if call.version >= _SINCE_ONLY_HOST else None
-    if only_host and not call.is_admin:
+    if given.only_host and not call.is_admin:
         raise Forbidden("Only administrators may choose the host.")
-    return KeptHints(metadata, only_host or "")
+    return KeptHints(metadata, given.only_host or "")
 
 
 def zone(
@@ -88,7 +84,7 @@ def zone(
     ``NotFound`` or ``Invalid``.
     """
     known = [each["name"] for each in services.zones(connection)]
-    wanted = asked if call.version >= _SINCE_ZONE else None
+    wanted = asked
     if wanted and wanted not in known:
         raise NotFound(f"Availability zone {wanted} could not be found.")
     parents = parent["availability_zone"] if parent is not None else None

@@ -1,44 +1,31 @@
-"""Shares: list, show, update, delete, and their metadata."""
+"""Shares: list, show, update, delete, reset their status, and their metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, false
+from sqlalchemy import ColumnElement, Connection, false
 
-from atoll.api.frame import bodies, paging
+from atoll.api.frame import paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, filter_by, mapping, nothing_has, status_of
-from atoll.api.frame.metadata import MetadataOf
-from atoll.api.frame.policy import rules
-from atoll.api.frame.routing import Body, Routes
-from atoll.api.frame.views import View
+from atoll.api.frame.filters import Filters, Query, filter_by, mapping, nothing_has, status_of
+from atoll.api.frame.paging import Page
+from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
+from atoll.api.frame.routing import Body
+from atoll.api.frame.texts import ChangedTexts
 from atoll.api.shares.view import DETAIL, LAST_WITH_LOCATIONS, SUMMARY, Scope
 from atoll.api.types import extra_specs
-from atoll.db import export_locations, shares
+from atoll.db import export_locations, operations, shares
 from atoll.engine.queue import enqueue
-from atoll.errors import Forbidden
+from atoll.errors import Forbidden, Invalid
 from atoll.model.keys import share_key
-from atoll.model.records import Metadata, Share, Texts
+from atoll.model.records import Share
 from atoll.model.states import DELETABLE_SHARES, ShareStatus
 
-routes = Routes()
-RULES = rules(
-    reader=("share:get", "share:get_all", "share:get_share_metadata"),
-    member=(
-        "share:create",
-        "share:update",
-        "share:delete",
-        "share:update_share_metadata",
-        "share:delete_share_metadata",
-    ),
-    overseer=("share:list_by_host", "share:list_by_share_server_id"),
-    admin=("share:create_public_share", "share:set_public_share"),
-)
-
 FILTERS: Final = Filters(
+    Share,
     filter_by("name"),
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
@@ -66,90 +53,44 @@ FILTERS: Final = Filters(
     nothing_has("mount_point_name"),
 )
 _SINCE_LOCATION: Final = 35
-_SINCE_COUNT: Final = 42
 _SINCE_RECYCLE_BIN: Final = 69
 
 
-class Update(msgspec.Struct):
-    """What can be changed of a share; Manila says ``display_name``, some clients ``name``."""
-
-    display_name: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
-    display_description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
-    name: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
-    description: bodies.Name | msgspec.UnsetType | None = msgspec.UNSET
-    is_public: bool | msgspec.UnsetType = msgspec.UNSET
-
-    def texts(self) -> Texts:
-        """The new name and description, as far as they were given."""
-        name = self.name if self.display_name is msgspec.UNSET else self.display_name
-        description = (
-            self.description
-            if self.display_description is msgspec.UNSET
-            else self.display_description
-        )
-        changes: Texts = {}
-        if name is not msgspec.UNSET:
-            changes["name"] = name
-        if description is not msgspec.UNSET:
-            changes["description"] = description
-        return changes
+def _conditions(call: Call, connection: Connection, query: Query) -> list[ColumnElement[bool]]:
+    params = call.request.params
+    # is_public is no filter: it adds everybody's public shares to the caller's own.
+    conditions = [
+        *shares.in_project(whose(call), with_public=paging.boolean(params, "is_public")),
+        *shares.conditions(query.equal, query.like, mapping(params, "metadata")),
+    ]
+    if call.version >= _SINCE_LOCATION:
+        location_id = paging.one(params, "export_location_id")
+        location_path = paging.one(params, "export_location_path")
+        conditions += shares.at_location(location_id, location_path)
+    in_bin = call.version >= _SINCE_RECYCLE_BIN and paging.boolean(params, "is_soft_deleted")
+    if in_bin or query.is_empty:
+        conditions.append(false())  # there is no recycle bin, so nothing is in it
+    if wanted := mapping(params, "extra_specs"):
+        conditions.append(shares.of_types(_types_with(call, connection, wanted)))
+    return conditions
 
 
-@routes.get("/shares", policy="share:get_all")
-def index(call: Call) -> Body:
-    """The caller's shares, in brief."""
-    return _list(call, SUMMARY, "/v2/shares")
+def _find(call: Call, connection: Connection, query: Query, page: Page) -> tuple[list[Share], bool]:
+    return shares.find(connection, _conditions(call, connection, query), page)
 
 
-@routes.get("/shares/detail", policy="share:get_all")
-def detail(call: Call) -> Body:
-    """The caller's shares."""
-    return _list(call, DETAIL, "/v2/shares/detail")
+def _count(call: Call, connection: Connection, query: Query) -> int:
+    return shares.count(connection, _conditions(call, connection, query))
 
 
-@routes.get("/shares/{share_id}", policy="share:get")
-def show(call: Call, share_id: str) -> Body:
-    """One share; also another project's, if it is public."""
-    with call.database.read() as connection:
-        row = visible(call, connection, share_id)
-        return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
-
-
-@routes.put("/shares/{share_id}", policy="share:update", envelope="share")
-def update(call: Call, share_id: str, body: Update) -> Body:
-    """Change name, description or who sees the share."""
-    texts = body.texts()
-    with call.database.begin() as connection:
-        row = own(call, connection, share_id)
-        public = row["is_public"] if body.is_public is msgspec.UNSET else body.is_public
-        if public != row["is_public"]:
-            call.enforce(row, "share:set_public_share")
-        if texts or body.is_public is not msgspec.UNSET:
-            shares.change(connection, share_id, **texts, is_public=public)
-        row = own(call, connection, share_id)
-        return {"share": call.shape(DETAIL).one(row, scope_of(call, connection, [row]))}
-
-
-@routes.delete("/shares/{share_id}", policy="share:delete")
-def delete(call: Call, share_id: str) -> None:
-    """Want the share away."""
-    with call.database.begin() as connection:
-        row = own(call, connection, share_id)
-        if row["status"] not in DELETABLE_SHARES:
-            raise Forbidden(
-                f"Invalid share: Share status must be one of {', '.join(DELETABLE_SHARES)}, "
-                f"and is {row['status'].shown}."
-            )
-        want_deleted(call, connection, share_id)
-
-
-def want_deleted(call: Call, connection: Connection, share_id: str) -> None:
-    """Mark the share ``deleting`` and ask for it. ``Forbidden`` while it has snapshots."""
-    count = shares.count_snapshots(connection, share_id)
-    if count:
-        raise Forbidden(f"Invalid share: Share still has {count} dependent snapshots.")
-    shares.change(connection, share_id, status=ShareStatus.DELETING)
-    enqueue(connection, share_key(share_id), request_id=call.request_id)
+def _types_with(call: Call, connection: Connection, wanted: Mapping[str, str]) -> list[str]:
+    """Ids of the share types with these extra specs, of those specs that the caller may see."""
+    call.enforce(rule="share_types_extra_spec:index")
+    return [
+        type_id
+        for type_id, (_, specs) in shares.types(connection).items()
+        if extra_specs.match(specs if call.sees_all else extra_specs.visible(specs), wanted)
+    ]
 
 
 def visible(call: Call, connection: Connection, share_id: str) -> Share:
@@ -160,9 +101,8 @@ def visible(call: Call, connection: Connection, share_id: str) -> Share:
     return call.visible(row, "Share", share_id)
 
 
-def own(call: Call, connection: Connection, share_id: str) -> Share:
-    """The share, locked for changing it, if it is the caller's project's."""
-    return call.visible(shares.lock(connection, share_id), "Share", share_id)
+own = owned("Share", shares.lock)
+"""The share, locked for changing it, if it is the caller's project's."""
 
 
 def is_own(call: Call, row: Share) -> bool:
@@ -180,67 +120,95 @@ def scope_of(call: Call, connection: Connection, found: Sequence[Share]) -> Scop
     return Scope(call, shares.types(connection), locations)
 
 
-def _store_metadata(connection: Connection, share_id: str, metadata: Metadata) -> None:
-    shares.change(connection, share_id, metadata=metadata)
+def want_deleted(call: Call, connection: Connection, row: Share) -> None:
+    """Mark the share ``deleting`` and ask for it. ``Forbidden`` while it has snapshots."""
+    count = shares.count_snapshots(connection, row["id"])
+    if count:
+        raise Forbidden(f"Invalid share: Share still has {count} dependent snapshots.")
+    shares.change(connection, row["id"], status=ShareStatus.DELETING)
+    enqueue(connection, share_key(row["id"]), request_id=call.request_id)
 
 
-MetadataOf(visible, own, _store_metadata).declare(
-    routes,
-    "/shares/{share_id}",
-    "2.0",
-    read="share:get_share_metadata",
-    update="share:update_share_metadata",
-    delete="share:delete_share_metadata",
+def _want_deleted_by_force(call: Call, connection: Connection, row: Share) -> None:
+    try:
+        want_deleted(call, connection, row)
+    except Forbidden as error:
+        # Manila answers 403 when a share is deleted, and 400 when it is by force.
+        raise Invalid(error.message, hint=error.hint) from None
+
+
+def _set_status(call: Call, connection: Connection, row: Share, status: ShareStatus) -> None:
+    """Only a status at rest (``available``) causes a check of the share."""
+    # An extension that is running may have grown the volume already: charge it until it ends.
+    is_growing = operations.is_busy(connection, share_key(row["id"]))
+    wanted_size = row["wanted_size"] if is_growing else None
+    shares.change(connection, row["id"], status=status, wanted_size=wanted_size)
+    enqueue(connection, share_key(row["id"]), request_id=call.request_id)
+
+
+SHARES: Final = Resource[Share](
+    name="share",
+    plural="shares",
+    path="/shares/{share_id}",
+    show_rule="share:get",
+    view=DETAIL,
+    scope=scope_of,
+    get=visible,
+    lock=own,
+    change=shares.change,
+    listing=Listing(
+        rules=("share:get_all", "share:get_all"),
+        find=_find,
+        count=_count,
+        sort_keys=shares.SORTABLE,
+        filters=FILTERS,
+        brief=SUMMARY,
+    ),
+    deletion=Deletion(
+        rule="share:delete",
+        begin=want_deleted,
+        statuses=DELETABLE_SHARES,
+        refusal=Forbidden,
+        sentence="Invalid share: Share status must be one of {statuses}, and is {status}.",
+        force_rule="share:force_delete",
+        force=_want_deleted_by_force,
+    ),
+    resetting=Resetting(
+        rule="share:reset_status",
+        statuses=ShareStatus.by_shown(),
+        store=_set_status,
+        legacy="os-reset_status",
+    ),
+    metadata=Items(
+        since="2.0",
+        read="share:get_share_metadata",
+        update="share:update_share_metadata",
+        delete="share:delete_share_metadata",
+    ),
+)
+routes = SHARES.routes()
+RULES = SHARES.rules(
+    member=("share:create", "share:update"),
+    overseer=("share:list_by_host", "share:list_by_share_server_id"),
+    admin=("share:create_public_share", "share:set_public_share"),
 )
 
 
-def _list(call: Call, view: View, path: str) -> Body:
-    params = call.request.params
-    page = call.page(shares.SORTABLE)
-    # is_public is no filter: it adds everybody's public shares to the caller's own.
-    conditions = [
-        *shares.in_project(whose(call), with_public=paging.boolean(params, "is_public")),
-        *shares.conditions(FILTERS.equal(call), FILTERS.like(call), mapping(params, "metadata")),
-    ]
-    if call.version >= _SINCE_LOCATION:
-        location_id = paging.one(params, "export_location_id")
-        location_path = paging.one(params, "export_location_path")
-        conditions += shares.at_location(location_id, location_path)
-    in_bin = call.version >= _SINCE_RECYCLE_BIN and paging.boolean(params, "is_soft_deleted")
-    if in_bin or FILTERS.exclude_all(call):
-        conditions.append(false())  # there is no recycle bin, so nothing is in it
-    answer: dict[str, Any] = {}
-    with call.database.read() as connection:
-        if wanted := mapping(params, "extra_specs"):
-            conditions.append(shares.of_types(_types_with(call, connection, wanted)))
-        found, more = shares.find(connection, conditions, page)
-        if call.version >= _SINCE_COUNT and paging.boolean(params, "with_count"):
-            answer["count"] = shares.count(connection, conditions)
-        scope = scope_of(call, connection, found if view is DETAIL else ())
-    answer["shares"] = call.shape(view).many(found, scope)
-    if more:
-        answer["shares_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
-    return answer
+class Update(ChangedTexts, kw_only=True):
+    """What can be changed of a share."""
+
+    is_public: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-def _types_with(call: Call, connection: Connection, wanted: Mapping[str, str]) -> list[str]:
-    """Ids of the share types with these extra specs, of those specs that the caller may see."""
-    call.enforce(rule="share_types_extra_spec:index")
-    return [
-        type_id
-        for type_id, (_, specs) in shares.types(connection).items()
-        if extra_specs.match(specs if call.sees_all else extra_specs.visible(specs), wanted)
-    ]
-
-
-def whose(call: Call) -> str | None:
-    """The project whose things are listed; None for all, which only who sees all may ask for.
-
-    A token without a project has nothing of its own to list, so it asks for all.
-    """
-    params = call.request.params
-    if not call.sees_all:
-        return call.project_id
-    if paging.is_set(params, "all_tenants") or paging.is_set(params, "all_projects"):
-        return paging.one(params, "project_id")
-    return paging.one(params, "project_id") or call.identity.project_id or None
+@routes.put(SHARES.path, policy="share:update", envelope="share")
+def update(call: Call, share_id: str, body: Update) -> Body:
+    """Change name, description or who sees the share."""
+    texts = body.texts()
+    with call.database.begin() as connection:
+        row = own(call, connection, share_id)
+        public = row["is_public"] if body.is_public is msgspec.UNSET else body.is_public
+        if public != row["is_public"]:
+            call.enforce(row, "share:set_public_share")
+        if texts or body.is_public is not msgspec.UNSET:
+            shares.change(connection, share_id, **texts, is_public=public)
+        return SHARES.shown(call, connection, own(call, connection, share_id))

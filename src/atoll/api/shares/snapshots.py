@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Final
 from uuid import uuid4
 
-import msgspec
 from sqlalchemy import Connection
 
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, filter_by, mapping, status_of
-from atoll.api.frame.metadata import Metadata, MetadataOf, check_size
-from atoll.api.frame.policy import rules
-from atoll.api.frame.routing import Body, Routes
+from atoll.api.frame.filters import Filters, Query, filter_by, mapping, status_of
+from atoll.api.frame.metadata import Metadata, check_size
+from atoll.api.frame.paging import Page
+from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
+from atoll.api.frame.routing import Body
+from atoll.api.frame.texts import ChangedTexts, NewTexts
 from atoll.api.frame.views import View, field
-from atoll.api.shares.actions import Reset
-from atoll.api.shares.shares import Update, own, whose
+from atoll.api.shares.shares import own as own_share
 from atoll.capabilities import is_true
 from atoll.db import quotas, share_types, shares, snapshots
 from atoll.engine.queue import enqueue
@@ -25,25 +25,8 @@ from atoll.model.keys import snapshot_key
 from atoll.model.records import Snapshot
 from atoll.model.states import DELETABLE_SNAPSHOTS, ShareStatus, SnapshotStatus
 
-routes = Routes()
-RULES = rules(
-    reader=(
-        "share_snapshot:get_snapshot",
-        "share_snapshot:get_all_snapshots",
-        "share_snapshot:get_metadata",
-    ),
-    member=(
-        "share:create_snapshot",
-        "share:delete_snapshot",
-        "share:snapshot_update",
-        "share_snapshot:update_metadata",
-        "share_snapshot:delete_metadata",
-    ),
-    admin=("share_snapshot:reset_status", "share_snapshot:force_delete"),
-)
-
-SNAPSHOT: Final = "/snapshots/{snapshot_id}"
 FILTERS: Final = Filters(
+    Snapshot,
     filter_by("name"),
     filter_by("display_name", "name"),
     filter_by("description", since="2.36"),
@@ -63,8 +46,9 @@ def _links(row: Snapshot, call: Call) -> list[dict[str, str]]:
     return call.links(f"snapshots/{row['id']}")
 
 
-SUMMARY = View(field("id"), field("name"), field("links", _links))
+SUMMARY = View(Snapshot, field("id"), field("name"), field("links", _links))
 DETAIL = View(
+    Snapshot,
     field("id"),
     field("share_id"),
     field("share_size"),
@@ -82,45 +66,84 @@ DETAIL = View(
 )
 
 
-class Create(msgspec.Struct):
+def _find(
+    call: Call, connection: Connection, query: Query, page: Page
+) -> tuple[list[Snapshot], bool]:
+    with_metadata = call.version >= _SINCE_METADATA
+    wanted = mapping(call.request.params, "metadata") if with_metadata else {}
+    conditions = [
+        *snapshots.in_project(whose(call)),
+        *snapshots.conditions(query.equal, query.like, wanted),
+    ]
+    return snapshots.find(connection, conditions, page)
+
+
+_own = owned("Snapshot", snapshots.lock)
+
+
+def _want_deleted(call: Call, connection: Connection, row: Snapshot) -> None:
+    copy = snapshots.being_copied(connection, row["id"])
+    if copy is not None:
+        raise Conflict(f"Share {copy} is just being made from this snapshot.")
+    snapshots.change(connection, row["id"], status=SnapshotStatus.DELETING)
+    enqueue(connection, snapshot_key(row["id"]), request_id=call.request_id)
+
+
+SNAPSHOTS: Final = Resource[Snapshot](
+    name="snapshot",
+    plural="snapshots",
+    path="/snapshots/{snapshot_id}",
+    show_rule="share_snapshot:get_snapshot",
+    view=DETAIL,
+    get=owned("Snapshot", snapshots.get),
+    lock=_own,
+    change=snapshots.change,
+    listing=Listing(
+        rules=("share_snapshot:get_all_snapshots", "share_snapshot:get_all_snapshots"),
+        find=_find,
+        sort_keys=snapshots.SORTABLE,
+        filters=FILTERS,
+        brief=SUMMARY,
+        links_key="share_snapshots_links",
+    ),
+    deletion=Deletion(
+        rule="share:delete_snapshot",
+        begin=_want_deleted,
+        statuses=DELETABLE_SNAPSHOTS,
+        sentence="Invalid snapshot: its status must be one of {statuses}, and is {status}.",
+        force_rule="share_snapshot:force_delete",
+    ),
+    resetting=Resetting(
+        rule="share_snapshot:reset_status",
+        statuses=SnapshotStatus.by_shown(),
+        legacy="os-reset_status",
+    ),
+    metadata=Items(
+        since="2.73",
+        read="share_snapshot:get_metadata",
+        update="share_snapshot:update_metadata",
+        delete="share_snapshot:delete_metadata",
+    ),
+)
+routes = SNAPSHOTS.routes()
+RULES = SNAPSHOTS.rules(member=("share:create_snapshot", "share:snapshot_update"))
+
+
+class Create(NewTexts, kw_only=True):
     """A snapshot as it is asked for."""
 
     share_id: bodies.Id
-    name: bodies.Name | None = None
-    display_name: bodies.Name | None = None
-    description: bodies.Name | None = None
-    display_description: bodies.Name | None = None
     force: bool | None = False
-    metadata: Metadata | None = None
-
-
-@routes.get("/snapshots", policy="share_snapshot:get_all_snapshots")
-def index(call: Call) -> Body:
-    """The caller's snapshots, in brief."""
-    return _list(call, SUMMARY, "/v2/snapshots")
-
-
-@routes.get("/snapshots/detail", policy="share_snapshot:get_all_snapshots")
-def detail(call: Call) -> Body:
-    """The caller's snapshots."""
-    return _list(call, DETAIL, "/v2/snapshots/detail")
-
-
-@routes.get(SNAPSHOT, policy="share_snapshot:get_snapshot")
-def show(call: Call, snapshot_id: str) -> Body:
-    """One snapshot."""
-    with call.database.read() as connection:
-        row = _visible(call, connection, snapshot_id)
-    return {"snapshot": call.shape(DETAIL).one(row, call)}
+    metadata: Annotated[Metadata | None, bodies.since("2.73")] = None
 
 
 @routes.post("/snapshots", policy="share:create_snapshot", envelope="snapshot", status=202)
 def create(call: Call, body: Create) -> Body:
     """Write the snapshot down as ``creating`` and ask for it to be taken."""
-    metadata = (body.metadata or {}) if call.version >= _SINCE_METADATA else {}
+    texts, metadata = body.texts(), body.metadata or {}
     check_size({}, metadata)
     with call.database.begin() as connection:
-        share = own(call, connection, body.share_id)
+        share = own_share(call, connection, body.share_id)
         specs = share_types.find(connection, share["share_type_id"])["extra_specs"]
         if not is_true(specs.get("snapshot_support")):
             raise Unprocessable(
@@ -144,6 +167,8 @@ def create(call: Call, body: Create) -> Body:
             defaults=call.settings.quota.limits(),
         )
         values: Snapshot = {
+            "name": texts["name"],
+            "description": texts["description"],
             "id": str(uuid4()),
             "project_id": share["project_id"],
             "user_id": call.user_id,
@@ -151,104 +176,21 @@ def create(call: Call, body: Create) -> Body:
             "share_size": size,
             "size": size,
             "share_proto": share["share_proto"],
-            "name": body.display_name if body.name is None else body.name,
-            "description": (
-                body.display_description if body.description is None else body.description
-            ),
             "status": SnapshotStatus.CREATING,
             "progress": "0%",
             "metadata": metadata,
         }
         row = snapshots.add(connection, **values)
         enqueue(connection, snapshot_key(row["id"]), request_id=call.request_id)
-    return {"snapshot": call.shape(DETAIL).one(row, call)}
+        return SNAPSHOTS.shown(call, connection, row)
 
 
-@routes.put(SNAPSHOT, policy="share:snapshot_update", envelope="snapshot")
-def update(call: Call, snapshot_id: str, body: Update) -> Body:
+@routes.put(SNAPSHOTS.path, policy="share:snapshot_update", envelope="snapshot")
+def update(call: Call, snapshot_id: str, body: ChangedTexts) -> Body:
     """Change name or description."""
+    changes = body.texts()
     with call.database.begin() as connection:
         _own(call, connection, snapshot_id)
-        changes = body.texts()
         if changes:
             snapshots.change(connection, snapshot_id, **changes)
-        row = _own(call, connection, snapshot_id)
-    return {"snapshot": call.shape(DETAIL).one(row, call)}
-
-
-@routes.delete(SNAPSHOT, policy="share:delete_snapshot")
-def delete(call: Call, snapshot_id: str) -> None:
-    """Want the snapshot away."""
-    with call.database.begin() as connection:
-        row = _own(call, connection, snapshot_id)
-        if row["status"] not in DELETABLE_SNAPSHOTS:
-            raise Invalid(
-                f"Invalid snapshot: its status must be one of {', '.join(DELETABLE_SNAPSHOTS)}, "
-                f"and is {row['status'].shown}."
-            )
-        _want_deleted(call, connection, snapshot_id)
-
-
-@routes.action(SNAPSHOT, "force_delete", policy="share_snapshot:force_delete", old_name=True)
-def force_delete(call: Call, snapshot_id: str) -> None:
-    """Want the snapshot away whatever its status is."""
-    with call.database.begin() as connection:
-        _own(call, connection, snapshot_id)
-        _want_deleted(call, connection, snapshot_id)
-
-
-@routes.action(SNAPSHOT, "reset_status", policy="share_snapshot:reset_status", old_name=True)
-def reset_status(call: Call, snapshot_id: str, body: Reset) -> None:
-    """Set the status by hand."""
-    if body.status not in SnapshotStatus.settable():
-        raise Invalid(f"Invalid state. Valid states: {', '.join(SnapshotStatus.settable())}.")
-    with call.database.begin() as connection:
-        _own(call, connection, snapshot_id)
-        snapshots.change(connection, snapshot_id, status=SnapshotStatus(body.status).by_hand)
-
-
-def _want_deleted(call: Call, connection: Connection, snapshot_id: str) -> None:
-    copy = snapshots.being_copied(connection, snapshot_id)
-    if copy is not None:
-        raise Conflict(f"Share {copy} is just being made from this snapshot.")
-    snapshots.change(connection, snapshot_id, status=SnapshotStatus.DELETING)
-    enqueue(connection, snapshot_key(snapshot_id), request_id=call.request_id)
-
-
-def _own(call: Call, connection: Connection, snapshot_id: str) -> Snapshot:
-    return call.visible(snapshots.lock(connection, snapshot_id), "Snapshot", snapshot_id)
-
-
-def _visible(call: Call, connection: Connection, snapshot_id: str) -> Snapshot:
-    return call.visible(snapshots.get(connection, snapshot_id), "Snapshot", snapshot_id)
-
-
-def _store_metadata(connection: Connection, snapshot_id: str, metadata: Metadata) -> None:
-    snapshots.change(connection, snapshot_id, metadata=metadata)
-
-
-MetadataOf(_visible, _own, _store_metadata).declare(
-    routes,
-    SNAPSHOT,
-    "2.73",
-    read="share_snapshot:get_metadata",
-    update="share_snapshot:update_metadata",
-    delete="share_snapshot:delete_metadata",
-)
-
-
-def _list(call: Call, view: View, path: str) -> Body:
-    page = call.page(snapshots.SORTABLE)
-    since = call.version >= _SINCE_METADATA
-    wanted = mapping(call.request.params, "metadata") if since else {}
-    conditions = [
-        *snapshots.in_project(whose(call)),
-        *snapshots.conditions(FILTERS.equal(call), FILTERS.like(call), wanted),
-    ]
-    with call.database.read() as connection:
-        found, more = snapshots.find(connection, conditions, page)
-    answer: dict[str, Any] = {"snapshots": call.shape(view).many(found, call)}
-    if more:
-        params = call.request.params
-        answer["share_snapshots_links"] = paging.link(call.base_url + path, params, found[-1]["id"])
-    return answer
+        return SNAPSHOTS.shown(call, connection, _own(call, connection, snapshot_id))

@@ -76,9 +76,10 @@ def _old_status(row: Share, _: Scope) -> str:
     return ShareStatus.CREATING if status == _FROM_SNAPSHOT else status
 
 
-SUMMARY = View(field("id"), field("name"), field("links", _links))
+SUMMARY = View(Share, field("id"), field("name"), field("links", _links))
 
 DETAIL = View(
+    Share,
     field("id"),
     field("size"),
     field("availability_zone"),

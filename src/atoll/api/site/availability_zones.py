@@ -18,6 +18,7 @@ RULES = rules(reader=("availability_zone:index",))
 routes = Routes()
 
 VIEW = View(
+    Zone,
     # A zone is only a name; clients want an id that stays.
     field("id", lambda row, _: str(uuid5(NAMESPACE_URL, f"atoll:zone:{row['name']}"))),
     field("name"),
@@ -26,8 +27,7 @@ VIEW = View(
 )
 
 
-@routes.get("/os-availability-zone", policy="availability_zone:index", until="2.6")
-@routes.get("/availability-zones", policy="availability_zone:index", since="2.7")
+@routes.get("/availability-zones", policy="availability_zone:index", legacy="/os-availability-zone")
 def index(call: Call) -> Body:
     """All zones."""
     with call.database.read() as connection:

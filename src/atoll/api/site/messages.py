@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
+
+from sqlalchemy import Connection
 
 from atoll.api.frame import paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, filter_by
-from atoll.api.frame.paging import Params
-from atoll.api.frame.policy import rules
-from atoll.api.frame.routing import Body, Routes
+from atoll.api.frame.filters import Filters, Query, filter_by
+from atoll.api.frame.paging import Page, Params
+from atoll.api.frame.resource import Deletion, Listing, Resource
 from atoll.api.frame.views import View, field
 from atoll.db import messages
 from atoll.errors import Invalid
-
-RULES = rules(reader=("message:get", "message:get_all"), member=("message:delete",))
-routes = Routes()
+from atoll.model.records import Message
 
 VIEW = View(
+    Message,
     field("id"),
     field("project_id"),
     field("request_id"),
@@ -49,6 +49,7 @@ def _moment(params: Params, name: str) -> str:
 
 
 FILTERS = Filters(
+    (Message, "created_since", "created_before"),
     filter_by("request_id"),
     filter_by("resource_type"),
     filter_by("resource_id"),
@@ -60,31 +61,38 @@ FILTERS = Filters(
 )
 
 
-@routes.get("/messages", policy="message:get_all", since="2.37")
-def index(call: Call) -> Body:
-    """The project's messages; an administrator's list has everybody's."""
-    page = call.page(messages.SORTABLE)
-    params = call.request.params
-    with call.database.read() as connection:
-        found, more = messages.find(connection, call.own_project, FILTERS.equal(call), page)
-    answer: dict[str, Any] = {"messages": call.shape(VIEW).many(found, call)}
-    if more:
-        url = f"{call.base_url}/v2/messages"
-        answer["messages_links"] = paging.link(url, params, found[-1]["id"])
-    return answer
+def _find(
+    call: Call, connection: Connection, query: Query, page: Page
+) -> tuple[list[Message], bool]:
+    """The project's messages; who sees all sees everybody's."""
+    return messages.find(connection, call.own_project, query.equal, page)
 
 
-@routes.get("/messages/{message_id}", policy="message:get", since="2.37")
-def show(call: Call, message_id: str) -> Body:
-    """One message."""
-    with call.database.read() as connection:
-        row = messages.require(connection, message_id, call.own_project)
-    return {"message": call.shape(VIEW).one(row, call)}
+def _get(call: Call, connection: Connection, message_id: str) -> Message:
+    return messages.require(connection, message_id, call.own_project)
 
 
-@routes.delete("/messages/{message_id}", policy="message:delete", status=204, since="2.37")
-def delete(call: Call, message_id: str) -> None:
-    """Take a message away."""
-    with call.database.begin() as connection:
-        messages.require(connection, message_id, call.own_project)
-        messages.remove(connection, message_id)
+def _remove(call: Call, connection: Connection, row: Message) -> None:
+    messages.remove(connection, row["id"])
+
+
+MESSAGES: Final = Resource[Message](
+    name="message",
+    plural="messages",
+    path="/messages/{message_id}",
+    since="2.37",
+    show_rule="message:get",
+    view=VIEW,
+    get=_get,
+    lock=_get,
+    listing=Listing(
+        rules=("message:get_all", "message:get_all"),
+        find=_find,
+        sort_keys=messages.SORTABLE,
+        filters=FILTERS,
+        brief=VIEW,
+        detailed=False,
+    ),
+    deletion=Deletion(rule="message:delete", begin=_remove, success=204),
+)
+routes, RULES = MESSAGES.routes(), MESSAGES.rules()

@@ -23,9 +23,11 @@ RULES = rules(overseer=("scheduler_stats:pools:index", "scheduler_stats:pools:de
 routes = Routes()
 
 _BRIEF = (field("name"), field("host"), field("backend"), field("pool"))
-BRIEF = View(*_BRIEF)
-DETAIL = View(*_BRIEF, field("capabilities"))
-FILTERS = Filters(filter_by("host"), filter_by("backend"), filter_by("pool"))
+_POOL = ("name", "host", "backend", "pool", "capabilities")
+"""What is known of a pool."""
+BRIEF = View(_POOL, *_BRIEF)
+DETAIL = View(_POOL, *_BRIEF, field("capabilities"))
+FILTERS = Filters(_POOL, filter_by("host"), filter_by("backend"), filter_by("pool"))
 _LONGEST_PATTERN = 255
 _SHARE_TYPE_SINCE = minor("2.23")
 

@@ -22,6 +22,7 @@ routes = Routes()
 _DOMAIN = "default"
 
 VIEW = View(
+    Project,
     field("id"),
     field("name"),
     field("description", lambda row, _: row["description"] or ""),

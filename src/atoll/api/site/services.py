@@ -13,11 +13,13 @@ from atoll.api.frame.routing import Body, Routes
 from atoll.api.frame.views import View, field
 from atoll.db import services
 from atoll.errors import Invalid
+from atoll.model.records import Service
 
 RULES = rules(overseer=("service:index",), admin=("service:update",))
 routes = Routes()
 
 VIEW = View(
+    Service,
     field("id"),
     field("binary"),
     field("host"),
@@ -26,7 +28,10 @@ VIEW = View(
     field("state"),
     field("updated_at"),
 )
-FILTERS = Filters(*(filter_by(name) for name in ("host", "binary", "zone", "state", "status")))
+FILTERS = Filters(
+    (Service, "status"),
+    *(filter_by(name) for name in ("host", "binary", "zone", "state", "status")),
+)
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -39,8 +44,7 @@ class Which(msgspec.Struct):
     disabled_reason: Any = None
 
 
-@routes.get("/os-services", policy="service:index", until="2.6")
-@routes.get("/services", policy="service:index", since="2.7")
+@routes.get("/services", policy="service:index", legacy="/os-services")
 def index(call: Call) -> Body:
     """All services, up or down by their heartbeats."""
     wanted = FILTERS.equal(call)
@@ -51,15 +55,13 @@ def index(call: Call) -> Body:
     return {"services": found}
 
 
-@routes.put("/os-services/enable", policy="service:update", until="2.6")
-@routes.put("/services/enable", policy="service:update", since="2.7")
+@routes.put("/services/enable", policy="service:update", legacy="/os-services/enable")
 def enable(call: Call, body: Which) -> Body:
     """Let a service take new shares again."""
     return _set(call, body, disabled=False)
 
 
-@routes.put("/os-services/disable", policy="service:update", until="2.6")
-@routes.put("/services/disable", policy="service:update", since="2.7")
+@routes.put("/services/disable", policy="service:update", legacy="/os-services/disable")
 def disable(call: Call, body: Which) -> Body:
     """Give a service no new shares; those that it has go on."""
     if body.disabled_reason:

@@ -40,7 +40,6 @@ RULES = rules(
 routes = Routes()
 
 _SNAPSHOT_SUPPORT_IMPLIED = minor("2.23")
-_DESCRIPTION_SINCE = minor("2.41")
 _SPEC_FILTER_SINCE = minor("2.43")
 
 
@@ -58,6 +57,7 @@ def _specs_of_view(row: ShareType, call: Call) -> Mapping[str, Any]:
 
 
 VIEW = View(
+    ShareType,
     field("id"),
     field("name"),
     field("os-share-type-access:is_public", "is_public", until="2.6"),
@@ -75,10 +75,18 @@ class CreateType(msgspec.Struct):
     """``extra_specs`` must say whether shares get share servers of their own."""
 
     name: TypeName
-    description: bodies.Name | None = None
+    description: Annotated[
+        bodies.Name | None,
+        bodies.since(
+            "2.41", refusal="The description of a share type needs API version 2.41 or later."
+        ),
+    ] = None
     extra_specs: dict[str, Any] = {}
     is_public: bool = msgspec.field(name="share_type_access:is_public", default=True)
     is_public_old: bool | None = msgspec.field(name="os-share-type-access:is_public", default=None)
+
+
+_CREATE_FIELDS = bodies.Versions.of(CreateType)
 
 
 class UpdateType(msgspec.Struct):
@@ -152,9 +160,8 @@ def show(call: Call, type_id: str) -> Body:
 def create(call: Call, body: dict[str, Any]) -> Body:
     """Offer a new type; old clients call it a volume type."""
     envelope = "volume_type" if "volume_type" in body else "share_type"
-    wish = bodies.convert(bodies.unwrap(body, envelope), CreateType)
-    if wish.description and call.version < _DESCRIPTION_SINCE:
-        raise Invalid("The description of a share type needs API version 2.41 or later.")
+    inside = _CREATE_FIELDS.known(bodies.unwrap(body, envelope), call.version)
+    wish = bodies.convert(inside, CreateType)
     wanted = dict(wish.extra_specs)
     if call.version <= _SNAPSHOT_SUPPORT_IMPLIED:
         wanted.setdefault("snapshot_support", True)
