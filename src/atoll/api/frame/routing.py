@@ -48,8 +48,9 @@ class Options(TypedDict, total=False):
 
     ``since`` and ``until`` (``"2.45"``) are the first and the last microversion; ``status`` is that
     of a success; ``envelope`` is the key that the body's object is in. An ``experimental`` route
-    exists only for requests with the header ``X-OpenStack-Manila-API-Experimental: True``.
-    ``legacy`` is the path, or the action's name, up to 2.6; then the route itself is from 2.7.
+    exists only for requests with the header ``X-OpenStack-Manila-API-Experimental: True``; with
+    ``stable``, this holds below that microversion. ``legacy`` is the path, or the action's name, up
+    to 2.6; then the route itself is from 2.7.
     """
 
     status: int
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     since: str
     until: str
     experimental: bool
+    stable: str
     legacy: str | None
 
 
@@ -71,7 +73,8 @@ class Handler:
     body: Any
     since: int
     until: int
-    experimental: bool
+    stable: int
+    """The microversion from which it is not experimental."""
     fields: bodies.Versions
     """Which fields of the body exist at which version."""
 
@@ -156,13 +159,19 @@ def _handlers(
         body,
         versions.minor(since),
         versions.minor(until) if until is not None else versions.ALWAYS,
-        options.get("experimental", False),
+        _stable(options),
         bodies.Versions.of(body),
     )
     if legacy:
         last = versions.minor(_LAST_LEGACY)
         yield legacy, replace(handler, since=versions.LOWEST, until=last)
     yield name, handler
+
+
+def _stable(options: Options) -> int:
+    if "stable" in options:
+        return versions.minor(options["stable"])
+    return versions.ALWAYS if options.get("experimental") else versions.LOWEST
 
 
 class Table:
@@ -181,7 +190,7 @@ class Table:
     def at(self, call: Call) -> Handler:
         """The handler for a request. Raises ``NotFound``."""
         handler = self._by_version[call.version]
-        if handler is None or (handler.experimental and not call.is_experimental):
+        if handler is None or (call.version < handler.stable and not call.is_experimental):
             raise NotFound(f"This is not available at API version {versions.text(call.version)}.")
         return handler
 

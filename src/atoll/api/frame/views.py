@@ -15,10 +15,20 @@ from typing import Any, Final
 
 from atoll.api.frame.columns import Of, check
 from atoll.api.frame.versions import ALWAYS, LOWEST, minor, text
+from atoll.model.features import REPORTED
 
 Row = Mapping[str, Any]
-Source = str | Callable[[Any, Any], Any]
-"""A column's name, or a function of the row and what the handler gives along (the scope)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value that is the same for all rows."""
+
+    value: Any
+
+
+Source = str | Constant | Callable[[Any, Any], Any]
+"""A column's name, a constant, or a function of the row and what the handler gives (the scope)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,18 @@ def field(
     return Field(name, source if source is not None else name, minor(since), last, admin)
 
 
+def constant(
+    name: str, value: Any, *, since: str = text(LOWEST), until: str | None = None
+) -> Field:
+    """A field that has this value for all rows."""
+    return field(name, Constant(value), since=since, until=until)
+
+
+def reported(name: str, *, since: str) -> Field:
+    """A field that shows what the driver reports under this name."""
+    return constant(name, REPORTED[name], since=since)
+
+
 class Shape:
     """A view at one version: rows in, dictionaries out."""
 
@@ -57,13 +79,17 @@ class Shape:
             if len(columns) > 1
             else lambda row: tuple(row[column] for column in columns)
         )
+        self._constants = {
+            one.name: one.source.value for one in fields if isinstance(one.source, Constant)
+        }
         self._computed = tuple(
-            (one.name, one.source) for one in fields if not isinstance(one.source, str)
+            (one.name, one.source) for one in fields if not isinstance(one.source, str | Constant)
         )
 
     def one(self, row: Row, scope: Any = None) -> dict[str, Any]:
         """One row as the client sees it."""
         shown = dict(zip(self._names, self._get(row), strict=True))
+        shown.update(self._constants)
         for name, compute in self._computed:
             shown[name] = compute(row, scope)
         return shown

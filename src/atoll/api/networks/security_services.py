@@ -10,7 +10,8 @@ from typing import Any
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
-from atoll.errors import Invalid, NotFound
+from atoll.errors import NotFound
+from atoll.model import features
 
 RULES = rules(
     reader=("security_service:index", "security_service:detail", "security_service:show"),
@@ -35,4 +36,5 @@ def show(call: Call, service_id: str) -> Body:
 @routes.post("/security-services", policy="security_service:create")
 def create(call: Call, body: dict[str, Any]) -> Body:
     """Refused, with the reason."""
-    raise Invalid("Atoll has no security services: shares are protected by their access rules.")
+    features.SECURITY_SERVICES.check()
+    return None

@@ -23,6 +23,7 @@ from atoll.api.site.availability_zones import check_zone
 from atoll.db import database, quotas, share_networks, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid
+from atoll.model import features
 from atoll.model.keys import network_key
 from atoll.model.records import ShareNetwork
 from atoll.model.states import SETTABLE_NETWORK_STATUSES
@@ -218,7 +219,7 @@ def check_neutron_ids(network: str | None, subnet: str | None) -> None:
 def no_nova_network(nova_net_id: str | None) -> None:
     """Raises ``Invalid`` when one is named."""
     if nova_net_id is not None:
-        raise Invalid("nova_net_id can't be used: there is no Nova networking any more.")
+        features.NOVA_NETWORKS.check()
 
 
 @routes.action(
@@ -234,4 +235,4 @@ def security_service(call: Call, network_id: str, body: Anything) -> None:
     """Clients of share networks may ask for these; there are none."""
     with call.database.read() as connection:
         visible(call, connection, network_id)
-    raise Invalid("Atoll has no security services: shares are protected by their access rules.")
+    features.SECURITY_SERVICES.check()

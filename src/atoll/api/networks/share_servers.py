@@ -13,7 +13,7 @@ from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has, stat
 from atoll.api.frame.paging import Page
 from atoll.api.frame.resource import Deletion, Listing, Resetting, Resource
 from atoll.api.frame.routing import Body
-from atoll.api.frame.views import View, field
+from atoll.api.frame.views import View, constant, field, reported
 from atoll.db import placement, share_servers, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden
@@ -39,10 +39,10 @@ _BRIEF = (
         lambda row, _: [row["share_network_subnet_id"]] if row["share_network_subnet_id"] else [],
         since="2.70",
     ),
-    field("network_allocation_update_support", lambda row, _: False, since="2.70"),
-    field("task_state", lambda row, _: None, since="2.57"),
-    field("source_share_server_id", lambda row, _: None, since="2.57"),
-    field("security_service_update_support", lambda row, _: False, since="2.63"),
+    reported("network_allocation_update_support", since="2.70"),
+    constant("task_state", None, since="2.57"),
+    constant("source_share_server_id", None, since="2.57"),
+    reported("security_service_update_support", since="2.63"),
 )
 BRIEF = View(ShareServer, *_BRIEF)
 DETAIL = View(ShareServer, *_BRIEF, field("created_at"), field("backend_details"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from atoll.api.frame.call import Call
 from atoll.api.frame.columns import check
-from atoll.api.frame.views import Field, View, field
+from atoll.api.frame.views import Field, View, constant, field, reported
 from atoll.model.records import ShareNetwork, Subnet
 
 DETAILS: Final = "share_network:show_network_details"
@@ -72,8 +72,8 @@ DETAIL: Final = View(
     field("created_at"),
     field("updated_at"),
     field("status", since="2.63"),
-    field("security_service_update_support", lambda row, _: False, since="2.63"),
-    field("network_allocation_update_support", lambda row, _: False, since="2.70"),
+    reported("security_service_update_support", since="2.63"),
+    reported("network_allocation_update_support", since="2.70"),
     field("share_network_subnets", lambda row, _: _INSIDE.many(row["subnets"]), since="2.51"),
     _flat("neutron_net_id"),
     _flat("neutron_subnet_id"),
@@ -83,7 +83,7 @@ DETAIL: Final = View(
     _flat("ip_version"),
     _flat("gateway", since="2.18"),
     _flat("mtu", since="2.20"),
-    field("nova_net_id", lambda row, _: None, until="2.25"),
+    constant("nova_net_id", None, until="2.25"),
 )
 
 

@@ -11,13 +11,14 @@ from atoll.api.frame.versions import minor
 from atoll.api.quotas.view import PER_SHARE_SINCE
 from atoll.db.quotas import DEFAULTS, UNLIMITED
 from atoll.errors import Invalid
+from atoll.model import features
 
 _SPOKEN_OF = ("force", "id", "tenant_id", "project_id", "user_id", "share_type", "class_name")
 _ABSENT = {
-    "share_groups": "share groups",
-    "share_group_snapshots": "share groups",
-    "share_replicas": "share replicas",
-    "replica_gigabytes": "share replicas",
+    "share_groups": features.QUOTAS_OF_GROUPS,
+    "share_group_snapshots": features.QUOTAS_OF_GROUPS,
+    "share_replicas": features.QUOTAS_OF_REPLICAS,
+    "replica_gigabytes": features.QUOTAS_OF_REPLICAS,
 }
 
 
@@ -54,7 +55,7 @@ class Limits:
 def _check_absent(name: str, value: Any) -> None:
     """Quotas of resources that Atoll does not have are shown as 0, and can only be set to 0."""
     if _limit(name, value) != 0:
-        raise Invalid(f"{name} can only be 0: Atoll has no {_ABSENT[name]}.")
+        _ABSENT[name].check(quota=name)
 
 
 def _limit(name: str, value: Any) -> int:

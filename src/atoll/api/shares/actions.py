@@ -15,6 +15,7 @@ from atoll.api.shares.shares import own
 from atoll.db import operations, quotas, share_types, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden, Invalid, QuotaExceeded
+from atoll.model import features
 from atoll.model.keys import share_key
 from atoll.model.states import ShareStatus
 
@@ -104,7 +105,7 @@ def shrink(call: Call, share_id: str, body: Resize) -> None:
             "Invalid input: New size for shrink must be less than current size "
             f"(current: {row['size']} GiB, new: {body.new_size} GiB)."
         )
-    raise Invalid("Shrinking shares is not supported. Create a smaller share and copy the files.")
+    features.SHRINK.check()
 
 
 class Revert(msgspec.Struct):
@@ -118,10 +119,7 @@ def revert(call: Call, share_id: str, body: Revert) -> None:
     """A share stays what it is; a new one can be made from the snapshot."""
     with call.database.begin() as connection:
         own(call, connection, share_id)
-    raise Invalid(
-        f"Share {share_id} may not be reverted to snapshot {body.snapshot_id}, because the share "
-        "does not have that capability. Create a new share from the snapshot."
-    )
+    features.REVERT.check(share=share_id, snapshot=body.snapshot_id)
 
 
 @routes.action(SHARE, "soft_delete", policy="share:soft_delete", since="2.69")
@@ -129,7 +127,7 @@ def soft_delete(call: Call, share_id: str) -> None:
     """There is no recycle bin."""
     with call.database.begin() as connection:
         own(call, connection, share_id)
-    raise Forbidden("There is no recycle bin here. Delete the share to remove it for good.")
+    features.RECYCLE_BIN.check()
 
 
 @routes.action(SHARE, "restore", policy="share:restore", since="2.69", status=200)
@@ -154,7 +152,7 @@ def reset_task_state(call: Call, share_id: str, body: ResetTask) -> None:
     with call.database.begin() as connection:
         own(call, connection, share_id)
     if body.task_state is not None:
-        raise Invalid("Task states are those of migrations, which are not supported.")
+        features.TASK_STATES.check()
 
 
 @routes.action(SHARE, "unmanage", policy="share:unmanage")
@@ -162,7 +160,7 @@ def unmanage(call: Call, share_id: str) -> None:
     """Not possible with share servers of our own."""
     with call.database.begin() as connection:
         own(call, connection, share_id)
-    raise Forbidden("Shares that are created on top of share servers can't be unmanaged.")
+    features.UNMANAGE.check()
 
 
 @routes.action(
@@ -172,4 +170,4 @@ def migration_start(call: Call, share_id: str) -> None:
     """There is one host, so nowhere to migrate to."""
     with call.database.begin() as connection:
         own(call, connection, share_id)
-    raise Invalid("Migrating shares is not supported.")
+    features.MIGRATION.check()

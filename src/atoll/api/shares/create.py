@@ -27,6 +27,7 @@ from atoll.db import placement, quotas, share_networks, share_types, shares, sna
 from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
+from atoll.model import features
 from atoll.model.keys import share_key
 from atoll.model.records import Share, ShareType, Snapshot
 from atoll.model.states import NetworkStatus, RulesStatus, ShareStatus, SnapshotStatus
@@ -65,7 +66,7 @@ def create(call: Call, body: Create) -> Body:
     """Write the share down as ``creating`` and ask for it to be made."""
     protocol = _protocol(call, body.share_proto)
     if body.share_group_id:
-        raise Invalid("Share groups are not supported.")
+        features.SHARE_GROUPS.check()
     if body.is_public:
         call.enforce(rule="share:create_public_share")
     texts, metadata = body.texts(), body.metadata or {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as of
-from typing import Any, Final
+from typing import Final
 
 from atoll.api.frame.call import Call
-from atoll.api.frame.views import View, field
+from atoll.api.frame.views import View, constant, field, reported
 from atoll.capabilities import is_true
 from atoll.model.records import Share
 from atoll.model.states import RulesStatus, ShareStatus
@@ -63,10 +63,6 @@ def _clone_support(row: Share, scope: Scope) -> bool:
     return flags is not None and flags["create_share_from_snapshot_support"]
 
 
-def _always(value: Any) -> Any:
-    return lambda row, scope: value
-
-
 _FROM_SNAPSHOT: Final = ShareStatus.CREATING_FROM_SNAPSHOT
 _OLD_RULES_STATUS: Final = {RulesStatus.SYNCING: "out_of_sync"}
 
@@ -102,9 +98,9 @@ DETAIL = View(
     field("export_location", _path, until="2.8"),
     field("export_locations", _paths, until="2.8"),
     field("snapshot_support", _snapshot_support, since="2.2"),
-    field("source_cgsnapshot_member_id", _always(None), since="2.4", until="2.30"),
-    field("consistency_group_id", _always(None), since="2.4", until="2.30"),
-    field("task_state", _always(None), since="2.5"),
+    constant("source_cgsnapshot_member_id", None, since="2.4", until="2.30"),
+    constant("consistency_group_id", None, since="2.4", until="2.30"),
+    constant("task_state", None, since="2.5"),
     field(
         "access_rules_status",
         lambda row, _: _OLD_RULES_STATUS.get(
@@ -114,17 +110,17 @@ DETAIL = View(
         until="2.27",
     ),
     field("access_rules_status", since="2.28"),
-    field("replication_type", _always(None), since="2.11"),
-    field("has_replicas", _always(False), since="2.11"),
+    reported("replication_type", since="2.11"),
+    constant("has_replicas", False, since="2.11"),
     field("user_id", since="2.16"),
     field("create_share_from_snapshot_support", _clone_support, since="2.24"),
-    field("revert_to_snapshot_support", _always(False), since="2.27"),
-    field("share_group_id", _always(None), since="2.31"),
-    field("source_share_group_snapshot_member_id", _always(None), since="2.31"),
-    field("mount_snapshot_support", _always(False), since="2.32"),
+    reported("revert_to_snapshot_support", since="2.27"),
+    constant("share_group_id", None, since="2.31"),
+    constant("source_share_group_snapshot_member_id", None, since="2.31"),
+    reported("mount_snapshot_support", since="2.32"),
     field("progress", since="2.54"),
-    field("is_soft_deleted", _always(False), since="2.69"),
-    field("scheduled_to_be_deleted_at", _always(None), since="2.69"),
+    constant("is_soft_deleted", False, since="2.69"),
+    constant("scheduled_to_be_deleted_at", None, since="2.69"),
     field("share_server_id", admin=True),
     field("host", admin=True),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from atoll import capabilities
 from atoll.errors import Invalid
+from atoll.model import features
 
 REQUIRED = ("driver_handles_share_servers",)
 OPTIONAL = (
@@ -79,7 +80,7 @@ def _checked_value(key: str, value: Any) -> str:
     if key in SIZES and not (value.isascii() and value.isdigit() and int(value) > 0):
         raise Invalid(f"Invalid extra spec {key}: {value!r} is not a positive number of GiB.")
     if key == "replication_type":
-        raise Invalid("Invalid extra spec replication_type: Atoll does not replicate shares.")
+        features.REPLICATED_TYPES.check()
     if key == "availability_zones":
         names = [zone.strip() for zone in value.split(",")]
         if not all(names):
