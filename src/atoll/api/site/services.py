@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+from atoll.api.frame import bodies
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import Filters, filter_by
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
 from atoll.api.frame.views import View, field
 from atoll.db import services
-from atoll.errors import Invalid
 from atoll.model.records import Service
 
 RULES = rules(overseer=("service:index",), admin=("service:update",))
@@ -41,7 +41,14 @@ class Which(msgspec.Struct):
 
     host: _Text
     binary: _Text
-    disabled_reason: Any = None
+
+
+class WhichToDisable(Which):
+    """A service that is to get no new shares."""
+
+    disabled_reason: Annotated[
+        Any, bodies.since("2.83", refusal="A disabled_reason needs API version 2.83 or later.")
+    ] = None
 
 
 @routes.get("/services", policy="service:index", legacy="/os-services")
@@ -62,10 +69,8 @@ def enable(call: Call, body: Which) -> Body:
 
 
 @routes.put("/services/disable", policy="service:update", legacy="/os-services/disable")
-def disable(call: Call, body: Which) -> Body:
+def disable(call: Call, body: WhichToDisable) -> Body:
     """Give a service no new shares; those that it has go on."""
-    if body.disabled_reason:
-        raise Invalid("A disabled_reason needs API version 2.83 or later.")
     return _set(call, body, disabled=True)
 
 
