@@ -19,7 +19,7 @@ def check(of: Of, columns: Iterable[str]) -> None:
         known |= {part} if isinstance(part, str) else _keys(part)
     for column in columns:
         if column not in known:
-            names = ", ".join(part for part in map(_name, parts))
+            names = ", ".join(map(_name, parts))
             raise ConfigurationError(f"A view or filter names {column}, which is not in {names}.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from atoll.api.frame.call import Call
 from atoll.api.frame.columns import Of, check
-from atoll.api.frame.paging import Params, boolean, one
+from atoll.api.frame.paging import Params, one
 from atoll.api.frame.versions import minor
 from atoll.errors import Invalid
 from atoll.model.states import Status
@@ -51,6 +51,19 @@ def nothing_has(name: str, *, since: str = "2.0") -> Filter:
     return Filter(name, None, minor(since), None, one)
 
 
+TEXTS = (
+    filter_by("name"),
+    filter_by("display_name", "name"),
+    filter_by("description", since="2.36"),
+    filter_by("display_description", "description", since="2.36"),
+    filter_by("name~", since="2.36"),
+    filter_by("display_name~", "name", since="2.36"),
+    filter_by("description~", since="2.36"),
+    filter_by("display_description~", "description", since="2.36"),
+)
+"""Filters by name and description, which clients may call by the names of Manila's columns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What a list is filtered by: columns' values, texts that they contain, or nothing passes."""
@@ -71,39 +84,21 @@ class Filters:
 
     def query(self, call: Call) -> Query:
         """What the request filters by. Raises ``Forbidden`` where policy does not allow it."""
-        return Query(self.equal(call), self.like(call), self.exclude_all(call))
-
-    def equal(self, call: Call) -> dict[str, Any]:
-        """Columns and the values they must have. Raises ``Forbidden`` where policy says no."""
-        return self._read(call, lambda name: not name.endswith("~"))
-
-    def like(self, call: Call) -> dict[str, str]:
-        """Columns and what they must contain (``name~=…``)."""
-        return self._read(call, lambda name: name.endswith("~"))
-
-    def exclude_all(self, call: Call) -> bool:
-        """Whether the query has a filter that no row can pass."""
-        return any(each.column is None for each in self._asked(call))
-
-    def _read(self, call: Call, chosen: Callable[[str], bool]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for each in self._asked(call):
-            if each.column is not None and chosen(each.name):
-                if each.rule is not None:
-                    call.enforce(rule=each.rule)
-                found[each.column] = each.read(call.request.params, each.name)
-        return found
-
-    def _asked(self, call: Call) -> Iterator[Filter]:
         params = call.request.params
-        return (
-            each for each in self._filters if each.name in params and each.since <= call.version
-        )
-
-
-def flag(params: Params, name: str) -> bool:
-    """A filter's value that is true or false."""
-    return boolean(params, name)
+        equal: dict[str, Any] = {}
+        like: dict[str, str] = {}
+        is_empty = False
+        for each in self._filters:
+            if each.name not in params or each.since > call.version:
+                continue
+            if each.column is None:
+                is_empty = True
+                continue
+            if each.rule is not None:
+                call.enforce(rule=each.rule)
+            chosen = like if each.name.endswith("~") else equal
+            chosen[each.column] = each.read(params, each.name)
+        return Query(equal, like, is_empty)
 
 
 def status_of(statuses: type[Status]) -> Callable[[Params, str], tuple[Status, ...]]:

@@ -10,7 +10,15 @@ from sqlalchemy import ColumnElement, Connection, false
 
 from atoll.api.frame import paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, Query, filter_by, mapping, nothing_has, status_of
+from atoll.api.frame.filters import (
+    TEXTS,
+    Filters,
+    Query,
+    filter_by,
+    mapping,
+    nothing_has,
+    status_of,
+)
 from atoll.api.frame.paging import Page
 from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
 from atoll.api.frame.routing import Body
@@ -26,10 +34,7 @@ from atoll.model.states import DELETABLE_SHARES, ShareStatus
 
 FILTERS: Final = Filters(
     Share,
-    filter_by("name"),
-    filter_by("display_name", "name"),
-    filter_by("description", since="2.36"),
-    filter_by("display_description", "description", since="2.36"),
+    *TEXTS,
     filter_by("status", read=status_of(ShareStatus)),
     filter_by("user_id"),
     filter_by("host", rule="share:list_by_host"),
@@ -39,10 +44,6 @@ FILTERS: Final = Filters(
     filter_by("snapshot_id"),
     filter_by("share_network_id"),
     filter_by("share_proto"),
-    filter_by("name~", since="2.36"),
-    filter_by("display_name~", "name", since="2.36"),
-    filter_by("description~", since="2.36"),
-    filter_by("display_description~", "description", since="2.36"),
     # Atoll has no groups, backups or chosen mount points, so no share passes these filters.
     nothing_has("share_group_id"),
     nothing_has("share_group_snapshot_id"),

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, Query, filter_by, mapping, status_of
+from atoll.api.frame.filters import TEXTS, Filters, Query, filter_by, mapping, status_of
 from atoll.api.frame.metadata import Metadata, check_size
 from atoll.api.frame.paging import Page
 from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
@@ -27,17 +27,10 @@ from atoll.model.states import DELETABLE_SNAPSHOTS, ShareStatus, SnapshotStatus
 
 FILTERS: Final = Filters(
     Snapshot,
-    filter_by("name"),
-    filter_by("display_name", "name"),
-    filter_by("description", since="2.36"),
-    filter_by("display_description", "description", since="2.36"),
+    *TEXTS,
     filter_by("status", read=status_of(SnapshotStatus)),
     filter_by("share_id"),
     filter_by("size", read=paging.integer),
-    filter_by("name~", since="2.36"),
-    filter_by("display_name~", "name", since="2.36"),
-    filter_by("description~", since="2.36"),
-    filter_by("display_description~", "description", since="2.36"),
 )
 _SINCE_METADATA: Final = 73
 

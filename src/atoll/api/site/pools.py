@@ -46,7 +46,7 @@ def detail(call: Call) -> Body:
 
 def _find(call: Call) -> list[dict[str, Any]]:
     params = call.request.params
-    patterns = {name: _pattern(name, value) for name, value in FILTERS.equal(call).items()}
+    patterns = {name: _pattern(name, value) for name, value in FILTERS.query(call).equal.items()}
     wanted = {name: str(value) for name, value in mapping(params, "capabilities").items()}
     with call.database.read() as connection:
         if call.version >= _SHARE_TYPE_SINCE:

@@ -54,7 +54,7 @@ class WhichToDisable(Which):
 @routes.get("/services", policy="service:index", legacy="/os-services")
 def index(call: Call) -> Body:
     """All services, up or down by their heartbeats."""
-    wanted = FILTERS.equal(call)
+    wanted = FILTERS.query(call).equal
     with call.database.read() as connection:
         rows = services.every(connection, call.database.now(connection))
     shown = call.shape(VIEW).many(rows)
