@@ -22,8 +22,8 @@ from states_page import states
 
 from atoll import config
 from atoll.api import app as api
-from atoll.api import versions
-from atoll.api.routing import Handler
+from atoll.api.frame import versions
+from atoll.api.frame.routing import Handler
 from atoll.cli.main import app as commands
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -73,8 +73,9 @@ ROUTES = """\
 
 Everything below `/v2`, with the microversions at which it is there. `/v2/{project_id}/…` leads
 to the same. A name in *italics* is an action: `POST` to `/action` below the path, with the name
-as the body's one key. Up to 2.6 most actions have the prefix `os-`. [What the API does](api.md)
-is a page of its own.
+as the body's one key. Up to 2.6 most actions have the prefix `os-`. An experimental route is
+there only for requests with the header `X-OpenStack-Manila-API-Experimental: True`.
+[What the API does](api.md) is a page of its own.
 
 `GET /`, `/v2/`, `/healthcheck` and `/metrics` are there for everybody, without a token.
 
@@ -194,6 +195,10 @@ def routes() -> str:
 def _route(path: str, method: str, handler: Handler) -> str:
     since, until = versions.text(handler.since), versions.text(handler.until)
     there = f"{since} to {until}" if handler.until < versions.ALWAYS else f"from {since}"
+    if handler.stable >= versions.ALWAYS:
+        there += ", experimental"
+    elif handler.stable > versions.LOWEST:
+        there += f", experimental below {versions.text(handler.stable)}"
     rule = f"`{handler.policy}`" if handler.policy else "(everybody with a token)"
     return f"| `{path}` | {method} | {there} | {rule} |\n"
 

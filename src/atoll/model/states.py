@@ -41,6 +41,11 @@ class Status(StrEnum):
         """The texts of all statuses that an administrator may set: Manila's list."""
         return tuple(status.value for status in cls if status.shown == status.value)
 
+    @classmethod
+    def by_shown(cls) -> Mapping[str, Self]:
+        """The texts that an administrator may set, with the status that is stored for each."""
+        return {shown: cls(shown).by_hand for shown in cls.settable()}
+
 
 class ShareStatus(Status):
     """Statuses of a share."""
