@@ -23,8 +23,7 @@ from typing import Literal, Protocol
 
 from atoll.guest.base import Access as Access
 from atoll.guest.base import Guest
-
-InstanceStatus = Literal["building", "active", "stopped", "error"]
+from atoll.model.states import InstanceStatus as InstanceStatus
 
 
 @dataclass(frozen=True, slots=True)

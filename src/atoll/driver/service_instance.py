@@ -39,6 +39,7 @@ from atoll.errors import (
 from atoll.guest.base import Guest, Health
 from atoll.guest.pool import GuestPool
 from atoll.model.keys import server_key
+from atoll.model.states import INSTANCES_OFF, InstanceStatus
 
 log = structlog.get_logger(__name__)
 
@@ -258,7 +259,7 @@ class ServiceInstanceManager:
             instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
         except CloudUnavailable:
             return False
-        return instance is None or instance.status in ("stopped", "error")
+        return instance is None or instance.status in INSTANCES_OFF
 
     # --- steps of set-up --------------------------------------------------------------------
 
@@ -292,12 +293,12 @@ class ServiceInstanceManager:
     def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
         owner = server_key(network_info["server_id"])
         instance = self._known_instance(owner)
-        if instance is not None and instance.status == "error":
+        if instance is not None and instance.status == InstanceStatus.ERROR:
             self.cloud.compute.delete_instance(instance.id)
             instance = None
         if instance is None:
             instance = self._create_instance(network_info, owner, port_ids)
-        elif instance.status == "stopped":
+        elif instance.status == InstanceStatus.STOPPED:
             self._pool.drop(owner)
             self.cloud.compute.reboot_instance(instance.id)
         return instance
@@ -383,7 +384,7 @@ class ServiceInstanceManager:
             return f"The service instance {instance_id} does not answer, nor the cloud: {error}"
         if instance is None:
             return f"The service instance {instance_id} is gone."
-        if instance.status != "active":
+        if instance.status != InstanceStatus.ACTIVE:
             fault = f" ({instance.fault})" if instance.fault else ""
             return f"The service instance {instance_id} is {instance.status}{fault}."
         return f"The service instance {instance_id} is active, but does not answer."

@@ -166,6 +166,15 @@ class OperationStatus(StrEnum):
     FAILED = "failed"
 
 
+class InstanceStatus(StrEnum):
+    """Statuses of a service instance, the same for every cloud."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
 # --- sets of share statuses -----------------------------------------------------------------------
 
 _S = ShareStatus
@@ -245,6 +254,9 @@ RULE_TAKEN_IN_HAND: Final = MappingProxyType(
     }
 )
 """From a queued state to the one in which a worker has the rule in hand."""
+
+INSTANCES_OFF: Final = (InstanceStatus.STOPPED, InstanceStatus.ERROR)
+"""The instance does not run, so nothing in it can answer."""
 
 UNFINISHED_OPERATIONS: Final = (OperationStatus.QUEUED, OperationStatus.RUNNING)
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec
+from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.local.acceleration import Acceleration
 from atoll.cloud.local.connection import QemuUser
 from atoll.cloud.local.domain import Machine, machine_xml
@@ -163,9 +163,9 @@ class LocalCompute:
             instance = self.get_instance(instance_id)
             if instance is None:
                 raise CloudNotFound(f"There is no instance {instance_id}.")
-            if instance.status == "active":
+            if instance.status == InstanceStatus.ACTIVE:
                 return instance
-            if instance.status != "building":
+            if instance.status != InstanceStatus.BUILDING:
                 raise CloudError(instance.fault or f"Instance {instance_id} is stopped.")
             if time.monotonic() > end:
                 raise CloudError(f"Instance {instance_id} was not started in {deadline:.0f} s.")
@@ -190,7 +190,7 @@ class LocalCompute:
         for record in records:
             lost.pop(record.id, None)
         return [self._instance(record) for record in records] + [
-            Instance(instance_id, owner, "", "error", "Its record is lost.")
+            Instance(instance_id, owner, "", InstanceStatus.ERROR, "Its record is lost.")
             for instance_id, owner in lost.items()
         ]
 
@@ -295,7 +295,7 @@ class LocalCompute:
         status, fault = self._domains.status(record.id)
         if fault == NO_ROOM and self._volumes.has_room():
             self._domains.resume(record.id)
-            status, fault = "active", ""
+            status, fault = InstanceStatus.ACTIVE, ""
         return Instance(
             record.id,
             record.owner,

@@ -76,16 +76,16 @@ class Domains:
         """How it is, and libvirt's words where that is bad."""
         found = self.find(instance_id)
         if found is None:
-            return "building", ""
+            return InstanceStatus.BUILDING, ""
         with translated("Instance state"):
             state, reason = found.state()
         if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
-            return "active", NO_ROOM
+            return InstanceStatus.ACTIVE, NO_ROOM
         if state in _RUNNING:
-            return "active", ""
+            return InstanceStatus.ACTIVE, ""
         if state == libvirt.VIR_DOMAIN_CRASHED:
-            return "error", "The instance crashed."
-        return "stopped", ""
+            return InstanceStatus.ERROR, "The instance crashed."
+        return InstanceStatus.STOPPED, ""
 
     def running(self, instance_id: str) -> bool:
         """Whether it has a QEMU."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec
+from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.errors import (
     AtollError,
@@ -86,9 +86,9 @@ class MemoryCompute:
         end = time.monotonic() + deadline
         while True:
             instance = self._the(instance_id)
-            if instance.status == "active":
+            if instance.status == InstanceStatus.ACTIVE:
                 return instance
-            if instance.status != "building":
+            if instance.status != InstanceStatus.BUILDING:
                 raise CloudError(instance.fault or f"Instance {instance_id} is {instance.status}.")
             if time.monotonic() >= end:
                 raise CloudUnavailable(f"Instance {instance_id} is still booting.")
@@ -118,7 +118,7 @@ class MemoryCompute:
     @call
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
         """Reset it; also starts a stopped one. Units and files bring its shares back."""
-        if self._the(instance_id).status == "error":
+        if self._the(instance_id).status == InstanceStatus.ERROR:
             raise CloudError(f"Instance {instance_id} is in error.")
         lose_power(self.gate, instance_id)
         self._world.execute(
@@ -220,13 +220,12 @@ class MemoryCompute:
         return found[0]
 
     def _find(self, where: str, *values: str) -> list[Instance]:
-        now = time.time()
         return [
             Instance(
                 instance_id,
                 owner,
                 name,
-                "building" if power == "active" and ready_at > now else power,
+                _status(power, ready_at),
                 fault,
                 tuple(ports.split(",")) if ports else (),
                 tuple(volumes.split(",")) if volumes else (),
@@ -235,6 +234,12 @@ class MemoryCompute:
                 self._world.rows(f"{_SELECT} WHERE {where}", *values)
             )
         ]
+
+
+def _status(power: str, ready_at: float) -> InstanceStatus:
+    if power == InstanceStatus.ACTIVE and ready_at > time.time():
+        return InstanceStatus.BUILDING
+    return InstanceStatus(power)
 
 
 def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:

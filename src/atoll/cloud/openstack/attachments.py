@@ -12,15 +12,14 @@ import time
 import structlog
 
 from atoll.cloud.openstack.api import Api, Json
+from atoll.cloud.openstack.cinder import PLUGGING, UNPLUGGED, AttachmentStatus, VolumeStatus
 from atoll.cloud.openstack.waiting import Watch
 from atoll.errors import CloudNotFound, CloudUnavailable
 
 log = structlog.get_logger(__name__)
 
-PLUGGING = {"reserved", "attaching", "detaching"}
 SURE_SECONDS = 3.0
-"""So long a volume is ``attaching`` by nobody before that is put right."""
-_UNPLUGGED = {"available", "error", "error_attaching"}
+"""How long a volume is ``attaching`` without any attachment before Atoll resets it."""
 
 
 class Attachments:
@@ -59,7 +58,7 @@ class Attachments:
             if volume is None or volume["status"] not in PLUGGING:
                 return True
             lasts = time.monotonic() - begun
-            if volume["status"] == "attaching" and lasts > SURE_SECONDS and not looked:
+            if volume["status"] == VolumeStatus.ATTACHING and lasts > SURE_SECONDS and not looked:
                 looked = True
                 self._unreserve_if_nobodys(volume_id)
             if lasts > self._seconds:
@@ -75,14 +74,14 @@ class Attachments:
         def attached(volume: Json | None) -> bool:
             if volume is None:
                 raise CloudNotFound(f"There is no volume {volume_id}.")
-            if volume["status"] in _UNPLUGGED:
+            if volume["status"] in UNPLUGGED:
                 raise CloudUnavailable(  # Nova doesn't tell why; often the next try succeeds
                     f"Nova could not attach volume {volume_id} to instance {instance_id}; "
                     f"it is {volume['status']} again.",
                     hint="If that goes on: the log of nova-compute says why.",
                 )
             holders = [each["server_id"] for each in volume["attachments"]]
-            return volume["status"] == "in-use" and instance_id in holders
+            return volume["status"] == VolumeStatus.IN_USE and instance_id in holders
 
         self._volumes.until(volume_id, attached, self._seconds, f"Attaching volume {volume_id}")
 
@@ -97,7 +96,7 @@ class Attachments:
         self._volumes.until(volume_id, detached, self._seconds, f"Detaching volume {volume_id}")
 
     def _unreserve_if_nobodys(self, volume_id: str) -> None:
-        if any(each["status"] != "attached" for each in self.of(volume_id)):
+        if any(each["status"] != AttachmentStatus.ATTACHED for each in self.of(volume_id)):
             return
         log.warning("openstack.volume_unreserved", volume=volume_id)
         self._api.post(f"/volumes/{volume_id}/action", {"os-unreserve": None})
@@ -105,7 +104,7 @@ class Attachments:
     def _give_up(self, volume: Json) -> None:
         """Say that it is stuck; one on its way out is put back, so that it can be tried again."""
         volume_id, status = volume["id"], volume["status"]
-        if status == "detaching":
+        if status == VolumeStatus.DETACHING:
             self._api.post(f"/volumes/{volume_id}/action", {"os-roll_detaching": None})
         raise CloudUnavailable(
             f"Volume {volume_id} is stuck: Cinder says {status!r} for {self._seconds:g} seconds.",

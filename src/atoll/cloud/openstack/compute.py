@@ -14,6 +14,16 @@ from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.openstack.api import Api, Json, part
+from atoll.cloud.openstack.nova import (
+    GONE,
+    POWERED_OFF,
+    NovaStatus,
+    fault_of,
+    is_idle,
+    root_volumes_of,
+    share_volumes_of,
+    status_of,
+)
 from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.root_volumes import RootVolumes
 from atoll.cloud.openstack.server_groups import ServerGroups
@@ -33,21 +43,6 @@ WIRING_PAUSE = 0.5
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
-_GONE = {"DELETED", "SOFT_DELETED"}
-_STATUS: dict[str, InstanceStatus] = {
-    "BUILD": "building",
-    "REBOOT": "building",
-    "HARD_REBOOT": "building",
-    "REBUILD": "building",
-    "ERROR": "error",
-    "UNKNOWN": "error",
-    "SHUTOFF": "stopped",
-    "PAUSED": "stopped",
-    "SUSPENDED": "stopped",
-    "RESCUE": "stopped",
-    "SHELVED": "stopped",
-    "SHELVED_OFFLOADED": "stopped",
-}
 
 
 class NovaCompute:
@@ -90,7 +85,9 @@ class NovaCompute:
             self._root_volumes.discard(spec.owner)
             raise
         server_id = str(part(made, "server")["id"])  # the answer has little more
-        return Instance(server_id, spec.owner, spec.name, "building", port_ids=spec.port_ids)
+        return Instance(
+            server_id, spec.owner, spec.name, InstanceStatus.BUILDING, port_ids=spec.port_ids
+        )
 
     def _wish(self, spec: InstanceSpec, zone: str) -> Json:
         identity = spec.identity
@@ -119,11 +116,11 @@ class NovaCompute:
         def active(server: Json | None) -> bool:
             if server is None:
                 raise CloudNotFound(f"There is no instance {instance_id}.")
-            if server["status"] == "ERROR":
-                raise CloudError(_fault(server) or f"Instance {instance_id} is in error.")
-            if _status(server) == "stopped":
+            if server["status"] == NovaStatus.ERROR:
+                raise CloudError(fault_of(server) or f"Instance {instance_id} is in error.")
+            if status_of(server) == InstanceStatus.STOPPED:
                 raise CloudError(f"Instance {instance_id} is {server['status'].lower()}.")
-            return bool(server["status"] == "ACTIVE")
+            return bool(server["status"] == NovaStatus.ACTIVE)
 
         server = self._watch.until(instance_id, active, deadline, f"The boot of {instance_id}")
         assert server is not None
@@ -133,7 +130,7 @@ class NovaCompute:
         """Destroy it. Its volumes are detached and its ports kept, both free for another."""
         doomed: tuple[str, ...] = ()
         if self._settings.service_instance_boot_volume_gib:
-            doomed = _root_volumes(self._find(instance_id))
+            doomed = root_volumes_of(self._find(instance_id))
         what = f"The deletion of instance {instance_id}"
         if not self._is_kept(instance_id):
             if not self._api.delete(f"/servers/{instance_id}"):
@@ -189,11 +186,11 @@ class NovaCompute:
         server = self._find(instance_id)
         if server is None:
             raise CloudNotFound(f"There is no instance {instance_id}.")
-        if server["status"] in ("SHUTOFF", "STOPPED"):
+        if server["status"] in POWERED_OFF:
             self._act(instance_id, "os-start", None)
         else:
             self._act(instance_id, "reboot", {"type": "SOFT" if soft else "HARD"})
-        self._watch.until(instance_id, _is_idle, REBOOT_SECONDS, f"The reboot of {instance_id}")
+        self._watch.until(instance_id, is_idle, REBOOT_SECONDS, f"The reboot of {instance_id}")
 
     # --- plugging -----------------------------------------------------------------------------
 
@@ -276,14 +273,16 @@ class NovaCompute:
 
     def _find(self, instance_id: str) -> Json | None:
         answer = self._api.find(f"/servers/{instance_id}")
-        if answer is None or part(answer, "server").get("status") in _GONE:
+        if answer is None or part(answer, "server").get("status") in GONE:
             return None
         return checked(Server, answer["server"])
 
     def _is_kept(self, instance_id: str) -> bool:
         """Whether it is deleted, but not for good (``reclaim_instance_interval``)."""
         answer = self._api.find(f"/servers/{instance_id}")
-        return answer is not None and part(answer, "server").get("status") == "SOFT_DELETED"
+        return (
+            answer is not None and part(answer, "server").get("status") == NovaStatus.SOFT_DELETED
+        )
 
     def _servers(self, *tags: str) -> Iterable[Json]:
         """This deployment's, or those that have these tags as well."""
@@ -291,7 +290,7 @@ class NovaCompute:
         listed = (
             server
             for server in self._api.list("/servers/detail", "servers", tags=wanted)
-            if not (isinstance(server, dict) and server.get("status") in _GONE)
+            if not (isinstance(server, dict) and server.get("status") in GONE)
         )
         if not tags:
             return whole_ones(Server, listed)
@@ -314,32 +313,8 @@ class NovaCompute:
             instance_id,
             owner_of(server["tags"]),
             server["name"],
-            _status(server),
-            _fault(server),
+            status_of(server),
+            fault_of(server),
             ports.get(instance_id, ()),
-            tuple(
-                volume["id"]
-                for volume in server["os-extended-volumes:volumes_attached"]
-                if not volume["delete_on_termination"]  # what it boots from isn't plugged in
-            ),
+            share_volumes_of(server),
         )
-
-
-def _status(server: Json) -> InstanceStatus:
-    return _STATUS.get(server["status"], "active")
-
-
-def _root_volumes(server: Json | None) -> tuple[str, ...]:
-    """What goes with the server."""
-    plugged = server["os-extended-volumes:volumes_attached"] if server else ()
-    return tuple(volume["id"] for volume in plugged if volume["delete_on_termination"])
-
-
-def _fault(server: Json) -> str:
-    return str(server.get("fault", {}).get("message") or "")
-
-
-def _is_idle(server: Json | None) -> bool:
-    return server is None or (
-        server["status"] in ("ACTIVE", "ERROR") and server.get("OS-EXT-STS:task_state") is None
-    )

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from atoll.cloud.base import Finding
+from atoll.cloud.base import Finding, InstanceStatus
 from atoll.cloud.openstack.host_devices import is_beside
 from atoll.errors import AtollError, CloudError, ConfigurationError
 from atoll.guest.bastion import Bastion, greets_behind
@@ -91,7 +91,9 @@ def _isolation(cloud: OpenStackCloud) -> str:
 
 def _an_address(cloud: OpenStackCloud) -> str | None:
     """Where one of the running instances should answer."""
-    active = [each for each in cloud.compute.list_instances() if each.status == "active"]
+    active = [
+        each for each in cloud.compute.list_instances() if each.status == InstanceStatus.ACTIVE
+    ]
     if not active:
         return None
     management = cloud.networks.service.management()["id"]

@@ -88,11 +88,12 @@ class InternalPort(Devices):
 
     def argv(self, name: str, port: Json) -> list[str]:
         """The ``ovs-vsctl`` that makes the device, or finds it."""
-        ids = {
-            "iface-id": port["id"],
-            "iface-status": "active",
-            "attached-mac": port["mac_address"],
-        }
+        # A MAC has colons, so ovs-vsctl needs its value in quotes.
+        ids = (
+            f'iface-id="{port["id"]}"',
+            "iface-status=active",
+            f'attached-mac="{port["mac_address"]}"',
+        )
         return [
             "ovs-vsctl",
             "--may-exist",
@@ -104,8 +105,7 @@ class InternalPort(Devices):
             "Interface",
             name,
             "type=internal",
-            # The shell isn't asked, but ovs-vsctl is: a MAC's colons need its quotes.
-            *(f'external_ids:{key}="{value}"' for key, value in ids.items()),
+            *(f"external_ids:{each}" for each in ids),
         ]
 
     def unplug(self, port_id: str) -> None:

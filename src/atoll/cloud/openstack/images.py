@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum, auto
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from atoll.cloud.base import Image
@@ -12,8 +14,6 @@ from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.errors import CloudError, CloudNotFound
 
 CHECKSUM = "atoll_checksum"
-_CUT_SHORT = {"queued", "saving", "killed"}
-"""What an upload that ended early has left."""
 PROPERTIES = {
     "hw_scsi_model": "virtio-scsi",  # volumes by serial, whole, and more than 26 of them
     "hw_disk_bus": "scsi",
@@ -23,6 +23,19 @@ PROPERTIES = {
     "os_type": "linux",
     "os_distro": "debian",
 }
+
+
+class ImageStatus(StrEnum):
+    """Glance's words for the status of an image; there are more."""
+
+    QUEUED = auto()
+    SAVING = auto()
+    ACTIVE = auto()
+    KILLED = auto()
+
+
+_CUT_SHORT: Final = frozenset({ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.KILLED})
+"""Statuses of an image whose upload was interrupted."""
 
 
 class GlanceImages:
@@ -35,7 +48,7 @@ class GlanceImages:
     def service_image(self) -> Image:
         """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
         found = self._by_id() if _is_id(self._wanted) else self._newest()
-        if found is None or found["status"] != "active":
+        if found is None or found["status"] != ImageStatus.ACTIVE:
             raise CloudNotFound(
                 f"Glance has no active image with the tag {self._wanted!r}.",
                 hint="Run: atoll image upload",
@@ -46,7 +59,7 @@ class GlanceImages:
         """Make an image of the file, unless there is one with this checksum (the build's)."""
         for found in self._tagged():
             if found.get(CHECKSUM) == checksum:
-                if found["status"] == "active":
+                if found["status"] == ImageStatus.ACTIVE:
                     return _image(found)
                 if found["status"] not in _CUT_SHORT:
                     raise CloudError(
@@ -73,7 +86,9 @@ class GlanceImages:
         return checked(shapes.Image, found) if found is not None else None
 
     def _newest(self) -> Json | None:
-        return next((found for found in self._tagged() if found["status"] == "active"), None)
+        return next(
+            (found for found in self._tagged() if found["status"] == ImageStatus.ACTIVE), None
+        )
 
     def _tagged(self) -> list[Json]:
         query = {"tag": self._wanted, "sort": "created_at:desc"}

@@ -20,14 +20,18 @@ from weakref import WeakValueDictionary
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.openstack import shapes
 from atoll.cloud.openstack.api import Api, Json, part
-from atoll.cloud.openstack.attachments import PLUGGING, Attachments
+from atoll.cloud.openstack.attachments import Attachments
 from atoll.cloud.openstack.cinder import (
+    CHANGING,
     DEPLOYMENT,
     MAKING,
     OWNER,
+    PLUGGING,
+    VolumeStatus,
     id_of,
     in_error,
     is_deleted,
+    is_in_error,
     is_new,
     name_of,
     pool_of,
@@ -44,8 +48,6 @@ from atoll.errors import (
     OutOfCapacity,
     VolumeInUse,
 )
-
-_CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
 
 
 class CinderVolumes:
@@ -170,7 +172,7 @@ class CinderVolumes:
             return
         if found["attachments"]:
             raise VolumeInUse(f"Volume {volume_id} is still attached.")
-        if found["status"] != "deleting":
+        if found["status"] != VolumeStatus.DELETING:
             if next(iter(self._api.list("/snapshots", "snapshots", volume_id=volume_id)), None):
                 raise VolumeInUse(f"Volume {volume_id} has snapshots, which need it.")
             self._begin_deletion(f"/volumes/{volume_id}", lambda: self._find(volume_id))
@@ -221,12 +223,12 @@ class CinderVolumes:
         def made(snapshot: Json | None) -> bool:
             if snapshot is None:
                 raise CloudNotFound(f"The snapshot {snapshot_id} is gone.")
-            if snapshot["status"] == "error" and is_new(snapshot):
+            if snapshot["status"] == VolumeStatus.ERROR and is_new(snapshot):
                 self._api.delete(f"/snapshots/{snapshot_id}")
                 raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
-            if snapshot["status"].startswith("error"):
+            if is_in_error(snapshot):
                 raise in_error("snapshot", snapshot)
-            return bool(snapshot["status"] == "available")
+            return bool(snapshot["status"] == VolumeStatus.AVAILABLE)
 
         seconds = self._settings.max_time_to_create_volume
         what = f"The snapshot of volume {volume_id}"
@@ -252,13 +254,13 @@ class CinderVolumes:
         """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
         found = self._snapshots.until(
             snapshot_id,
-            lambda snapshot: snapshot is None or snapshot["status"] != "creating",
+            lambda snapshot: snapshot is None or snapshot["status"] != VolumeStatus.CREATING,
             self._settings.max_time_to_create_volume,
             f"The making of snapshot {snapshot_id}, before its deletion,",
         )
         if found is None:
             return
-        if found["status"] != "deleting":
+        if found["status"] != VolumeStatus.DELETING:
             path = f"/snapshots/{snapshot_id}"
             self._begin_deletion(path, lambda: self._find_snapshot(snapshot_id))
         self._snapshots.until(
@@ -296,7 +298,7 @@ class CinderVolumes:
         """It, once nobody changes it: what a killed worker began goes on. None: it is gone."""
         found = self._volumes.until(
             volume_id,
-            lambda volume: volume is None or volume["status"] not in _CHANGING,
+            lambda volume: volume is None or volume["status"] not in CHANGING,
             self._settings.max_time_to_extend_volume,
             f"A change of volume {volume_id} that had begun before",
         )
@@ -314,7 +316,7 @@ class CinderVolumes:
         """The volume once it is there; raises ``CloudError`` if its making has failed."""
 
         def refuse(volume: Json) -> None:
-            if volume["status"] == "error" and is_new(volume):
+            if volume["status"] == VolumeStatus.ERROR and is_new(volume):
                 self._api.delete(f"/volumes/{volume_id}")
                 raise OutOfCapacity(
                     f"Cinder could not make the volume {volume_id}.",
@@ -330,7 +332,7 @@ class CinderVolumes:
         """The volume once it is not changing; raises ``CloudError`` if it is in an error state."""
 
         def refuse(volume: Json) -> None:
-            if volume["status"] == "error_extending":
+            if volume["status"] == VolumeStatus.ERROR_EXTENDING:
                 raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
 
         seconds = self._settings.max_time_to_extend_volume
@@ -345,9 +347,9 @@ class CinderVolumes:
             if volume is None:
                 raise CloudNotFound(f"The volume {volume_id} is gone.")
             refuse(volume)
-            if volume["status"].startswith("error"):
+            if is_in_error(volume):
                 raise in_error("volume", volume)
-            return volume["status"] not in _CHANGING
+            return volume["status"] not in CHANGING
 
         volume = self._volumes.until(volume_id, is_settled, seconds, what)
         assert volume is not None
@@ -364,7 +366,7 @@ class CinderVolumes:
             self._api.delete(path)
         except CloudError:
             found = find()
-            if found is not None and found["status"] != "deleting":
+            if found is not None and found["status"] != VolumeStatus.DELETING:
                 raise
 
     def _act(self, kind: str, thing_id: str, action: str, arguments: Any) -> Json:
@@ -395,5 +397,5 @@ class CinderVolumes:
         listed: Iterable[Json] = self._api.list(f"/{kind}/detail", kind, metadata=marks)
         listed = map(partial(checked, shape), listed) if owner else whole_ones(shape, listed)
         for found in listed:
-            if not owner or found["status"] != "deleting":
+            if not owner or found["status"] != VolumeStatus.DELETING:
                 yield found
