@@ -21,6 +21,7 @@ from atoll.errors import (
     OutOfCapacity,
     ServiceInstanceException,
 )
+from atoll.model.keys import SERVICE_NETWORK
 from tests.driver.site import RoutedSite, Row, Site, rule
 
 ALICE = "10.0.0.201"
@@ -304,7 +305,7 @@ def test_an_admin_network_stands_in_for_the_service_network(direct: bool) -> Non
     site.mount(site.driver.create_share(site.context(), share, server), "10.0.1.201")
     if direct:
         owners = [network.owner for network in cloud.networks.list_networks()]
-        assert "service-network" not in owners
+        assert SERVICE_NETWORK not in owners
     site.driver.delete_share(site.context(), share, server)
     site.driver.teardown_server({"server_id": "s1"})
     assert site.leftovers() == {}

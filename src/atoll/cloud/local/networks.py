@@ -18,8 +18,8 @@ from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
 from atoll.cloud.local.domain import Nic
 from atoll.cloud.local.records import Records, locked
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+from atoll.model.keys import SERVICE_NETWORK
 
-SERVICE_OWNER = "service_network"
 SMALLEST = 29
 """Prefix length of the smallest network."""
 _DIRECTLY = "Set connect_share_server_to_tenant_network to true."
@@ -39,7 +39,7 @@ class NetworkRecord:
     @property
     def is_service(self) -> bool:
         """Whether it is the service network."""
-        return self.owner == SERVICE_OWNER
+        return self.owner == SERVICE_NETWORK
 
     @property
     def bridge(self) -> Bridge:
@@ -90,7 +90,7 @@ class LocalNetworks:
             new_prefix=first.prefixlen
         )
         candidates = [first, *(block for block in after if block != first)]
-        return self._find_or_create(SERVICE_OWNER, candidates)
+        return self._find_or_create(SERVICE_NETWORK, candidates)
 
     def create_network(self, owner: str, cidr: str = "") -> Network:
         """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""

@@ -17,10 +17,10 @@ from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.cloud.memory.guest import MemoryGuest
 from atoll.cloud.memory.journal import Journal
 from atoll.cloud.memory.networks import MemoryNetworks
-from atoll.cloud.memory.routers import SERVICE_OWNER
 from atoll.cloud.memory.volumes import MemoryVolumes
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, CloudNotFound, CloudUnavailable, GuestUnreachable
+from atoll.model.keys import SERVICE_NETWORK
 
 _POLL_SECONDS = 0.02
 
@@ -205,7 +205,7 @@ class MemoryCloud:
                     f"SELECT owner, id FROM {kind}"  # noqa: S608
                     " WHERE deployment = ? AND owner <> ? ORDER BY owner",
                     self._deployment,
-                    SERVICE_OWNER,
+                    SERVICE_NETWORK,
                 )
             ]
             for kind in ("instances", "volumes", "snapshots", "networks", "subnets", "ports")

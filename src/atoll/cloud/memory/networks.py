@@ -10,9 +10,10 @@ from uuid import uuid4
 
 from atoll.cloud.base import Network, Port, Subnet
 from atoll.cloud.memory.gate import call
-from atoll.cloud.memory.routers import SERVICE_OWNER, MemoryRouters
+from atoll.cloud.memory.routers import MemoryRouters
 from atoll.cloud.memory.world import Row
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+from atoll.model.keys import SERVICE_NETWORK
 
 _FIRST_ADDRESS = 10  # below it: the gateway, and what a site's own services like to have
 _PORT = "SELECT id, owner, network_id, mac, address, instance_id FROM ports"
@@ -24,7 +25,7 @@ class MemoryNetworks(MemoryRouters):
     @call
     def service_network(self) -> Network:
         """The management network; made when missing."""
-        return self._make(SERVICE_OWNER, "", "100.{}.0.0/16", first=64, count=64)
+        return self._make(SERVICE_NETWORK, "", "100.{}.0.0/16", first=64, count=64)
 
     @call
     def create_network(self, owner: str, cidr: str = "") -> Network:
@@ -35,11 +36,11 @@ class MemoryNetworks(MemoryRouters):
         made = self._find("deployment = ? AND owner = ?", self._deployment, owner)
         if made:
             return made[0]
-        kind = "owner = ?" if owner == SERVICE_OWNER else "owner <> ?"
+        kind = "owner = ?" if owner == SERVICE_NETWORK else "owner <> ?"
         (number,) = self._world.row(
             f"SELECT coalesce(max(block) + 1, ?) FROM networks WHERE {kind}",  # noqa: S608
             first,
-            SERVICE_OWNER,
+            SERVICE_NETWORK,
         ) or (first,)
         if number >= first + count:
             raise OutOfCapacity("The simulated cloud has no address range left.")
@@ -72,7 +73,7 @@ class MemoryNetworks(MemoryRouters):
     def may_use(self, network_id: str, project_id: str) -> bool:
         """Whether the project may use it; the owner ``project/<id>`` is that project alone."""
         found = self._find("id = ?", network_id)
-        if not found or found[0].owner == SERVICE_OWNER:
+        if not found or found[0].owner == SERVICE_NETWORK:
             return False
         kind, _, whose = found[0].owner.partition("/")
         return kind == "user" or (kind == "project" and whose == project_id)

@@ -9,7 +9,6 @@ from atoll.cloud.base import OwnedSubnet, Subnet
 from atoll.cloud.memory.gate import Gate, call
 from atoll.errors import AtollError, CloudError, CloudNotFound, CloudUnavailable
 
-SERVICE_OWNER = "service-network"
 Block = IPv4Network | IPv6Network
 
 

@@ -8,7 +8,6 @@ unanswered request may have made before they ask again.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -20,6 +19,7 @@ from prometheus_client import Counter
 from requests import Response
 
 from atoll.cloud.openstack.failures import check, translated
+from atoll.cloud.sole import repeated
 from atoll.errors import CloudNotFound, CloudUnavailable
 
 log = structlog.get_logger(__name__)
@@ -31,8 +31,6 @@ ANSWER_SECONDS = 60.0
 """Longest time that a service may take for an answer."""
 UPLOAD_SECONDS = 600.0
 """The same for each read and write of an upload."""
-TRIES = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 Json = dict[str, Any]
 
@@ -97,16 +95,7 @@ class Api:
     # --- how ----------------------------------------------------------------------------------
 
     def _repeated(self, method: str, path: str, **options: Any) -> Response:
-        for attempt in range(TRIES):
-            try:
-                return self._request(method, path, **options)
-            except CloudUnavailable as error:
-                if attempt + 1 == TRIES:
-                    raise
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * random.uniform(0.5, 1)
-                log.info("openstack.again", service=self.service_type, error=str(error))
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+        return repeated(lambda: self._request(method, path, **options))
 
     def _request(self, method: str, path: str, **options: Any) -> Response:
         what = f"{self.service_type} {method} {path}"

@@ -64,11 +64,6 @@ def id_of(answer: Json, key: str) -> str:
     return str(part(answer, key).get("id"))
 
 
-def name_of(owner: str) -> str:
-    """The name that people see of an owner's volume or snapshot."""
-    return f"atoll-{owner.replace('/', '-')}"
-
-
 def is_new(thing: Json) -> bool:
     """Whether it is still being made, and so has never held data."""
     return MAKING in thing["metadata"]

@@ -26,10 +26,10 @@ from atoll.cloud.openstack.host_devices import (
     set_addresses,
 )
 from atoll.cloud.openstack.networks import NeutronNetworks
-from atoll.cloud.openstack.neutron import found_or_made
 from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import HOST
+from atoll.cloud.sole import found_or_made
 from atoll.errors import CloudError
 
 ADDRESSES = 5

@@ -7,23 +7,18 @@ worker that dies between the two would leave something that nobody knows.
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from atoll.cloud.openstack.api import Api, Json, part
 from atoll.cloud.openstack.shapes import NEUTRONS, checked, whole_ones
+from atoll.cloud.sole import alone, sole
 from atoll.errors import CloudError, CloudUnavailable
+from atoll.model.keys import name_of
 
-TRIES = 5
-PATIENCE_SECONDS = 10.0
-"""How long what somebody else has begun may stay unfinished before another goes on with it."""
 _ID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
-
-T = TypeVar("T")
 
 
 def is_id(text: str) -> bool:
@@ -40,7 +35,7 @@ class Things:
         self._path = f"/{kind.replace('_', '-')}s"
 
     def get(self, thing_id: str) -> Json | None:
-        """It, whosever it is, or None."""
+        """The thing with this id, whoever owns it, or None."""
         answer = self._neutron.api.find(f"{self._path}/{thing_id}") if is_id(thing_id) else None
         return self._checked(part(answer, self._kind)) if answer is not None else None
 
@@ -85,24 +80,22 @@ class Things:
     def provide(self, owner: str, is_whole: Callable[[Json], bool], **wish: Any) -> Json:
         """The one thing of ``owner``, made where there is none; the caller then makes it whole.
 
-        Nothing in Neutron keeps two workers from making two networks at once. So who has made one
-        looks again and takes it back unless it is alone: of several, at most one can ever have been
-        alone. The others wait until that one is whole, or its maker seems to have died.
+        Neutron lets two workers make a network each at the same moment, so a new one is kept only
+        if it is alone. The worker that made it is given time to make it whole.
         """
-        patience_ends = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            found = self.of(owner)
-            for thing in found:
-                if is_whole(thing):
-                    return thing
-            if not found:
-                made = self.create(owner, **wish)
-                if [thing["id"] for thing in self.of(owner)] == [made["id"]]:
-                    return made
-                self.delete(made["id"])
-            elif time.monotonic() > patience_ends:
-                return found[0]
-            time.sleep(random.uniform(0.1, 1))
+
+        def find() -> list[Json]:
+            return self.of(owner)
+
+        def make() -> Json:
+            return alone(
+                find,
+                lambda: self.create(owner, **wish),
+                lambda made: self.delete(made["id"]),
+                f"the {self._kind.replace('_', ' ')} of {owner}",
+            )
+
+        return sole(find, lambda found: next(filter(is_whole, found), None), make, lambda it: it)
 
 
 class Neutron:
@@ -158,27 +151,3 @@ class Neutron:
 def is_marked(thing: Json) -> bool:
     """Whether any deployment of Atoll made it."""
     return str(thing.get("description") or "").startswith("atoll:")
-
-
-def name_of(owner: str) -> str:
-    """Name of what is made for ``owner``: for people, nothing is found by it."""
-    return f"atoll-{owner.replace('/', '-')}"
-
-
-def found_or_made(find: Callable[[], T | None], make: Callable[[int], T]) -> T:
-    """What ``find`` finds, else what ``make`` makes (it is told how often that was tried).
-
-    After a lost answer, or a refusal because another worker was quicker, it is looked for again.
-    For things that Neutron itself makes no two of. Raises ``CloudUnavailable`` in the end.
-    """
-    for attempt in range(TRIES):
-        found = find()
-        if found is not None:
-            return found
-        try:
-            return make(attempt)
-        except CloudUnavailable:
-            if attempt + 1 == TRIES:
-                raise
-        time.sleep(random.uniform(0.1, 0.5) * 2**attempt)
-    raise AssertionError("unreachable")

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 
 from atoll.cloud.base import Port
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.openstack.routers import Routers
 from atoll.cloud.openstack.security_groups import SecurityGroups
 from atoll.cloud.openstack.service_network import ServiceNetwork
 from atoll.cloud.openstack.subnets import HOST, Subnets
+from atoll.cloud.sole import found_or_made
 from atoll.errors import CloudError, CloudNotFound
 
 _COMPUTE = "compute:"

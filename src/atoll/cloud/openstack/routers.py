@@ -8,13 +8,12 @@ two of them.
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import suppress
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, found_or_made
+from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.openstack.subnets import Subnets
+from atoll.cloud.sole import sole
 from atoll.errors import CloudError, CloudNotFound
 
 INTERFACE = "router_interface/"
@@ -41,12 +40,14 @@ class Routers:
         if not subnet["gateway_ip"]:
             raise CloudError(f"Our subnet {subnet_id} was made without a gateway.")
         router_id = self.gateway_of(to_subnet_id)
-        interface = found_or_made(
-            lambda: self._interface_in_use(subnet_id),
-            lambda _: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
+        # Neutron doesn't answer for a minute if several workers plug in one port at the same time.
+        # So the worker that has made the port is given time to plug it in.
+        interface = sole(
+            lambda: self._interfaces(subnet_id),
+            lambda found: next((port for port in found if port["device_id"]), None),
+            lambda: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
+            lambda found: self._plug(found, router_id),
         )
-        if not interface["device_id"]:
-            interface = self._plug(interface, router_id)  # who made it has died
         if interface["device_id"] != router_id:
             raise CloudError(
                 f"Subnet {subnet_id} is plugged into the router {interface['device_id']}, but "
@@ -88,21 +89,12 @@ class Routers:
         self._ports.delete(interface["id"])  # gone with its place in the router, as a rule
 
     def interface(self, subnet_id: str) -> Json | None:
-        """Our subnet's place in a router; perhaps not plugged in yet."""
+        """The port that plugs our subnet into a router; it may not be plugged in yet."""
+        return next(iter(self._interfaces(subnet_id)), None)
+
+    def _interfaces(self, subnet_id: str) -> list[Json]:
         found = self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
-        return next((port for port in found if self.is_interface(port)), None)
-
-    def _interface_in_use(self, subnet_id: str) -> Json | None:
-        """The same, but who has just made it is given some time to plug it in.
-
-        Neutron stands still for a minute where several plug one port into a router at once.
-        """
-        patience_ends = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            found = self.interface(subnet_id)
-            if found is None or found["device_id"] or time.monotonic() > patience_ends:
-                return found
-            time.sleep(random.uniform(0.3, 1))
+        return [port for port in found if self.is_interface(port)]
 
     def is_interface(self, port: Json) -> bool:
         """Whether the port is, or shall be, a router's interface of ours."""

@@ -9,15 +9,14 @@ and others that let traffic in are removed, also where the group has been there 
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import TRIES, Neutron
+from atoll.cloud.openstack.neutron import Neutron
+from atoll.cloud.sole import repeated
 from atoll.errors import CloudNotFound, CloudUnavailable, OutOfCapacity
 
 SSH = "ssh"
@@ -107,22 +106,21 @@ class SecurityGroups:
             return self._ready[owner, wanted]
 
     def _converge(self, owner: str, wanted: frozenset[Rule]) -> str:
-        for attempt in range(TRIES):
-            try:
-                group = self._groups.provide(owner, lambda group: bool(_let_in(group)))
-                self._add(group, wanted)
-                for rule in _let_in(group):
-                    if _rule(rule) not in wanted:
-                        self._neutron.api.delete(f"/security-group-rules/{rule['id']}")
-                return str(group["id"])
-            except OutOfCapacity as error:
-                raise OutOfCapacity(error.message, hint=_QUOTAS) from error
-            except (CloudNotFound, CloudUnavailable):
-                # Also: another worker has removed the group, or added the same rule, just now.
-                if attempt + 1 == TRIES:
-                    raise
-            time.sleep(random.uniform(0.1, 0.5))
-        raise AssertionError("unreachable")
+        try:
+            # Another worker may have removed the group, or added the same rule, just now.
+            return repeated(
+                lambda: self._converge_once(owner, wanted), on=(CloudNotFound, CloudUnavailable)
+            )
+        except OutOfCapacity as error:
+            raise OutOfCapacity(error.message, hint=_QUOTAS) from error
+
+    def _converge_once(self, owner: str, wanted: frozenset[Rule]) -> str:
+        group = self._groups.provide(owner, lambda group: bool(_let_in(group)))
+        self._add(group, wanted)
+        for rule in _let_in(group):
+            if _rule(rule) not in wanted:
+                self._neutron.api.delete(f"/security-group-rules/{rule['id']}")
+        return str(group["id"])
 
     def _add(self, group: Json, wanted: frozenset[Rule]) -> None:
         missing = wanted - {_rule(rule) for rule in _let_in(group)}

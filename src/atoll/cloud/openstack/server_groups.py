@@ -6,12 +6,9 @@ whose a group is, and who has made one looks again and takes it back unless it i
 
 from __future__ import annotations
 
-import random
-import time
-
-from atoll.cloud.openstack.api import Api, Json
-from atoll.cloud.openstack.neutron import TRIES
-from atoll.errors import CloudUnavailable, OutOfCapacity
+from atoll.cloud.openstack.api import Api, Json, part
+from atoll.cloud.sole import alone, sole
+from atoll.errors import OutOfCapacity
 
 NONE = "none"
 _PATH = "/os-server-groups"
@@ -40,37 +37,34 @@ class ServerGroups:
     def purge(self) -> None:
         """Remove all; their members stay."""
         for group in self.ours():
-            self._api.delete(f"{_PATH}/{group['id']}")
+            self._discard(group)
 
     def _provide(self) -> str:
-        for _ in range(TRIES):
-            found = self._named()
-            if not found:
-                made = self._make()
-                found = self._named()
-                if found == [made]:
-                    return made
-                self._api.delete(f"{_PATH}/{made}")
-            elif len(found) == 1:
-                return found[0]
-            time.sleep(random.uniform(0.1, 1))
-        # All of them stay, as after a crash in between; one is as good as another.
-        found = sorted(self._named())
-        if not found:
-            raise CloudUnavailable("Workers got in each other's way at making the server group.")
-        return found[0]
+        group = sole(
+            self._named,
+            # Of several groups, all but one are about to be removed. If their makers have died, all
+            # of them stay, and the one with the lowest id is used.
+            lambda found: found[0] if len(found) == 1 else None,
+            lambda: alone(self._named, self._make, self._discard, "the server group"),
+            lambda found: found,
+        )
+        return str(group["id"])
 
-    def _named(self) -> list[str]:
-        return [group["id"] for group in self.ours() if group["name"] == self._name]
+    def _named(self) -> list[Json]:
+        named = [group for group in self.ours() if group["name"] == self._name]
+        return sorted(named, key=lambda group: str(group["id"]))
+
+    def _discard(self, group: Json) -> None:
+        self._api.delete(f"{_PATH}/{group['id']}")
 
     @property
     def _name(self) -> str:
         return self._prefix + self._policy
 
-    def _make(self) -> str:
+    def _make(self) -> Json:
         wish = {"name": self._name, "policy": self._policy}
         try:
             answer = self._api.post(_PATH, {"server_group": wish})
         except OutOfCapacity as error:
             raise OutOfCapacity(error.message, hint=_QUOTA) from error
-        return str(answer["server_group"]["id"])
+        return part(answer, "server_group")

@@ -12,8 +12,7 @@ from atoll.cloud.openstack.neutron import Neutron, is_id
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import OF_NETWORK, Block, Subnets, first_free, parsed
 from atoll.errors import CloudNotFound
-
-SERVICE_OWNER = "service_network"
+from atoll.model.keys import SERVICE_NETWORK
 
 
 class ServiceNetwork:
@@ -48,7 +47,7 @@ class ServiceNetwork:
         if self.is_given(network_id):
             return False
         if not self._id:
-            self._id = next((str(n["id"]) for n in self._neutron.networks.of(SERVICE_OWNER)), "")
+            self._id = next((str(n["id"]) for n in self._neutron.networks.of(SERVICE_NETWORK)), "")
         return network_id == self._id
 
     def management(self) -> Json:
@@ -83,7 +82,7 @@ class ServiceNetwork:
     def _own(self) -> Json:
         networks = self._neutron.networks
         network = networks.provide(
-            SERVICE_OWNER, lambda network: bool(network["subnets"]), name=self._name
+            SERVICE_NETWORK, lambda network: bool(network["subnets"]), name=self._name
         )
         if network["subnets"]:
             return network

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from atoll.cloud.base import Subnet
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, name_of
+from atoll.cloud.openstack.neutron import Neutron
+from atoll.cloud.sole import sole
 from atoll.errors import CloudError, CloudUnavailable, OutOfCapacity
+from atoll.model.keys import name_of
 
 OF_NETWORK = "network"
 """Owner of a subnet that came with its network; it goes with it, too."""
@@ -52,36 +52,27 @@ class Subnets:
     def provide(self, owner: str, network_id: str, block: Block, *, gateway: bool) -> Json:
         """The owner's subnet in that network, made if need be.
 
-        Neutron refuses a range that overlaps with another, but for two that come at the same
-        moment. So who has made one looks again, and takes it back where it is not alone. Until then
-        it is a draft, by its name, which counts for nobody else, unless its maker seems to have
-        died.
+        Neutron refuses a range that overlaps with another one, except when both are requested at
+        the same moment. Therefore a worker that has made a subnet looks again, and removes it if
+        its range is not its own alone. Until then the subnet's name says that it is a draft, which
+        other workers don't use unless the one that made it seems to have died.
         """
-        patience_ends = time.monotonic() + PATIENCE_SECONDS
-        pause = 0.5  # at most; grows with every refusal, or all would meet again
-        while True:
-            found = self._of(owner, network_id)
-            if found is not None and found["name"] != DRAFT:
-                return found
-            is_patient = time.monotonic() < patience_ends
-            if found is None or not is_patient:
-                try:
-                    return self._confirmed(found or self._draft(owner, network_id, block, gateway))
-                except CloudError as error:
-                    others = self._of(owner, network_id) is not None
-                    if not is_patient or not (error.retryable or others):
-                        raise
-                    pause *= 2
-            time.sleep(random.uniform(0.1, pause))
+        return sole(
+            lambda: self._subnets.of(owner, network_id=network_id),
+            _finished,
+            lambda: self._confirmed(self._draft(owner, network_id, block, gateway)),
+            self._confirmed,
+        )
 
     def _draft(self, owner: str, network_id: str, block: Block, gateway: bool) -> Json:
         wish = _wish(block, gateway)
-        return self._subnets.create(owner, name=DRAFT, network_id=network_id, **wish)
-
-    def _of(self, owner: str, network_id: str) -> Json | None:
-        """The owner's subnet; of several, one that is no draft."""
-        found = self._subnets.of(owner, network_id=network_id)
-        return min(found, key=lambda subnet: bool(subnet["name"] == DRAFT), default=None)
+        try:
+            return self._subnets.create(owner, name=DRAFT, network_id=network_id, **wish)
+        except CloudError as error:
+            # Another worker may have made the owner's subnet meanwhile: then it has the range.
+            if error.retryable or not self._subnets.of(owner, network_id=network_id):
+                raise
+            raise CloudUnavailable(error.message, hint=error.hint) from error
 
     def _confirmed(self, made: Json) -> Json:
         """The draft under its real name, taken back unless it is alone with its range."""
@@ -125,6 +116,10 @@ class Subnets:
             left = [each for each in port["fixed_ips"] if each["subnet_id"] != subnet_id]
             ports.update(port["id"], fixed_ips=left)
         self._subnets.delete(subnet_id)
+
+
+def _finished(found: Sequence[Json]) -> Json | None:
+    return next((subnet for subnet in found if subnet["name"] != DRAFT), None)
 
 
 def _wish(block: Block, gateway: bool) -> Json:

@@ -33,7 +33,6 @@ from atoll.cloud.openstack.cinder import (
     is_deleted,
     is_in_error,
     is_new,
-    name_of,
     pool_of,
     snapshot_of,
     volume_of,
@@ -41,6 +40,7 @@ from atoll.cloud.openstack.cinder import (
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.cloud.openstack.waiting import Watch
+from atoll.cloud.sole import oldest
 from atoll.errors import (
     CloudError,
     CloudNotFound,
@@ -48,6 +48,7 @@ from atoll.errors import (
     OutOfCapacity,
     VolumeInUse,
 )
+from atoll.model.keys import name_of
 
 
 class CinderVolumes:
@@ -112,33 +113,24 @@ class CinderVolumes:
         return volume_of(self._made(id_of(made, "volume")))
 
     def _provide_volume(self, owner: str, wish: Json) -> Json:
-        """The one volume of ``owner``. Threads take turns.
-
-        Nothing in Cinder keeps two workers from making two: the oldest counts, and who has made
-        another takes it back. It looks again when its own is settled: by then it sees what was
-        begun before it.
-        """
+        """The one volume of ``owner``: the oldest. Threads of this process take turns."""
         with self._turn(owner):
-            return self._oldest_or_new(owner, wish)
+            return oldest(
+                lambda: self._oldest(owner),
+                lambda: id_of(self._api.post("/volumes", {"volume": wish}), "volume"),
+                self._made,
+                self.delete_volume,
+            )
 
     def _turn(self, owner: str) -> threading.Lock:
         with self._guard:
             return self._turns.setdefault(owner, threading.Lock())
 
-    def _oldest_or_new(self, owner: str, wish: Json) -> Json:
-        found = self._oldest(owner)
-        if found is not None:
-            return self._made(found["id"])
-        made = self._made(id_of(self._api.post("/volumes", {"volume": wish}), "volume"))
-        oldest = self._oldest(owner)
-        if oldest is None or oldest["id"] == made["id"]:
-            return made
-        self.delete_volume(made["id"])
-        return self._made(oldest["id"])
-
-    def _oldest(self, owner: str) -> Json | None:
-        found = self._list("volumes", owner)
-        return min(found, key=lambda each: (each.get("created_at") or "", each["id"]), default=None)
+    def _oldest(self, owner: str) -> str | None:
+        found = (
+            (each.get("created_at") or "", each["id"]) for each in self._list("volumes", owner)
+        )
+        return min(found, default=("", None))[1]
 
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""
