@@ -22,7 +22,7 @@ from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.security_groups import SHARE_PORTS, share_rules
 from atoll.cloud.openstack.service_network import own_prefix
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import first_free
+from atoll.cloud.openstack.subnets import free_range
 from atoll.cloud.program import run
 from atoll.errors import CloudError, OutOfCapacity
 
@@ -61,14 +61,14 @@ def test_the_service_networks_own_subnet_leaves_room_for_others(cidr: str, prefi
 
 
 def test_the_first_free_range_overlaps_with_none() -> None:
-    assert str(first_free("10.0.0.0/16", 20, [])) == "10.0.0.0/20"
+    assert str(free_range("10.0.0.0/16", 20, [])) == "10.0.0.0/20"
     taken = ["10.0.0.16/28", "10.0.16.0/19", "fd00::/64", "192.168.0.0/16"]
-    assert str(first_free("10.0.0.0/16", 20, taken[:1])) == "10.0.16.0/20"
-    assert str(first_free("10.0.0.0/16", 20, ["10.0.0.0/17"])) == "10.0.128.0/20"
+    assert str(free_range("10.0.0.0/16", 20, taken[:1])) == "10.0.16.0/20"
+    assert str(free_range("10.0.0.0/16", 20, ["10.0.0.0/17"])) == "10.0.128.0/20"
     with pytest.raises(OutOfCapacity):
-        first_free("10.0.0.0/24", 28, ["10.0.0.0/8"])
+        free_range("10.0.0.0/24", 28, ["10.0.0.0/8"])
     with pytest.raises(CloudError):
-        first_free("nonsense", 28, [])
+        free_range("nonsense", 28, [])
 
 
 def test_clients_are_let_in_where_the_image_listens() -> None:

@@ -8,12 +8,10 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from atoll.cloud.base import Network
 from atoll.cloud.memory import MemoryCloud
-from atoll.driver.network import NeutronNetworkHelper, cuts
+from atoll.driver.network import NeutronNetworkHelper
 from atoll.errors import (
     CloudNotFound,
     CloudUnavailable,
@@ -315,23 +313,3 @@ def test_an_admin_network_that_is_not_there() -> None:
     site = Site(admin_network_id="gone")
     with pytest.raises(CloudNotFound, match="admin_network_id"):
         site.driver.do_setup(None)
-
-
-# --- cutting --------------------------------------------------------------------------------------
-
-
-@given(
-    taken=st.lists(st.tuples(st.integers(0, 255), st.integers(24, 29)), max_size=12),
-    mask=st.integers(24, 29),
-)
-def test_a_cut_is_the_lowest_that_overlaps_with_none(
-    taken: list[tuple[int, int]], mask: int
-) -> None:
-    pool = cuts.pool("10.0.0.0/24", mask)
-    ranges = [str(ip_network(f"10.0.0.{at}/{prefix}", strict=False)) for at, prefix in taken]
-    free = [
-        str(block)
-        for block in pool.subnets(new_prefix=mask)
-        if not any(block.overlaps(ip_network(other)) for other in ranges)
-    ]
-    assert cuts.first_free(pool, mask, [*ranges, "fd00::/64"]) == (free[0] if free else None)

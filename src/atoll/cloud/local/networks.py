@@ -19,6 +19,7 @@ from atoll.cloud.local.domain import Nic
 from atoll.cloud.local.records import Records, locked
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
 from atoll.model.keys import SERVICE_NETWORK
+from atoll.ranges import first_free
 
 SMALLEST = 29
 """Prefix length of the smallest network."""
@@ -86,31 +87,29 @@ class LocalNetworks:
         """The management network between Atoll and its instances; made when missing."""
         first = IPv4Network(self._plan.service_cidr)
         # Another deployment on this machine may have the usual range already.
-        after = first.supernet(new_prefix=max(first.prefixlen - 8, 8)).subnets(
-            new_prefix=first.prefixlen
-        )
-        candidates = [first, *(block for block in after if block != first)]
-        return self._find_or_create(SERVICE_NETWORK, candidates)
+        around = first.supernet(new_prefix=max(first.prefixlen - 8, 8))
+        return self._find_or_create(SERVICE_NETWORK, [first, around], first.prefixlen)
 
     def create_network(self, owner: str, cidr: str = "") -> Network:
         """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
         if not cidr:
             pool = IPv4Network(self._plan.share_pool)
-            blocks = pool.subnets(new_prefix=max(self._plan.share_prefix, pool.prefixlen))
-            return self._find_or_create(owner, blocks)
+            prefix = max(self._plan.share_prefix, pool.prefixlen)
+            return self._find_or_create(owner, [pool], prefix)
         try:
             block = IPv4Network(cidr)
         except ValueError as error:
-            raise CloudError(f"{cidr!r} is no IPv4 network's address range.") from error
+            raise CloudError(f"{cidr!r} is not the address range of an IPv4 network.") from error
         if block.prefixlen > SMALLEST:
             raise CloudError(f"{cidr} is too small: at least 8 addresses are needed.")
-        return self._find_or_create(owner, [block])
+        return self._find_or_create(owner, [block], block.prefixlen)
 
-    def _find_or_create(self, owner: str, candidates: Iterable[IPv4Network]) -> Network:
+    def _find_or_create(self, owner: str, pools: Iterable[IPv4Network], prefix: int) -> Network:
         def new() -> NetworkRecord:
             taken = [*self._bridges.taken(), *(r.bridge.cidr for r in self.records.list())]
-            for block in candidates:
-                if not any(block.overlaps(other) for other in taken):
+            for pool in pools:
+                block = first_free(pool, prefix, taken)
+                if block is not None:
                     network_id = str(uuid4())
                     device = bridge_name(self._deployment, network_id)
                     return NetworkRecord(network_id, owner, str(block), device)

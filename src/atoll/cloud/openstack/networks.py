@@ -11,7 +11,7 @@ from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.routers import Routers
 from atoll.cloud.openstack.service_network import ServiceNetwork
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, first_free, parsed, subnet_of
+from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, free_range, parsed, subnet_of
 from atoll.errors import CloudError
 
 SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX = "10.88.0.0/16", 24
@@ -45,7 +45,7 @@ class NeutronNetworks:
         if not found["subnets"]:
             if block is None:
                 taken = [subnet["cidr"] for subnet in self.subnets.ours()]
-                block = first_free(SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX, taken)
+                block = free_range(SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX, taken)
             self.subnets.provide(OF_NETWORK, found["id"], block, gateway=False)
         return self._network(found, self.subnets.in_network(found["id"]))
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.neutron import Neutron, is_id
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import OF_NETWORK, Block, Subnets, first_free, parsed
+from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, free_range, parsed
 from atoll.errors import CloudNotFound
 from atoll.model.keys import SERVICE_NETWORK
+from atoll.ranges import Block
 
 
 class ServiceNetwork:
@@ -95,7 +96,7 @@ class ServiceNetwork:
             for subnet in self._neutron.subnets.find(project_id=self._neutron.project_id)
             if (subnet["description"] or "").startswith("atoll:")
         ]
-        return first_free(self._cidr, own_prefix(parsed(self._cidr)), taken)
+        return free_range(self._cidr, own_prefix(parsed(self._cidr)), taken)
 
 
 def own_prefix(whole: Block) -> int:

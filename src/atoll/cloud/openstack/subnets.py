@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 from atoll.cloud.base import Subnet
 from atoll.cloud.openstack.api import Json
@@ -11,6 +11,7 @@ from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.sole import sole
 from atoll.errors import CloudError, CloudUnavailable, OutOfCapacity
 from atoll.model.keys import name_of
+from atoll.ranges import Block, first_free, overlaps
 
 OF_NETWORK = "network"
 """Owner of a subnet that came with its network; it goes with it, too."""
@@ -19,27 +20,24 @@ DRAFT = "atoll-draft"
 HOST = "atoll:host"
 """``device_owner`` of the port that a worker's host has in the service network."""
 
-Block = IPv4Network | IPv6Network
-
 
 def parsed(cidr: str) -> Block:
-    """The range as such. Raises ``CloudError`` for what is none."""
+    """The range that the text names. Raises ``CloudError`` if it names none."""
     try:
         return ip_network(cidr)
     except ValueError as error:
-        raise CloudError(f"{cidr!r} is no network's address range.") from error
+        raise CloudError(f"{cidr!r} is not the address range of a network.") from error
 
 
-def first_free(pool: str, prefix: int, taken: Iterable[str]) -> Block:
-    """The first block of that prefix length that overlaps with none. Raises ``OutOfCapacity``."""
-    used = [parsed(cidr) for cidr in taken]
-    for block in parsed(pool).subnets(new_prefix=prefix):
-        if not any(block.overlaps(other) for other in used):
-            return block
-    raise OutOfCapacity(
-        f"No range with the prefix length {prefix} is free in {pool}.",
-        hint="Choose a larger range, or remove what is not needed any more.",
-    )
+def free_range(pool: str, prefix: int, taken: Iterable[str]) -> Block:
+    """The first part of that prefix length that overlaps with none. Raises ``OutOfCapacity``."""
+    block = first_free(parsed(pool), prefix, map(parsed, taken))
+    if block is None:
+        raise OutOfCapacity(
+            f"No range with the prefix length {prefix} is free in {pool}.",
+            hint="Choose a larger range, or remove networks that are not needed any more.",
+        )
+    return block
 
 
 class Subnets:
@@ -77,12 +75,12 @@ class Subnets:
     def _confirmed(self, made: Json) -> Json:
         """The draft under its real name, taken back unless it is alone with its range."""
         block = parsed(made["cidr"])
-        for other in self._subnets.find(network_id=made["network_id"]):
-            if other["id"] != made["id"] and block.overlaps(parsed(other["cidr"])):
-                self._subnets.delete(made["id"])
-                raise CloudUnavailable(
-                    f"The range {block} was given to another subnet at the same moment."
-                )
+        seen = self._subnets.find(network_id=made["network_id"])
+        if overlaps(block, (parsed(each["cidr"]) for each in seen if each["id"] != made["id"])):
+            self._subnets.delete(made["id"])
+            raise CloudUnavailable(
+                f"The range {block} was given to another subnet at the same moment."
+            )
         return self._subnets.update(made["id"], name=name_of(self._neutron.owner_of(made) or ""))
 
     def in_network(self, network_id: str) -> list[Json]:

@@ -24,6 +24,7 @@ from atoll.driver.network.base import BaseNetworkhelper, InstancePorts
 from atoll.driver.resources import NetworkInfo, ServerDetails
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, ServiceInstanceException
 from atoll.model.keys import server_key
+from atoll.ranges import Block
 
 SERVICE_PORT = "service_port_id"
 PUBLIC_PORT = "public_port_id"
@@ -181,7 +182,7 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         self._manager.storage.update(owner, {SERVICE_SUBNET: subnet.id})
         return subnet
 
-    def _pool(self) -> cuts.Block:
+    def _pool(self) -> Block:
         options = self._manager.options
         return cuts.pool(options.service_network_cidr, options.service_network_division_mask)
 
