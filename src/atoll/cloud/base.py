@@ -47,9 +47,6 @@ class InstanceSpec:
     image_id: str
     port_ids: tuple[str, ...]
     identity: Identity
-    vcpus: int = 0
-    memory_mib: int = 0
-    """0, of both: what the cloud's settings (or its flavor) say."""
     availability_zone: str = ""
 
 
@@ -235,7 +232,6 @@ class Volumes(Protocol):
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""

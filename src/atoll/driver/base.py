@@ -35,18 +35,10 @@ class ShareDriver:
     def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         raise NotImplementedError
 
-    def get_backend_info(self, context: object) -> dict[str, Any]:
-        """Whatever, when it changes, means that every share must be ensured anew."""
-        raise NotImplementedError
-
     # --- share servers ----------------------------------------------------------------------
 
     def get_network_allocations_number(self) -> int:
         """Network interfaces that the caller must allocate: none, the driver makes its ports."""
-        return 0
-
-    def get_admin_network_allocations_number(self) -> int:
-        """The same for an admin network."""
         return 0
 
     def setup_server(
@@ -68,17 +60,6 @@ class ShareDriver:
         self, server_details: ServerDetails, security_services: Any = None
     ) -> None:
         raise NotImplementedError
-
-    def choose_share_server_compatible_with_share(
-        self,
-        context: object,
-        share_servers: Sequence[ShareServer],
-        share: Share,
-        snapshot: Snapshot | None = None,
-        share_group: Any = None,
-    ) -> ShareServer | None:
-        """The server that a new share goes to; None asks for a new one."""
-        return share_servers[0] if share_servers else None
 
     # --- shares -----------------------------------------------------------------------------
 
@@ -148,12 +129,6 @@ class ShareDriver:
         """Let in exactly whom ``access_rules`` name; returns what became of single rules."""
         raise NotImplementedError
 
-    def update_share_usage_size(
-        self, context: object, shares: Iterable[Share]
-    ) -> list[dict[str, Any]]:
-        """How much of each share is used."""
-        raise NotImplementedError
-
     # --- snapshots --------------------------------------------------------------------------
 
     def create_snapshot(
@@ -168,19 +143,11 @@ class ShareDriver:
         """Remove a snapshot. Absent is fine."""
         raise NotImplementedError
 
-    def revert_to_snapshot(self, context: object, snapshot: Snapshot, *args: Any) -> None:
-        """Put a share back to a snapshot's content."""
-        _refuse("revert a share to a snapshot", "Create a share from the snapshot.")
-
     # --- adoption ---------------------------------------------------------------------------
 
     def manage_existing(self, share: Share, driver_options: Mapping[str, Any]) -> dict[str, Any]:
         """Take over a share that exists; returns its size."""
         _refuse("manage an existing share")
-
-    def unmanage(self, share: Share) -> None:
-        """Let go of a share without touching it."""
-        _refuse("unmanage a share")
 
     def manage_existing_snapshot(
         self,

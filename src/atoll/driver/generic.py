@@ -29,7 +29,6 @@ from atoll.errors import (
     AtollError,
     ConfigurationError,
     GuestError,
-    ServiceInstanceUnavailable,
     ShareBackendException,
     StaleFence,
 )
@@ -85,14 +84,6 @@ class GenericShareDriver(ShareDriver):
         stats = share_stats(self.configuration, pools, self._max_over_subscription_ratio)
         return stats | dict(data or {})
 
-    def get_backend_info(self, context: object) -> dict[str, Any]:
-        """Options that exports depend on."""
-        return {
-            "share_mount_path": self.configuration.share_mount_path,
-            "service_instance_user": self.configuration.service_instance_user,
-            "cloud": self._cloud.name,
-        }
-
     # --- share servers ----------------------------------------------------------------------
 
     def setup_server(
@@ -127,48 +118,22 @@ class GenericShareDriver(ShareDriver):
 
     def hold_still(self, share_server: ShareServer, share_ids: Iterable[str]) -> None:
         """Freeze these shares, before the server's instance is replaced by another on purpose."""
-        manager = self.service_instance_manager
-        guest = manager.reach(server_details(manager, share_server))
+        guest = self.service_instance_manager.reach(self._details(share_server))
         paths = {share_id: self._wanted.path(share_id) for share_id in share_ids}
         hold_still(guest, paths, self.configuration.freeze_seconds)
-
-    def choose_share_server_compatible_with_share(
-        self,
-        context: object,
-        share_servers: Sequence[ShareServer],
-        share: Share,
-        snapshot: Snapshot | None = None,
-        share_group: Any = None,
-    ) -> ShareServer | None:
-        """An active server with room, else one that is being made; None asks for a new one.
-
-        The fullest is taken, so that emptied servers can go.
-        """
-        limit = self.configuration.max_shares_per_share_server
-        fitting = [
-            server
-            for server in share_servers
-            if server.get("status", "active") in ("active", "creating")
-            and not server.get("unhealthy_since")
-            and (server.get("share_count") or 0) < limit
-        ]
-        return max(
-            fitting,
-            key=lambda server: (
-                server.get("status", "active") == "active",
-                server.get("share_count") or 0,
-            ),
-            default=None,
-        )
 
     # --- shares -----------------------------------------------------------------------------
 
     def prepare_share(self, context: object, share: Share, instance_id: str = "") -> None:
         """Make the share's volume, and plug it in: what can be done while its instance boots.
 
-        An instance that takes no volume is no error here; serving the share tries again.
+        Without ``instance_id`` a volume that was made earlier is not looked for: the verb that
+        serves the share does that. An instance that doesn't take the volume is not an error here,
+        because serving the share tries again.
         """
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        self._wanted.check_protocol(share)
+        if not instance_id and self._volumes.is_known(share["id"]):
+            return
         volume = self._volumes.provide(share, share.get("snapshot_id"))
         if instance_id:
             self._serving.plug_in_early(volume, instance_id)
@@ -180,9 +145,6 @@ class GenericShareDriver(ShareDriver):
             if volume is not None:
                 self._serving.plug_in_early(volume, instance_id)
 
-    def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
-        return self._wanted.export_locations(share, self._details(share_server))
-
     def _details(self, share_server: ShareServer | None) -> ServerDetails:
         return server_details(self.service_instance_manager, share_server)
 
@@ -191,10 +153,11 @@ class GenericShareDriver(ShareDriver):
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation]:
         """Volume, file system, mount, export; returns the export locations."""
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        self._wanted.check_protocol(share)
+        details = self._details(share_server)
         volume = self._volumes.provide(share)
-        self._serving.serve(context, share, volume, share_server, may_format=True)
-        return self._locations(share, share_server)
+        self._serving.serve(context, share, volume, details, may_format=True)
+        return self._wanted.export_locations(share, details)
 
     @ensure_server
     def create_share_from_snapshot(
@@ -206,12 +169,13 @@ class GenericShareDriver(ShareDriver):
         parent_share: Share | None = None,
     ) -> dict[str, Any]:
         """The same with the snapshot's content, grown to the share's size."""
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        self._wanted.check_protocol(share)
+        details = self._details(share_server)
         volume = self._volumes.provide(share, snapshot["id"])
-        self._serving.serve(context, share, volume, share_server)
+        self._serving.serve(context, share, volume, details)
         return {
             "status": ShareStatus.AVAILABLE,
-            "export_locations": self._locations(share, share_server),
+            "export_locations": self._wanted.export_locations(share, details),
         }
 
     @ensure_server
@@ -222,9 +186,10 @@ class GenericShareDriver(ShareDriver):
 
         Raises ``VolumeLost`` when there is nothing left to serve.
         """
+        details = self._details(share_server)
         volume = self._volumes.of(share["id"])
-        self._serving.serve(context, share, volume, share_server)
-        return self._locations(share, share_server)
+        self._serving.serve(context, share, volume, details)
+        return self._wanted.export_locations(share, details)
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
         """``ensure_share`` of many; one that fails is in the answer, and stops no other.
@@ -270,7 +235,7 @@ class GenericShareDriver(ShareDriver):
         volume = self._volumes.of(share["id"])
         self._cloud.volumes.extend_volume(volume.id, new_size)
         grown = replace(volume, size_gib=max(volume.size_gib, new_size))
-        self._serving.serve(context, share, grown, share_server)
+        self._serving.serve(context, share, grown, self._details(share_server))
 
     @ensure_server
     def update_access(
@@ -289,21 +254,21 @@ class GenericShareDriver(ShareDriver):
         case, and recovery (both lists empty) is no other mode. A rule that the protocol or the
         server software can't have becomes that rule's ``error``; the others are applied.
         """
-        share_id = share["id"]
+        share_id, details = share["id"], self._details(share_server)
         verdict = self._wanted.verdict(share, access_rules)
         file_system = self._volumes.file_system(share_id)
         wish = self._wanted.wish(share, self._volumes.volume_id(share_id), file_system, verdict)
         try:
-            applied = self._serving.apply(context, wish, share_server)
+            applied = self._serving.apply(context, wish, details)
         except StaleFence:
             raise
         except GuestError:
             # The one good reason to fail is a volume that isn't plugged in any more.
             volume = self._volumes.of(share_id)
-            if volume.instance_id == self._details(share_server)[INSTANCE_ID]:
+            if volume.instance_id == details[INSTANCE_ID]:
                 raise
-            self._serving.attach(volume, share_server)
-            applied = self._serving.apply(context, wish, share_server)
+            self._serving.attach(volume, details)
+            applied = self._serving.apply(context, wish, details)
         return verdict.updates(applied.rejected_rules) or None
 
     # --- how shares are ---------------------------------------------------------------------
@@ -326,26 +291,6 @@ class GenericShareDriver(ShareDriver):
             self._details(share_server), lambda guest: guest.usage()
         )
         return {usage.share_id: usage for usage in usages}
-
-    def update_share_usage_size(
-        self, context: object, shares: Iterable[Share]
-    ) -> list[dict[str, Any]]:
-        """``id`` and ``used_size`` (GiB) of each share whose server answers."""
-        wanted = {share["id"]: share["share_server"] for share in shares}
-        servers = {(server or {}).get("id"): server for server in wanted.values()}
-        updates = []
-        for server_id, server in servers.items():
-            try:
-                usages = self.get_share_usage(context, server)
-            except (GuestError, ServiceInstanceUnavailable):
-                continue
-            updates += [
-                {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
-                for share_id, usage in usages.items()
-                # An instance's answer counts only for the shares that it serves.
-                if share_id in wanted and (wanted[share_id] or {}).get("id") == server_id
-            ]
-        return updates
 
     # --- snapshots --------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Keys that the driver reads (others are ignored):
   ``file_system``), ``access_rules`` (the whole set that should be served; absent means: leave
   exports as they are), ``availability_zone``, ``share_server``
 * snapshot: ``id``, ``share_id``; optional ``provider_location``
-* share server: ``id``, ``backend_details``; optional ``status``, ``share_count``
+* share server: ``id``, ``backend_details``
 * access rule: ``id``, ``access_type``, ``access_to``, ``access_level``
 * network info: ``server_id``, ``neutron_net_id``, ``neutron_subnet_id``; optional
   ``availability_zone``

@@ -71,8 +71,6 @@ class ServiceInstanceManager:
         cloud: Cloud,
         storage: PrivateStorage,
         pool: GuestPool,
-        vcpus: int = 0,
-        memory_mib: int = 0,
     ) -> None:
         self.cloud = cloud
         self.storage = storage
@@ -80,8 +78,6 @@ class ServiceInstanceManager:
         self._common = CommonServer(cloud, self.options)
         self._common_details: dict[str, str] | None = None
         self._pool = pool
-        self._vcpus = vcpus
-        self._memory_mib = memory_mib
 
     # --- the contract -----------------------------------------------------------------------
 
@@ -319,8 +315,6 @@ class ServiceInstanceManager:
             image_id=image_id,
             port_ids=port_ids,
             identity=keys.identity(self.options.service_instance_user, name),
-            vcpus=self._vcpus,
-            memory_mib=self._memory_mib,
             availability_zone=network_info.get("availability_zone") or "",
         )
         self._pool.drop(owner)  # what was known of an earlier instance doesn't hold for this one

@@ -6,7 +6,7 @@ import structlog
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.driver.ensure import server_details
-from atoll.driver.resources import fence_of
+from atoll.driver.resources import ServerDetails, fence_of
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
@@ -44,7 +44,7 @@ class ShareServing:
         context: object,
         share: Share,
         volume: Volume,
-        share_server: ShareServer | None,
+        details: ServerDetails,
         *,
         may_format: bool = False,
     ) -> AppliedShare:
@@ -55,7 +55,7 @@ class ShareServing:
         self._wanted.keep_path(share["id"])
         rules = share.get("access_rules")
         verdict = None if rules is None else self._wanted.verdict(share, rules)
-        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        instance_id = details[INSTANCE_ID]
         is_on_its_way = self._begin(volume, instance_id)
         wish = self._wanted.wish(
             share,
@@ -66,21 +66,21 @@ class ShareServing:
             least_gib=volume.size_gib,
         )
         if not is_on_its_way:
-            return self.apply(context, wish, share_server)
+            return self.apply(context, wish, details)
         try:
-            applied = self.apply(context, wish, share_server)
+            applied = self.apply(context, wish, details)
         except StaleFence:
             raise
         except GuestError:
             # The cloud's own words, if it could not plug it in; else it was only late.
             self._compute.attach_volume(instance_id, volume.id)
-            return self.apply(context, wish, share_server)
+            return self.apply(context, wish, details)
         self._compute.attach_volume(instance_id, volume.id)  # to its end
         return applied
 
-    def attach(self, volume: Volume, share_server: ShareServer | None) -> None:
-        """Plug the volume into the server's instance, where it isn't yet."""
-        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+    def attach(self, volume: Volume, details: ServerDetails) -> None:
+        """Plug the volume into the server's instance if it isn't yet."""
+        instance_id = details[INSTANCE_ID]
         if self._begin(volume, instance_id):
             self._compute.attach_volume(instance_id, volume.id)
 
@@ -99,11 +99,8 @@ class ShareServing:
             facts["on_its_way"] = self._compute.begin_attaching(instance_id, volume.id)
         return bool(facts["on_its_way"])
 
-    def apply(
-        self, context: object, wish: WantedShare, share_server: ShareServer | None
-    ) -> AppliedShare:
+    def apply(self, context: object, wish: WantedShare, details: ServerDetails) -> AppliedShare:
         """Tell the agent, over an open channel or a new one."""
-        details = server_details(self._manager, share_server)
         with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
             applied = self._manager.ask(
                 details, lambda guest: guest.apply_share(wish, fence=fence_of(context))

@@ -57,6 +57,10 @@ class ShareVolumes:
         volume_id = self._storage.get(key, VOLUME_ID)
         return self._volumes.get_volume(volume_id) if volume_id else None
 
+    def is_known(self, share_id: str) -> bool:
+        """Whether the share's volume was made, without asking the cloud if it is still there."""
+        return self._storage.get(share_key(share_id), VOLUME_ID) is not None
+
     def of(self, share_id: str) -> Volume:
         """The share's volume. Raises ``VolumeLost`` when there is none."""
         volume = self.find(share_id)

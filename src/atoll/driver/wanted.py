@@ -24,8 +24,11 @@ class WantedShares:
         self._options = options
         self._storage = storage
 
-    def helper(self, share: Share) -> ShareHelper:
-        """The share's protocol. Raises ``ShareBackendException`` for one that isn't offered."""
+    def check_protocol(self, share: Share) -> None:
+        """Raise ``ShareBackendException`` for a protocol that this back end doesn't offer."""
+        self._helper(share)
+
+    def _helper(self, share: Share) -> ShareHelper:
         return helper_for(share["share_proto"], self._options.enabled_share_protocols)
 
     def path(self, share_id: str) -> str:
@@ -45,7 +48,7 @@ class WantedShares:
 
     def verdict(self, share: Share, rules: Iterable[AccessRule]) -> Verdict:
         """Which rules can be applied, and how."""
-        return judge(self.helper(share), rules)
+        return judge(self._helper(share), rules)
 
     def wish(
         self,
@@ -64,7 +67,7 @@ class WantedShares:
             file_system=cast(FileSystem, file_system),
             may_format=may_format,
             path=self.path(share["id"]),
-            protocol=self.helper(share).protocol,
+            protocol=self._helper(share).protocol,
             fsid=file_system_id(share["id"]),
             rules=None if verdict is None else verdict.exports,
             squash=_squash(share),
@@ -75,7 +78,7 @@ class WantedShares:
     def export_locations(self, share: Share, details: ServerDetails) -> list[ExportLocation]:
         """What clients are told: one location for each address of the instance."""
         hosts = [host for host in details.get("public_addresses", "").split(",") if host]
-        return self.helper(share).export_locations(hosts, self.path(share["id"]))
+        return self._helper(share).export_locations(hosts, self.path(share["id"]))
 
     def differences(self, share: Share, health: Health) -> str:
         """What is wrong with how the share is served, for people; empty if nothing is."""

@@ -98,8 +98,8 @@ class LocalCompute:
                 spec.name,
                 spec.image_id,
                 spec.port_ids,
-                spec.vcpus or self._host.vcpus,
-                spec.memory_mib or self._host.memory_mib,
+                self._host.vcpus,
+                self._host.memory_mib,
             )
 
         found = self.records.find_or_create(lambda record: record.owner == spec.owner, new)

@@ -49,7 +49,7 @@ class MemoryNetworks(MemoryRouters):
                 cidr or pattern.format(*divmod(number, 256) if first == 0 else (number,))
             )
         except ValueError as error:
-            raise CloudError(f"{cidr!r} is no network's address range.") from error
+            raise CloudError(f"{cidr!r} is not the address range of a network.") from error
         network_id = str(uuid4())
         self._world.execute(
             "INSERT INTO networks (id, deployment, owner, block) VALUES (?, ?, ?, ?)",

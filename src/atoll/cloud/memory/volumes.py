@@ -43,7 +43,6 @@ class MemoryVolumes:
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""

@@ -72,7 +72,6 @@ class CinderVolumes:
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
@@ -88,8 +87,8 @@ class CinderVolumes:
                 raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
             # Without a type Cinder takes the snapshot's: another might be another back end's.
             wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
-        elif volume_type or self._settings.cinder_volume_type:
-            wish["volume_type"] = volume_type or self._settings.cinder_volume_type
+        elif self._settings.cinder_volume_type:
+            wish["volume_type"] = self._settings.cinder_volume_type
         if zone := availability_zone or self._settings.availability_zone:
             wish["availability_zone"] = zone
         return volume_of(self._provide_volume(owner, wish))
