@@ -1,9 +1,9 @@
 """One service's REST API, by way of openstacksdk's adapters.
 
-Requests and answers are plain JSON: the resources' classes of the SDK cost more than the request,
-and hide which microversion is spoken. Reading, and whatever may be repeated without harm, is
-repeated when a service is silent or busy; making something is not: callers look for what an
-unanswered request may have made before they ask again.
+Requests and answers are plain JSON, because the SDK's resource classes cost more than the request
+and hide which microversion is used. Requests that may safely be repeated are repeated when a
+service is silent or busy. A request that makes something is not: callers first look for what an
+unanswered request may have made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REQUESTS = Counter(
     "atoll_cloud_requests", "Requests to OpenStack's services", ["service", "method"]
 )
 ANSWER_SECONDS = 60.0
-"""Longest time that a service may take for an answer."""
+"""Longest time that a service may take to answer."""
 UPLOAD_SECONDS = 600.0
 """The same for each read and write of an upload."""
 
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 class Api:
-    """``service_type`` at the one ``microversion`` that our code is written for."""
+    """The API of ``service_type``, at the one ``microversion`` that Atoll is written for."""
 
     def __init__(self, connection: Connection, service_type: str, microversion: str = "") -> None:
         self.service_type = service_type
@@ -46,11 +46,11 @@ class Api:
     # --- reading ------------------------------------------------------------------------------
 
     def get(self, path: str, **query: Any) -> Json:
-        """What is there. Raises ``CloudNotFound``."""
+        """The answer to a GET request. Raises ``CloudNotFound``."""
         return _json(self._repeated("GET", path, params=query))
 
     def find(self, path: str, **query: Any) -> Json | None:
-        """What is there, or None."""
+        """The answer to a GET request, or None if there is no such resource."""
         try:
             return self.get(path, **query)
         except CloudNotFound:
@@ -72,20 +72,20 @@ class Api:
     # --- changing -----------------------------------------------------------------------------
 
     def post(self, path: str, body: Mapping[str, Any]) -> Json:
-        """Make or start something; asked once."""
+        """Make or start something. The request is sent once."""
         return _json(self._request("POST", path, json=body))
 
     def put(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
-        """Change something; repeated when there is no answer."""
+        """Change something. The request is repeated when there is no answer."""
         return _json(self._repeated("PUT", path, json=body))
 
     def upload(self, path: str, content: IO[bytes]) -> None:
-        """Send a file's content, as long as it takes."""
+        """Send a file's content, however long that takes."""
         headers = {"Content-Type": "application/octet-stream"}
         self._request("PUT", path, data=content, headers=headers, timeout=UPLOAD_SECONDS)
 
     def delete(self, path: str, **query: Any) -> bool:
-        """Remove something; False if it was gone already."""
+        """Remove something. Returns False if it was gone already."""
         try:
             self._repeated("DELETE", path, params=query)
         except CloudNotFound:
@@ -104,8 +104,8 @@ class Api:
         with translated(what):
             response = self._send(method, path, **options)
             if response.status_code == 401 and "data" not in options:
-                # Our token has ended. The SDK gets another one, but only for the first thread that
-                # notices; the others are told 401, and find it when they ask again.
+                # The token has expired. The SDK gets another one, but only for the first thread
+                # that notices. The others are told 401 and get the new token when they ask again.
                 response = self._send(method, path, **options)
         seconds = round(time.monotonic() - begun, 3)
         log.debug("openstack.request", what=what, status=response.status_code, seconds=seconds)
@@ -127,18 +127,18 @@ class Api:
 
 
 def _json(response: Response) -> Json:
-    """The answer's object. Raises ``CloudUnavailable`` where it is something else."""
+    """The answer's JSON object. Raises ``CloudUnavailable`` if it is something else."""
     try:
         answer = response.json() if response.content else {}
     except ValueError as error:
-        raise CloudUnavailable(f"The answer of {response.url} is no JSON.") from error
+        raise CloudUnavailable(f"The answer of {response.url} is not JSON.") from error
     if not isinstance(answer, dict):
-        raise CloudUnavailable(f"The answer of {response.url} is no JSON object.")
+        raise CloudUnavailable(f"The answer of {response.url} is not a JSON object.")
     return answer
 
 
 def _next(links: Any) -> str:
-    """Where the list goes on; empty: nowhere."""
+    """The address of the list's next page, or an empty string if this is the last."""
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("rel") == "next":
             return str(link.get("href", ""))
@@ -146,7 +146,7 @@ def _next(links: Any) -> str:
 
 
 def part(answer: Json | None, key: str) -> Json:
-    """What an answer is about. Raises ``CloudUnavailable`` where that is not in it."""
+    """The part of an answer under ``key``. Raises ``CloudUnavailable`` if it is missing."""
     found = answer.get(key) if answer else None
     if not isinstance(found, dict):
         raise CloudUnavailable(f"OpenStack answered without a {key}.")

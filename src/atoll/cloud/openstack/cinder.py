@@ -1,4 +1,4 @@
-"""What Cinder's answers mean: a volume's and a snapshot's marks, states and sizes."""
+"""What Cinder's answers mean: marks, statuses and sizes of volumes and snapshots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.cloud.openstack.api import Json, part
 from atoll.errors import CloudError, VolumeInUse
 
 DEPLOYMENT, OWNER, MAKING = "atoll_deployment", "atoll_owner", "atoll_making"
-"""Metadata: whose a thing is, what it is for, and that it is still being made."""
+"""Keys of metadata: the deployment, the owner, and the mark of what is still being made."""
 
 
 class VolumeStatus(StrEnum):
@@ -83,10 +83,10 @@ def in_error(kind: str, thing: Json) -> CloudError:
 
 
 def is_deleted(thing: Json | None) -> bool:
-    """Whether it is gone; raises when it won't go."""
+    """Whether it is gone. Raises an error if Cinder could not delete it."""
     if thing is None:
         return True
-    if thing["status"] == VolumeStatus.AVAILABLE:  # Cinder accepted the request, and gave it up
+    if thing["status"] == VolumeStatus.AVAILABLE:  # Cinder accepted the request and gave up
         raise VolumeInUse(
             f"Cinder keeps {thing['id']}: volumes that were made from it still need it.",
             hint="Some back ends copy nothing (Ceph): delete those shares first.",

@@ -1,8 +1,8 @@
 """Service instances in Nova.
 
-A server carries two tags, the deployment's and its owner's, so that one filtered list finds what an
-interrupted call has made. Its identity travels in a config drive; its image says that disks are on
-virtio-scsi, so that a volume's id is its disk's serial, whole, and more than 26 of them fit.
+A server has two tags, the deployment's and its owner's, so that one filtered list finds what an
+interrupted call has made. Its identity is in a config drive. Its image puts disks on virtio-scsi,
+so that a disk's serial is the whole id of its volume and more than 26 of them fit.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, VolumeInUs
 from atoll.image.seed import user_data
 
 BUILD_PAUSE = 1.0
-"""Seconds between the first looks at an instance: no build is quicker, and the guest's boot, which
-takes longer, waits for no look."""
+"""Seconds between the first requests for an instance's status.
+
+No build is quicker, and the guest's boot takes longer and doesn't depend on them.
+"""
 WIRING_PAUSE = 0.5
-"""Seconds between the first looks at an instance's ports, which are wired while it boots."""
+"""Seconds between the first requests for the status of ports, which are wired during the boot."""
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
@@ -80,11 +82,11 @@ class NovaCompute:
         try:
             made = self._api.post("/servers", {"server": self._wish(spec, zone) | boot, **hints})
         except CloudUnavailable:
-            raise  # perhaps it was made, and only the answer is lost
+            raise  # the server may have been made, with only the answer lost
         except CloudError:
             self._root_volumes.discard(spec.owner)
             raise
-        server_id = str(part(made, "server")["id"])  # the answer has little more
+        server_id = str(part(made, "server")["id"])  # the answer contains little else
         return Instance(
             server_id, spec.owner, spec.name, InstanceStatus.BUILDING, port_ids=spec.port_ids
         )
@@ -127,7 +129,7 @@ class NovaCompute:
         return self._instance(server)
 
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete the instance. Its volumes are detached and its ports kept, for use by another."""
         doomed: tuple[str, ...] = ()
         if self._settings.service_instance_boot_volume_gib:
             doomed = root_volumes_of(self._find(instance_id))
@@ -137,12 +139,12 @@ class NovaCompute:
                 return
             self._watch.until(instance_id, lambda server: server is None, DELETE_SECONDS, what)
         if self._is_kept(instance_id):
-            # For a while it could be restored, and until then it has its ports and volumes.
+            # Nova keeps the server for a while so that it can be restored, with ports and volumes.
             self._act(instance_id, "forceDelete", None)
             gone: Watch[bool] = Watch(self._is_kept, dict)
             gone.until(instance_id, lambda is_kept: not is_kept, DELETE_SECONDS, what)
         for volume_id in doomed:
-            self._volumes.delete_volume(volume_id)  # Nova has begun that, as a rule
+            self._volumes.delete_volume(volume_id)  # Nova has usually begun that
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -152,7 +154,7 @@ class NovaCompute:
         return self._instance(server) if server is not None else None
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """Any instance of the project, also one that isn't ours, by its id or its only name."""
+        """Any instance of the project, whoever made it, by its id or its unique name."""
         server = self._find(name_or_id)
         if server is None:
             query = f"^{re.escape(name_or_id)}$"
@@ -200,7 +202,7 @@ class NovaCompute:
             self._attachments.await_attached(volume_id, instance_id)
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Have a volume plugged in; True if Nova has accepted that, and it goes on."""
+        """Have a volume plugged in. Returns True if Nova accepted that and it is in progress."""
         if self._is_attached(instance_id, volume_id):
             return False
         path = f"/servers/{instance_id}/os-volume_attachments"
@@ -208,8 +210,8 @@ class NovaCompute:
         try:
             self._api.post(path, wish)
         except CloudError as error:
-            # Nova attaches nothing while it builds, nor what somebody else has just begun to
-            # change; or an answer was lost.
+            # Nova attaches nothing while it builds the server, nor a volume that is being changed.
+            # An answer may also have been lost.
             if not (error.retryable or self._attachments.is_plugging(volume_id)):
                 raise
             self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
@@ -219,14 +221,15 @@ class NovaCompute:
         return True
 
     def _is_attached(self, instance_id: str, volume_id: str) -> bool:
-        """Whether the instance has the volume, after what was begun has ended.
+        """Whether the instance has the volume, once no change of the volume is in progress.
 
-        Raises ``VolumeInUse`` if another has it. One that is no more has nothing.
+        Raises ``VolumeInUse`` if another instance has it. An instance that was deleted doesn't
+        count.
         """
         try:
             volume = self._volumes.expect(volume_id)
         except CloudUnavailable:
-            self._forget_the_dead(volume_id)  # a stuck volume's: the next try finds it free
+            self._forget_the_dead(volume_id)  # if those held the volume, the next try finds it free
             raise
         if volume.instance_id not in (None, instance_id):
             if self._find(volume.instance_id) is not None:
@@ -237,7 +240,7 @@ class NovaCompute:
         return volume.instance_id == instance_id
 
     def _forget_the_dead(self, volume_id: str) -> None:
-        """Delete attachments that no server knows of."""
+        """Delete attachments that Nova has no server for."""
         for attachment in self._attachments.of(volume_id):
             path = f"/servers/{attachment['instance']}/os-volume_attachments/{volume_id}"
             if self._api.find(path) is None:
@@ -249,14 +252,14 @@ class NovaCompute:
         if volume is None or instance_id not in (a["server_id"] for a in volume["attachments"]):
             return
         if not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}"):
-            self._forget_the_dead(volume_id)  # left behind by a server that is no more
+            self._forget_the_dead(volume_id)  # its server was deleted
         self._attachments.await_detached(volume_id)
 
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""
         if port_id in self._ports.by_instance(instance_id).get(instance_id, ()):
             return
-        self._ports.put_up(port_id)  # nobody is held back by it now
+        self._ports.put_up(port_id)  # the instance runs, so its boot can't be delayed by the port
         self._api.post(
             f"/servers/{instance_id}/os-interface", {"interfaceAttachment": {"port_id": port_id}}
         )
@@ -278,14 +281,14 @@ class NovaCompute:
         return checked(Server, answer["server"])
 
     def _is_kept(self, instance_id: str) -> bool:
-        """Whether it is deleted, but not for good (``reclaim_instance_interval``)."""
+        """Whether it is deleted, but can be restored (``reclaim_instance_interval``)."""
         answer = self._api.find(f"/servers/{instance_id}")
         return (
             answer is not None and part(answer, "server").get("status") == NovaStatus.SOFT_DELETED
         )
 
     def _servers(self, *tags: str) -> Iterable[Json]:
-        """This deployment's, or those that have these tags as well."""
+        """This deployment's servers that also have these tags."""
         wanted = ",".join((deployment_tag(self._deployment), *tags))
         listed = (
             server
@@ -306,7 +309,7 @@ class NovaCompute:
             raise CloudUnavailable(f"Instance {instance_id} is busy: {error}") from error
 
     def _instance(self, server: Json, ports: dict[str, tuple[str, ...]] | None = None) -> Instance:
-        """``server`` as we see it."""
+        """The server as an ``Instance``."""
         instance_id = server["id"]
         ports = self._ports.by_instance(instance_id) if ports is None else ports
         return Instance(

@@ -1,4 +1,4 @@
-"""What ``atoll doctor`` looks at in an OpenStack."""
+"""What ``atoll doctor`` checks in an OpenStack cloud."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PROGRAMS = {"linuxbridge": ("ip", "nft"), "openvswitch": ("ip", "nft", "ovs-vsc
 
 
 def findings(cloud: OpenStackCloud) -> list[Finding]:
-    """One line for each thing that must be right."""
+    """One finding for each thing that is checked."""
     return [
         _finding("Service image", lambda: cloud.images.service_image().name, _GLANCE),
         _finding("Flavor", lambda: cloud.compute.flavor(), _FLAVOR),
@@ -59,7 +59,7 @@ def _capacity(cloud: OpenStackCloud) -> str:
 
 
 def _way(cloud: OpenStackCloud) -> str:
-    """How instances are reached, tried as far as there is anything to try it on."""
+    """How instances are reached. It is tried if there is an instance to try it on."""
     address = _an_address(cloud)
     bastion = cloud.channels.bastion
     if bastion is not None:
@@ -90,7 +90,7 @@ def _isolation(cloud: OpenStackCloud) -> str:
 
 
 def _an_address(cloud: OpenStackCloud) -> str | None:
-    """Where one of the running instances should answer."""
+    """The address at which one of the running instances should answer."""
     active = [
         each for each in cloud.compute.list_instances() if each.status == InstanceStatus.ACTIVE
     ]
@@ -108,7 +108,7 @@ def _an_address(cloud: OpenStackCloud) -> str | None:
 
 def _through(bastion: Bastion, cloud: OpenStackCloud, address: str | None) -> str:
     folder = cloud.channels.folder
-    target = address or "127.0.0.1"  # its own server will do where there is no instance
+    target = address or "127.0.0.1"  # without an instance, the bastion's own ssh server is tried
     port = SSH if address else bastion.port
     greets_behind(bastion, folder, target, port, seconds=ANSWER_SECONDS)
     seen = f"the instance at {address} answers" if address else "it lets us in"
@@ -116,7 +116,7 @@ def _through(bastion: Bastion, cloud: OpenStackCloud, address: str | None) -> st
 
 
 def _pluggable(cloud: OpenStackCloud, kind: str) -> str:
-    """This host's name, where it can be plugged in. Raises ``CloudError``, with what to do."""
+    """This host's name, if Neutron can plug it in. Raises ``CloudError`` with what to do if not."""
     missing = [program for program in _PROGRAMS[kind] if shutil.which(program) is None]
     if missing:
         raise ConfigurationError(

@@ -15,9 +15,10 @@ from atoll.errors import CloudError, CloudNotFound
 
 CHECKSUM = "atoll_checksum"
 PROPERTIES = {
-    "hw_scsi_model": "virtio-scsi",  # volumes by serial, whole, and more than 26 of them
+    # Disks have their volume's whole id as serial, and may be more than 26.
+    "hw_scsi_model": "virtio-scsi",
     "hw_disk_bus": "scsi",
-    "hw_cdrom_bus": "scsi",  # the config drive: our kernel has no IDE or SATA driver
+    "hw_cdrom_bus": "scsi",  # for the config drive: the image's kernel has no IDE or SATA driver
     "hw_vif_model": "virtio",
     "hw_rng_model": "virtio",
     "os_type": "linux",
@@ -26,7 +27,7 @@ PROPERTIES = {
 
 
 class ImageStatus(StrEnum):
-    """Glance's words for the status of an image; there are more."""
+    """Glance's words for the status of an image, as far as Atoll uses them."""
 
     QUEUED = auto()
     SAVING = auto()
@@ -39,7 +40,7 @@ _CUT_SHORT: Final = frozenset({ImageStatus.QUEUED, ImageStatus.SAVING, ImageStat
 
 
 class GlanceImages:
-    """Implements ``Images``. ``wanted`` is the tag of our images, or one image's id."""
+    """Implements ``Images``. ``wanted`` is the tag of Atoll's images, or the id of one image."""
 
     def __init__(self, api: Api, wanted: str) -> None:
         self._api = api
@@ -56,7 +57,7 @@ class GlanceImages:
         return _image(found)
 
     def upload(self, path: Path, checksum: str) -> Image:
-        """Make an image of the file, unless there is one with this checksum (the build's)."""
+        """Upload the file, unless there is an image with this checksum (that of the build)."""
         for found in self._tagged():
             if found.get(CHECKSUM) == checksum:
                 if found["status"] == ImageStatus.ACTIVE:

@@ -1,8 +1,8 @@
-"""What Neutron's networks, subnets, ports and security groups have in common: how ours are found.
+"""How Atoll finds its networks, subnets, ports and security groups in Neutron.
 
-What we make says so in its description, ``atoll:<deployment> <owner>``. That is set by the very
-request that makes a thing, and lists can be filtered by it; tags need a request of their own, so a
-worker that dies between the two would leave something that nobody knows.
+Everything that Atoll makes has the description ``atoll:<deployment> <owner>``. It is set by the
+request that makes a thing, and lists can be filtered by it. Tags need a request of their own, so a
+worker that died between the two would leave something that no other worker recognises.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _ID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 
 
 def is_id(text: str) -> bool:
-    """Whether it has the form of an id; anything else never becomes part of a path."""
+    """Whether it has the form of an id. Nothing else is ever put into a path."""
     return _ID.fullmatch(text) is not None
 
 
 class Things:
-    """All networks, or subnets, ports, security groups; ``kind`` is one of them, as in JSON."""
+    """All networks, subnets, ports or security groups. ``kind`` is as in JSON."""
 
     def __init__(self, neutron: Neutron, kind: str) -> None:
         self._neutron = neutron
@@ -40,7 +40,7 @@ class Things:
         return self._checked(part(answer, self._kind)) if answer is not None else None
 
     def find(self, **filters: Any) -> list[Json]:
-        """All that we may see and that fit, in the order of their ids."""
+        """All that Atoll may see and that pass the filters, in the order of their ids."""
         listed = self._neutron.api.list(self._path, f"{self._kind}s", **filters)
         # With ``fields``, the answer has only those fields.
         found = listed if "fields" in filters else map(self._checked, listed)
@@ -50,7 +50,7 @@ class Things:
         return checked(NEUTRONS[self._kind], found)
 
     def ours(self, **filters: Any) -> list[Json]:
-        """This deployment's."""
+        """Those of this deployment."""
         query = {"project_id": self._neutron.project_id, **filters}
         listed = self._neutron.api.list(self._path, f"{self._kind}s", **query)
         found = whole_ones(NEUTRONS[self._kind], listed)
@@ -58,23 +58,23 @@ class Things:
         return sorted(ours, key=lambda thing: str(thing["id"]))
 
     def of(self, owner: str, **filters: Any) -> list[Json]:
-        """What was made for ``owner``."""
+        """Those that were made for ``owner``."""
         found = self.find(description=self._neutron.mark(owner), **filters)
         return [thing for thing in found if self._neutron.owner_of(thing) == owner]
 
     def create(self, owner: str, **wish: Any) -> Json:
-        """Make one; asked once."""
+        """Make one. The request is sent once."""
         marks = {"name": name_of(owner), "description": self._neutron.mark(owner)}
         answer = self._neutron.api.post(self._path, {self._kind: {**marks, **wish}})
         return part(answer, self._kind)
 
     def update(self, thing_id: str, **changes: Any) -> Json:
-        """Change one; returns it as it is then."""
+        """Change one, and return it as it is then."""
         answer = self._neutron.api.put(f"{self._path}/{thing_id}", {self._kind: changes})
         return part(answer, self._kind)
 
     def delete(self, thing_id: str) -> None:
-        """Remove one. Absent is fine."""
+        """Remove one. It may be gone already."""
         self._neutron.api.delete(f"{self._path}/{thing_id}")
 
     def provide(self, owner: str, is_whole: Callable[[Json], bool], **wish: Any) -> Json:
@@ -118,7 +118,10 @@ class Neutron:
 
     @cached_property
     def project_id(self) -> str:
-        """Our own project; an administrator's lists hold everybody's things."""
+        """Atoll's own project.
+
+        It is a filter, because administrators see things of all projects.
+        """
         return str(part(self.api.get("/quotas/tenant"), "tenant")["tenant_id"])
 
     def shared_with(self, network_id: str) -> set[str]:
@@ -129,7 +132,7 @@ class Neutron:
         except CloudUnavailable:
             raise
         except CloudError:
-            return set()  # this Neutron has no RBAC policies
+            return set()  # this Neutron doesn't have RBAC policies
         return {
             str(policy.get("target_tenant") or policy.get("target_project"))
             for policy in found
@@ -137,11 +140,11 @@ class Neutron:
         }
 
     def mark(self, owner: str) -> str:
-        """Description of what is made for ``owner``."""
+        """The description of things that are made for ``owner``."""
         return self._prefix + owner
 
     def owner_of(self, thing: Json) -> str | None:
-        """Whom it was made for; None if it isn't this deployment's."""
+        """The owner that it was made for; None if it doesn't belong to this deployment."""
         description = thing.get("description") or ""
         if not description.startswith(self._prefix):
             return None

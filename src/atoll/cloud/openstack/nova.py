@@ -67,7 +67,10 @@ _MEANS: Final[Mapping[str, InstanceStatus]] = MappingProxyType(
 
 
 def status_of(server: Json) -> InstanceStatus:
-    """The server's status in the words of ``Compute``. Statuses not listed above run, as a rule."""
+    """The server's status in the words of ``Compute``.
+
+    A server in any other status usually runs.
+    """
     return _MEANS.get(server["status"], InstanceStatus.ACTIVE)
 
 

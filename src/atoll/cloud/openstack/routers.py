@@ -1,9 +1,8 @@
-"""Users' routers that subnets of ours are plugged into.
+"""Users' routers that Atoll's subnets are plugged into.
 
-The interface is a port that we make, with the subnet's gateway address, and then hand to the
-router. So it carries our mark (``router_interface/<our subnet>/<subnet that it leads to>``), and
-only such interfaces are ever removed; and as an address is given out once, two workers can't make
-two of them.
+The interface is a port that Atoll makes, with the subnet's gateway address, and then gives to the
+router. It has an owner (``router_interface/<Atoll's subnet>/<subnet that it leads to>``), and only
+such interfaces are ever removed. Neutron gives an address out once, so two workers can't make two.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _DIRECTLY = (
 
 
 class Routers:
-    """Interfaces of routers that are ours."""
+    """The interfaces that Atoll made in users' routers."""
 
     def __init__(self, neutron: Neutron, subnets: Subnets) -> None:
         self._neutron = neutron
@@ -33,7 +32,7 @@ class Routers:
         self._ports = neutron.ports
 
     def connect(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the other's gateway; returns the router's id."""
+        """Plug Atoll's subnet into the other one's gateway router, and return the router's id."""
         subnet = self._neutron.subnets.get(subnet_id)
         if subnet is None or not self._subnets.is_extra(subnet):
             raise CloudNotFound(f"There is no subnet {subnet_id} of this deployment.")
@@ -75,21 +74,21 @@ class Routers:
         )
 
     def disconnect(self, router_id: str, subnet_id: str) -> None:
-        """Take our subnet off that router. Absent is fine."""
+        """Unplug Atoll's subnet from that router. It may be unplugged already."""
         interface = self.interface(subnet_id)
         if interface is not None and interface["device_id"] in ("", router_id):
             self.remove(interface)
 
     def remove(self, interface: Json) -> None:
-        """Take an interface of ours off its router, if it is on one."""
+        """Unplug an interface from its router, if it is plugged in, and remove it."""
         if interface["device_id"]:
             path = f"/routers/{interface['device_id']}/remove_router_interface"
             with suppress(CloudNotFound):
                 self._neutron.api.put(path, {"port_id": interface["id"]})
-        self._ports.delete(interface["id"])  # gone with its place in the router, as a rule
+        self._ports.delete(interface["id"])  # unplugging usually removes the port, too
 
     def interface(self, subnet_id: str) -> Json | None:
-        """The port that plugs our subnet into a router; it may not be plugged in yet."""
+        """The port that connects Atoll's subnet to a router. It may not be plugged in yet."""
         return next(iter(self._interfaces(subnet_id)), None)
 
     def _interfaces(self, subnet_id: str) -> list[Json]:
@@ -97,11 +96,11 @@ class Routers:
         return [port for port in found if self.is_interface(port)]
 
     def is_interface(self, port: Json) -> bool:
-        """Whether the port is, or shall be, a router's interface of ours."""
+        """Whether the port is, or will be, an interface that Atoll made in a router."""
         return (self._neutron.owner_of(port) or "").startswith(INTERFACE)
 
     def routers(self) -> dict[str, str]:
-        """Ids of routers by the ids of our subnets that are plugged into them."""
+        """Ids of routers, by the ids of Atoll's subnets that are plugged into them."""
         found = filter(self.is_interface, self._ports.ours())
         return {
             port["fixed_ips"][0]["subnet_id"]: port["device_id"]
@@ -110,7 +109,7 @@ class Routers:
         }
 
     def client_cidrs(self, subnet_id: str) -> list[str]:
-        """The ranges of the user's network that our subnet is connected to."""
+        """The ranges of the user's network that Atoll's subnet is connected to."""
         interface = self.interface(subnet_id)
         if interface is None:
             return []
@@ -136,5 +135,5 @@ class Routers:
             plugged = self._ports.get(interface["id"])
             if plugged is None or not plugged["device_id"]:
                 raise
-            return plugged  # another worker has, or our first answer was lost
+            return plugged  # another worker has plugged it in, or the first answer was lost
         return interface | {"device_id": router_id}

@@ -1,7 +1,8 @@
-"""The server group of service instances: on which hosts Nova puts them beside each other.
+"""The server group of service instances, which tells Nova whether they may share a host.
 
-Nova's groups have names that are not unique, and nothing else to mark them by. So the name says
-whose a group is, and who has made one looks again and takes it back unless it is alone.
+A group has no other mark than its name, and Nova accepts a name twice. Therefore the name says
+which deployment a group belongs to, and a worker that made one removes it unless it is the only
+one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _QUOTA = "Raise the quotas 'server-groups' and 'server-group-members' of Atoll's
 
 
 class ServerGroups:
-    """The deployment's. There is one for each policy that was ever chosen; purges remove them."""
+    """The deployment's groups: one for each policy that was ever chosen. A purge removes them."""
 
     def __init__(self, api: Api, deployment: str, policy: str) -> None:
         self._api = api
@@ -24,18 +25,21 @@ class ServerGroups:
         self._policy = policy
 
     def hints(self) -> Json:
-        """What a new server's request says beside ``server``; the group is made when missing."""
+        """What a request for a new server has besides ``server``.
+
+        The group is made if it is missing.
+        """
         if self._policy == NONE:
             return {}
         return {"os:scheduler_hints": {"group": self._provide()}}
 
     def ours(self) -> list[Json]:
-        """All of this deployment."""
+        """All groups of this deployment."""
         found = self._api.list(_PATH, "server_groups")
         return [group for group in found if group["name"].startswith(self._prefix)]
 
     def purge(self) -> None:
-        """Remove all; their members stay."""
+        """Remove all groups. Their members stay."""
         for group in self.ours():
             self._discard(group)
 

@@ -1,8 +1,8 @@
-"""The service network: the deployment's own, made when missing, or one of an administrator's.
+"""The service network: Atoll's own, made when missing, or an administrator's.
 
-Its own subnet is the first free part of ``service_network_cidr``, a sixteenth where that leaves
-enough addresses. The rest is for subnets that are made later. Ranges of other deployments in our
-project are passed over, so that one host can reach all of their service networks.
+Its own subnet is the first free part of ``service_network_cidr``: a sixteenth, if that has enough
+addresses. The rest is for subnets that are made later. Ranges of other deployments in the same
+project are skipped, so that one host can reach all of their service networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from atoll.ranges import Block
 
 
 class ServiceNetwork:
-    """Where service instances are reached by Atoll."""
+    """The network in which Atoll reaches service instances."""
 
     def __init__(self, neutron: Neutron, subnets: Subnets, settings: OpenStackSettings) -> None:
         self._neutron = neutron
@@ -28,14 +28,17 @@ class ServiceNetwork:
         self._admin_id = settings.admin_network_id
 
     def provide(self) -> Json:
-        """The network, with a subnet. Raises ``CloudNotFound`` for an administrator's, absent."""
+        """The network, with a subnet.
+
+        Raises ``CloudNotFound`` if an administrator's doesn't exist.
+        """
         network = self._given(self._name) if is_id(self._name) else self._own()
         self._id = str(network["id"])
         return network
 
     @property
     def id(self) -> str:
-        """Its id; it is made when missing."""
+        """Its id. The network is made if it is missing."""
         return self._id or str(self.provide()["id"])
 
     @property
@@ -44,7 +47,7 @@ class ServiceNetwork:
         return self._admin_id or self.id
 
     def is_own(self, network_id: str) -> bool:
-        """Whether it is the one that we made; that isn't made only to find out."""
+        """Whether it is the one that Atoll made. This doesn't make one if it is missing."""
         if self.is_given(network_id):
             return False
         if not self._id:
@@ -56,17 +59,17 @@ class ServiceNetwork:
         return self._given(self._admin_id) if self._admin_id else self.provide()
 
     def is_given(self, network_id: str) -> bool:
-        """Whether it is an administrator's that stands for the service network, or for its part."""
+        """Whether the network is an administrator's that is used as the service or admin network."""
         return network_id in (self._name, self._admin_id)
 
     def cidrs(self, subnets: list[Json]) -> list[str]:
-        """All that a worker may come from in our own, given its subnets as they are now."""
+        """All ranges that a worker may have an address in, given Atoll's current subnets."""
         whole = parsed(self._cidr)
         older = {subnet["cidr"] for subnet in subnets if not whole.overlaps(parsed(subnet["cidr"]))}
         return [self._cidr, *sorted(older)]
 
     def own_subnet_id(self, subnets: list[Json]) -> str:
-        """The one for ports that no subnet was chosen for; empty: Neutron may choose."""
+        """The subnet for ports that ask for none. If it is empty, Neutron may choose."""
         came = (s["id"] for s in subnets if self._neutron.owner_of(s) == OF_NETWORK)
         return next(came, "")
 

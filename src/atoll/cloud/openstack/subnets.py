@@ -1,4 +1,4 @@
-"""Address ranges: which are free, and subnets, those that came with their network and our own."""
+"""Subnets in Neutron: those that came with their network, and those that Atoll adds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from atoll.model.keys import name_of
 from atoll.ranges import Block, first_free, overlaps
 
 OF_NETWORK = "network"
-"""Owner of a subnet that came with its network; it goes with it, too."""
+"""Owner of a subnet that is made and removed together with its network."""
 DRAFT = "atoll-draft"
-"""Name of a subnet that may be taken back."""
+"""Name of a subnet that the worker that made it may still remove."""
 HOST = "atoll:host"
 """``device_owner`` of the port that a worker's host has in the service network."""
 
@@ -73,7 +73,7 @@ class Subnets:
             raise CloudUnavailable(error.message, hint=error.hint) from error
 
     def _confirmed(self, made: Json) -> Json:
-        """The draft under its real name, taken back unless it is alone with its range."""
+        """Give the draft its real name, or remove it if another subnet overlaps with its range."""
         block = parsed(made["cidr"])
         seen = self._subnets.find(network_id=made["network_id"])
         if overlaps(block, (parsed(each["cidr"]) for each in seen if each["id"] != made["id"])):
@@ -84,22 +84,22 @@ class Subnets:
         return self._subnets.update(made["id"], name=name_of(self._neutron.owner_of(made) or ""))
 
     def in_network(self, network_id: str) -> list[Json]:
-        """All of a network: those that came with it first, IPv4 before IPv6."""
+        """All subnets of a network: those that came with it first, IPv4 before IPv6."""
         return sorted(self._subnets.find(network_id=network_id), key=self._rank)
 
     def ours(self) -> list[Json]:
-        """All of this deployment, in the same order."""
+        """All subnets of this deployment, in the same order."""
         return sorted(self._subnets.ours(), key=self._rank)
 
     def _rank(self, subnet: Json) -> tuple[bool, int, str]:
         return (self.is_extra(subnet), subnet["ip_version"], subnet["id"])
 
     def is_extra(self, subnet: Json) -> bool:
-        """Whether ``create_subnet`` made it, in this deployment."""
+        """Whether ``create_subnet`` of this deployment made it."""
         return self._neutron.owner_of(subnet) not in (None, OF_NETWORK)
 
     def delete(self, subnet_id: str) -> None:
-        """Remove one that ``create_subnet`` made. Raises ``CloudError`` while it has ports."""
+        """Remove a subnet that ``create_subnet`` made. Raises ``CloudError`` while it has ports."""
         subnet = self._subnets.get(subnet_id)
         if subnet is None or not self.is_extra(subnet):
             return
@@ -131,7 +131,7 @@ def _wish(block: Block, gateway: bool) -> Json:
 
 
 def subnet_of(found: Json) -> Subnet:
-    """A subnet as the ports have it."""
+    """What Neutron says of a subnet, as a ``Subnet``."""
     return Subnet(
         found["id"],
         found["network_id"],

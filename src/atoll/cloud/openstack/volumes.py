@@ -1,12 +1,12 @@
 """Share volumes and their snapshots in Cinder.
 
-Each carries its deployment and owner in its metadata, which lists can be filtered by. Growing a
+Each has its deployment and its owner in its metadata, which lists can be filtered by. Growing a
 volume that is in use needs microversion 3.42.
 
-While one is being made it also carries the mark ``atoll_making``, which is removed before the
-volume is used. So a volume or snapshot with the mark has never held data: if it could not be made,
-it is deleted and made anew. One without the mark that Cinder shows in ``error`` may hold a user's
-data (perhaps an administrator only has to reset its state), and only a deletion deletes it.
+While one is being made it also has the mark ``atoll_making``, which is removed before it is used. A
+volume or snapshot with the mark has therefore never held data, and is deleted and made again if it
+could not be made. One without the mark that Cinder shows in ``error`` may hold a user's data
+(perhaps an administrator only has to reset its status), so it is deleted only on request.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class CinderVolumes:
             snapshot = self.get_snapshot(snapshot_id)
             if snapshot is None:
                 raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
-            # Without a type Cinder takes the snapshot's: another might be another back end's.
+            # Without a type, Cinder uses the snapshot's. Another type might belong to another back
+            # end.
             wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
         elif self._settings.cinder_volume_type:
             wish["volume_type"] = self._settings.cinder_volume_type
@@ -96,7 +97,7 @@ class CinderVolumes:
     def create_root_volume(
         self, owner: str, size_gib: int, *, image_id: str, availability_zone: str = ""
     ) -> Volume:
-        """Make a volume of an image, for one boot; never looks for what is there already."""
+        """Make a volume from an image for one boot. It never looks for an earlier one."""
         wish: Json = {
             "name": name_of(owner),
             "description": "Made by Atoll for a service instance to boot from.",
@@ -137,7 +138,7 @@ class CinderVolumes:
         return volume_of(found) if found is not None else None
 
     def find_volume(self, owner: str) -> Volume | None:
-        """What ``create_volume`` made for this owner: used where its id was never written down."""
+        """What ``create_volume`` made for this owner, for when its id was not recorded."""
         return next((volume_of(found) for found in self._list("volumes", owner)), None)
 
     def list_volumes(self) -> list[Volume]:
@@ -145,7 +146,7 @@ class CinderVolumes:
         return [volume_of(found) for found in self._list("volumes")]
 
     def expect(self, volume_id: str) -> Volume:
-        """The volume, when nobody is changing it. Raises ``CloudNotFound``."""
+        """The volume, once no change is in progress. Raises ``CloudNotFound``."""
         return volume_of(self._expect(volume_id))
 
     def extend_volume(self, volume_id: str, size_gib: int) -> None:
@@ -157,7 +158,7 @@ class CinderVolumes:
             raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached, or while it has snapshots."""
+        """Delete it. Raises ``VolumeInUse`` while it is attached or has snapshots."""
         found = self._at_rest(volume_id)
         if found is None:
             return
@@ -204,7 +205,7 @@ class CinderVolumes:
                 "name": name_of(owner),
                 "description": "Made by Atoll for a share snapshot.",
                 "volume_id": volume_id,
-                "force": True,  # also while it is attached
+                "force": True,  # allows a snapshot of an attached volume
                 "metadata": {**self._marks(owner), MAKING: "yes"},
             }
             snapshot_id = id_of(self._api.post("/snapshots", {"snapshot": wish}), "snapshot")
@@ -242,7 +243,7 @@ class CinderVolumes:
         return [snapshot_of(found) for found in self._list("snapshots")]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
+        """Delete it. Raises ``VolumeInUse`` while volumes that were made from it need it."""
         found = self._snapshots.until(
             snapshot_id,
             lambda snapshot: snapshot is None or snapshot["status"] != VolumeStatus.CREATING,
@@ -264,7 +265,7 @@ class CinderVolumes:
     # --- capacity -----------------------------------------------------------------------------
 
     def pools(self) -> list[Pool]:
-        """Capacity as it is: the back ends' pools, or, for who may not see them, the quota."""
+        """The current capacity: the back ends' pools or, if they are not visible, the quota."""
         try:
             found = list(self._api.list("/scheduler-stats/get_pools", "pools", detail="true"))
         except CloudUnavailable:
@@ -286,7 +287,10 @@ class CinderVolumes:
     # --- how ----------------------------------------------------------------------------------
 
     def _at_rest(self, volume_id: str) -> Json | None:
-        """It, once nobody changes it: what a killed worker began goes on. None: it is gone."""
+        """The volume, once no change is in progress (a killed worker's request still completes).
+
+        None if the volume no longer exists.
+        """
         found = self._volumes.until(
             volume_id,
             lambda volume: volume is None or volume["status"] not in CHANGING,
@@ -304,7 +308,7 @@ class CinderVolumes:
         return found
 
     def _made(self, volume_id: str) -> Json:
-        """The volume once it is there; raises ``CloudError`` if its making has failed."""
+        """The volume, once it is made. Raises ``CloudError`` if that has failed."""
 
         def refuse(volume: Json) -> None:
             if volume["status"] == VolumeStatus.ERROR and is_new(volume):
@@ -320,7 +324,10 @@ class CinderVolumes:
         return volume
 
     def _grown(self, volume_id: str) -> Json:
-        """The volume once it is not changing; raises ``CloudError`` if it is in an error state."""
+        """The volume, once no change is in progress.
+
+        Raises ``CloudError`` if its growth has failed.
+        """
 
         def refuse(volume: Json) -> None:
             if volume["status"] == VolumeStatus.ERROR_EXTENDING:
@@ -332,7 +339,7 @@ class CinderVolumes:
     def _unchanging(
         self, volume_id: str, refuse: Callable[[Json], None], seconds: float, what: str
     ) -> Json:
-        """The volume once no change is in progress; ``refuse`` raises for errors of its own."""
+        """The volume, once no change is in progress. ``refuse`` raises more specific errors."""
 
         def is_settled(volume: Json | None) -> bool:
             if volume is None:
@@ -347,12 +354,12 @@ class CinderVolumes:
         return volume
 
     def _unmark(self, kind: str, thing: Json) -> None:
-        """Remove the mark of a volume that is made: from now on it may hold data."""
+        """Remove the mark of what is being made, because it may hold data from now on."""
         if is_new(thing):
             self._api.delete(f"/{kind}/{thing['id']}/metadata/{MAKING}")
 
     def _begin_deletion(self, path: str, find: Callable[[], Json | None]) -> None:
-        """Have it deleted, unless somebody else has just asked for that."""
+        """Request its deletion, unless another worker has just done that."""
         try:
             self._api.delete(path)
         except CloudError:
@@ -382,7 +389,7 @@ class CinderVolumes:
         return {**marks, OWNER: owner} if owner else marks
 
     def _list(self, kind: str, owner: str = "") -> Iterable[Json]:
-        """This deployment's (and owner's), but for those that are being deleted for good."""
+        """Those of this deployment, or of the owner without those that are being deleted."""
         marks = str(self._marks(owner))
         shape = shapes.Volume if kind == "volumes" else shapes.Snapshot
         listed: Iterable[Json] = self._api.list(f"/{kind}/detail", kind, metadata=marks)
