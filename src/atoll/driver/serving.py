@@ -1,4 +1,4 @@
-"""Serving shares: a volume plugged into an instance, and one wish told to the agent in there."""
+"""Serving shares: a volume is attached to an instance, and the agent is told how to serve it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class ShareServing:
         *,
         may_format: bool = False,
     ) -> AppliedShare:
-        """Plug the volume in and let the agent make the rest true.
+        """Attach the volume and let the agent do the rest.
 
-        The agent is asked while the cloud is still plugging in: it waits for the disk itself.
+        The agent is called while the cloud is still attaching the volume, and waits for the disk
+        itself.
         """
         self._wanted.keep_path(share["id"])
         rules = share.get("access_rules")
@@ -72,27 +73,30 @@ class ShareServing:
         except StaleFence:
             raise
         except GuestError:
-            # The cloud's own words, if it could not plug it in; else it was only late.
+            # This raises the cloud's own error if the volume could not be attached.
             self._compute.attach_volume(instance_id, volume.id)
             return self.apply(context, wish, details)
-        self._compute.attach_volume(instance_id, volume.id)  # to its end
+        self._compute.attach_volume(instance_id, volume.id)  # wait until it is complete
         return applied
 
     def attach(self, volume: Volume, details: ServerDetails) -> None:
-        """Plug the volume into the server's instance if it isn't yet."""
+        """Attach the volume to the server's instance if it isn't yet."""
         instance_id = details[INSTANCE_ID]
         if self._begin(volume, instance_id):
             self._compute.attach_volume(instance_id, volume.id)
 
     def plug_in_early(self, volume: Volume, instance_id: str) -> None:
-        """Have the volume plugged into an instance that boots; ``serve`` does what has failed."""
+        """Begin to attach the volume to an instance that boots.
+
+        After a failure, ``serve`` does it.
+        """
         try:
             self._begin(volume, instance_id)
         except CloudError as error:
             log.info("volume_not_attached_yet", volume=volume.id, error=str(error))
 
     def _begin(self, volume: Volume, instance_id: str) -> bool:
-        """Whether the volume is on its way into the instance; False where it is in."""
+        """Begin to attach the volume. Returns whether that is in progress; False if it is done."""
         if volume.instance_id == instance_id:
             return False
         with timed("volume_attaching", volume=volume.id, instance=instance_id) as facts:
@@ -100,7 +104,7 @@ class ShareServing:
         return bool(facts["on_its_way"])
 
     def apply(self, context: object, wish: WantedShare, details: ServerDetails) -> AppliedShare:
-        """Tell the agent, over an open channel or a new one."""
+        """Tell the agent how to serve the share, over an open channel or a new one."""
         with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
             applied = self._manager.ask(
                 details, lambda guest: guest.apply_share(wish, fence=fence_of(context))
@@ -109,14 +113,14 @@ class ShareServing:
         return applied
 
     def guest_unless_off(self, share_id: str, share_server: ShareServer | None) -> Guest | None:
-        """The agent, proved to answer; None where there is no running instance to talk to.
+        """The agent, after it has answered; None if there is no running instance.
 
         Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
         """
         if share_server is None:
             volume = self._volumes.find(share_id)
             if volume is None or volume.instance_id is None:
-                return None  # nobody serves it, whatever has become of the common server
+                return None  # it isn't served, whether the common server works or not
         elif not (share_server.get("backend_details") or {}).get(INSTANCE_ID):
             return None
         details = server_details(self._manager, share_server)

@@ -1,4 +1,4 @@
-"""What the back end tells the scheduler: true capacity, and capabilities that are tested."""
+"""What the back end reports to the scheduler: actual capacity, and tested capabilities."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ CAPABILITIES: dict[str, Any] = {
     "dedupe": False,
     "compression": False,
 }
-"""Capabilities by the scheduler's names; each is false until a test shows that it works.
+"""Capabilities by the scheduler's names. Each is false until a test shows that it works.
 
-Each pool reports them, and what all pools of the back end have in common: a share type's extra
-specs are compared with nothing else.
+Each pool reports them together with what all pools of the back end have in common, because a share
+type's extra specs are compared with the pool's report only.
 """
 
 
 def share_stats(
     options: DriverOptions, pools: Iterable[Pool], max_over_subscription_ratio: float
 ) -> dict[str, Any]:
-    """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
+    """The whole report, in GiB. ``provisioned`` is the sum of all volumes' sizes."""
     protocols = options.enabled_share_protocols
     common: dict[str, Any] = {
         "driver_handles_share_servers": options.driver_handles_share_servers,

@@ -1,4 +1,4 @@
-"""How a share should be served: what the agent is told, what clients are told, what is compared."""
+"""How a share should be served: what the agent and clients are told, and what is compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOUNT_PATH = "mount_path"
 
 
 class WantedShares:
-    """Derives from a share and its rules how it should be served."""
+    """Decides from a share and its rules how it should be served."""
 
     def __init__(self, options: DriverOptions, storage: PrivateStorage) -> None:
         self._options = options
@@ -34,14 +34,14 @@ class WantedShares:
     def path(self, share_id: str) -> str:
         """Where a share is mounted in its instance, and what NFS clients mount.
 
-        It stays what it was when the share was first served, because clients have it mounted by
-        this path: ``share_mount_path`` counts for new shares only.
+        It never changes once the share was served, because clients have it mounted by this path.
+        ``share_mount_path`` is used for new shares only.
         """
         kept = self._storage.get(share_key(share_id), MOUNT_PATH)
         return kept or f"{self._options.share_mount_path}/{share_id}"
 
     def keep_path(self, share_id: str) -> None:
-        """Store where the share is mounted, before it is mounted there."""
+        """Store the path before the share is first mounted there."""
         key = share_key(share_id)
         if self._storage.get(key, MOUNT_PATH) is None:
             self._storage.update(key, {MOUNT_PATH: self.path(share_id)})
@@ -60,7 +60,7 @@ class WantedShares:
         may_format: bool = False,
         least_gib: int = 0,
     ) -> WantedShare:
-        """What the agent is told. Without a verdict exports stay as they are."""
+        """What the agent is told. Without a verdict, exports stay as they are."""
         return WantedShare(
             share_id=share["id"],
             serial=volume_id,
@@ -81,7 +81,7 @@ class WantedShares:
         return self._helper(share).export_locations(hosts, self.path(share["id"]))
 
     def differences(self, share: Share, health: Health) -> str:
-        """What is wrong with how the share is served, for people; empty if nothing is."""
+        """What is wrong with how the share is served, as a sentence, or an empty string."""
         served = next((one for one in health.shares if one.share_id == share["id"]), None)
         if served is None or not served.mounted:
             return "It is not mounted."

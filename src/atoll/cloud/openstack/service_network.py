@@ -59,7 +59,7 @@ class ServiceNetwork:
         return self._given(self._admin_id) if self._admin_id else self.provide()
 
     def is_given(self, network_id: str) -> bool:
-        """Whether the network is an administrator's that is used as the service or admin network."""
+        """Whether it is an administrator's network that is used as service or admin network."""
         return network_id in (self._name, self._admin_id)
 
     def cidrs(self, subnets: list[Json]) -> list[str]:

@@ -1,6 +1,6 @@
 """Service subnets: equal pieces of one address range, one for each share server that needs one.
 
-A subnet that exists keeps its range, whatever the options say later: only new ones are cut by them.
+A subnet that exists keeps its range. Changed options apply to new ones only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def pool(cidr: str, division_mask: int) -> Block:
 
 
 def provide(networks: Networks, network: Network, owner: str, block: Block, mask: int) -> Subnet:
-    """The owner's subnet of a network, made where there is none yet.
+    """The owner's subnet of a network, made if there is none yet.
 
     Several workers may do this at once. The cloud refuses a range that is taken, and a worker that
     is refused takes the next one. Neutron may give one range to two workers that ask at the same
