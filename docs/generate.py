@@ -1,24 +1,24 @@
-"""Writes the reference pages that the code knows best: configuration, commands, routes.
+"""Writes the reference pages that follow from the code: configuration, commands, routes, states.
 
     uv run python docs/generate.py
 
-A test fails while a page is not what this would write.
+A test fails while a page differs from what this program would write.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import types
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import typer
 from msgspec.structs import FieldInfo
+from source import NOTICE, docstrings, markdown
+from states_page import states
 
 from atoll import config
 from atoll.api import app as api
@@ -27,7 +27,6 @@ from atoll.api.routing import Handler
 from atoll.cli.main import app as commands
 
 REFERENCE = Path(__file__).parent / "reference"
-NOTICE = "<!-- Written by docs/generate.py from the code: change that, then run it again. -->\n"
 
 CONFIGURATION = """\
 # Configuration
@@ -94,7 +93,7 @@ def configuration() -> str:
     text = NOTICE + CONFIGURATION + "\n## Outside any table\n\n"
     text += "".join(_options(config.Settings))
     for name, table in tables.items():
-        text += f"\n## `[{name}]`\n\n{_markdown(inspect.getdoc(table))}\n\n"
+        text += f"\n## `[{name}]`\n\n{markdown(inspect.getdoc(table))}\n\n"
         text += "".join(_options(table))
     return text
 
@@ -104,32 +103,12 @@ def _is_table(kind: Any) -> bool:
 
 
 def _options(table: type[config.Section]) -> Iterator[str]:
-    meanings = _docstrings(table)
+    meanings = docstrings(table)
     yield "| Option | Default | Values | Meaning |\n|---|---|---|---|\n"
     for field in msgspec.structs.fields(table):
         if not _is_table(field.type):
-            meaning = _markdown(meanings[field.name])
+            meaning = markdown(meanings[field.name])
             yield f"| `{field.name}` | {_default(field)} | {_values(field.type)} | {meaning} |\n"
-
-
-def _markdown(docstring: str | None) -> str:
-    return (docstring or "").replace("``", "`")
-
-
-def _docstrings(table: type[config.Section]) -> dict[str, str]:
-    """Attribute docstrings: the string that follows an annotated name."""
-    (declared,) = ast.parse(inspect.getsource(table)).body
-    assert isinstance(declared, ast.ClassDef)
-    found = {}
-    for one, following in pairwise(declared.body):
-        if (
-            isinstance(one, ast.AnnAssign)
-            and isinstance(one.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-        ):
-            found[one.target.id] = " ".join(str(following.value.value).split())
-    return found
 
 
 def _default(field: FieldInfo) -> str:
@@ -223,6 +202,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "configuration.md": configuration,
     REFERENCE / "cli.md": cli,
     REFERENCE / "routes.md": routes,
+    REFERENCE / "states.md": states,
 }
 
 

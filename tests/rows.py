@@ -32,5 +32,7 @@ def remove(connection: Connection, table: Table, row_id: str) -> None:
 def where(connection: Connection, table: Table, **values: Any) -> list[Row]:
     statement = select(table).order_by(table.c.created_at)
     for name, value in values.items():
-        statement = statement.where(table.c[name] == value)
+        column = table.c[name]
+        is_one_of = isinstance(value, tuple)
+        statement = statement.where(column.in_(value) if is_one_of else column == value)
     return [dict(row) for row in connection.execute(statement).mappings()]

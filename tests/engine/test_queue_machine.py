@@ -27,6 +27,7 @@ from atoll.db.database import Database
 from atoll.db.operations import Ending
 from atoll.db.tables import operations as table
 from atoll.engine.queue import enqueue
+from atoll.model.states import OperationStatus
 
 LEASE = 30.0
 LANE_WIDTH = 2
@@ -128,7 +129,7 @@ class QueueMachine(RuleBasedStateMachine):
         one = self._claim(which)
         endings: dict[str, dict[str, Any]] = {
             "done": {},
-            "failed": {"status": "failed", "error": "no"},
+            "failed": {"status": OperationStatus.FAILED, "error": "no"},
             "repeat": {"requeue": True, "delay": 50.0},
             "retried": {"requeue": True, "fresh": False, "failed_tries": 1, "delay": 5.0},
             "postponed": {"requeue": True, "fresh": False, "waits_for": other},

@@ -194,12 +194,14 @@ class House:
     def until(self, look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Look until there is something true to see."""
         end = time.monotonic() + seconds
+        pause = 0.01
         while True:
             seen = look()
             if seen:
                 return seen
             assert time.monotonic() < end, f"waited {seconds} s for {what}: {self._state()}"
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(0.1, 1.5 * pause)  # each look costs CPU that the workers need
 
     def gone(self, collection: str, seconds: float = 60) -> None:
         """Wait until nothing of a kind is left, e.g. ``shares`` or ``share-servers``."""

@@ -46,15 +46,22 @@ class ShareStatus(Status):
     """Statuses of a share."""
 
     AVAILABLE = "available"
+    """The share is served, and clients can mount it."""
     CREATING = "creating"
+    """The share was asked for and is not served yet."""
     CREATING_FROM_SNAPSHOT = "creating_from_snapshot"
+    """The same, for a share that is made from a snapshot."""
     DELETING = "deleting"
+    """The share is being removed with its data."""
     DEFERRED_DELETING = "deferred_deleting"
     DELETED = "deleted"
     ERROR = "error"
+    """The share could not be made, or an administrator has set this status."""
     ERROR_DELETING = "error_deleting"
+    """The share could not be removed. It can be deleted again."""
     ERROR_DEFERRED_DELETING = "error_deferred_deleting"
     INACTIVE = "inactive"
+    """An administrator has set this status."""
     MANAGE_STARTING = "manage_starting"
     MANAGE_ERROR = "manage_error"
     UNMANAGE_STARTING = "unmanage_starting"
@@ -62,7 +69,9 @@ class ShareStatus(Status):
     UNMANAGE_ERROR = "unmanage_error"
     UNMANAGED = "unmanaged"
     EXTENDING = "extending"
+    """A larger size was asked for. The share is served meanwhile."""
     EXTENDING_ERROR = "extending_error"
+    """The share is served, and did not reach the size that was asked for."""
     SHRINKING = "shrinking"
     SHRINKING_ERROR = "shrinking_error"
     SHRINKING_POSSIBLE_DATA_LOSS_ERROR = "shrinking_possible_data_loss_error"
@@ -91,10 +100,15 @@ class SnapshotStatus(Status):
     """Statuses of a snapshot."""
 
     AVAILABLE = "available"
+    """The snapshot was taken. Shares can be made from it."""
     CREATING = "creating"
+    """The snapshot was asked for and is not taken yet."""
     DELETING = "deleting"
+    """The snapshot is being removed."""
     ERROR = "error"
+    """The snapshot could not be taken, or an administrator has set this status."""
     ERROR_DELETING = "error_deleting"
+    """The snapshot could not be removed. It can be deleted again."""
     MANAGE_STARTING = "manage_starting"
     MANAGE_ERROR = "manage_error"
     UNMANAGE_STARTING = "unmanage_starting"
@@ -111,14 +125,19 @@ class ServerStatus(Status):
     """Statuses of a share server."""
 
     ACTIVE = "active"
+    """The service instance serves. While it does not answer, the status stays the same."""
     ERROR = "error"
+    """The service instance could not be made, or not be removed."""
     DELETING = "deleting"
+    """The service instance is being removed."""
     CREATING = "creating"
+    """The service instance is being made, or gets its interface in a share network."""
     MANAGE_ERROR = "manage_error"
     MANAGE_STARTING = "manage_starting"
     UNMANAGE_ERROR = "unmanage_error"
     UNMANAGE_STARTING = "unmanage_starting"
     INACTIVE = "inactive"
+    """An administrator has set this status."""
     SERVER_MIGRATING = "server_migrating"
     SERVER_MIGRATING_TO = "server_migrating_to"
     NETWORK_CHANGE = "network_change"
@@ -131,39 +150,58 @@ class NetworkStatus(StrEnum):
     """Statuses of a share network. One that is ``deleting`` is hidden from the API."""
 
     ACTIVE = "active"
+    """The share network can be used, also before its network is made."""
     ERROR = "error"
+    """A network of it could not be made, or not be removed."""
     NETWORK_CHANGE = "network_change"
+    """An administrator has set this status."""
     DELETING = "deleting"
+    """The share network is being removed. The API does not show it any more."""
 
 
 class RuleState(StrEnum):
     """States of an access rule."""
 
     QUEUED_TO_APPLY = "queued_to_apply"
+    """The rule was asked for."""
     APPLYING = "applying"
+    """A worker is applying the rule."""
     QUEUED_TO_UPDATE = "queued_to_update"
+    """The rule is to be changed. No request of the API asks for this yet."""
     UPDATING = "updating"
+    """A worker is changing the rule."""
     QUEUED_TO_DENY = "queued_to_deny"
+    """The rule is to be taken away."""
     DENYING = "denying"
+    """A worker is taking the rule away."""
     ACTIVE = "active"
+    """Clients that the rule names can mount the share."""
     ERROR = "error"
+    """The rule could not be applied, or not be taken away."""
 
 
 class RulesStatus(StrEnum):
     """A share's ``access_rules_status``, which follows from the states of its rules."""
 
     ACTIVE = "active"
+    """All rules are ``active``, or there are none."""
     SYNCING = "syncing"
+    """A rule is neither ``active`` nor in ``error`` yet."""
     ERROR = "error"
+    """A rule is in ``error``, and no rule is unsettled."""
 
 
 class OperationStatus(StrEnum):
     """Statuses of an operation."""
 
     QUEUED = "queued"
+    """The operation waits for a worker, for its time, or for another resource."""
     RUNNING = "running"
+    """A worker, the ``owner``, holds the operation until its lease ends."""
     DONE = "done"
+    """The operation has ended well."""
     FAILED = "failed"
+    """The operation was given up."""
 
 
 class InstanceStatus(StrEnum):
@@ -180,7 +218,7 @@ class InstanceStatus(StrEnum):
 _S = ShareStatus
 
 SHARES_AT_REST: Final = (_S.AVAILABLE, _S.EXTENDING_ERROR)
-"""The share is served, and nobody changes it: the pass compares what is with what should be."""
+"""The share is served and is not being changed. The pass compares it with its row."""
 
 SHARES_SERVED: Final = (_S.AVAILABLE, _S.EXTENDING, _S.EXTENDING_ERROR)
 """Clients have the share mounted, so a new instance must serve it, too."""
@@ -220,26 +258,34 @@ SHARES_TAKING_RULES: Final = (
 # --- sets of other states -------------------------------------------------------------------------
 
 SNAPSHOTS_ASKING_FOR_WORK: Final = (SnapshotStatus.CREATING, SnapshotStatus.DELETING)
+"""A worker must act. The pass queues an operation for such a snapshot if it has none."""
 DELETABLE_SNAPSHOTS: Final = (
     SnapshotStatus.AVAILABLE,
     SnapshotStatus.ERROR,
     SnapshotStatus.ERROR_DELETING,
 )
+"""Users may delete the snapshot. An administrator may in every status, by ``force_delete``."""
 
 SERVERS_ASKING_FOR_WORK: Final = (ServerStatus.CREATING, ServerStatus.DELETING)
+"""A worker must act. The pass queues an operation for such a server if it has none."""
 SERVERS_WITH_A_FUTURE: Final = (ServerStatus.ACTIVE, ServerStatus.CREATING)
 """New shares may be placed on the server."""
 DELETABLE_SERVERS: Final = (ServerStatus.ACTIVE, ServerStatus.ERROR, ServerStatus.INACTIVE)
+"""An administrator may delete the server, while no share is on it."""
 
 SETTABLE_NETWORK_STATUSES: Final = (
     NetworkStatus.ACTIVE,
     NetworkStatus.ERROR,
     NetworkStatus.NETWORK_CHANGE,
 )
+"""An administrator may set the status by hand."""
 
 RULES_TO_APPLY: Final = (RuleState.QUEUED_TO_APPLY, RuleState.APPLYING)
+"""The rule is new and not applied yet."""
 RULES_TO_UPDATE: Final = (RuleState.QUEUED_TO_UPDATE, RuleState.UPDATING)
+"""The level of the rule is to be changed."""
 RULES_TO_DENY: Final = (RuleState.QUEUED_TO_DENY, RuleState.DENYING)
+"""The rule is to be taken away. Another rule for the same client can't be added before."""
 UNSETTLED_RULES: Final = (*RULES_TO_APPLY, *RULES_TO_UPDATE, *RULES_TO_DENY)
 """A worker must apply, change or deny the rule."""
 RULES_SERVED: Final = (RuleState.ACTIVE, *RULES_TO_APPLY, *RULES_TO_UPDATE)
@@ -259,6 +305,7 @@ INSTANCES_OFF: Final = (InstanceStatus.STOPPED, InstanceStatus.ERROR)
 """The instance does not run, so nothing in it can answer."""
 
 UNFINISHED_OPERATIONS: Final = (OperationStatus.QUEUED, OperationStatus.RUNNING)
+"""The operation is active. A resource has at most one such operation."""
 
 # --- what becomes of a resource -------------------------------------------------------------------
 
