@@ -120,8 +120,7 @@ class ServiceInstanceManager:
         return self._boot(network_info, ports, ports.ids, on_active)
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
-        """True if the instance answers; else raises ``ServiceInstanceUnavailable`` within seconds.
-        """
+        """True if the instance answers; else raises ``ServiceInstanceUnavailable`` within seconds."""
         self.health(server)
         return True
 

@@ -120,8 +120,7 @@ class LocalNetworks:
         return _network(record)
 
     def ensure(self, record: NetworkRecord) -> None:
-        """Restore the bridge, its DHCP entries and the rules, if they are missing.
-        """
+        """Restore the bridge, its DHCP entries and the rules, if they are missing."""
         if not record.owner or (self._rules_written and self._bridges.active(record.bridge)):
             return
         with locked(self.records.directory):
@@ -139,8 +138,7 @@ class LocalNetworks:
         self._rules_written = True
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """Any network of libvirt's, by id; None if it, or the subnet in it, doesn't exist.
-        """
+        """Any network of libvirt's, by id; None if it, or the subnet in it, doesn't exist."""
         record = self._record(network_id)
         if record is None or subnet_id not in ("", _subnet_id(network_id)):
             return None
