@@ -39,7 +39,7 @@ from atoll.errors import (
 from atoll.guest.base import Guest, Health
 from atoll.guest.pool import GuestPool
 from atoll.model.keys import server_key
-from atoll.model.states import INSTANCES_OFF, InstanceStatus
+from atoll.model.states import InstanceStatus
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ class ServiceInstanceManager:
         return self._boot(network_info, ports, ports.ids, on_active)
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
-        """True if the instance answers; else raises ``ServiceInstanceUnavailable`` within seconds."""
+        """True if the instance answers; else raises ``ServiceInstanceUnavailable`` in seconds."""
         self.health(server)
         return True
 
@@ -256,7 +256,7 @@ class ServiceInstanceManager:
             instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
         except CloudUnavailable:
             return False
-        return instance is None or instance.status in INSTANCES_OFF
+        return instance is None or instance.status.is_off
 
     # --- steps of set-up --------------------------------------------------------------------
 

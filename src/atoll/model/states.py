@@ -208,9 +208,18 @@ class InstanceStatus(StrEnum):
     """Statuses of a service instance, the same for every cloud."""
 
     BUILDING = "building"
+    """The instance is made or rebooted, and does not run yet."""
     ACTIVE = "active"
+    """The instance runs."""
     STOPPED = "stopped"
+    """The instance does not run, and can be started."""
     ERROR = "error"
+    """The cloud could not make or keep the instance."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the instance does not run, so that nothing in it can answer."""
+        return self in (InstanceStatus.STOPPED, InstanceStatus.ERROR)
 
 
 # --- sets of share statuses -----------------------------------------------------------------------
@@ -300,9 +309,6 @@ RULE_TAKEN_IN_HAND: Final = MappingProxyType(
     }
 )
 """From a queued state to the one in which a worker has the rule in hand."""
-
-INSTANCES_OFF: Final = (InstanceStatus.STOPPED, InstanceStatus.ERROR)
-"""The instance does not run, so nothing in it can answer."""
 
 UNFINISHED_OPERATIONS: Final = (OperationStatus.QUEUED, OperationStatus.RUNNING)
 """The operation is active. A resource has at most one such operation."""

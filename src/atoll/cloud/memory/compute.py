@@ -1,4 +1,4 @@
-"""Instances of the simulated cloud: booting, power, and what is plugged in."""
+"""Instances of the simulated cloud: booting, power, and what is attached to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _SELECT = """
 
 
 class MemoryCompute:
-    """Implements ``Compute``. What happens to an instance happens to what it serves."""
+    """Implements ``Compute``.
+
+    What happens to an instance also affects the shares that it serves.
+    """
 
     room = "compute"
     unanswered: type[AtollError] = CloudUnavailable
@@ -44,7 +47,10 @@ class MemoryCompute:
 
     @call
     def create_instance(self, spec: InstanceSpec) -> Instance:
-        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        """Start an instance, or find the one of ``spec.owner``.
+
+        It returns while the instance boots.
+        """
         made = self._find("deployment = ? AND owner = ?", self._deployment, spec.owner)
         if made:
             return made[0]
@@ -117,7 +123,7 @@ class MemoryCompute:
 
     @call
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
-        """Reset it; also starts a stopped one. Units and files bring its shares back."""
+        """Reset it, or start a stopped one. Its units and files bring its shares back."""
         if self._the(instance_id).status == InstanceStatus.ERROR:
             raise CloudError(f"Instance {instance_id} is in error.")
         lose_power(self.gate, instance_id)
@@ -136,7 +142,7 @@ class MemoryCompute:
 
     @call
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete it. Its volumes are detached and its ports kept, for use by another instance."""
         destroy(self.gate, instance_id)
 
     @call
@@ -162,13 +168,16 @@ class MemoryCompute:
         )
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Plug a volume in; it never takes long here."""
+        """Attach a volume. This never takes long here, so it is done when this returns."""
         self.attach_volume(instance_id, volume_id)
         return False
 
     @call
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
-        """Unplug a volume. One that is still mounted loses what wasn't flushed: an accident."""
+        """Detach a volume.
+
+        One that is still mounted loses what wasn't flushed, which is an accident.
+        """
         self._note_if_mounted(instance_id, volume_id)
         unplug(self.gate, instance_id, volume_id)
 
@@ -181,7 +190,7 @@ class MemoryCompute:
 
     @call
     def connect_ports(self, instance_id: str, deadline: float) -> None:
-        """Nothing is left to do: what is plugged in here is connected."""
+        """Do nothing, because what is plugged in here is connected at once."""
 
     @call
     def console(self, instance_id: str) -> str:
@@ -243,7 +252,7 @@ def _status(power: str, ready_at: float) -> InstanceStatus:
 
 
 def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
-    """Take a volume from an instance, whatever that is doing with it. Within a change."""
+    """Take a volume from an instance, even if it is in use. Call this within a change."""
     unplugged = gate.world.execute(
         "UPDATE volumes SET instance_id = NULL WHERE id = ? AND instance_id = ?",
         volume_id,
@@ -260,7 +269,7 @@ def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
 
 
 def lose_power(gate: Gate, instance_id: str) -> None:
-    """Stop an instance: page cache, freezes and channels are gone. Within a change."""
+    """Stop an instance, with its page cache, freezes and channels. Call this within a change."""
     gate.world.execute(
         "DELETE FROM files WHERE NOT flushed AND disk_id IN"
         " (SELECT id FROM volumes WHERE instance_id = ?)",
@@ -277,7 +286,7 @@ def lose_power(gate: Gate, instance_id: str) -> None:
 
 
 def destroy(gate: Gate, instance_id: str) -> None:
-    """Remove an instance with its root disk; volumes and ports stay. Within a change."""
+    """Remove an instance. Volumes and ports stay. Call this within a change."""
     lose_power(gate, instance_id)
     for statement in (
         "UPDATE volumes SET instance_id = NULL WHERE instance_id = ?",

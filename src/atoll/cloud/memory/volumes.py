@@ -1,4 +1,4 @@
-"""Volumes and snapshots of the simulated cloud, with what is written on them."""
+"""Volumes and snapshots of the simulated cloud, with their content."""
 
 from __future__ import annotations
 
@@ -99,7 +99,10 @@ class MemoryVolumes:
 
     @call
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        """Delete it.
+
+        Raises ``VolumeInUse`` while attached. Its snapshots and clones stay usable.
+        """
         row = self._world.row("SELECT instance_id FROM volumes WHERE id = ?", volume_id)
         if row and row[0] is not None:
             raise VolumeInUse(f"Volume {volume_id} is attached to instance {row[0]}.")
@@ -148,13 +151,13 @@ class MemoryVolumes:
 
     @call
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable."""
+        """Delete it. Volumes made from it stay usable."""
         self._world.execute("DELETE FROM snapshots WHERE id = ?", snapshot_id)
         self._world.execute("DELETE FROM files WHERE disk_id = ?", snapshot_id)
 
     @call
     def pools(self) -> list[Pool]:
-        """Capacity as it is: one pool, which promises no more than it has."""
+        """The current capacity: one pool, which is never over-subscribed."""
         total, allocated = self._capacity()
         return [Pool("memory", total, total - allocated, allocated, thin=False)]
 
@@ -180,7 +183,7 @@ class MemoryVolumes:
         )
 
     def _note_unfrozen(self, volume_id: str) -> None:
-        """A running guest's file system that isn't frozen makes a snapshot like a power cut."""
+        """Note an accident if a running guest has the file system mounted and not frozen."""
         mounted = self._world.row(
             "SELECT share_id, frozen_until, frozen_by FROM volumes v"
             " JOIN served s ON s.instance_id = v.instance_id AND serial = v.id"
