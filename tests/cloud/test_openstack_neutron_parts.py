@@ -13,7 +13,7 @@ from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.host_devices import (
     InternalPort,
     VethPair,
-    is_beside,
+    is_on_link,
     overlaps,
     set_addresses,
 )
@@ -108,11 +108,11 @@ def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
         assert veth.plug(PORT, 1450) == device
         set_addresses(device, {"10.239.0.1/28", "fd00:239::1/64"})
         set_addresses(device, {"10.239.0.1/28", "10.239.1.1/28"})
-        assert is_beside("10.239.1.2")
-        assert not is_beside("10.239.2.2")
-        assert not is_beside("fd00:239::2")
-        assert is_beside("10.239.1.2", device)
-        assert not is_beside("10.239.1.2", "another")
+        assert is_on_link("10.239.1.2")
+        assert not is_on_link("10.239.2.2")
+        assert not is_on_link("fd00:239::2")
+        assert is_on_link("10.239.1.2", device)
+        assert not is_on_link("10.239.1.2", "another")
         assert overlaps(device, ["10.239.1.3/24"]) == {}
         assert overlaps("another", ["10.239.1.3/24"]) == {device: "10.239.1.0/28"}
         assert overlaps("another", ["10.239.2.3/24"]) == {}
@@ -120,9 +120,9 @@ def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
         assert "fa:00:00:00:00:01" in shown
         assert "mtu 1450" in shown
         veth.remove_others(PORT)
-        assert is_beside("10.239.0.2")
+        assert is_on_link("10.239.0.2")
         veth.remove_others(PORT | {"id": "fedcba9876543210"})  # the port was made anew
-        assert not is_beside("10.239.0.2")
+        assert not is_on_link("10.239.0.2")
     finally:
         veth.unplug(PORT["id"])
         veth.unplug(PORT["id"])

@@ -99,7 +99,7 @@ class Bridges:
             if not found.isActive():
                 found.create()
 
-    def mend(self, bridge: Bridge) -> str:
+    def restore(self, bridge: Bridge) -> str:
         """Restore the device, its address and its DHCP server. Returns what was missing, or "".
 
         Only one caller at a time may do this. If the device is new, instances' interfaces have to

@@ -122,7 +122,7 @@ class Daemon:
         while not _answers(self._own_uri):
             if time.monotonic() > end:
                 raise CloudUnavailable(
-                    "Our libvirt daemon does not answer.", hint=f"See {self._log}."
+                    "Atoll's libvirt daemon does not answer.", hint=f"See {self._log}."
                 )
             time.sleep(0.05)
 

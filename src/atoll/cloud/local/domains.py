@@ -198,7 +198,7 @@ class Domains:
         end = time.monotonic() + DETACH_SECONDS
         while volume_id in self.disks(instance_id):
             if time.monotonic() > end:
-                raise CloudUnavailable(f"Instance {instance_id} does not let go of a volume.")
+                raise CloudUnavailable(f"Instance {instance_id} does not release a volume.")
             time.sleep(0.02)
 
     def switch_disk(self, instance_id: str, volume_id: str, fresh: Path) -> None:

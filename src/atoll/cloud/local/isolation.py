@@ -80,7 +80,7 @@ class Isolation:
             done = [
                 f"The network {record.device} lacked its {gone}."
                 for record in self._networks.records.list()
-                if (gone := self._bridges.mend(record.bridge))
+                if (gone := self._bridges.restore(record.bridge))
             ]
         service = {record.device for record in records if record.is_service}
         for bridge, device in self._domains.plugs():

@@ -90,7 +90,7 @@ class LocalVolumes:
         ]
         if missing:
             raise CloudError(
-                f"The volume {record.id} lacks its file {self.layers.path(missing[0])}.",
+                f"The file {self.layers.path(missing[0])} of the volume {record.id} is missing.",
                 hint="Restore the file, or mount the file system that it is on.",
             )
 

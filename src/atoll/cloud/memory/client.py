@@ -90,13 +90,13 @@ class MemoryClient:
 
     def _is_routed_to(self, subnet_id: str) -> bool:
         """Whether a router connects this machine's subnet to one of Atoll's own."""
-        beside = self._world.rows(
+        connected = self._world.rows(
             "SELECT cidr FROM router_interfaces here JOIN router_interfaces there"
             " ON here.router_id = there.router_id JOIN subnets ON subnets.id = here.subnet_id"
             " WHERE there.subnet_id = ?",
             subnet_id,
         )
-        return any(_within(self.address, cidr) for (cidr,) in beside)
+        return any(_within(self.address, cidr) for (cidr,) in connected)
 
     def _level(self, protocol: str, rules: list[list[str]]) -> str | None:
         hosts = [(to, level) for kind, to, level in rules if kind == "ip"]

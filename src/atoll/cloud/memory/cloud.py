@@ -40,14 +40,14 @@ class Disk:
 class MemoryImages:
     """Implements ``Images``: the newest image boots at once, as did those before it."""
 
-    room = "images"
+    port = "images"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
 
     def subject(self) -> str:
-        """Nothing."""
+        """Return an empty string."""
         return ""
 
     @call
@@ -80,7 +80,7 @@ class MemoryCloud:
 
     name = "memory"
     project_id = ""
-    room = "cloud"
+    port = "cloud"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(
@@ -122,7 +122,7 @@ class MemoryCloud:
         return {"place": self._world.id()}
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @waiting_call
@@ -140,7 +140,7 @@ class MemoryCloud:
         return self._world.row(query, instance_id, time.time()) is not None
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Nothing: nobody else changes a simulated network."""
+        """Return an empty list, because no other program changes a simulated network."""
         return []
 
     def check(self) -> list[Finding]:

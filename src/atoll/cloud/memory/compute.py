@@ -32,7 +32,7 @@ class MemoryCompute:
     What happens to an instance also affects the shares that it serves.
     """
 
-    room = "compute"
+    port = "compute"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str, boot_seconds: float) -> None:
@@ -42,7 +42,7 @@ class MemoryCompute:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call

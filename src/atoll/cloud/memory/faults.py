@@ -55,14 +55,14 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.action not in get_args(Action):
-            raise Invalid(f"{self.action!r} is no kind of fault.")
+            raise Invalid(f"{self.action!r} is not a kind of fault.")
         self.exception()
 
     def exception(self) -> AtollError:
         """The error that a failing call raises."""
         kind = getattr(errors, self.error, None)
         if not (isinstance(kind, type) and issubclass(kind, AtollError)):
-            raise Invalid(f"{self.error!r} is no error of Atoll.")
+            raise Invalid(f"{self.error!r} is not one of Atoll's errors.")
         return kind(self.message or f"Injected: {kind.__doc__}")
 
     def concerns(self, name: str, about: str) -> bool:

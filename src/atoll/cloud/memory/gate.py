@@ -48,7 +48,8 @@ class Gated(Protocol):
     """An object whose calls pass the gate."""
 
     gate: Gate
-    room: str
+    port: str
+    """The name of the port, with which its calls begin in the journal."""
     unanswered: type[AtollError] = CloudUnavailable
     """The error for a lost answer."""
 
@@ -69,7 +70,7 @@ def call(method: Method[S, P, R]) -> Method[S, P, R]:
 
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate, name = self.gate, f"{self.port}.{method.__name__}"
         gate.wait(name)
         with gate.world.change():
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
@@ -91,7 +92,7 @@ def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
 
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate, name = self.gate, f"{self.port}.{method.__name__}"
         gate.wait(name)
         with gate.world.change():
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))

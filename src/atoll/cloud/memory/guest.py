@@ -60,7 +60,7 @@ def _patient(method: Method[P, R]) -> Method[P, R]:
 class MemoryGuest:
     """Implements ``Guest``: one channel, which ends with a reboot or the end of its instance."""
 
-    room = "guest"
+    port = "guest"
     unanswered: type[AtollError] = GuestUnreachable
 
     def __init__(self, gate: Gate, instance_id: str, boot_id: str, silence: float) -> None:

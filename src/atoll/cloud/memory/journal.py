@@ -23,7 +23,7 @@ class Call:
 
     number: int
     name: str
-    """Room and verb, e.g. ``volumes.create_volume``."""
+    """Port and verb, such as ``volumes.create_volume``."""
     about: str
     """Owner, ids and plain arguments, without secrets."""
     pid: int

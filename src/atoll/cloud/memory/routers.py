@@ -15,7 +15,7 @@ Block = IPv4Network | IPv6Network
 class MemoryRouters:
     """The part of ``Networks`` that connects Atoll's subnets to a user's."""
 
-    room = "networks"
+    port = "networks"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str) -> None:
@@ -24,7 +24,7 @@ class MemoryRouters:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call

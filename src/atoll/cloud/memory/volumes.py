@@ -24,7 +24,7 @@ _SNAPSHOT = "SELECT id, owner, volume_id, size_gib FROM snapshots"
 class MemoryVolumes:
     """Implements ``Volumes``. A snapshot or a clone is a copy of the content."""
 
-    room = "volumes"
+    port = "volumes"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str) -> None:
@@ -33,7 +33,7 @@ class MemoryVolumes:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call

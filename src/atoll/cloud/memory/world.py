@@ -66,7 +66,7 @@ CREATE TABLE subnets (
     UNIQUE (deployment, owner, network_id));
 CREATE INDEX subnets_by_network ON subnets (network_id);
 
--- A router belongs to whoever staged it; Atoll only plugs subnets in and out.
+-- A router belongs to a user. Atoll only plugs subnets in and out.
 CREATE TABLE router_interfaces (
     subnet_id TEXT PRIMARY KEY, router_id TEXT NOT NULL,
     deployment TEXT) WITHOUT ROWID; -- NULL: the router's owner plugged it in

@@ -62,7 +62,9 @@ class Api:
             page = self.get(path, **query)
             listed = page.get(key)
             if not isinstance(listed, list):
-                raise CloudUnavailable(f"{self.service_type} GET {path}: no list of {key} in it.")
+                raise CloudUnavailable(
+                    f"{self.service_type} GET {path}: the answer has no list of {key}."
+                )
             yield from listed
             following = _next(page.get(f"{key}_links"))
             if not following:

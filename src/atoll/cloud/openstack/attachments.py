@@ -60,7 +60,7 @@ class Attachments:
             lasts = time.monotonic() - begun
             if volume["status"] == VolumeStatus.ATTACHING and lasts > SURE_SECONDS and not looked:
                 looked = True
-                self._unreserve_if_nobodys(volume_id)
+                self._unreserve_if_unattached(volume_id)
             if lasts > self._seconds:
                 self._give_up(volume)
             return False
@@ -78,7 +78,7 @@ class Attachments:
                 raise CloudUnavailable(  # Nova doesn't say why, and often the next try succeeds
                     f"Nova could not attach volume {volume_id} to instance {instance_id}; "
                     f"it is {volume['status']} again.",
-                    hint="If that goes on: the log of nova-compute says why.",
+                    hint="If this continues, the log of nova-compute says why.",
                 )
             holders = [each["server_id"] for each in volume["attachments"]]
             return volume["status"] == VolumeStatus.IN_USE and instance_id in holders
@@ -95,7 +95,7 @@ class Attachments:
 
         self._volumes.until(volume_id, detached, self._seconds, f"Detaching volume {volume_id}")
 
-    def _unreserve_if_nobodys(self, volume_id: str) -> None:
+    def _unreserve_if_unattached(self, volume_id: str) -> None:
         if any(each["status"] != AttachmentStatus.ATTACHED for each in self.of(volume_id)):
             return
         log.warning("openstack.volume_unreserved", volume=volume_id)
@@ -110,7 +110,7 @@ class Attachments:
         if status == VolumeStatus.DETACHING:
             self._api.post(f"/volumes/{volume_id}/action", {"os-roll_detaching": None})
         raise CloudUnavailable(
-            f"Volume {volume_id} is stuck: Cinder says {status!r} for {self._seconds:g} seconds.",
-            hint="If that goes on: the log of nova-compute says why, and an administrator can"
+            f"Volume {volume_id} is stuck: Cinder has shown {status!r} for {self._seconds:g} s.",
+            hint="If this continues, the log of nova-compute says why, and an administrator can"
             " reset the volume's status.",
         )

@@ -229,17 +229,19 @@ class NovaCompute:
         try:
             volume = self._volumes.expect(volume_id)
         except CloudUnavailable:
-            self._forget_the_dead(volume_id)  # if those held the volume, the next try finds it free
+            self._forget_lost_attachments(
+                volume_id
+            )  # if those held the volume, the next try finds it free
             raise
         if volume.instance_id not in (None, instance_id):
             if self._find(volume.instance_id) is not None:
                 raise VolumeInUse(
                     f"Volume {volume_id} is attached to instance {volume.instance_id}."
                 )
-            self._forget_the_dead(volume_id)
+            self._forget_lost_attachments(volume_id)
         return volume.instance_id == instance_id
 
-    def _forget_the_dead(self, volume_id: str) -> None:
+    def _forget_lost_attachments(self, volume_id: str) -> None:
         """Delete attachments that Nova has no server for."""
         for attachment in self._attachments.of(volume_id):
             path = f"/servers/{attachment['instance']}/os-volume_attachments/{volume_id}"
@@ -252,7 +254,7 @@ class NovaCompute:
         if volume is None or instance_id not in (a["server_id"] for a in volume["attachments"]):
             return
         if not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}"):
-            self._forget_the_dead(volume_id)  # its server was deleted
+            self._forget_lost_attachments(volume_id)  # its server was deleted
         self._attachments.await_detached(volume_id)
 
     def attach_port(self, instance_id: str, port_id: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from atoll.cloud.base import Finding, InstanceStatus
-from atoll.cloud.openstack.host_devices import is_beside
+from atoll.cloud.openstack.host_devices import is_on_link
 from atoll.errors import AtollError, CloudError, ConfigurationError
 from atoll.guest.bastion import Bastion, greets_behind
 from atoll.guest.ssh import await_banner
@@ -71,7 +71,7 @@ def _way(cloud: OpenStackCloud) -> str:
         await_banner(address, SSH, ANSWER_SECONDS)
         return f"by routes: the instance at {address} answers"
     host = _pluggable(cloud, kind)
-    if address is None or not is_beside(address):
+    if address is None or not is_on_link(address):
         return f"by a port of the host {host}, which is plugged in when it is needed"
     await_banner(address, SSH, ANSWER_SECONDS)
     return f"by a port of the host {host}: the instance at {address} answers"
@@ -111,7 +111,7 @@ def _through(bastion: Bastion, cloud: OpenStackCloud, address: str | None) -> st
     target = address or "127.0.0.1"  # without an instance, the bastion's own ssh server is tried
     port = SSH if address else bastion.port
     greets_behind(bastion, folder, target, port, seconds=ANSWER_SECONDS)
-    seen = f"the instance at {address} answers" if address else "it lets us in"
+    seen = f"the instance at {address} answers" if address else "it accepts the login"
     return f"by the bastion {bastion.host}: {seen}"
 
 
@@ -132,7 +132,7 @@ def _pluggable(cloud: OpenStackCloud, kind: str) -> str:
     agents = cloud.networks.agents(host)
     if not any(agent["agent_type"] == _AGENTS[kind] and agent["alive"] for agent in agents):
         raise CloudError(
-            f"Neutron knows no living {_AGENTS[kind]} on the host {host!r}.",
+            f"Neutron reports no live {_AGENTS[kind]} on the host {host!r}.",
             hint="Start it, or set service_network_host to this machine's name in 'openstack "
             "network agent list', or choose another way to reach service instances.",
         )

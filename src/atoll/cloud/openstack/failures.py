@@ -74,7 +74,7 @@ def _of_status(what: str, status: int, words: str) -> CloudError:
     if status == 401:
         return CloudError(
             message,
-            hint="Check the credentials in clouds.yaml: has the user a role in the project?",
+            hint="Check the credentials in clouds.yaml: does the user have a role in the project?",
         )
     return CloudError(message)
 

@@ -136,7 +136,7 @@ def set_addresses(device: str, wanted: set[str]) -> None:
         run(["ip", "address", "delete", address, "dev", device])
 
 
-def is_beside(address: str, device: str = "") -> bool:
+def is_on_link(address: str, device: str = "") -> bool:
     """Whether the device (or else any of Atoll's, of all deployments) is in the address's range."""
     wanted = ip_address(address)
     return any(

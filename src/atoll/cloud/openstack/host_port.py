@@ -21,7 +21,7 @@ from atoll.cloud.openstack.host_devices import (
     Devices,
     InternalPort,
     VethPair,
-    is_beside,
+    is_on_link,
     overlaps,
     set_addresses,
 )
@@ -62,7 +62,7 @@ class HostPort:
         """
         if self._devices is None:
             return
-        if not any(is_beside(address, device) for device in self._plugged):
+        if not any(is_on_link(address, device) for device in self._plugged):
             self.ensure()
 
     @property

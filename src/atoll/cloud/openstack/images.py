@@ -64,7 +64,7 @@ class GlanceImages:
                     return _image(found)
                 if found["status"] not in _CUT_SHORT:
                     raise CloudError(
-                        f"Glance has this image already, as {found['status']!r}.",
+                        f"Glance has this image already, with the status {found['status']!r}.",
                         hint=f"Activate the image {found['id']} again, or delete it.",
                     )
                 self._api.delete(f"/images/{found['id']}")

@@ -37,7 +37,7 @@ class Routers:
         if subnet is None or not self._subnets.is_extra(subnet):
             raise CloudNotFound(f"There is no subnet {subnet_id} of this deployment.")
         if not subnet["gateway_ip"]:
-            raise CloudError(f"Our subnet {subnet_id} was made without a gateway.")
+            raise CloudError(f"Atoll's subnet {subnet_id} was made without a gateway.")
         router_id = self.gateway_of(to_subnet_id)
         # Neutron doesn't answer for a minute if several workers plug in one port at the same time.
         # So the worker that has made the port is given time to plug it in.

@@ -102,8 +102,8 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         if layout.routed:
             service = self._service_port(owner, layout)
             return InstancePorts(admin or service, service)
-        with ThreadPoolExecutor(1, "public-port") as beside:  # saves users half a second
-            public = beside.submit(copy_context().run, self._public_port, owner)
+        with ThreadPoolExecutor(1, "public-port") as pool:  # saves users half a second
+            public = pool.submit(copy_context().run, self._public_port, owner)
             management = admin or self._service_port(owner, layout)
         return InstancePorts(management, public.result())
 
