@@ -76,4 +76,4 @@ def test_every_misspelt_key_and_state_is_found(tmp_path: Path) -> None:
     )
     complaints = set(re.findall(r"^(\S+?:\d+): error", checked.stdout, re.M))
     missed = {place: what for place, what in mistakes.items() if place not in complaints}
-    assert not missed
+    assert not missed, "\n".join(f"{place} {what}" for place, what in missed.items())

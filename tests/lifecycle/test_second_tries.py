@@ -133,6 +133,16 @@ def test_a_share_that_was_called_available_before_it_was_made_is_made(
     house.empty()
 
 
+def test_a_share_network_that_could_not_be_deleted_is_deleted_later(house: House) -> None:
+    network = house.network()
+    house.until(lambda: house.cloud.networks.list_networks(), "its network in the cloud")
+    house.cloud.faults.fail("delete_network", "OutOfCapacity", times=2)
+    house.call("DELETE", f"/share-networks/{network}")
+    house.until(lambda: told(house, network), "the message")
+    house.until(lambda: not house.cloud.leaks(), "an empty cloud")
+    assert house.call("GET", "/share-networks")["share_networks"] == []
+
+
 def test_users_read_what_holds_up_their_share(house: House) -> None:
     # three times: the first, while the instance boots, holds up nothing
     house.cloud.faults.fail("attach_volume", message="compute: Service Unavailable", times=3)

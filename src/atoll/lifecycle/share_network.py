@@ -33,7 +33,7 @@ class ShareNetworkHandler:
             if network is None:
                 return
             known = subnets.of_network(connection, network["id"])
-        leaving = network["status"] == NetworkStatus.DELETING
+        leaving = share_networks.deleting(network)
         kind, action = Resource.SHARE_NETWORK_SUBNET, Action.DELETE if leaving else Action.CREATE
         with telling_of_delay(operation, lambda _: [network], kind, action):
             for subnet in known:
@@ -48,14 +48,16 @@ class ShareNetworkHandler:
                 share_networks.change(connection, network["id"], status=NetworkStatus.ACTIVE)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Put the share network in error and tell its project why."""
+        """Tell the project why; put the share network in error, unless it is being deleted."""
         with operation.transaction() as connection:
             network = share_networks.get(connection, operation.resource_id)
             if network is None:
                 return
-            share_networks.change(connection, network["id"], status=NetworkStatus.ERROR)
-            kind = Resource.SHARE_NETWORK_SUBNET
-            tell(connection, operation, network, kind, Action.CREATE, sentence(operation, error))
+            kind, action = Resource.SHARE_NETWORK_SUBNET, Action.DELETE
+            if not share_networks.deleting(network):  # a deletion is tried again by each pass
+                share_networks.change(connection, network["id"], status=NetworkStatus.ERROR)
+                action = Action.CREATE
+            tell(connection, operation, network, kind, action, sentence(operation, error))
 
     def _describe_subnet(self, operation: Operation, subnet: Subnet, project_id: str) -> None:
         networks = self._backend.cloud.networks

@@ -360,10 +360,11 @@ SNAPSHOT_GIVEN_UP_AS: Final[Mapping[SnapshotStatus, SnapshotStatus]] = MappingPr
 
 SERVER_LEAVES_FOR: Final[Mapping[ServerStatus, tuple[ServerStatus, ...]]] = MappingProxyType(
     {
-        ServerStatus.CREATING: (ServerStatus.ACTIVE, ServerStatus.ERROR),
+        ServerStatus.CREATING: (ServerStatus.ACTIVE, ServerStatus.ERROR, ServerStatus.DELETING),
         ServerStatus.ACTIVE: (ServerStatus.CREATING, ServerStatus.DELETING),
         ServerStatus.ERROR: (ServerStatus.CREATING, ServerStatus.DELETING),
-        ServerStatus.DELETING: (ServerStatus.ERROR,),
+        ServerStatus.DELETING: (ServerStatus.ACTIVE, ServerStatus.ERROR),
+        ServerStatus.INACTIVE: (ServerStatus.DELETING,),
     }
 )
 

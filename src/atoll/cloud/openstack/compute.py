@@ -229,9 +229,8 @@ class NovaCompute:
         try:
             volume = self._volumes.expect(volume_id)
         except CloudUnavailable:
-            self._forget_lost_attachments(
-                volume_id
-            )  # if those held the volume, the next try finds it free
+            # If these keep the volume, the next try finds it free.
+            self._forget_lost_attachments(volume_id)
             raise
         if volume.instance_id not in (None, instance_id):
             if self._find(volume.instance_id) is not None:
