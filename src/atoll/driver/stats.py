@@ -1,4 +1,4 @@
-"""What the back end tells the scheduler: true capacity, and capabilities that are tested."""
+"""What the back end reports to the scheduler: actual capacity, and tested capabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atoll.model.features import REPORTED
 def share_stats(
     options: DriverOptions, pools: Iterable[Pool], max_over_subscription_ratio: float
 ) -> dict[str, Any]:
-    """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
+    """The whole report, in GiB. ``provisioned`` is the sum of all volumes' sizes."""
     protocols = options.enabled_share_protocols
     common: dict[str, Any] = {
         "driver_handles_share_servers": options.driver_handles_share_servers,

@@ -209,6 +209,24 @@ class OperationStatus(StrEnum):
     """The operation was given up."""
 
 
+class InstanceStatus(StrEnum):
+    """Statuses of a service instance, the same for every cloud."""
+
+    BUILDING = "building"
+    """The instance is made or rebooted, and does not run yet."""
+    ACTIVE = "active"
+    """The instance runs."""
+    STOPPED = "stopped"
+    """The instance does not run, and can be started."""
+    ERROR = "error"
+    """The cloud could not make or keep the instance."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the instance does not run, so that nothing in it can answer."""
+        return self in (InstanceStatus.STOPPED, InstanceStatus.ERROR)
+
+
 # --- sets of share statuses -----------------------------------------------------------------------
 
 _S = ShareStatus
