@@ -1,1 +1,1 @@
-"""The numbers that Atoll promises, measured: ``python -m bench [NAME …] [--json]``."""
+"""Measures the performance targets of Atoll: ``python -m bench [NAME …] [--json]``."""

@@ -1,4 +1,4 @@
-"""``python -m bench [NAME …] [--json]``: measures, and prints a table for each benchmark."""
+"""``python -m bench [NAME …] [--json]``: runs benchmarks, and prints a table for each."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ BENCHMARKS = {
     "openstack": "The OpenStack that OS_CLOUD names",
 }
 ON_DEMAND = ("local", "openstack")
-"""They need root or a cloud, virtual machines and a quiet machine: they run when they are named."""
+"""These run only if they are named, because they need root or a cloud, and an idle machine."""
 
 
 def measure(name: str) -> list[Number]:
-    """Run one of them."""
+    """Run one benchmark."""
     numbers: list[Number] = importlib.import_module(f"bench.{name}").run()
     return numbers
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for; 1 where a target is missed."""
+    """Run the chosen benchmarks; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="atoll-bytecode-") as directory:
         as_installed(directory)
         for name in names:
-            # No moving picture: that would cost the CPU which is measured.
+            # A spinner would use CPU and distort the measurement.
             say(calm, f"measuring {name}")
             with Heartbeat(calm, f"measuring {name}"):
                 found[name] = measure(name)
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def as_installed(directory: str) -> None:
-    """Let processes have their bytecode, where the environment says that none is written.
+    """Write bytecode even if the environment disables it, as an installation would have it.
 
-    Otherwise each start would compile everything, for seconds and for MiB.
+    Otherwise each start would compile all modules, which takes seconds and memory.
     """
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = directory
-        rooms = "import atoll.cli.main, atoll.cli.worker, atoll.cli.api, atoll.api.app"
-        subprocess.run([sys.executable, "-c", rooms], check=True)
+        modules = "import atoll.cli.main, atoll.cli.worker, atoll.cli.api, atoll.api.app"
+        subprocess.run([sys.executable, "-c", modules], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""API process CPU a request, with 1,000 shares in the database; over HTTP, through ``atoll api``.
+"""CPU time of the API process per request, over HTTP, with 1,000 shares in the database.
 
-CPU seconds of the process, so other load on the machine hardly matters.
+Because CPU time is measured, other load on the machine hardly matters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Send = Callable[[str, str, str, object], int]
 
 
 def fill(database: Database) -> tuple[str, str, str]:
-    """1,000 shares as users have them; a token, a share's id and a share network's id."""
+    """Add 1,000 realistic shares; return a token, a share's id and a share network's id."""
     specs = {
         "driver_handles_share_servers": "True",
         "snapshot_support": "True",
@@ -85,7 +85,7 @@ def fill(database: Database) -> tuple[str, str, str]:
 
 
 def measure(send: Send, cpu: Callable[[], float], share_id: str, network: str) -> list[Number]:
-    """Milliseconds of CPU a request, by kind of request, in several rounds."""
+    """Milliseconds of CPU per request, by kind of request, in several rounds."""
     wish = {"share": {"share_proto": "NFS", "size": 1, "share_network_id": network}}
     kinds: list[tuple[int, str, str, str, object]] = [
         (20, "GET", "/v2/shares/detail", "2.65", None),
@@ -111,7 +111,7 @@ def measure(send: Send, cpu: Callable[[], float], share_id: str, network: str) -
 
 @contextmanager
 def served(directory: str) -> Iterator[tuple[int, psutil.Process]]:
-    """The API alone; its port and its process."""
+    """Run only the API; yield its port and its process."""
     port = free_port()
     environment = {
         **process.environment(),
@@ -136,7 +136,7 @@ def served(directory: str) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def listens(port: int) -> bool:
-    """Whether the API has begun to answer."""
+    """Whether the API answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("GET", "/v2/")
@@ -148,7 +148,7 @@ def listens(port: int) -> bool:
 
 
 def run() -> list[Number]:
-    """Fill a database, serve it, ask."""
+    """Fill a database, serve it, and send requests."""
     with tempfile.TemporaryDirectory() as directory:
         database = Database(Settings(state_dir=Path(directory)).database_url)
         upgrade(database)

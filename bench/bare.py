@@ -1,4 +1,4 @@
-"""A bare boot of the service image: a virtual machine with nothing but SSH, as a yardstick."""
+"""A bare boot of the service image, up to SSH, for comparison."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from demo.machine import BOOT_SECONDS, CommandFailed, Machine
 
 
 class BareVm(ClientVm):
-    """The demo's client without the interface that plugs it into a share network."""
+    """The demo's client without an interface in a share network."""
 
     def __init__(self, directory: Path, image: Path) -> None:
         super().__init__(directory, image, bridge="", name="bare")
 
     def _plug_in(self) -> None:
-        """Into nothing."""
+        """Do nothing, because there is no network."""
 
     def _share_interface(self) -> list[str]:
         return []
 
     def boot(self) -> tuple[float, float]:
-        """Boot and end it: seconds until the first login, and CPU seconds of QEMU by then."""
-        acceleration(self.accelerations)  # proving that KVM works is no part of a boot
+        """Boot it and end it; return seconds, and CPU seconds of QEMU, until the first login."""
+        acceleration(self.accelerations)  # the test of KVM is not part of a boot
         begun = time.perf_counter()
         try:
             self.start()
@@ -42,16 +42,19 @@ class BareVm(ClientVm):
 
 
 def until_login(machine: Machine, begun: float) -> None:
-    """Return at the first login that works."""
-    while not (_greets(machine) and _answers(machine)):
+    """Wait for the first successful login."""
+    while not (_has_banner(machine) and _answers(machine)):
         if time.perf_counter() - begun > BOOT_SECONDS:
             raise RuntimeError(f"The image doesn't boot; its console ends:\n{machine.console()}")
         time.sleep(0.1)
 
 
-def _greets(machine: Machine) -> bool:
-    """Whether its SSH server does. Each time a new connection: QEMU accepts it in any case, and
-    asks the guest less and less often. A second is what an emulated server needs."""
+def _has_banner(machine: Machine) -> bool:
+    """Whether the SSH server sends its banner.
+
+    Each check opens a new connection, because QEMU accepts it at once, and then retries the guest
+    in growing intervals. An emulated server needs up to a second.
+    """
     try:
         with socket.create_connection(machine.login_at, timeout=1) as connection:
             return connection.recv(4) == b"SSH-"

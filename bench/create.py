@@ -1,4 +1,4 @@
-"""Shares on the simulated cloud: one, a hundred at once, a thousand; and a reconcile pass."""
+"""Creation of one, a hundred and a thousand shares on the simulated cloud; a reconcile pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARES, NETWORKS, BURSTS = 1000, 50, 8
 
 
 def run() -> list[Number]:
-    """All of them on one deployment."""
+    """Run all measurements."""
     with site() as atoll:
         network = atoll.share_network("idle")
         one(atoll, network)  # makes the share server
@@ -30,7 +30,7 @@ def run() -> list[Number]:
 
 
 def one(atoll: Site, network: str, pause: float = 0) -> float:
-    """Seconds from the POST until its user sees that it is available."""
+    """Seconds from the POST until the API shows that the share is available."""
     begun = time.perf_counter()
     share = atoll.create(network)
     path = f"/shares/{share}"
@@ -49,7 +49,7 @@ def burst(atoll: Site, number: int) -> float:
 
 
 def thousand() -> list[Number]:
-    """1,000 shares on 50 share networks by one worker; then passes over them."""
+    """Create 1,000 shares on 50 share networks with one worker; then run reconcile passes."""
     with site() as atoll:
         begun = time.perf_counter()
         atoll.fill(NETWORKS, SHARES)
@@ -64,7 +64,7 @@ def thousand() -> list[Number]:
 
 
 def reconcile(atoll: Site) -> float:
-    """CPU seconds of the worker's process for one pass."""
+    """CPU seconds of the worker process for one pass."""
     before, finished = atoll.cpu("worker"), passes_finished(atoll)
     atoll.run("operation", "retry", "reconcile/all")
     atoll.until(lambda: passes_finished(atoll) > finished, pause=0.05)
@@ -72,7 +72,7 @@ def reconcile(atoll: Site) -> float:
 
 
 def passes_finished(atoll: Site) -> int:
-    """The fence of the last pass that has ended and is planned again."""
+    """The fence of the last pass that has ended and is scheduled again."""
     query = (
         "SELECT max(fence) FROM operations"
         " WHERE resource = 'reconcile/all' AND status = 'queued' AND not_before > ?"

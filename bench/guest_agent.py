@@ -1,9 +1,9 @@
-"""What the guest agent's verbs cost in a real (emulated) service instance.
+"""Measures the guest agent's verbs in a real (emulated) service instance.
 
     uv run python -m bench.guest_agent
 
-Wall times, each the median of a few; the instance's CPU seconds beside them say what a busy machine
-added. ``ATOLL_TEST_IMAGE`` names the service image; else the machine's own is used.
+Wall times are medians of a few runs. The CPU seconds of the instance show how much a busy machine
+has added. ``ATOLL_TEST_IMAGE`` names the service image; otherwise the machine's own is used.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ GIB = 1 << 30
 
 
 class Bench:
-    """One instance and the table of what was measured in it."""
+    """One instance, in which the measurements are made."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.guest: SshGuest = machine.open()
 
     def cpu(self) -> float:
-        """CPU seconds that the machine's process has used."""
+        """CPU seconds that the instance's process has used."""
         fields = Path(f"/proc/{self.machine.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def measure(self, what: str, call: Callable[[], Any], times: int = 1) -> Any:
-        """Print what ``call`` costs."""
+        """Measure ``call`` and print its time."""
         walls, answer, before = [], None, self.cpu()
         for _ in range(times):
             start = time.monotonic()
@@ -53,7 +53,7 @@ class Bench:
         return answer
 
     def share(self, kind: FileSystem) -> WantedShare:
-        """A share on a new 1 GiB disk that the instance has seen."""
+        """A share on a new disk of 1 GiB, which is attached to the instance."""
         serial = str(uuid4())
         self.machine.disk(serial)
         time.sleep(2)
@@ -62,7 +62,7 @@ class Bench:
         return WantedShare(serial, serial, kind, True, path, "NFS", serial, (rule,))
 
     def run(self) -> None:
-        """Measure everything once."""
+        """Run all measurements once."""
         self.measure("round trip (health, no shares)", self.guest.health, 20)
         self.new("ext4", 1)
         for number in (2, 3):
@@ -79,7 +79,7 @@ class Bench:
         return share
 
     def existing(self, share: WantedShare) -> None:
-        """Measure what is done to a share that is there."""
+        """Measure the verbs for an existing share."""
         guest, kind = self.guest, share.file_system
         self.measure(f"{kind}: nothing to do", lambda: guest.apply_share(share, fence=1), 5)
         one_more = (*(share.rules or ()), ExportRule("ip", "10.0.0.2", "ro"))
@@ -114,14 +114,14 @@ class Bench:
 
 
 def main() -> None:
-    """Boot, measure, switch off."""
+    """Boot an instance, measure, and end it."""
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
         machine = Machine(Path(folder), service_image())
         machine.start()
         try:
             start = time.monotonic()
             bench = Bench(machine)
-            print(f"boot to the agent's first word {time.monotonic() - start:.1f} s", end=", ")
+            print(f"boot to the agent's first message {time.monotonic() - start:.1f} s", end=", ")
             print(f"{bench.cpu():.1f} CPU-s; load {os.getloadavg()[0]:.1f}")
             bench.guest.close()
             start, before = time.monotonic(), bench.cpu()

@@ -1,8 +1,8 @@
-"""Shares on this machine, with virtual machines: needs root, and a quiet machine to mean much.
+"""Shares on this machine with virtual machines; needs root, and an otherwise idle machine.
 
-A round boots the service image bare, then has ``atoll serve`` make the first share of a new share
-network; both in one run, so that their ratio holds on any machine. Then come the next shares, step
-by step (from the worker's log), and access rules.
+A round boots the bare service image, and then lets ``atoll serve`` make the first share of a new
+share network. Both are in one run, so that their ratio is valid on any machine. Then the next
+shares are measured step by step (from the worker's log), and access rules.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bench.site import Site, on_a_real_cloud
 
 ROUNDS, NEXT, CHANGES = 3, 5, 5
 LOOK = 0.02
-"""Seconds between two looks at a share: users who look all the time would take a processor."""
+"""Seconds between two polls of a share; constant polling would use a processor."""
 CONFIG = """\
 cloud = "local"
 [quota]
@@ -44,7 +44,7 @@ format = "json"
 
 
 def run() -> list[Number]:
-    """Some rounds of bare boot and first share; the rest in the last one."""
+    """Run rounds of a bare boot and a first share; the last round has the other measurements."""
     if os.geteuid() != 0:
         raise ConfigurationError("This benchmark runs virtual machines: run it as root.", hint="")
     image = build(load(), make_console(stderr=True)).path
@@ -64,7 +64,7 @@ def run() -> list[Number]:
 
 
 def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> list[Number]:
-    """The bare boots against the first shares."""
+    """Compare the bare boots with the first shares."""
     ratios = [share[0] / boot[0] for boot, share in zip(bare, first, strict=True)]
     cpus = [share[1] / boot[1] for boot, share in zip(bare, first, strict=True)]
     return [
@@ -78,7 +78,7 @@ def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> 
 
 
 def next_shares(atoll: Site, network: str) -> list[Number]:
-    """More shares on a running instance, and what each step of them took."""
+    """More shares on a running instance, and the time of each of their steps."""
     mark = atoll.log.stat().st_size
     total = [one_share(atoll, network, LOOK) for _ in range(NEXT)]
     steps = steps_of(atoll.log, mark)
@@ -104,12 +104,12 @@ def steps_of(log: Path, mark: int) -> dict[str, list[float]]:
 
 
 def sum_of(steps: dict[str, list[float]]) -> float:
-    """Seconds of the steps one after the other, without those inside the instance."""
+    """The sum of the steps' seconds, without steps inside the instance."""
     return sum(median(seconds) for step, seconds in steps.items() if not step.startswith(" "))
 
 
 def rules(atoll: Site, network: str) -> list[Number]:
-    """One rule, some times; then a thousand."""
+    """Measure single rules, then a thousand rules."""
     share = atoll.create(network)
     path, listed = f"/shares/{share}", f"/share-access-rules?share_id={share}"
     atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available")
@@ -143,8 +143,8 @@ def guest_cpu(atoll: Site) -> float:
 
 @contextmanager
 def place() -> Iterator[Path]:
-    """A directory for disks: not below /tmp, which may be in memory."""
+    """A directory for disks, which is not below /tmp, because that may be in memory."""
     directory = Path(tempfile.mkdtemp(prefix="atoll-bench-", dir="/var/tmp"))
-    directory.chmod(0o711)  # QEMU runs as a user of its own
+    directory.chmod(0o711)  # QEMU runs as its own user
     yield directory
-    shutil.rmtree(directory)  # only after success: else its logs are wanted
+    shutil.rmtree(directory)  # only after success, because logs are needed after a failure

@@ -10,7 +10,7 @@ MIB = 2**20
 
 
 def run() -> list[Number]:
-    """Fresh, with the shares, and after lists of them all, alone and several at once."""
+    """Measure after the start, with the shares, and after full lists, one by one and at once."""
     with site() as atoll:
         numbers = [summed("fresh", atoll)]
         atoll.fill(NETWORKS, SHARES)
@@ -25,13 +25,13 @@ def run() -> list[Number]:
 
 
 def summed(when: str, atoll: Site, at_most: float | None = None) -> Number:
-    """Resident memory of all processes together."""
+    """The resident memory of all processes."""
     infos = [process.memory_full_info() for process in atoll.processes().values()]
     rss, pss = (sum(getattr(info, kind) for info in infos) / MIB for kind in ("rss", "pss"))
     return Number(f"all processes, {when}", [rss], "MiB", at_most, f"PSS {pss:.0f} MiB")
 
 
 def single(role: str, atoll: Site) -> Number:
-    """Resident memory of one process."""
+    """The resident memory of one process."""
     info = atoll.processes()[role].memory_full_info()
     return Number(f"  {role}", [info.rss / MIB], "MiB", None, f"PSS {info.pss / MIB:.0f} MiB")

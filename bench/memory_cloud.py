@@ -1,9 +1,9 @@
-"""What a call to the simulated cloud costs, and how large a simulated site is.
+"""Measures calls of the simulated cloud, and the size of a simulated site.
 
     uv run python bench/memory_cloud.py            1,000 shares on 50 networks
     uv run python bench/memory_cloud.py 10000      10,000 shares on 500 networks
 
-Every call is journalled and goes to the world's file, as in a test with several processes.
+Each call is recorded in the journal and written to the file, as in tests with several processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHARES_PER_SERVER = 20
 
 
 def timed(name: str, things: Sequence[T], call: Callable[[T], R]) -> list[R]:
-    """Do it for each thing, and print what one took, in CPU and on the clock."""
+    """Call ``call`` for each thing, and print CPU time and wall time per call."""
     cpu, clock = time.process_time(), time.perf_counter()
     results = [call(thing) for thing in things]
     cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
@@ -37,7 +37,7 @@ def timed(name: str, things: Sequence[T], call: Callable[[T], R]) -> list[R]:
 
 
 class Site:
-    """Shares on service instances, one instance a network."""
+    """Shares on service instances, with one instance per network."""
 
     def __init__(self, path: Path, shares: int) -> None:
         self.cloud = cloud = MemoryCloud("bench", path=path)
@@ -118,7 +118,7 @@ class Site:
         timed("a client's write", range(100), lambda i: mount.write(f"file {i}", b"data"))
 
     def look(self) -> None:
-        """What a reconcile pass asks of the cloud and its guests."""
+        """The calls that a reconcile pass makes to the cloud and its guests."""
         cloud, cpu = self.cloud, time.process_time()
         timed("list_volumes", [0], lambda _: cloud.volumes.list_volumes())
         timed("list_snapshots", [0], lambda _: cloud.volumes.list_snapshots())
@@ -126,7 +126,7 @@ class Site:
         timed("list_ports", [0], lambda _: cloud.networks.list_ports())
         timed("health", self.servers, lambda i: self.guests[i].health())
         timed("usage", self.servers, lambda i: self.guests[i].usage())
-        print(f"a reconcile pass's questions: {(time.process_time() - cpu) * 1e3:.1f} ms CPU")
+        print(f"the calls of a reconcile pass: {(time.process_time() - cpu) * 1e3:.1f} ms CPU")
 
 
 def main() -> None:
@@ -138,7 +138,7 @@ def main() -> None:
         size = sum(path.stat().st_size for path in Path(directory).iterdir()) / 1e6
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         calls = site.cloud.journal.mark()
-        print(f"{calls} calls; the world's file {size:.1f} MB, this process {memory:.0f} MiB")
+        print(f"{calls} calls; the cloud's file {size:.1f} MB, this process {memory:.0f} MiB")
         site.cloud.close()
 
 

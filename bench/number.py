@@ -1,4 +1,4 @@
-"""One measured number, and the table of many."""
+"""A measured number, and tables of numbers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Number:
-    """What was measured, several times where the machine is noisy."""
+    """A measured number, with several samples if measurements vary."""
 
     what: str
     samples: Sequence[float]
     unit: str
     at_most: float | None = None
-    """The target; None for what is only worth knowing."""
+    """The target; None if there is no target."""
     note: str = ""
 
     @property
     def least(self) -> float:
-        """The best of the samples: what it takes when nobody disturbs."""
+        """The smallest sample, which other load has affected least."""
         return min(self.samples)
 
     @property
     def median(self) -> float:
-        """The middle of the samples; the target is for this one."""
+        """The median of the samples, to which the target applies."""
         return statistics.median(self.samples)
 
     @property
     def verdict(self) -> str:
-        """``met``, ``missed``, or ``met at best`` where only the least sample does."""
+        """``met``, ``missed``, or ``met at best`` if only the smallest sample meets the target."""
         if self.at_most is None:
             return ""
         if self.median <= self.at_most:
@@ -41,13 +41,13 @@ class Number:
         return "met at best" if self.least <= self.at_most else "missed"
 
     def facts(self) -> dict[str, Any]:
-        """For machines."""
+        """The number as a dictionary, for JSON."""
         derived = {"least": self.least, "median": self.median, "verdict": self.verdict}
         return asdict(self) | derived
 
 
 def table(title: str, command: str, numbers: Sequence[Number]) -> Table:
-    """For people."""
+    """A table of numbers for the terminal."""
     drawn = Table(title=f"{title}   ({command})", title_justify="left", title_style="bold")
     for column in ("number", "target", "least", "median", "times", "", "note"):
         drawn.add_column(column, justify="left" if column in ("number", "", "note") else "right")

@@ -1,13 +1,13 @@
-"""Shares on the OpenStack that ``OS_CLOUD`` names, beside the same things made by hand.
+"""Shares on the OpenStack that ``OS_CLOUD`` names, compared with manual use of its services.
 
-Rounds of a bare server and of the first share on a new network come first, in one run, so that
-their ratio holds on any cloud; in both layouts. Then the next shares on a running instance, against
-a volume made and attached by hand; rules; sizes; ten shares at once; how many shares one instance
-takes; and how many requests each verb sends to which service (the worker's counter
-``atoll_cloud_requests``).
+First there are rounds of a bare server and of the first share on a new network, for both network
+layouts. Both are in one run, so that their ratio is valid on any cloud. Then come further shares on
+a running instance, compared with a volume that is created and attached directly; access rules;
+extensions; ten shares at once; many shares on one instance; and the number of requests of each verb
+to each service (the worker's counter ``atoll_cloud_requests``).
 
-``ATOLL_BENCH_SHARES`` says how many shares the last instance gets (default: 60); the flavor and the
-way into the service network are found, or named, as the demo's are.
+``ATOLL_BENCH_SHARES`` is the number of shares on the last instance (default: 60). The flavor and
+the access to the service network are chosen as in the demo.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ Calls = Counter[str]
 
 
 def run() -> list[Number]:
-    """All of it, in one deployment that goes with everything that it made."""
+    """Run all measurements; everything is removed afterwards."""
     cloud = connection()
     bare: list[float] = []
     first: list[float] = []
     with place() as directory, ExitStack() as stack:
         choices = {"flavor": flavor(cloud), "interface": service_network_interface(cloud)}
-        networks = [  # entered first, so that they go after the ports in them
+        networks = [  # entered first, so that they are removed after the ports in them
             stack.enter_context(users_network(cloud, f"bench-{each}", f"10.209.{each}.0/24"))
             for each in range(ROUNDS + 2)
         ]
@@ -107,7 +107,7 @@ def run() -> list[Number]:
 
 
 def from_a_warm_instance(directory: Path, plugged: Network, choices: dict[str, str]) -> Number:
-    """The first share on a network, where an instance waits for one."""
+    """The first share on a network, with a warm instance."""
     with site(directory / "warm", choices, warm=1) as atoll:
         atoll.until(lambda: atoll.servers() == ["active"], pause=0.2)
         network = atoll.plug_in(plugged)
@@ -120,7 +120,7 @@ def by_the_users_router(
     plugged: list[Network],
     choices: dict[str, str],
 ) -> list[Number]:
-    """The first share on a network, where the instance has one interface, as a bare server has."""
+    """The first share on a network, when the instance has one interface, like a bare server."""
     bare, first = [], []
     with site(directory / "routed", choices, direct=False) as atoll:
         for number, network in enumerate(plugged):
@@ -152,7 +152,7 @@ def next_shares(atoll: Cloudy, network: str, hand: list[tuple[float, float]]) ->
 
 
 def verbs(atoll: Cloudy, network: str) -> list[Number]:
-    """What else users do with one share, and the requests of each."""
+    """Other operations with one share, and their requests."""
     share = atoll.create(network)
     path = f"/shares/{share}"
 
@@ -188,7 +188,7 @@ def verbs(atoll: Cloudy, network: str) -> list[Number]:
 
 
 def at_once(atoll: Cloudy, plugged: Network, first: float, attach: float) -> list[Number]:
-    """Ten shares on a new network, all asked for at the same time."""
+    """Ten shares on a new network, requested at the same time."""
     network = atoll.plug_in(plugged)
     before = atoll.available()
     with counted(atoll) as calls:
@@ -204,7 +204,7 @@ def at_once(atoll: Cloudy, plugged: Network, first: float, attach: float) -> lis
 
 
 def many(atoll: Cloudy, network: str) -> list[Number]:
-    """One instance with as many shares as it takes; every one of them is served."""
+    """Many shares on one instance, all of which become available."""
     servers = len(atoll.servers())
     listed = atoll.call("GET", f"/shares?share_network_id={network}")["shares"]
     missing = SHARES - len(listed)
@@ -228,14 +228,14 @@ class Cloudy(Site):
         self.plugged: list[str] = []
 
     def plug_in(self, network: Network) -> str:
-        """Make a share network of a user's network and subnet; its id."""
+        """Create a share network on a user's network and subnet; return its id."""
         wish = {"neutron_net_id": network[0], "neutron_subnet_id": network[1]}
         answer = self.call("POST", "/share-networks", {"share_network": wish})
         self.plugged.append(str(answer["share_network"]["id"]))
         return self.plugged[-1]
 
     def servers(self) -> list[str]:
-        """Statuses of the share servers."""
+        """The statuses of the share servers."""
         return [each["status"] for each in self.call("GET", "/share-servers")["share_servers"]]
 
     def calls(self) -> Calls:
@@ -254,7 +254,7 @@ class Cloudy(Site):
 def site(
     directory: Path, choices: dict[str, str], *, warm: int = 0, direct: bool = True
 ) -> Iterator[Cloudy]:
-    """The service image in the cloud, and a deployment with so many warm instances."""
+    """Upload the service image, and run a deployment with ``warm`` warm instances."""
     layout = "true" if direct else "false"
     atoll = Cloudy(directory / "service", warm=warm, direct=layout, **choices)
     build(load(), make_console(stderr=True))
@@ -267,7 +267,7 @@ def site(
 def floor(
     cloud: Connection, directory: Path, *, flavor: str, interface: Any
 ) -> Iterator[Callable[[int], BareServer]]:
-    """Makes bare servers; they and their service network go afterwards."""
+    """Yield a function that makes bare servers; remove their service network afterwards."""
     settings = OpenStackSettings(
         state_dir=directory / "bare",
         cloud=os.environ.get("OS_CLOUD", ""),
@@ -289,7 +289,7 @@ def floor(
 
 @contextmanager
 def counted(atoll: Cloudy) -> Iterator[Calls]:
-    """Filled at the end with the requests that were sent meanwhile."""
+    """Yield a counter, which afterwards has the requests that were sent meanwhile."""
     calls: Calls = Counter()
     before = atoll.calls()
     yield calls
@@ -297,7 +297,7 @@ def counted(atoll: Cloudy) -> Iterator[Calls]:
 
 
 def requests(what: str, calls: Calls) -> Number:
-    """How many, and to whom."""
+    """The number of requests, with a note about the services."""
     note = ", ".join(f"{service} {count}" for service, count in sorted(calls.items()))
     return Number(what, [calls.total()], "", note=note)
 

@@ -1,7 +1,7 @@
-"""What the same things cost by hand, on the OpenStack that ``OS_CLOUD`` names: the yardsticks.
+"""Direct use of the OpenStack that ``OS_CLOUD`` names, for comparison.
 
-A server of the service image, booted through openstacksdk until its first login; and a volume,
-made and attached, looked at five times a second (the SDK's own waiting looks every two seconds).
+It boots a server with the service image by openstacksdk until its first login, and creates and
+attaches a volume. The volume is polled five times a second (the SDK polls every two seconds).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAUSE = 0.2
 
 
 def connection() -> Connection:
-    """The SDK, by ``OS_CLOUD`` or the other variables."""
+    """A connection of the SDK, by ``OS_CLOUD`` or the other variables."""
     return openstack.connect(cloud=os.environ.get("OS_CLOUD"))
 
 
@@ -35,7 +35,7 @@ def connection() -> Connection:
 def users_network(
     cloud: Connection, name: str, cidr: str, routed: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Ids of a network and its subnet, as a user would make them, perhaps with a router."""
+    """Make a network and a subnet, perhaps with a router, as a user would; yield their ids."""
     neutron: Any = cloud.network
     with ExitStack() as stack:
         network = neutron.create_network(name=name)
@@ -50,20 +50,20 @@ def users_network(
 
 
 class BareServer(Machine):
-    """One server of the service image, in the service network, where this machine is plugged in."""
+    """A server with the service image in the service network, which this machine can reach."""
 
     def __init__(self, cloud: Connection, atoll: OpenStackCloud, directory: Path) -> None:
         super().__init__(directory, "bench-bare")
         self._cloud = cloud
         self._atoll = atoll
         self._port = atoll.networks.create_port("bench", atoll.networks.service_network().id)
-        cloud.network.update_port(self._port.id, admin_state_up=True)  # as one made by hand is
+        cloud.network.update_port(self._port.id, admin_state_up=True)  # like a port of a user
         self._login = (self._port.addresses[0], 22)
         self._id = ""
         atoll.reach(self.login_address)
 
     def start(self) -> None:
-        """Boot, without waiting for it."""
+        """Request the server without waiting for it."""
         wish = {
             "name": self.name,
             "image_id": self._atoll.images.service_image().id,
@@ -75,7 +75,7 @@ class BareServer(Machine):
         self._id = self._cloud.compute.create_server(**wish).id
 
     def boot(self) -> float:
-        """Seconds from the request until the first login."""
+        """Boot the server; return the seconds from the request until the first login."""
         self._make_keys()
         begun = time.perf_counter()
         self.start()
@@ -83,17 +83,17 @@ class BareServer(Machine):
         return time.perf_counter() - begun
 
     def console(self) -> str:
-        """The end of what it has printed while booting."""
+        """The end of the console output."""
         return str(self._cloud.compute.get_server_console_output(self._id, length=60)["output"])
 
     def stop(self) -> None:
-        """Delete it, and its port."""
+        """Delete the server and its port."""
         if self._id:
             delete_server(self._cloud.compute, self._id)
         self._atoll.networks.delete_port(self._port.id)
 
     def attach_a_volume(self, number: int) -> tuple[float, float]:
-        """Seconds to make a volume of 1 GiB, and to attach it; it is gone afterwards."""
+        """Seconds to create a volume of 1 GiB, and to attach it; it is deleted afterwards."""
         storage: Any = self._cloud.block_storage
         compute = self._cloud.compute
         begun = time.perf_counter()

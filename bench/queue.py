@@ -1,4 +1,4 @@
-"""The operations' queue with handlers that do next to nothing, on SQLite and on PostgreSQL."""
+"""The queue of operations with trivial handlers, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ AT_ONCE = 2000
 IDLE = 5.0
 
 
-class Noting:
-    """Notes when each resource's turn came, in a fenced transaction as a real handler has."""
+class RecordingHandler:
+    """Records when each resource was handled, and opens a transaction like a real handler."""
 
     def __init__(self) -> None:
         self.at: dict[str, float] = {}
@@ -37,7 +37,7 @@ class Noting:
 
 
 def run() -> list[Number]:
-    """Both databases; PostgreSQL only where its server is installed."""
+    """Measure SQLite, and PostgreSQL if its server is installed."""
     with tempfile.TemporaryDirectory() as directory:
         found = measure("SQLite", f"sqlite:///{directory}/atoll.db")
     programs = postgres.programs()
@@ -51,7 +51,7 @@ def run() -> list[Number]:
 
 
 def measure(name: str, url: str) -> list[Number]:
-    """Latency one by one, the rate of many at once, and the cost of doing nothing."""
+    """Measure the latency of single operations, the rate of many, and an idle worker."""
     with working(url) as (database, handler):
         waits = [one(database, handler, number) for number in range(ONE_BY_ONE)]
         wall, cpu = many(database, handler)
@@ -68,9 +68,9 @@ def measure(name: str, url: str) -> list[Number]:
 
 
 @contextmanager
-def working(url: str) -> Iterator[tuple[Database, Noting]]:
-    """A database with a worker on it."""
-    database, handler = Database(url), Noting()
+def working(url: str) -> Iterator[tuple[Database, RecordingHandler]]:
+    """Run a worker on a new database."""
+    database, handler = Database(url), RecordingHandler()
     upgrade(database)
     worker = Worker(database, {"share": handler})
     thread = threading.Thread(target=worker.run)
@@ -82,8 +82,8 @@ def working(url: str) -> Iterator[tuple[Database, Noting]]:
     database.close()
 
 
-def one(database: Database, handler: Noting, number: int) -> float:
-    """Milliseconds from the commit to the handler."""
+def one(database: Database, handler: RecordingHandler, number: int) -> float:
+    """Milliseconds from the commit to the call of the handler."""
     resource = f"share/one-{number}"
     with database.begin() as connection:
         enqueue(connection, resource)
@@ -94,8 +94,8 @@ def one(database: Database, handler: Noting, number: int) -> float:
     return (handler.at[resource] - begun) * 1000
 
 
-def many(database: Database, handler: Noting) -> tuple[float, float]:
-    """Milliseconds an operation, by the wall clock and of CPU."""
+def many(database: Database, handler: RecordingHandler) -> tuple[float, float]:
+    """Milliseconds per operation: wall time and CPU time."""
     have = len(handler.at)
     with database.begin() as connection:
         for number in range(AT_ONCE):

@@ -1,4 +1,4 @@
-"""``atoll serve`` starting again with 1,000 shares: until the API answers."""
+"""The restart of ``atoll serve`` with 1,000 shares, until the API answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARES, NETWORKS, TIMES = 1000, 50, 5
 
 
 def run() -> list[Number]:
-    """Stopped and started, several times."""
+    """Stop and start it several times."""
     with site() as atoll:
         atoll.fill(NETWORKS, SHARES)
         found = []

@@ -1,4 +1,4 @@
-"""Access rules on the simulated cloud: one change, and a thousand."""
+"""Access rules on the simulated cloud: one change, and a thousand rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RULES = 1000
 
 
 def run() -> list[Number]:
-    """One change, 20 times; then a thousand rules at once on each of three shares."""
+    """Measure 20 single changes; then a thousand rules at once on each of three shares."""
     with site() as atoll:
         network = atoll.share_network("rules")
         share = atoll.create(network)
@@ -28,7 +28,7 @@ def run() -> list[Number]:
 
 
 def one(atoll: Site, share: str, address: str) -> float:
-    """Seconds from the POST until its user sees that it is active."""
+    """Seconds from the POST until the API shows that the rule is active."""
     begun = time.perf_counter()
     path = f"/share-access-rules/{atoll.allow(share, address)}"
     atoll.until(lambda: atoll.call("GET", path)["access"]["state"] == "active", pause=0)
@@ -36,7 +36,7 @@ def one(atoll: Site, share: str, address: str) -> float:
 
 
 def thousand(atoll: Site, network: str) -> tuple[float, int]:
-    """Seconds from the last POST until all are active; how often the agent was called."""
+    """Seconds from the last POST until all rules are active, and the number of agent calls."""
     share = atoll.create(network)
     path = f"/shares/{share}"
     atoll.until(lambda: atoll.call("GET", path)["share"]["status"] == "available")

@@ -1,4 +1,4 @@
-"""``atoll serve`` on the simulated cloud, and a client that asks it for things."""
+"""``atoll serve`` on the simulated cloud, and a client of its API."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ level = "warning"
 reconcile_interval = 3600
 """
 CLIENTS = 8
-"""Requests at once, where many are sent: as many as the API has threads."""
+"""Number of parallel requests, which is the API's number of threads."""
 
 IDLE_SECONDS = 2.0
-"""A connection that nobody has used for so long may be closed by the API."""
+"""Seconds after which the API may have closed an idle connection."""
 
 
 S = TypeVar("S", bound="Site")
 
 
 class Site(Service):
-    """One deployment; requests keep their connection, one a thread."""
+    """One deployment. Each thread keeps a connection for its requests."""
 
     def __init__(self, state: Path, *, config: str = CONFIG) -> None:
         super().__init__(state, config=config)
@@ -48,7 +48,7 @@ class Site(Service):
     # --- requests ---------------------------------------------------------------------------
 
     def send(self, method: str, path: str, body: Any = None) -> bytes:
-        """One request; the answer's body. Raises where it is not a success."""
+        """Send one request; return the answer's body. Raises unless it succeeds."""
         connection = getattr(self._local, "connection", None)
         if connection is None or time.monotonic() - self._local.used > IDLE_SECONDS:
             connection = http.client.HTTPConnection(self.url.removeprefix("http://"))
@@ -68,33 +68,33 @@ class Site(Service):
         return content
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request; its JSON."""
+        """Send one request; return its JSON."""
         content = self.send(method, path, body)
         return json.loads(content) if content else None
 
     def share_network(self, name: str) -> str:
-        """Make a share network; its id."""
+        """Create a share network; return its id."""
         wish = {"share_network": {"name": name}}
         return str(self.call("POST", "/share-networks", wish)["share_network"]["id"])
 
     def create(self, network: str) -> str:
-        """Ask for a share; its id."""
+        """Request a share; return its id."""
         wish = {"share": {"share_proto": "NFS", "size": 1, "share_network_id": network}}
         return str(self.call("POST", "/shares", wish)["share"]["id"])
 
     def allow(self, share: str, address: str) -> str:
-        """Ask for an access rule; its id."""
+        """Request an access rule; return its id."""
         rule = {"access_type": "ip", "access_to": address, "access_level": "rw"}
         action = {"allow_access": rule}
         return str(self.call("POST", f"/shares/{share}/action", action)["access"]["id"])
 
     def many(self, call: Callable[[int], Any], count: int) -> list[Any]:
-        """Call it with 0 … count-1, several at once."""
+        """Call ``call`` with 0 … count-1, several at once."""
         with ThreadPoolExecutor(CLIENTS) as pool:
             return list(pool.map(call, range(count)))
 
     def fill(self, networks: int, shares: int) -> list[str]:
-        """So many shares, on so many share networks; their ids once all are available."""
+        """Create shares on share networks; return their ids once all are available."""
         nets = [self.share_network(f"bench {number}") for number in range(networks)]
         made = self.many(lambda number: self.create(nets[number % networks]), shares)
         self.until(lambda: self.available() >= shares, pause=0.1)
@@ -106,17 +106,17 @@ class Site(Service):
         return int(answer["count"])
 
     def until(self, look: Callable[[], bool], pause: float = 0.001, seconds: float = 300) -> None:
-        """Look until it is so."""
+        """Wait until ``look`` returns true."""
         end = time.monotonic() + seconds
         while not look():
             if time.monotonic() > end:
-                raise RuntimeError(f"nothing came of it within {seconds:g} s; see {self.log}")
+                raise RuntimeError(f"the wait took more than {seconds:g} s; see {self.log}")
             time.sleep(pause)
 
     # --- processes --------------------------------------------------------------------------
 
     def processes(self) -> dict[str, psutil.Process]:
-        """All processes of ``atoll serve`` by what they are."""
+        """All processes of ``atoll serve`` by role."""
         parent = psutil.Process(self.pid)
         found = {"supervisor": parent}
         for child in parent.children(recursive=True):
@@ -132,7 +132,7 @@ class Site(Service):
 
 @contextmanager
 def site(config: str = CONFIG) -> Iterator[Site]:
-    """A running one, in a directory of its own that goes with it."""
+    """Run a deployment in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as directory:
         made = Site(Path(directory) / "state", config=config)
         made.start()
@@ -144,7 +144,7 @@ def site(config: str = CONFIG) -> Iterator[Site]:
 
 @contextmanager
 def on_a_real_cloud(made: S) -> Iterator[S]:
-    """Start a deployment; what it makes in its cloud goes with it."""
+    """Start a deployment; purge what it has made in its cloud afterwards."""
     made.start()
     try:
         made.until(lambda: b'"worker.set_up"' in made.log.read_bytes(), pause=0.1)

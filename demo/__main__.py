@@ -1,4 +1,4 @@
-"""``python -m demo [local|openstack]``: run the story there and show that nothing is left."""
+"""``python -m demo [local|openstack]``: runs the story, and checks that nothing is left."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ FAILURES = (
 )
 FOR_REAL = {
     "local": """
-To run it for real:  uv run atoll serve
-It keeps its state in /var/lib/atoll, and prints the lines that make your first share.
+To run a real deployment:  uv run atoll serve
+It keeps its state in /var/lib/atoll, and prints the commands that create your first share.
 """,
     "openstack": """
-To run it for real: docs/howto/openstack.md
-The service image stays in Glance, under the tag atoll-service-image.
+To run a real deployment: docs/howto/openstack.md
+The service image remains in Glance, with the tag atoll-service-image.
 """,
 }
 
 
 def main(cloud: str) -> int:
-    """The demo; 0 when every check held."""
+    """Run the demo; return 0 if all checks succeed."""
     log.configure("warning")
     console = make_console()
     steps = Steps(console)
-    # Not below /tmp, which may be in memory: this holds the disks.
+    # This directory has the disks, so it is not below /tmp, which may be in memory.
     state = Path(tempfile.mkdtemp(prefix="atoll-demo-", dir="/var/tmp"))
-    state.chmod(0o711)  # QEMU runs as a user of its own
+    state.chmod(0o711)  # QEMU runs as its own user
     try:
         place = _place(cloud, state, console)
     except FAILURES as error:
         console.print(
-            f"[red]The demo can't begin:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[red]The demo can't start:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         shutil.rmtree(state)
         return 1
@@ -69,7 +69,7 @@ def main(cloud: str) -> int:
         console.print(
             f"\n[red]The demo failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
-        console.print(f"Its log stays: {place.service.log}", highlight=False, soft_wrap=True)
+        console.print(f"Its log is kept: {place.service.log}", highlight=False, soft_wrap=True)
         return 1
     finally:
         place.stop()

@@ -1,10 +1,10 @@
-"""What a run has left in a project of OpenStack: of its own marks, and anything else that is new.
+"""Finds what a run has left in an OpenStack project: what has its marks, and what is new.
 
 Servers and their groups, ports (interfaces of routers and of workers' hosts among them), networks,
-subnets, routers, floating addresses, volumes, snapshots, key pairs and security groups. Others may
-work in the same project meanwhile: what carries another deployment's mark, or another run's, is
-theirs, and so is what Neutron itself puts into their networks. With
-``ATOLL_DEMO_PROJECT_IS_SHARED`` set, what has no mark counts as theirs, too.
+subnets, routers, floating addresses, volumes, snapshots, key pairs and security groups are listed.
+Other programs may use the same project meanwhile. What has the mark of another deployment or run is
+ignored, and so is what Neutron itself puts into their networks. With
+``ATOLL_DEMO_PROJECT_IS_SHARED`` set, what has no mark is ignored, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from atoll.cloud.openstack.cinder import DEPLOYMENT, OWNER
 from atoll.cloud.openstack.tags import owner_of
 
 PATIENCE_SECONDS = 60.0
-"""So long Neutron may take to remove its own ports after the networks that they served."""
+"""Longest time Neutron may take to remove its own ports after their networks, in seconds."""
 _MARK = re.compile(r"^(atoll(?:-demo)?:\S+) ?(.*)$")
 _NOVA_WITH_TAGS = "2.52"
 _IN_NEUTRON = {
@@ -38,26 +38,26 @@ Json = dict[str, Any]
 
 
 def deployment_mark(deployment: str) -> str:
-    """The mark of all that a deployment of Atoll makes."""
+    """The mark of everything that a deployment of Atoll makes."""
     return f"atoll:{deployment}"
 
 
 def users_mark(run: str) -> str:
-    """The mark of what a run of the demo makes as the user."""
+    """The mark of everything that a run of the demo makes as the user."""
     return f"atoll-demo:{run}"
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing in the cloud."""
+    """One resource in the cloud."""
 
     kind: str
     id: str
     name: str
     mark: str = ""
-    """``atoll:<deployment>``, ``atoll-demo:<run>``, or empty: nobody's that we know."""
+    """``atoll:<deployment>``, ``atoll-demo:<run>``, or empty if it is unknown."""
     owner: str = ""
-    """What the deployment has made it for."""
+    """The owner that the deployment made it for."""
     detail: str = ""
 
     def __str__(self) -> str:
@@ -66,27 +66,27 @@ class Thing:
 
 
 class Audit:
-    """The project as it was when this was made; ``left`` compares it with how it is."""
+    """Records the resources in the project; ``left`` compares them with the present ones."""
 
     def __init__(self, connection: Connection) -> None:
-        # Any: which types the SDK declares differs from release to release.
+        # Any, because the types that the SDK declares differ between releases.
         self._cloud: Any = connection
         self._project = str(connection.current_project_id)
         self._before = {(thing.kind, thing.id) for thing in self.things()}
         self._is_shared = bool(os.environ.get("ATOLL_DEMO_PROJECT_IS_SHARED"))
 
     def things(self) -> list[Thing]:
-        """Everything in the project, now."""
+        """All resources in the project at present."""
         return [*self._computing(), *self._storage(), *self._networking()]
 
     def of(self, *marks: str) -> list[Thing]:
-        """What carries one of these marks."""
+        """The resources that have one of these marks."""
         return [thing for thing in self.things() if thing.mark in marks]
 
     def left(self, *marks: str, patience: float = PATIENCE_SECONDS) -> list[str]:
-        """A line for everything with these marks, and for what is new and nobody's.
+        """A line for each resource with these marks, and for each new one without a mark.
 
-        Waits so many seconds for it to go.
+        It waits up to ``patience`` seconds until there are none.
         """
         deadline = time.monotonic() + patience
         while True:
@@ -136,7 +136,7 @@ class Audit:
         marks: dict[str, str] = {}
         for kind, key in _IN_NEUTRON.items():
             for found in _list(neutron, f"/{key.replace('_', '-')}", key):
-                # An administrator's list holds everybody's; any list what others share with us.
+                # An administrator's list has all projects' resources, and any list has shared ones.
                 if found["project_id"] == self._project:
                     thing = _described(kind, found)
                     marks[thing.id] = thing.mark
@@ -146,7 +146,7 @@ class Audit:
             near = marks.get(port["device_id"]) or marks.get(port["network_id"]) or ""
             if not thing.mark:
                 thing = replace(thing, mark=near)
-            # Neutron's own ports at routers are of no project.
+            # Neutron's own ports at routers have no project.
             if port["project_id"] == self._project or (not port["project_id"] and near):
                 yield thing
 
@@ -159,13 +159,13 @@ def _list(proxy: Any, path: str, key: str, **options: Any) -> list[Json]:
 
 
 def _described(kind: str, found: Json) -> Thing:
-    """A thing of Neutron's: those who make it say in the description whose it is."""
+    """A resource of Neutron, whose description names its owner."""
     mark, owner = _marked(found.get("description") or "")
     name = found.get("name") or found.get("floating_ip_address") or ""
     return Thing(kind, found["id"], name, mark, owner, found.get("device_owner") or "")
 
 
 def _marked(text: str) -> tuple[str, str]:
-    """The mark that a text begins with, and what follows it."""
+    """The mark at the beginning of a text, and the rest of the text."""
     found = _MARK.match(text)
     return (found[1], found[2]) if found else ("", "")

@@ -1,7 +1,7 @@
-"""The user's virtual machine on this one: on the share network's bridge.
+"""The user's virtual machine on this machine, on the share network's bridge.
 
-It has a second interface in QEMU's user network for our SSH only, so that nothing about the share
-network is special for the demo's sake.
+It has a second interface, in QEMU's user network, only for SSH, so that the share network needs no
+changes for the demo.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONSOLE_BYTES = 4000
 
 
 class ClientVm(Machine):
-    """One client in QEMU, from its disk to its end."""
+    """A client in QEMU."""
 
     interface = "eth1"
 
@@ -35,7 +35,7 @@ class ClientVm(Machine):
         self.accelerations = directory / "client-acceleration.json"
 
     def start(self) -> None:
-        """Boot, without waiting for it."""
+        """Start the boot without waiting for it."""
         self._make_keys()
         instance_id = f"{self.name}-{self._port}"
         seed_iso(self._directory / "seed.iso", instance_id=instance_id, **self._identity())
@@ -46,7 +46,7 @@ class ClientVm(Machine):
             self._process = subprocess.Popen(self._qemu(disk), stdout=log, stderr=log)
 
     def stop(self) -> None:
-        """Power off, and take its interface away."""
+        """Power off the machine, and remove its interface."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -54,7 +54,7 @@ class ClientVm(Machine):
         subprocess.run(["ip", "link", "delete", self._tap], capture_output=True, check=False)
 
     def console(self) -> str:
-        """The end of what it has printed while booting, for people."""
+        """The end of the console output."""
         printed = (self._directory / "console.log").read_bytes()
         return printed[-CONSOLE_BYTES:].decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""The user's server in Nova: on the user's network, reached at a floating address."""
+"""The user's server in Nova, on the user's network, with a floating address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELETE_SECONDS = 180
 
 
 class ClientServer(Machine):
-    """One client in Nova, from its port to its end."""
+    """A client in Nova."""
 
     connect_seconds = 20
 
@@ -44,11 +44,11 @@ class ClientServer(Machine):
 
     @property
     def server_name(self) -> str:
-        """Its name in Nova."""
+        """The server's name in Nova."""
         return f"{self._mark.replace(':', '-')}-{self.name}"
 
     def start(self) -> None:
-        """Boot, without waiting for it."""
+        """Start the boot without waiting for it."""
         self._make_keys()
         self._port_id, address = self._network.plug(self.name)
         self._login = (address, 22)
@@ -64,7 +64,7 @@ class ClientServer(Machine):
         ).id
 
     def stop(self) -> None:
-        """Delete it, and its port. Safe to run again."""
+        """Delete the server and its port. It may be called again."""
         if self._server_id:
             self._log_out()
             delete_server(self._nova, self._server_id)
@@ -74,18 +74,18 @@ class ClientServer(Machine):
             self._port_id = ""
 
     def wait(self) -> None:
-        """Return when it accepts SSH. Raises ``CommandFailed``, and the SDK's error for a fault."""
+        """Wait until it accepts SSH. Raises ``CommandFailed``, or the SDK's error for a fault."""
         self._nova.wait_for_server(self._nova.get_server(self._server_id), wait=300)
         super().wait()
 
     def console(self) -> str:
-        """The end of what it has printed while booting, for people."""
+        """The end of the console output."""
         answer = self._nova.get_server_console_output(self._server_id, length=CONSOLE_LINES)
         return str(answer["output"])
 
 
 def delete_server(nova: Any, server_id: str) -> None:
-    """Delete a server; returns when it is gone. Absent is fine."""
+    """Delete a server, which may be absent, and wait until it is gone."""
     nova.delete_server(server_id)
     server = nova.find_server(server_id, ignore_missing=True)
     if server is not None:

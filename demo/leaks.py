@@ -1,4 +1,4 @@
-"""Looks for what a run has left on the machine: processes, interfaces, firewall tables, files."""
+"""Finds what a run has left on the machine: processes, interfaces, firewall tables, files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EXPECTED_FILES = {
     "secret.key",
     "serve.log",
 }
-"""What a deployment without shares keeps: its database, its keys, its log."""
+"""Files of a deployment without shares: its database, keys and log."""
 
 EXPECTED_FOLDERS = {"atoll.sqlite.reserve", "workers"}
-"""Folders whose files it keeps: room for its database on a full disk, names of its workers."""
+"""Folders whose files remain: the reserve of the database, and the locks of workers."""
 
 
 _NEUTRONS = re.compile(r"(brq|tap|qvo|qvb|qbr|qr-|qg-|ns-|sg-)[0-9a-f]{8}-[0-9a-f]{2}|vxlan-\d+")
-"""Names that the agents of an OpenStack on this machine give, which comes and goes as it likes."""
+"""Names given by the agents of an OpenStack on this machine, which is not Atoll's."""
 
 _OF_THE_MACHINE = re.compile(
     r"virbr\d+(-nic)?|(sit|tunl|gre|gretap|erspan|ip6tnl|ip6gre|ip_vti|ip6_vti|dummy|bond|ifb)\d"
 )
-"""libvirt's own bridge, made at its first start, and what the kernel's modules make by loading."""
+"""libvirt's own bridge, and interfaces that kernel modules make when they are loaded."""
 
 
 def processes(state: Path) -> list[str]:
@@ -41,12 +41,12 @@ def processes(state: Path) -> list[str]:
 
 
 def _with_bridges() -> list[str]:
-    """DHCP servers that the machine's libvirt runs on a bridge of Atoll's."""
+    """DHCP servers that the machine's libvirt runs on Atoll's bridges."""
     return [line for line, command in _commands() if BRIDGE.search(command)]
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    """A line for each process, and its whole command line."""
+    """A line for each process, and its complete command line."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -79,7 +79,7 @@ def files(state: Path) -> list[str]:
 
 
 class Before:
-    """The machine before a run, to compare with afterwards."""
+    """The state of the machine before a run, for a comparison afterwards."""
 
     def __init__(self) -> None:
         self._interfaces = interfaces()
@@ -87,7 +87,7 @@ class Before:
         self._with_bridges = set(_with_bridges())
 
     def leaks(self, state: Path) -> list[str]:
-        """Everything that is there now and should not be."""
+        """A line for everything that should not exist."""
         return [
             *dict.fromkeys([*processes(state), *self._new_with_bridges()]),
             *(f"interface {name}" for name in sorted(self._new_interfaces())),

@@ -1,7 +1,7 @@
-"""A user's machine: reached by SSH with a key and a pinned host key, mounts as users do.
+"""A user's machine, which is reached by SSH with a key and a pinned host key, and mounts shares.
 
-Where it runs is its kind's to say: ``ClientVm`` is a virtual machine on this one, ``ClientServer``
-a server in Nova. Both boot the service image, which has its kernel's NFS client.
+``ClientVm`` is a virtual machine on this machine, ``ClientServer`` a server in Nova. Both boot the
+service image, which has the kernel's NFS client.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ M = TypeVar("M", bound="Machine")
 
 
 class CommandFailed(RuntimeError):
-    """A command in the client ended with an error."""
+    """A command in the client has failed."""
 
     def __init__(self, command: str, status: int, output: str) -> None:
         super().__init__(f"{command!r} ended with {status}: {output.strip()}")
@@ -29,12 +29,12 @@ class CommandFailed(RuntimeError):
 
 
 class Machine:
-    """One client, from its boot to its end. Use as a context manager."""
+    """A client, which is also a context manager."""
 
     interface = "eth0"
-    """Its place in the network that it mounts from."""
+    """Its interface in the network from which it mounts."""
     connect_seconds = 60
-    """How long one try to log in may take: an address that nobody has yet doesn't refuse."""
+    """Longest time of one attempt to log in; an unused address does not refuse connections."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory / name
@@ -48,22 +48,22 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # --- its life ---------------------------------------------------------------------------
+    # --- life cycle -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Boot, without waiting for it."""
+        """Start the boot without waiting for it."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End it, and take away what was made for it."""
+        """End the machine, and remove what was made for it."""
         raise NotImplementedError
 
     def console(self) -> str:
-        """The end of what it has printed while booting, for people."""
+        """The end of the console output."""
         raise NotImplementedError
 
     def wait(self) -> None:
-        """Return when it accepts SSH. Raises ``CommandFailed``, with the end of its console."""
+        """Wait until it accepts SSH. Raises ``CommandFailed``, with the end of the console."""
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
             try:
@@ -79,7 +79,7 @@ class Machine:
     # --- commands ---------------------------------------------------------------------------
 
     def run(self, command: str, *, root: bool = True, seconds: float = 120) -> str:
-        """Run a shell command in the client; its output. Raises ``CommandFailed``."""
+        """Run a shell command in the client; return its output. Raises ``CommandFailed``."""
         if root:
             command = f"sudo -n sh -c {shlex.quote(command)}"
         done = subprocess.run(
@@ -106,24 +106,24 @@ class Machine:
         raise RuntimeError("The client got no address on the share network.")
 
     def mount(self, export: str, where: str, *, version: str = "4.2") -> None:
-        """Mount an NFS export, as a user would; raises ``CommandFailed`` when refused."""
+        """Mount an NFS export. Raises ``CommandFailed`` if it is refused."""
         quoted = shlex.quote(export)
         self.run(f"mkdir -p {where} && mount -t nfs -o vers={version},hard {quoted} {where}")
 
     def unmount(self, where: str) -> None:
-        """Unmount."""
+        """Unmount a file system, lazily if necessary."""
         self.run(f"umount -f {where} || umount -l {where}")
 
     # --- logging in -------------------------------------------------------------------------
 
     @property
     def login_key(self) -> Path:
-        """The file with the private key that opens it."""
+        """The file with the private key for the login."""
         return self._directory / "login"
 
     @property
     def host_key(self) -> str:
-        """The public key that it shows."""
+        """The public host key."""
         return self._key("host.pub").strip()
 
     @property
@@ -133,11 +133,11 @@ class Machine:
 
     @property
     def login_address(self) -> str:
-        """Where it is reached by SSH."""
+        """The address of its SSH server."""
         return self._login[0]
 
     def _make_keys(self) -> None:
-        """Keys of the login and of the host, made anew, and the pin."""
+        """Make new keys for the login and the host, and pin the host key."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("login", "host"):
             (self._directory / name).unlink(missing_ok=True)
@@ -150,7 +150,7 @@ class Machine:
         return (self._directory / name).read_text()
 
     def _identity(self) -> dict[str, str]:
-        """What a seed tells the machine of itself."""
+        """The arguments of the machine's seed."""
         return {
             "user": USER,
             "authorized_key": self._key("login.pub"),
@@ -160,7 +160,7 @@ class Machine:
         }
 
     def _log_out(self) -> None:
-        """End the shared connection, which would wait for a machine that is gone."""
+        """End the shared SSH connection, which would otherwise wait for a deleted machine."""
         ssh = self._ssh()
         argv = [*ssh[:-1], "-O", "exit", ssh[-1]]
         subprocess.run(argv, capture_output=True, check=False, timeout=10)
@@ -187,5 +187,5 @@ class Machine:
 
 
 def command(*argv: str | Path) -> None:
-    """Run a program on this machine; raises ``subprocess.CalledProcessError``."""
+    """Run a program on this machine. Raises ``subprocess.CalledProcessError``."""
     subprocess.run([str(word) for word in argv], check=True, capture_output=True)

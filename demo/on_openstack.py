@@ -1,8 +1,8 @@
 """The story on the OpenStack that ``OS_CLOUD``, or the other ``OS_…`` variables, name.
 
-``atoll serve`` runs on this machine, in a state directory of its own. The user has a network on a
-router, and a server in Nova with a floating address. All of it is made here and goes in the end;
-the service image stays in Glance for the next run, as it stays in the cache on this machine.
+``atoll serve`` runs on this machine with its own state directory. The user has a network on a
+router, and a server in Nova with a floating address. All of it is made here and removed at the end.
+The service image remains in Glance, and in the cache on this machine, for the next run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from demo.steps import Steps
 from demo.user_network import UserNetwork
 
 KEPT = {"service_network", "network", "ssh"}
-"""Owners of what serves the whole deployment, so that it goes with that."""
+"""Owners of what is removed only together with the deployment."""
 
 Options = Mapping[str, Mapping[str, object]]
 
 
 class OnOpenStack:
-    """A deployment in a project of a cloud, and a user there."""
+    """A deployment in a project of a cloud, and a user of that cloud."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class OnOpenStack:
         name: str = "",
         user_project: str = "",
     ) -> None:
-        """``options`` are more settings of the service: tables of atoll.toml, and theirs.
+        """``options`` are additional settings of the service, by table of atoll.toml.
 
-        The user works in Atoll's project, or in ``user_project``, by the same credentials.
+        The user works in Atoll's project, or in ``user_project``, with the same credentials.
         """
         self.run = name or uuid4().hex[:6]
         self.connection: Connection = openstack.connect(app_name="atoll-demo")
@@ -67,14 +67,14 @@ class OnOpenStack:
         self.configure(options or {})
 
     def configure(self, options: Options) -> None:
-        """Write the service's configuration; it counts from its next start on."""
+        """Write the service's configuration, which takes effect at its next start."""
         interface = choices.service_network_interface(self.connection)
         self.service.configure(_config(self.flavor_id, interface, options))
 
     # --- a place ----------------------------------------------------------------------------
 
     def prepare(self, steps: Steps) -> None:
-        """Have the service image in Glance, the user's network, and the service running."""
+        """Upload the service image, make the user's network, and start the service."""
         with steps.step("service image in Glance") as step:
             image = upload(load(self.service.config), self._console)
             self.image_id = image.id
@@ -97,7 +97,7 @@ class OnOpenStack:
         return made.id, f"on the user's network {self.network.id}"
 
     def boot_client(self, name: str = "client") -> ClientServer:
-        """The user's server, booting."""
+        """Start the user's server."""
         client = ClientServer(
             self._directory,
             self.user,
@@ -112,7 +112,7 @@ class OnOpenStack:
         return client
 
     def stop(self) -> list[str]:
-        """End everything; a line for all that was left in the project and on this machine."""
+        """End everything; return a line for each thing left in the project or on this machine."""
         for client in self._clients:
             client.stop()
         try:
@@ -130,7 +130,7 @@ class OnOpenStack:
     # --- the end ----------------------------------------------------------------------------
 
     def _deployment_marks(self) -> list[str]:
-        """What the deployment marks its things with, once there is one."""
+        """The deployment's mark, if there is a deployment."""
         file = self.service.state / "atoll.sqlite"
         if not file.exists():
             return []
@@ -142,7 +142,7 @@ class OnOpenStack:
         return [deployment_mark(known)] if known else []
 
     def _before_purge(self) -> list[str]:
-        """What a deployment whose users have deleted everything still has, and should not."""
+        """What the deployment should not have after its users have deleted everything."""
         ours = self.audit.of(*self._deployment_marks())
         for thing in ours:
             if thing.kind == "port" and thing.owner.startswith("host/"):

@@ -1,4 +1,4 @@
-"""What the demo uses of a cloud: named by the environment, or found."""
+"""Chooses what the demo uses in a cloud, unless environment variables name it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTERFACES = {
 
 
 def user(connection: Connection, project: str = "") -> Connection:
-    """The user's connection: to the project with that id, or that is named outside, or ours."""
+    """The user's connection: to the given project, to that of the environment, or to Atoll's."""
     if project:
         return connection.connect_as_project({"id": project})
     wanted = os.environ.get(USER_PROJECT, "")
@@ -31,7 +31,7 @@ def user(connection: Connection, project: str = "") -> Connection:
 
 
 def external_network(connection: Connection) -> str:
-    """Id of the network that floating addresses come from: the first, unless one is named."""
+    """Id of the network with floating addresses: the first one, unless one is named."""
     neutron: Any = connection.network
     wanted = os.environ.get(EXTERNAL_NETWORK, "")
     if wanted:
@@ -43,7 +43,7 @@ def external_network(connection: Connection) -> str:
 
 
 def flavor(connection: Connection) -> str:
-    """Id of the flavor of all servers: the smallest that is large enough, unless one is named."""
+    """Id of the flavor of all servers: the smallest suitable one, unless one is named."""
     nova: Any = connection.compute
     wanted = os.environ.get(FLAVOR, "")
     if wanted:
@@ -56,9 +56,9 @@ def flavor(connection: Connection) -> str:
 
 
 def service_network_interface(connection: Connection) -> str:
-    """How this machine gets into the service network: by its Neutron agent, if it has one.
+    """How this machine is connected to the service network: by its Neutron agent, if it has one.
 
-    Only administrators are told of agents; without the right, and without an agent, it is "none".
+    Only administrators can list agents. Without the permission or an agent, the result is "none".
     """
     wanted = os.environ.get(INTERFACE, "")
     if wanted:

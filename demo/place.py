@@ -1,4 +1,4 @@
-"""Where the story happens: what differs between this machine and OpenStack."""
+"""The interface of places for the story, which are this machine and OpenStack."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from demo.steps import Steps
 
 
 class Place(Protocol):
-    """A deployment of its own, a user's network and machine, and a look at what is left."""
+    """A deployment, a user's network and machine, and a check of what is left."""
 
     service: Service
 
     def prepare(self, steps: Steps) -> None:
-        """Have the service image, the user's network, and the service running."""
+        """Prepare the service image and the user's network, and start the service."""
 
     def share_network(self, shares: Proxy) -> tuple[str, str]:
-        """The share network that the user's machine is on: its id, and a word on where it is.
+        """The id of the share network of the user's machine, and a description of it.
 
-        The id is empty where shares need none.
+        The id is empty if shares need no share network.
         """
 
     def boot_client(self) -> Machine:
-        """The user's machine, booting."""
+        """Start the user's machine."""
 
     def stop(self) -> list[str]:
-        """End everything, whatever has happened; a line for all that was left. Safe to repeat."""
+        """End everything; return a line for each thing left. It may be called again."""

@@ -1,4 +1,4 @@
-"""Runs ``atoll serve`` in a state directory of its own."""
+"""Runs ``atoll serve`` in its own state directory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Service:
-    """One ``atoll serve``, from its configuration file to its end."""
+    """One ``atoll serve`` process with its configuration file."""
 
     def __init__(self, state: Path, *, config: str = "", ready_seconds: float = 120) -> None:
         self.state = state
@@ -36,7 +36,7 @@ class Service:
         self.configure(config)
 
     def configure(self, config: str) -> None:
-        """Write the configuration file; it counts from the next start on."""
+        """Write the configuration file, which takes effect at the next start."""
         port = self.url.rpartition(":")[2]
         self.config.write_text(
             f'state_dir = "{self.state}"\n{config}\n[api]\nport = {port}\n', encoding="utf-8"
@@ -44,7 +44,7 @@ class Service:
 
     @property
     def endpoint(self) -> str:
-        """What clients call."""
+        """The URL for clients."""
         return f"{self.url}/v2"
 
     @property
@@ -59,7 +59,7 @@ class Service:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until the API answers and a worker is alive."""
+        """Start the service, and wait until the API answers and a worker is alive."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command("serve"), stdout=log, stderr=log, start_new_session=True
@@ -68,18 +68,18 @@ class Service:
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = "\n".join(self.log.read_text().splitlines()[-20:])
-                raise RuntimeError(f"atoll serve did not come up; the end of its log:\n{tail}")
+                raise RuntimeError(f"atoll serve did not start; the end of its log:\n{tail}")
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End it as an operator would: SIGTERM. The service instances go on serving."""
+        """End the service by SIGTERM. The service instances continue to serve."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(timeout=60)
 
     def run(self, *arguments: str) -> str:
-        """Run another ``atoll`` command with the same configuration; its output."""
+        """Run another ``atoll`` command with the same configuration; return its output."""
         done = subprocess.run(
             self._command(*arguments), capture_output=True, text=True, check=False, timeout=300
         )
@@ -93,7 +93,7 @@ class Service:
         tasks = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         for child in map(int, tasks):
             words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-            if len(words) > 1:  # one that has just died has none
+            if len(words) > 1:  # a process that has just died has none
                 found[words[-2].decode()] = child
         return found
 

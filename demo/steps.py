@@ -1,4 +1,4 @@
-"""Shows each step while it runs, and at the end a table of what was done and how long it took."""
+"""Shows each step while it runs, and at the end a table of all steps with their durations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from atoll.cli.progress import working
 
 
 class CheckFailed(Exception):
-    """Something is not as the demo promises."""
+    """A check of the demo has failed."""
 
 
 @dataclass
 class Step:
-    """One line of the table; ``detail`` is filled in by the step itself."""
+    """One line of the table; the step itself sets ``detail``."""
 
     title: str
     detail: str = ""
@@ -37,7 +37,7 @@ class Steps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """One step: a line when it is done; till then a spinner, or a line now and then."""
+        """Run a step: show a spinner or lines while it runs, and a line when it is done."""
         step = Step(title)
         self._steps.append(step)
         began = time.monotonic()
@@ -54,7 +54,7 @@ class Steps:
             self._console.file.flush()
 
     def table(self) -> Table:
-        """What was done, and how long each step took."""
+        """A table of the steps and their durations."""
         table = Table("step", "what was seen", "seconds", title="What the demo did")
         table.columns[2].justify = "right"
         for step in self._steps:
@@ -66,6 +66,6 @@ class Steps:
 
 
 def check(condition: object, sentence: str) -> None:
-    """Fail with a sentence unless the condition holds."""
+    """Raise ``CheckFailed`` with the sentence unless the condition is true."""
     if not condition:
         raise CheckFailed(sentence)

@@ -1,4 +1,4 @@
-"""What a user does with shares, through the public API with the ordinary OpenStack SDK."""
+"""What a user does with shares, through the public API with the OpenStack SDK."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(endpoint: str, token: str) -> Proxy:
 
 
 def wait(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
-    """Look until there is something true to see; ``error`` states end the wait at once."""
+    """Call ``look`` until its result is true, and return it. Exceptions end the wait."""
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
@@ -44,17 +44,17 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
 
 
 class User(Protocol):
-    """What a user has, before there are shares: a network, and a machine in it."""
+    """What a user has before there are shares: a network, and a machine in it."""
 
     def share_network(self, shares: Proxy) -> tuple[str, str]:
-        """The share network for it: its id, empty where shares need none, and where it is."""
+        """The id of the share network, empty if shares need none, and a description of it."""
 
     def boot_client(self) -> Machine:
-        """The machine, booting."""
+        """Start the machine."""
 
 
 class Story:
-    """One user's morning. Each method is a step, in the order of ``run``."""
+    """The story of one user. Each method is a step, in the order of ``run``."""
 
     def __init__(self, shares: Proxy, steps: Steps, user: User, data_mib: int = 64) -> None:
         self._shares = shares
@@ -64,7 +64,7 @@ class Story:
         self._checksum = ""
 
     def run(self) -> None:
-        """Everything, from the share network to its end."""
+        """Run all steps."""
         network_id = self.share_network()
         client = self._user.boot_client()
         share = self.create_share(network_id)
@@ -79,13 +79,13 @@ class Story:
     # --- steps ----------------------------------------------------------------------------
 
     def share_network(self) -> str:
-        """Where the shares shall be reached from; empty where they need no such thing."""
+        """Get the share network; the id is empty if shares need none."""
         with self._steps.step("share network") as step:
             network_id, step.detail = self._user.share_network(self._shares)
             return network_id
 
     def create_share(self, network_id: str) -> Any:
-        """1 GiB over NFS."""
+        """Create an NFS share of 1 GiB."""
         with self._steps.step("1 GiB NFS share") as step:
             share = self._shares.create_share(
                 name="demo", share_protocol="NFS", size=1, **_on(network_id)
@@ -95,7 +95,7 @@ class Story:
             return share
 
     def allow(self, client: Machine, share: Any) -> Any:
-        """Let the client in, and nobody else."""
+        """Allow access for the client only."""
         with self._steps.step("client boots"):
             client.wait()
         with self._steps.step("access rule for the client") as step:
@@ -108,7 +108,7 @@ class Story:
             return rule
 
     def write(self, client: Machine, share: Any) -> None:
-        """Mount, write, checksum."""
+        """Mount the share, write to it, and compute a checksum."""
         with self._steps.step("client mounts, writes and checksums") as step:
             client.mount(self._export(share), "/mnt/share")
             client.run(
@@ -120,7 +120,7 @@ class Story:
             step.detail = f"{self._data_mib} MiB, nfs {version}, sha256 {self._checksum[:12]}…"
 
     def snapshot(self, share: Any) -> Any:
-        """A moment of the share, while it is mounted."""
+        """Take a snapshot of the mounted share."""
         with self._steps.step("snapshot"):
             snapshot = self._shares.create_share_snapshot(share_id=share.id, name="demo")
 
@@ -133,7 +133,7 @@ class Story:
             return snapshot
 
     def extend(self, client: Machine, share: Any) -> None:
-        """1 → 2 GiB while the client writes without pause."""
+        """Extend the share from 1 to 2 GiB while the client writes continuously."""
         with self._steps.step("extend to 2 GiB while the client writes") as step:
             client.put(Path(__file__).with_name("writer.py"), "/tmp/writer.py")
             client.run(
@@ -159,7 +159,7 @@ class Story:
             step.detail = f"{seen['writes']} writes, no error, longest wait {seen['longest']:.2f} s"
 
     def from_snapshot(self, client: Machine, network_id: str, snapshot: Any) -> Any:
-        """A larger share from the snapshot: same data, more room."""
+        """Create a larger share from the snapshot, and check its data and size."""
         with self._steps.step("3 GiB share from the snapshot") as step:
             copy = self._shares.create_share(
                 name="demo-copy",
@@ -186,8 +186,8 @@ class Story:
             return copy
 
     def deny(self, client: Machine, share: Any, rule: Any) -> None:
-        """Access taken away: the mounted client, and a new mount, are refused."""
-        with self._steps.step("access taken away, the client is refused") as step:
+        """Deny access: the mounted client and a new mount are refused."""
+        with self._steps.step("access denied, the client is refused") as step:
             self._shares.delete_access_rule(rule.id, share.id)
 
             def gone() -> bool:
@@ -206,9 +206,9 @@ class Story:
     def delete(
         self, client: Machine, copy: Any, snapshot: Any, share: Any, network_id: str
     ) -> None:
-        """Everything that the user made, in the order that all storage takes.
+        """Delete everything that the user has made, in an order that all storage accepts.
 
-        What is made from a snapshot may need it as long as it lives (Ceph).
+        A share from a snapshot may depend on the snapshot (Ceph), so it is deleted first.
         """
         with self._steps.step("everything deleted"):
             self._delete_share(copy)
@@ -243,7 +243,7 @@ class Story:
 
         wait("the share network to go", network_gone)
 
-    # --- looking --------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------
 
     def _available(self, share_id: str) -> Any:
         def ready() -> Any:
@@ -270,7 +270,7 @@ class Story:
 
     @staticmethod
     def _refused(client: Machine, command: str) -> str:
-        """The last words of a command that must fail; empty if it does not."""
+        """The last line of output of a command that must fail; empty if it does not fail."""
         try:
             client.run(command)
         except CommandFailed as error:
@@ -279,7 +279,7 @@ class Story:
 
     @staticmethod
     def _sum(client: Machine, path: str) -> str:
-        # Past the client's cache: the server's bytes count.
+        # The client's cache is dropped, so that the data is read from the server.
         client.run("echo 3 > /proc/sys/vm/drop_caches")
         return client.run(f"sha256sum {path}").split()[0]
 
@@ -290,5 +290,5 @@ class Story:
 
 
 def _on(network_id: str) -> dict[str, str]:
-    """Where a share shall be: on a share network, if it needs one."""
+    """The argument for the share network, if there is one."""
     return {"share_network_id": network_id} if network_id else {}

@@ -1,8 +1,8 @@
-"""The machine's firewall before and after a run: what is new in it, and who made it.
+"""Compares the machine's firewall before and after a run, and finds what Atoll has left.
 
 libvirt makes tables at its first start on a machine and never removes them. They are recognised by
 their content: with iptables, chains like ``LIBVIRT_INP`` and jumps to them; otherwise tables like
-``libvirt_network``. A rule that names a bridge of Atoll's is Atoll's in any table.
+``libvirt_network``. A rule that names one of Atoll's bridges is Atoll's in any table.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 BRIDGE = re.compile(r"\bat[0-9a-f]{4}-[0-9a-f]{8}\b")
-"""A bridge of Atoll's, as the cloud "local" names it."""
+"""The name of a bridge of the cloud "local"."""
 
 _WITH_IPTABLES = re.compile(r"LIBVIRT_[A-Z]{3}|libvirt-[\w-]+")
-"""libvirt's chains among those of iptables: for its networks, and for its packet filters."""
+"""libvirt's chains in iptables, for its networks and packet filters."""
 _OWN_TABLE = re.compile(r"libvirt_\w+")
 _IN_ITS_OWN = re.compile(r"guest_\w+")
 _COUNTS = {"counter", "handle", "packets", "bytes"}
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 class Tables:
-    """All nftables tables, with their chains and rules, as they are now."""
+    """All present nftables tables, with their chains and rules."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -52,27 +52,27 @@ class Tables:
                 text = _text(kind, thing)
                 if text in known:
                     continue
-                # In a table that was there, others may have been busy; in a new one, only libvirt.
+                # Other programs may have changed a known table, but a new one is only libvirt's.
                 if _names_atoll(text) or (is_new and not _is_libvirts(name, kind, thing)):
                     found.append(f"firewall {kind} in {name}: {text}")
         return found
 
     def _has_libvirts(self, name: str) -> bool:
-        """Whether libvirt has made this table; it may hold other things as well."""
+        """Whether libvirt has made this table, which may also have other contents."""
         chains = [thing["name"] for kind, thing in self._parts[name] if kind == "chain"]
         return any(map(_chain_of_libvirts(name).fullmatch, chains))
 
 
 def _chain_of_libvirts(table: str) -> re.Pattern[str]:
-    """What libvirt calls its chains in a table of that family and name."""
+    """The pattern of libvirt's chains in a table with this family and name."""
     return _IN_ITS_OWN if _OWN_TABLE.fullmatch(table.partition(" ")[2]) else _WITH_IPTABLES
 
 
 def _is_libvirts(table: str, kind: str, thing: Json) -> bool:
-    """Whether libvirt makes such a thing in a table that it has made."""
+    """Whether libvirt makes such an object in its tables."""
     chain = _chain_of_libvirts(table)
     if kind == "chain":
-        # The chains at the kernel's hooks are open; rules in them lead to libvirt's.
+        # libvirt's base chains accept all packets, and have rules that jump to its other chains.
         is_open = "hook" in thing and thing.get("policy") == "accept"
         return is_open or bool(chain.fullmatch(thing["name"]))
     if kind == "rule":

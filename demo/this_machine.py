@@ -1,4 +1,4 @@
-"""The story on this machine: the embedded cloud, with a client in QEMU."""
+"""The story on this machine, with the cloud ``local`` and a client in QEMU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from demo.story import MICROVERSION, wait
 
 
 class ThisMachine:
-    """``atoll serve`` here, and its share network's bridge."""
+    """``atoll serve`` on this machine, and clients on its share network's bridge."""
 
     def __init__(self, directory: Path, console: Console) -> None:
         self._directory = directory
@@ -30,7 +30,7 @@ class ThisMachine:
         self.service = Service(directory / "service")
 
     def prepare(self, steps: Steps) -> None:
-        """Have the service image, and the service running."""
+        """Build the service image, and start the service."""
         with steps.step("service image") as step:
             image = build(load(state_dir=self._directory), self._console)
             self._image = image.path
@@ -40,7 +40,7 @@ class ThisMachine:
             step.detail = self.service.url
 
     def share_network(self, shares: Proxy) -> tuple[str, str]:
-        """The ready share network, once its network exists."""
+        """The share network ``default``, once its network exists."""
         [network] = [n for n in shares.share_networks() if n.name == "default"]
 
         def described() -> Any:
@@ -54,24 +54,24 @@ class ThisMachine:
         return network.id, f"{subnet['cidr']} on {subnet['neutron_net_id']}"
 
     def boot_client(self) -> ClientVm:
-        """The user's machine, booting on the share network's bridge."""
+        """Start the user's machine on the share network's bridge."""
         client = ClientVm(self._directory, self._image, self._bridge)
         self._clients.append(client)
         client.start()
         return client
 
     def stop(self) -> list[str]:
-        """End everything; a line for all that was left in the cloud and on the machine."""
+        """End everything; return a line for each thing left in the cloud or on the machine."""
         for client in self._clients:
             client.stop()
         self.service.stop()
         purged = self.service.run("purge", "--yes").splitlines()
-        # The service network, made once for the whole deployment, is all that purge may find.
+        # Purge may find only the service network, which exists as long as the deployment.
         made = [line for line in purged if "service_network" not in line]
         return [*made, *self._before.leaks(self.service.state)]
 
 
 def bridge_of(network_id: str) -> str:
-    """The device of a network, as "local" names it: the deployment's mark, then the id."""
+    """The device name of a network of the cloud "local": the deployment's mark, then the id."""
     [device] = Path("/sys/class/net").glob(f"at*-{network_id[:8]}")
     return device.name

@@ -1,6 +1,6 @@
-"""What the demo's user has in OpenStack: a network, a subnet, a router, and a way in to a machine.
+"""What the demo's user has in OpenStack: a network, a subnet, a router, and floating addresses.
 
-Everything carries the run's mark in its description, so that it is found again whatever happened.
+Everything has the run's mark in its description, so that it can always be found and removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CIDR = "10.77.0.0/24"
 
 
 class UserNetwork:
-    """One user's network on a router that leads to the outside."""
+    """A user's network, with a router to the external network."""
 
     def __init__(self, connection: Connection, run: str, external_network_id: str) -> None:
         self._neutron: Any = connection.network
@@ -31,7 +31,7 @@ class UserNetwork:
         self._group_id = ""
 
     def make(self) -> None:
-        """Make all of it."""
+        """Make the network, the subnet, the router and the security group."""
         marks = {"name": self._name, "description": self._mark}
         neutron = self._neutron
         self.id = neutron.create_network(**marks).id
@@ -45,7 +45,7 @@ class UserNetwork:
         self.let_in(22)
 
     def let_in(self, port: int) -> None:
-        """Let everybody reach the machines at that TCP port."""
+        """Allow access to this TCP port of the machines from everywhere."""
         self._neutron.create_security_group_rule(
             security_group_id=self._group_id,
             direction="ingress",
@@ -56,7 +56,7 @@ class UserNetwork:
         )
 
     def plug(self, name: str) -> tuple[str, str]:
-        """A port for a machine that is reached from outside: its id, and the address there."""
+        """Make a port with a floating address; return the port's id and the address."""
         port = self._neutron.create_port(
             name=f"{self._name}-{name}",
             description=self._mark,
@@ -69,13 +69,13 @@ class UserNetwork:
         return str(port.id), str(floating.floating_ip_address)
 
     def unplug(self, port_id: str) -> None:
-        """Remove such a port and its address outside. Absent is fine."""
+        """Remove a port, which may be absent, and its floating address."""
         for floating in self._neutron.ips(port_id=port_id):
             self._neutron.delete_ip(floating.id)
         self._neutron.delete_port(port_id)
 
     def remove(self) -> None:
-        """Remove whatever carries the mark. Safe to run again, and after any failure."""
+        """Remove everything with the mark. It may be called again, and after any failure."""
         neutron = self._neutron
         for floating in self._marked(neutron.ips()):
             neutron.delete_ip(floating.id)
@@ -92,7 +92,7 @@ class UserNetwork:
 
     def _delete_group(self, group_id: str) -> None:
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:  # Neutron forgets a server's port a moment later
+        while time.monotonic() < deadline:  # Neutron releases a server's port a moment later
             with suppress(exceptions.ConflictException):
                 self._neutron.delete_security_group(group_id)
                 return

@@ -1,4 +1,4 @@
-"""Runs in the client: writes and fsyncs without pause, and notes every error and the longest wait.
+"""Runs in the client: writes and fsyncs continuously, and records errors and the longest wait.
 
 ``python3 writer.py FILE STOP_FILE`` ends when STOP_FILE appears and prints a line of JSON.
 """
@@ -14,7 +14,7 @@ writes = errors = 0
 longest = 0.0
 last_error = ""
 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-while not os.path.exists(stop_file):  # noqa: PTH110 - any Python 3 in the client will do
+while not os.path.exists(stop_file):  # noqa: PTH110 - this supports any Python 3 in the client
     began = time.monotonic()
     try:
         os.pwrite(descriptor, block, (writes % 256) * len(block))

@@ -1,8 +1,8 @@
-"""IP addresses and networks as access rules have them: one way to write each, exact comparison.
+"""IP addresses and networks of access rules: their canonical text, and comparison of it.
 
-Pure algebra at the bottom layer, so that what the API accepts is what the driver applies. Two rules
-are the same client exactly if their canonical texts are equal: ``10.0.0.1`` and ``10.0.0.1/32``
-are, ``10.0.0.1`` and ``10.0.0.10`` are not.
+The API and the driver both use this module, so that what the API accepts is what the driver
+applies. Two rules name the same client exactly if their canonical texts are equal: ``10.0.0.1``
+and ``10.0.0.1/32`` do, ``10.0.0.1`` and ``10.0.0.10`` do not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def parse(text: str) -> Network:
-    """The network that an address or CIDR names; an address is a network of one.
+    """The network that an address or CIDR names; an address is a network of one address.
 
-    Raises ``Invalid`` for anything else: host bits set, zones (``%eth0``), masks written out.
-    IPv6 addresses that wrap an IPv4 one are that IPv4 address, because such a client is seen so.
+    Raises ``Invalid`` for anything else, such as host bits that are set, zones (``%eth0``) and
+    netmasks. An IPv4-mapped IPv6 address becomes its IPv4 address, because servers see such a
+    client under that address.
     """
     if not _ALPHABET.fullmatch(text):
         raise Invalid(f"{text!r} is not an IP address or CIDR.")
@@ -37,31 +38,31 @@ def parse(text: str) -> Network:
 
 
 def canonical(text: str) -> str:
-    """The one way to write an address or CIDR: no prefix length on a single address."""
+    """The canonical text of an address or CIDR: a single address has no prefix length."""
     return write(parse(text))
 
 
 def write(network: Network) -> str:
-    """A network as text, without the prefix length where it is a single address."""
+    """A network as text; a single address has no prefix length."""
     if network.prefixlen == network.max_prefixlen:
         return str(network.network_address)
     return str(network)
 
 
 def covers(rule: str, client: str) -> bool:
-    """Whether a rule for ``rule`` lets in the client with the address ``client``."""
+    """Whether an access rule for ``rule`` admits the client with the address ``client``."""
     network, address = parse(rule), parse(client).network_address
     return network.version == address.version and address in network
 
 
 def specificity(text: str) -> tuple[int, int, int]:
-    """Sort key: the most specific first, then by address, IPv4 before IPv6 of equal prefix."""
+    """Sort key: the most specific network first, IPv4 before IPv6, then by address."""
     network = parse(text)
     return network.max_prefixlen - network.prefixlen, network.version, int(network.network_address)
 
 
 def bracketed(address: str) -> str:
-    """An address as it stands before ``:/path``: IPv6 in brackets."""
+    """An address as written before ``:/path``: IPv6 in brackets."""
     return f"[{address}]" if is_ipv6(address) else address
 
 
@@ -73,5 +74,5 @@ def unc(address: str) -> str:
 
 
 def is_ipv6(address: str) -> bool:
-    """Whether it is an IPv6 address."""
+    """Whether the address is an IPv6 address."""
     return isinstance(ip_address(address), IPv6Address)

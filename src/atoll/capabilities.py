@@ -9,7 +9,7 @@ A share type's extra specs are compared with the capabilities that pools report,
   ``<in>`` for a part of a text, ``<or>`` before each of several texts.
 * A spec for a capability that the pool does not report is not satisfied.
 
-This is also the one place that says which words mean yes and which mean no.
+This module also defines which words mean true and which mean false.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def truth(value: object) -> bool | None:
 
 
 def is_true(value: object) -> bool:
-    """Whether a text, if there is one, says yes."""
+    """Whether a value is given and means true."""
     return value is not None and truth(value) is True
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values are equal; booleans in any spelling."""
+    """Whether two values are equal. Booleans are equal in any spelling."""
     return str(one) == str(other) or (truth(one) is not None and truth(one) == truth(other))
 
 
@@ -84,7 +84,7 @@ def _concerns_pools(key: str) -> bool:
 
 
 def _reported(capabilities: Mapping[str, Any], key: str) -> Any:
-    """The pool's value; a colon in the key leads into a dictionary."""
+    """The value that the pool reports; colons in ``key`` lead into nested dictionaries."""
     found: Any = capabilities
     for part in key.removeprefix(f"{_SCOPE}:").split(":"):
         found = found.get(part) if isinstance(found, Mapping) else None
@@ -92,7 +92,7 @@ def _reported(capabilities: Mapping[str, Any], key: str) -> Any:
 
 
 def _satisfies(reported: Any, wanted: str) -> bool:
-    """Of several values that a pool reports, one is enough."""
+    """Whether the value that a pool reports satisfies the spec; of a list, one value must."""
     values = reported if isinstance(reported, list) else [reported]
     return any(value is not None and _matches(value, wanted) for value in values)
 

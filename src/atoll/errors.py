@@ -4,51 +4,51 @@
     ├── ConfigurationError            the operator's settings are wrong
     ├── ImageBuildFailed              the service image could not be built
     ├── Refusal                       the API refuses a request: its message is the answer
-    │   ├── Invalid                   the caller's wish is malformed or impossible      (400)
+    │   ├── Invalid                   the request is malformed or impossible            (400)
     │   │   ├── QuotaExceeded         more than the project may have                    (413)
-    │   │   ├── BodyTooLarge          the request body is larger than is read           (413)
+    │   │   ├── BodyTooLarge          the request body is too large                     (413)
     │   │   ├── Unprocessable         the request body is empty or has no envelope      (422)
-    │   │   └── NotAcceptable         a microversion that we don't have                 (406)
+    │   │   └── NotAcceptable         the microversion is not supported                 (406)
     │   ├── Unauthenticated           no token, or not a valid one                      (401)
-    │   ├── NotFound                  no such thing, or not the caller's                (404)
-    │   ├── Conflict                  not in the thing's present state                  (409)
+    │   ├── NotFound                  it does not exist, or is not the caller's         (404)
+    │   ├── Conflict                  the resource's state does not allow it            (409)
     │   └── Forbidden                 policy says no                                    (403)
-    ├── DiskFull                      only what makes room is done now                  (507)
-    ├── KeystoneUnavailable           nobody can say whose token it is                  (503)
-    │   └── NeutronUnavailable        nobody can say whose network it is                (503)
-    ├── CloudError                    the cloud refused or failed: terminal for a try
-    │   ├── CloudUnavailable          no answer, or "later": try again
-    │   ├── CloudNotFound             the thing is gone
-    │   ├── OutOfCapacity             no room or no quota in the cloud
-    │   └── VolumeInUse               still attached somewhere
+    ├── DiskFull                      only deletions are possible until it has space    (507)
+    ├── KeystoneUnavailable           no token can be validated                         (503)
+    │   └── NeutronUnavailable        no access to a network can be checked             (503)
+    ├── CloudError                    the cloud refused or failed
+    │   ├── CloudUnavailable          no answer, or a request to try again later: try again
+    │   ├── CloudNotFound             the cloud has no such resource
+    │   ├── OutOfCapacity             the cloud has no capacity or no quota left
+    │   └── VolumeInUse               the volume is still attached
     ├── GuestError                    the guest agent refused or failed
     │   ├── GuestUnreachable          no channel, or no answer in time: try again
-    │   ├── GuestBusy                 it answers, but was not finished in time: try again
+    │   ├── GuestBusy                 it answers, but did not finish in time: try again
     │   ├── FreezeLost                a freeze ended before it was undone
-    │   ├── StaleFence                a newer operation has been here: stop
+    │   ├── StaleFence                a newer operation has taken over: stop
     │   └── DeviceNotBlank            mkfs refused: the device carries a signature
-    ├── ShareBackendException         the driver could not do it (the contract's name)
+    ├── ShareBackendException         the driver failed (the name is the contract's)
     │   ├── ServiceInstanceException  a service instance could not be set up
-    │   │   └── NoShareServer         and the share that waits for it can't be made
+    │   │   └── NoShareServer         the share that waits for it can't be created
     │   ├── NoValidHost               no pool passes the scheduler's filters
-    │   ├── ServiceInstanceUnavailable  it exists but does not serve
-    │   ├── InvalidShareAccess        an access rule that this protocol can't have
-    │   ├── InvalidShareAccessLevel   a level that this protocol can't have
+    │   ├── ServiceInstanceUnavailable  the instance exists but does not serve
+    │   ├── InvalidShareAccess        the protocol has no access rules of this type
+    │   ├── InvalidShareAccessLevel   the protocol has no such access level
     │   ├── ShareShrinkingPossibleDataLoss
     │   ├── VolumeLost                the share's volume is gone
-    │   ├── SnapshotInconsistent      the freeze did not hold: try again
-    │   └── NotSupported              the driver can't do this at all
+    │   ├── SnapshotInconsistent      the file system was thawed too early: try again
+    │   └── NotSupported              the driver does not support it
     └── OperationError
         ├── LeaseLost                 another worker has taken this operation over
-        ├── LaneFull                  not a failure: enough runs on this share server already
-        ├── WorkerStopping            not a failure: leave off, another worker goes on
+        ├── LaneFull                  not a failure: the share server has enough operations
+        ├── WorkerStopping            not a failure: stop, another worker continues
         └── Postponed                 not a failure: wait for another resource first
 
 Each error has two texts. ``message`` and ``hint`` are for the operator: they go to the log and to
-the operation's row, and may contain a cloud's own words, hosts and paths. ``public`` is all that a
-user reads; it is never made from ``message``. If nothing else is given, a class's docstring serves
-as both texts, so it must be fit for users.
-``retryable`` says whether the same operation may succeed later without anybody's help.
+the operation's row, and may quote the cloud and name hosts and paths. Users read only ``public``,
+which is never derived from ``message``. A class that sets neither uses its docstring for both, so
+the docstring must be fit for users.
+``retryable`` says whether the same operation may succeed later without intervention.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class AtollError(Exception):
 
     hint: str = ""
     public: str = "Something went wrong in Atoll."
-    """What a user may read: what happened, and what the user can do, in whole sentences.
+    """What users read: what happened, and what they can do, in full sentences.
 
-    A class that gives none has its docstring's first paragraph.
+    A class that does not set it uses the first paragraph of its docstring.
     """
     retryable: ClassVar[bool] = False
 
@@ -75,8 +75,8 @@ class AtollError(Exception):
     def __init__(
         self, message: str | None = None, *, hint: str | None = None, public: str | None = None
     ) -> None:
-        """``public`` replaces the class's own sentence for users; it may name quotas, sizes, and
-        names that users gave themselves. Without ``message`` it is the operator's sentence, too.
+        """``public`` replaces the class's own sentence for users. It may contain quotas, sizes and
+        names that the users chose. Without ``message``, operators read the same sentence.
         """
         self.message = message or public or type(self).public
         if hint is not None:
@@ -107,7 +107,7 @@ class ImageBuildFailed(AtollError):
     hint = "Nothing is left behind; check the network and the apt sources, then try again."
 
 
-# --- what a caller of the API meets -----------------------------------------------------------
+# --- refusals of the API -----------------------------------------------------------------------
 
 
 class Refusal(AtollError):
@@ -115,12 +115,12 @@ class Refusal(AtollError):
 
     @property
     def answer(self) -> str:
-        """The message itself, because refusals are written for the caller."""
+        """The message, because the messages of refusals are written for users."""
         return str(self)
 
 
 class Invalid(Refusal):
-    """The request can't be carried out as it is."""
+    """The request is not valid."""
 
 
 class QuotaExceeded(Invalid):
@@ -146,7 +146,7 @@ class Unauthenticated(Refusal):
 
 
 class DiskFull(AtollError):
-    """The service's disk is full: nothing new can be made now. Delete something, or wait."""
+    """The service's disk is full, so nothing can be created now. Delete something, or wait."""
 
     retryable = True
 
@@ -187,16 +187,16 @@ class CloudUnavailable(CloudError):
 
 
 class CloudNotFound(CloudError):
-    """The cloud has no such thing (any more)."""
+    """The cloud has no such resource (any more)."""
 
-    public = "Something that is needed for this does not exist in the cloud (any more)."
+    public = "A resource that is needed for this does not exist in the cloud (any more)."
 
 
 class OutOfCapacity(CloudError):
     """The cloud has no room left for this."""
 
     public = (
-        "The cloud has no room, or no quota, left for this. Delete what is not needed any more, "
+        "The cloud has no room, or no quota, left for this. Delete what is no longer needed, "
         "or ask the administrator to add capacity."
     )
     hint = "Free some space, or ask the administrator to add capacity."
@@ -214,14 +214,14 @@ class VolumeInUse(CloudError):
 class GuestError(AtollError):
     """The guest agent could not do what it was asked."""
 
-    public = "The service instance could not do what was asked of it."
+    public = "The service instance could not carry out the request."
 
 
 class GuestUnreachable(GuestError):
     """The service instance does not answer."""
 
-    public = "The service instance does not answer. If it stays silent, Atoll replaces it."
-    hint = "It is replaced by itself when it stays away; 'atoll doctor' shows why."
+    public = "The service instance does not answer. If this lasts, Atoll replaces the instance."
+    hint = "Atoll replaces it if this lasts; 'atoll doctor' shows the cause."
     retryable = True
 
 
@@ -233,7 +233,7 @@ class GuestBusy(GuestError):
 
 
 class FreezeLost(GuestError):
-    """The file system had been thawed before it was meant to be."""
+    """The file system was thawed too early."""
 
     retryable = True
 
@@ -243,7 +243,7 @@ class StaleFence(GuestError):
 
 
 class DeviceNotBlank(GuestError):
-    """The volume carries a file system or other signature, so it was not formatted."""
+    """The volume has a file system or another signature, so it was not formatted."""
 
 
 # --- the driver (names as in the contract) ----------------------------------------------------
@@ -274,7 +274,7 @@ class NoValidHost(ShareBackendException):
     ) -> None:
         super().__init__(message, hint=hint, public=public)
         self.failed = failed
-        """Name of the scheduler's filter that left no host; empty: none did."""
+        """Name of the scheduler's filter that left no host; empty if no filter did."""
 
 
 class ServiceInstanceUnavailable(ShareBackendException):
@@ -296,12 +296,12 @@ class ShareShrinkingPossibleDataLoss(ShareBackendException):
 
 
 class VolumeLost(ShareBackendException):
-    """The share's volume does not exist any more, and its data with it."""
+    """The share's volume and its data do not exist any more."""
 
-    hint = "Delete the share; if the cloud can bring the volume back, do that first."
+    hint = "If the cloud can restore the volume, do that first. Otherwise delete the share."
     public = (
-        "The share's volume does not exist any more, and its data with it. Ask the administrator "
-        "whether it can be brought back; otherwise delete the share."
+        "The share's volume and its data do not exist any more. Ask the administrator whether "
+        "they can be restored; otherwise delete the share."
     )
 
 
@@ -319,7 +319,7 @@ class NotSupported(ShareBackendException, NotImplementedError):
 
 
 class OperationError(AtollError):
-    """The operation can't go on."""
+    """The operation can't continue."""
 
 
 class LeaseLost(OperationError):
@@ -327,11 +327,11 @@ class LeaseLost(OperationError):
 
 
 class LaneFull(OperationError):
-    """Enough operations keep this share server busy already."""
+    """The share server is busy with enough operations already."""
 
 
 class WorkerStopping(OperationError):
-    """The worker stops; the operation goes on elsewhere or later."""
+    """The worker is stopping; another worker will continue the operation."""
 
 
 class Postponed(OperationError):
@@ -340,4 +340,4 @@ class Postponed(OperationError):
     def __init__(self, message: str | None = None, *, waits_for: str, hint: str | None = None):
         super().__init__(message, hint=hint)
         self.waits_for = waits_for
-        """Key of the resource, e.g. ``share_server/<id>``, whose settled operation wakes us."""
+        """Key of the resource, e.g. ``share_server/<id>``, whose operation must settle first."""

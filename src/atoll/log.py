@@ -1,8 +1,8 @@
 """Structured logs on standard error: JSON for machines, coloured lines for a terminal.
 
 Request, operation and resource ids are bound once (``structlog.contextvars``) and appear on every
-line of that request or operation. Values that are secrets are never logged; as a last net, keys
-that sound like one are blanked.
+line of that request or operation. Secrets are never logged on purpose; as a safeguard, values whose
+key sounds like a secret are blanked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Literal
 import structlog
 
 SECRET = ("token", "password", "private_key", "host_key", "secret", "auth_key")
-TALKATIVE = ("keystoneauth", "keystoneclient", "keystonemiddleware", "openstack", "urllib3")
-"""Libraries whose debugging prints whole requests, an instance's keys among them."""
+VERBOSE = ("keystoneauth", "keystoneclient", "keystonemiddleware", "openstack", "urllib3")
+"""Libraries that log whole requests at level debug, including the keys of instances."""
 
 
 def _blank_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -27,7 +27,7 @@ def _blank_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
 
 
 def configure(level: str = "info", style: Literal["auto", "json", "console"] = "auto") -> None:
-    """Set up logging for this process; the standard library's loggers come out the same way."""
+    """Set up logging for this process, also for loggers of the standard library."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -59,5 +59,5 @@ def configure(level: str = "info", style: Literal["auto", "json", "console"] = "
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in TALKATIVE:
+    for name in VERBOSE:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))

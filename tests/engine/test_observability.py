@@ -45,8 +45,8 @@ def test_the_log_has_the_whole_error(yard: Yard, recorder: Recorder) -> None:
         yard.work({"share": recorder})
         yard.ends("share/1", "failed")
         yard.stop()
-    told = [line for line in lines if line["event"] in ("operation.retry", "operation.failed")]
-    assert {line["event"] for line in told} == {"operation.retry", "operation.failed"}
+    told = [line for line in lines if line["event"] in ("operation.retried", "operation.failed")]
+    assert {line["event"] for line in told} == {"operation.retried", "operation.failed"}
     for line in told:
         assert (line["resource"], line["request_id"]) == ("share/1", "req-1")
         assert "The instance keeps silent. Cause: 10.254.0.9 refused port 22" in line["error"]

@@ -69,7 +69,7 @@ def test_the_instances_own_key_is_pinned_behind_a_bastion_too(tmp_path: Path) ->
 
 def test_nothing_but_an_address_is_asked_of_a_bastion(tmp_path: Path) -> None:
     access = Access("atoll", "192.0.2.1;reboot", "SECRET", KEY)
-    with pytest.raises(GuestUnreachable, match="no address"):
+    with pytest.raises(GuestUnreachable, match="not a valid IP address"):
         SshGuest(access, SshOptions(tmp_path, bastion=BASTION), 5)
 
 

@@ -1,4 +1,4 @@
-"""The API process: ``atoll.api.front`` around ``atoll.api.app``."""
+"""The API process, which serves ``atoll.api.app`` by ``atoll.api.front``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from atoll.errors import ConfigurationError
 log = structlog.get_logger(__name__)
 
 PAUSE = 1.0
-"""Seconds until a process that has died is started again."""
+"""Seconds until a dead process is started again."""
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Whoever started it starts it again, should it end."""
+    """Serve until SIGTERM or SIGINT. The supervisor restarts it if it ends otherwise."""
     from atoll.api.front.listener import listen
 
     api = settings.api
@@ -30,17 +30,17 @@ def run(settings: Settings) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"The API can't listen on {api.host} port {api.port}: {error.strerror}.",
-            hint="Check api.host and api.port, and what else listens there.",
+            hint="Check api.host and api.port, and whether another program listens there.",
         ) from error
     if api.processes == 1:
         serve(settings, sockets)
     else:
-        _Herd(settings, sockets).run()
+        _Parent(settings, sockets).run()
 
 
 def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     """Run one process that answers requests."""
-    # Imported here: a parent, where there is one, only watches and stays small.
+    # Imported here, so that a parent process stays small.
     from atoll.api.app import create_app
     from atoll.api.front.listener import Front, Limits
     from atoll.db.database import Database
@@ -68,13 +68,13 @@ def serve(settings: Settings, sockets: list[socket.socket]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     gc.collect()
-    gc.freeze()  # no later collection looks at what lives as long as the process
+    gc.freeze()  # later collections skip the objects that live as long as the process
     log.info("api.started", host=api.host, port=api.port)
     front.run()
 
 
-class _Herd:
-    """Several processes that answer on the same sockets, and their parent, which only watches."""
+class _Parent:
+    """The parent of several processes that serve the same sockets."""
 
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
         self._settings = settings
@@ -83,7 +83,7 @@ class _Herd:
         self._stopping = False
 
     def run(self) -> None:
-        """Keep them running until told to stop; then wait until all have ended."""
+        """Keep the processes running until a signal; then wait until all have ended."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         while not self._stopping:
@@ -92,7 +92,7 @@ class _Herd:
             self._wait()
             if not self._stopping:
                 time.sleep(PAUSE)
-        self._stop()  # also those that were being started when the signal came
+        self._stop()  # includes processes that were being started when the signal came
         while self._children:
             self._wait()
 

@@ -1,7 +1,6 @@
-"""First start: everything that a newcomer would otherwise have to make by hand.
+"""First start: makes what a new deployment would otherwise need manual steps for.
 
-Each step looks before it makes, so that it runs at every start and a crash between two leaves
-nothing half-made.
+Each step checks whether it is needed, so that it can run at each start, and continue after a crash.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ class Prepared:
 
 
 def prepare(settings: Settings, database: Database) -> Prepared:
-    """Bring the schema up to date and make what a first user needs.
+    """Upgrade the schema, and make what a first user needs.
 
-    Raises ``ConfigurationError`` where the database belongs elsewhere.
+    Raises ``ConfigurationError`` if the database belongs to another place or cloud.
     """
     settings.make_state_dir()
     upgrade(database)
     home.refuse_elsewhere(settings, database)
     token_file = settings.state_dir / "admin.token"
     with database.begin() as connection:
-        facts.lock(connection)  # of several processes that start at once, one makes all this
+        facts.lock(connection)  # only one process makes all this
         deployment_id = _deployment_id(connection)
         if settings.api.auth_strategy == "token":
             project = _project(connection)
-            # On OpenStack users bring their own: nobody would be on a network that we make.
+            # On OpenStack users name their own networks; clients can't be in one that Atoll makes.
             if settings.driver.driver_handles_share_servers and settings.cloud != "openstack":
                 _share_network(connection, project)
             _first_token(connection, project, token_file)
@@ -58,7 +57,7 @@ def prepare(settings: Settings, database: Database) -> Prepared:
 
 
 def deployment_id(database: Database) -> str:
-    """The tag of everything that this deployment makes in the cloud."""
+    """The deployment's id, which tags everything that it makes in the cloud."""
     known = known_deployment(database)
     if known is not None:
         return known
@@ -68,7 +67,7 @@ def deployment_id(database: Database) -> str:
 
 
 def known_deployment(database: Database) -> str | None:
-    """The same, if there is one already; makes nothing."""
+    """The deployment's id, or None if it has none yet."""
     with database.read() as connection:
         return facts.get(connection, "id")
 
@@ -88,7 +87,7 @@ def _project(connection: Connection) -> str:
 
 
 def _first_token(connection: Connection, project_id: str, file: Path) -> None:
-    """Make the first token and write it 0600; the row commits only after the file is there."""
+    """Make the first token; write it to ``file`` (0600) before the row commits."""
     if tokens.every(connection):
         return
     token = tokens.create(
@@ -121,7 +120,7 @@ def _share_type(connection: Connection, name: str, *, handles_servers: bool) -> 
 
 def _share_network(connection: Connection, project_id: str) -> None:
     if facts.get(connection, "first_share_network") is not None:
-        return  # made once; a user who deletes it does not get it back
+        return  # it is made only once, so a user can delete it
     network_id = share_networks.create(connection, project_id, None, name=SHARE_NETWORK)
     subnets.create(connection, network_id)
     facts.put(connection, "first_share_network", network_id)

@@ -1,7 +1,7 @@
 """Keystone's catalog: the services and endpoints by which clients find Atoll.
 
-Ours are known by type and name. Another's are never touched: where one would come between clients
-and us, nothing is changed and the operator is told.
+Atoll's services are identified by type and name. Other services are never changed. If one of them
+could be found by clients instead of Atoll, nothing is changed, and the operator is told.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from openstack.identity.v3._proxy import Proxy
 from atoll.errors import CloudError, Conflict, Invalid, NotFound
 
 SERVICES: Final = {"shared-file-system": "atoll", "sharev2": "atollv2"}
-"""Type → name. Clients of today look for the first; older ones know only the second."""
+"""Names by type. Present clients use the first type; older clients use only the second."""
 INTERFACES: Final = ("public", "internal", "admin")
 _DESCRIPTION: Final = "NFS and SMB shares by Atoll"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one thing in Keystone."""
+    """What was done with one resource of Keystone."""
 
-    change: Literal["made", "mended", "kept", "removed"]
+    change: Literal["made", "updated", "kept", "removed"]
     kind: str
     name: str
     id: str
@@ -34,57 +34,57 @@ class Change:
 
 
 def identity_api(connection: Connection) -> Proxy:
-    """Keystone, as the SDK speaks to it. Raises ``CloudError`` for one without its API v3."""
+    """The SDK's identity API. Raises ``CloudError`` if Keystone has no API v3."""
     if isinstance(connection.identity, Proxy):
         return connection.identity
     raise CloudError("This Keystone has no API v3.", hint="Set OS_IDENTITY_API_VERSION=3.")
 
 
 def endpoint_url(url: str) -> str:
-    """The URL that clients are given, which ends in ``/v2``. Raises ``Invalid``."""
+    """The URL for clients, which ends in ``/v2``. Raises ``Invalid``."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Invalid(f"{url} is no URL.", hint="Give it like https://shares.example.org:8786.")
+        raise Invalid(f"{url} is not a valid URL.", hint="Use https://shares.example.org:8786.")
     if parts.hostname in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         raise Invalid(
             f"{url} is where the API listens, not where clients find it.",
-            hint="Name its address with --url, or set api.public_url.",
+            hint="Give the address for clients with --url, or set api.public_url.",
         )
     whole = url.rstrip("/")
     return whole if "v2" in parts.path.split("/") else f"{whole}/v2"
 
 
 def interfaces(text: str) -> tuple[str, ...]:
-    """``public,internal,admin``, or some of them. Raises ``Invalid``."""
+    """The interfaces in a list like ``public,internal,admin``. Raises ``Invalid``."""
     wanted = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     unknown = [word for word in wanted if word not in INTERFACES]
     if unknown or not wanted:
-        raise Invalid(f"'{text}' names no interfaces.", hint=f"There are {', '.join(INTERFACES)}.")
+        raise Invalid(f"'{text}' is not a valid list.", hint=f"Use some of {','.join(INTERFACES)}.")
     return wanted
 
 
 def region(identity: Proxy, wanted: str) -> str:
-    """The region that is meant. Raises ``NotFound`` or ``Invalid``."""
+    """The region to use. Raises ``NotFound`` or ``Invalid``."""
     known = sorted(each.id for each in identity.regions())
     if wanted and wanted not in known:
         raise NotFound(
             f"Keystone has no region {wanted}; it has {', '.join(known) or 'none'}.",
-            hint=f"Name one of these, or make it first: openstack region create {wanted}.",
+            hint=f"Use one of these, or create it first: openstack region create {wanted}.",
         )
     if wanted:
         return wanted
     if len(known) != 1:
         raise Invalid(
             f"Keystone has {len(known)} regions: {', '.join(known)}.",
-            hint="Name this deployment's with --region, or set keystone.region_name.",
+            hint="Give this deployment's region with --region, or set keystone.region_name.",
         )
     return known[0]
 
 
 def register(identity: Proxy, url: str, region_id: str, wanted: Sequence[str]) -> Iterator[Change]:
-    """Make, or mend, our services and their endpoints in one region. Raises ``Conflict``."""
+    """Make or correct Atoll's services and endpoints in one region. Raises ``Conflict``."""
     for service_type, name in SERVICES.items():
-        _check_nobody_else(identity, service_type, name, region_id)
+        _check_no_other(identity, service_type, name, region_id)
     for service_type, name in SERVICES.items():
         change, service_id = _service(identity, service_type, name)
         yield change
@@ -93,7 +93,7 @@ def register(identity: Proxy, url: str, region_id: str, wanted: Sequence[str]) -
 
 
 def unregister(identity: Proxy, region_id: str) -> Iterator[Change]:
-    """Remove our endpoints in one region, and a service that has none left anywhere."""
+    """Remove Atoll's endpoints in one region, and its services without endpoints."""
     for service_type, name in SERVICES.items():
         for service in _ours(identity, service_type, name):
             left = 0
@@ -113,8 +113,8 @@ def _ours(identity: Proxy, service_type: str, name: str) -> list[Any]:
     return sorted((each for each in found if each.name == name), key=lambda each: str(each.id))
 
 
-def _check_nobody_else(identity: Proxy, service_type: str, name: str, region_id: str) -> None:
-    """Clients take the first service of a type that they find, so there must be one only."""
+def _check_no_other(identity: Proxy, service_type: str, name: str, region_id: str) -> None:
+    """Raise ``Conflict`` for another service of the type, which clients might find first."""
     for service in identity.services(type=service_type):
         if service.name == name or not service.is_enabled:
             continue
@@ -123,7 +123,7 @@ def _check_nobody_else(identity: Proxy, service_type: str, name: str, region_id:
                 raise Conflict(
                     f"Region {region_id} has another service of type {service_type}, "
                     f"'{service.name}' at {endpoint.url}.",
-                    hint="Clients could find that one instead of Atoll. If Atoll shall take its "
+                    hint="Clients could find that one instead of Atoll. If Atoll is to take its "
                     f"place: openstack service set --disable {service.id}.",
                 )
 
@@ -140,13 +140,13 @@ def _service(identity: Proxy, service_type: str, name: str) -> tuple[Change, str
     if service.is_enabled:
         return Change("kept", "service", label, service.id), service.id
     identity.update_service(service.id, enabled=True)
-    return Change("mended", "service", label, service.id), service.id
+    return Change("updated", "service", label, service.id), service.id
 
 
 def _endpoint(
     identity: Proxy, service_id: str, interface: str, region_id: str, url: str
 ) -> Iterable[Change]:
-    """The one of this service, interface and region; what is there twice is removed."""
+    """Make or correct the endpoint of a service, interface and region; remove duplicates."""
     found = identity.endpoints(service_id=service_id, interface=interface)
     here = sorted((each for each in found if each.region_id == region_id), key=lambda one: one.id)
     if not here:
@@ -159,13 +159,13 @@ def _endpoint(
     if first.url == url and first.is_enabled:
         yield _of_endpoint("kept", first)
     else:
-        mended = identity.update_endpoint(first.id, url=url, enabled=True)
-        yield _of_endpoint("mended", mended)
+        updated = identity.update_endpoint(first.id, url=url, enabled=True)
+        yield _of_endpoint("updated", updated)
     for endpoint in surplus:
         identity.delete_endpoint(endpoint.id)
         yield _of_endpoint("removed", endpoint)
 
 
-def _of_endpoint(change: Literal["made", "mended", "kept", "removed"], endpoint: Any) -> Change:
+def _of_endpoint(change: Literal["made", "updated", "kept", "removed"], endpoint: Any) -> Change:
     label = f"{endpoint.interface} in {endpoint.region_id}"
     return Change(change, "endpoint", label, endpoint.id, endpoint.url)

@@ -1,4 +1,4 @@
-"""Opens the cloud that the settings name; its libraries are imported only then."""
+"""Opens the configured cloud. Its libraries are imported only if they are needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def service_image(settings: Settings) -> Path | None:
-    """The service image of this machine: the configured one, or what was built last."""
+    """The service image on this machine: the configured one, or the cached one."""
     from atoll.image import find_image
 
     if settings.local.service_image is not None:
@@ -29,7 +29,7 @@ def service_image(settings: Settings) -> Path | None:
 
 
 def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
-    """The cloud, bound to this deployment. Raises ``ConfigurationError`` where it can't work."""
+    """The cloud for this deployment. Raises ``ConfigurationError`` if it can't work."""
     if settings.cloud == "memory":
         from atoll.cloud.memory import MemoryCloud
 
@@ -63,11 +63,11 @@ def open_cloud(settings: Settings, deployment_id: str) -> Cloud:
 
 
 def open_own_cloud(settings: Settings, database: Database) -> Cloud:
-    """The cloud that this database's resources are in; the first one that it meets becomes that.
+    """Open the cloud that has this database's resources. The first cloud opened becomes that cloud.
 
-    Raises ``ConfigurationError`` for any other one, and for a copy of the database.
+    Raises ``ConfigurationError`` for another cloud, and for a copy of the database.
     """
-    home.refuse_elsewhere(settings, database)  # before anything of another cloud's is made
+    home.refuse_elsewhere(settings, database)  # before anything is made in another cloud
     cloud = open_cloud(settings, bootstrap.deployment_id(database))
     try:
         home.settle(settings, database, cloud)
@@ -78,13 +78,13 @@ def open_own_cloud(settings: Settings, database: Database) -> Cloud:
 
 
 def claim_cloud(settings: Settings, database: Database) -> tuple[str, str]:
-    """Make the configured cloud, and the place of this database, the deployment's; in words."""
+    """Assign the database's place and the configured cloud to the deployment; describe both."""
     with closing(open_cloud(settings, bootstrap.deployment_id(database))) as cloud:
         return home.claim(settings, database, cloud)
 
 
 def open_openstack(settings: Settings, deployment_id: str) -> OpenStackCloud:
-    """The cloud ``openstack``. Raises ``ConfigurationError`` where its libraries are missing."""
+    """The cloud ``openstack``. Raises ``ConfigurationError`` if its libraries are missing."""
     try:
         from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What every command needs: the settings, the database, and a way to show what was found."""
+"""What all commands need: the settings, the database, and the output of tables and JSON."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ console = make_console()
 
 
 class State:
-    """What the options before the command say."""
+    """The values of the options before the command."""
 
     config_file: Path | None = None
 
 
 def settings() -> Settings:
-    """The settings of this call. From here on, standard output has what a command has to say."""
+    """The settings of this call. Logs go to standard error from now on."""
     from atoll import log
 
     chosen = load(State.config_file)
@@ -37,7 +37,7 @@ def settings() -> Settings:
 
 
 def database() -> Database:
-    """The database of this call, its schema up to date."""
+    """The database of this call, after an upgrade of its schema."""
     from atoll.db.database import Database
     from atoll.db.migrations import upgrade
 
@@ -53,7 +53,7 @@ def show(found: Sequence[Mapping[str, Any]], columns: tuple[str, ...], as_json: 
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=str))
         return
-    # Ids are there to be copied, also from a narrow terminal or a file: nothing is cut off.
+    # Ids are never cut off, because users copy them, even from a narrow terminal.
     first, *others = columns
     table = Table(box=None, pad_edge=False)
     table.add_column(first, no_wrap=True)

@@ -1,4 +1,4 @@
-"""``atoll doctor``: what is wrong, before a user meets it."""
+"""``atoll doctor``: finds problems before users do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST = ("max_connections", "superuser_reserved_connections")
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every check, in the order in which one would mend what they find."""
+    """Run all checks, in the order in which their findings should be corrected."""
     checks: tuple[Callable[[Settings], list[Finding]], ...] = (
         _python,
         _state_directory,
@@ -42,7 +42,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def as_one_list(findings: Iterable[Finding]) -> list[Finding]:
-    """Each check once, and all in one style, whichever module has written it.
+    """Merge findings of the same check, and give all findings the same style.
 
     Names begin with a capital, details end without a full stop. Several findings of one check are
     merged; if some of them fail, only those that fail are kept.
@@ -81,7 +81,7 @@ def _state_directory(settings: Settings) -> list[Finding]:
             "State directory",
             os.access(path, os.W_OK) and not mode & 0o066,
             f"{path}, mode {mode:04o}",
-            f"Let others pass at most: 'chmod 711 {path}'.",
+            f"Others may have at most the permission to pass: 'chmod 711 {path}'.",
         )
     ]
     secrets = [path / "admin.token", path / "secret.key"]
@@ -96,7 +96,7 @@ def _private(path: Path) -> list[Finding]:
     if not path.exists():
         return []
     mode = stat.S_IMODE(path.stat().st_mode)
-    todo = f"Keep it from others: 'chmod 600 {path}'."
+    todo = f"Only its owner may read it: 'chmod 600 {path}'."
     return [Finding(f"File {path.name}", not mode & 0o077, f"mode {mode:04o}", todo)]
 
 
@@ -177,7 +177,7 @@ def _connections(settings: Settings, database: Database) -> list[Finding]:
 
 
 def _untouched(settings: Settings) -> list[Finding]:
-    """The cloud's findings on a machine where nothing was started yet, and nothing shall stay."""
+    """The cloud's findings before the first start, with a temporary state directory."""
     with tempfile.TemporaryDirectory(prefix="atoll-doctor-", dir="/var/tmp") as place:
         Path(place).chmod(0o711)
         elsewhere = load(
@@ -210,7 +210,7 @@ def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
         with closing(Database.of(settings)) as database:
             home.refuse_foreign(settings, database, cloud)
             return findings.leftovers(settings, database, cloud)
-    except ConfigurationError as error:  # everything of another cloud would look like an orphan
+    except ConfigurationError as error:  # in another cloud, everything would look like an orphan
         return [Finding("Deployment's cloud", False, error.message, error.hint)]
     except CloudError as error:
         todo = "Run the doctor again when the cloud answers."
@@ -221,17 +221,17 @@ def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
 
 
 def _purged(cloud: Cloud) -> list[Finding]:
-    """Nothing, as a rule: what looking has left behind is taken away."""
+    """Remove what the checks have left in the cloud; a finding if that fails."""
     try:
         cloud.purge()
     except AtollError as error:
         todo = "Run the doctor again when the cloud answers."
-        return [Finding("Leftovers of this look", False, error.message, error.hint or todo)]
+        return [Finding("Leftovers of the checks", False, error.message, error.hint or todo)]
     return []
 
 
-def _check_way(settings: Settings) -> None:
-    """Raise ``ConfigurationError`` where instances could not answer the workers."""
+def _check_route(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` if instances could not reach the workers."""
     options = settings.driver
     if (
         settings.cloud == "openstack"
@@ -247,13 +247,13 @@ def _check_way(settings: Settings) -> None:
 
 
 def _driver(settings: Settings, cloud: Cloud) -> list[Finding]:
-    """Options that would only show to be wrong when the first share is made."""
+    """Check options whose errors would otherwise appear only with the first share."""
     options = settings.driver
     handles = options.driver_handles_share_servers
     check = "Service network's range" if handles else "Common server"
     try:
         if handles:
-            _check_way(settings)
+            _check_route(settings)
             mask = options.service_network_division_mask
             detail = f"{cuts.pool(options.service_network_cidr, mask)}, in parts of /{mask}"
         else:

@@ -1,7 +1,7 @@
-"""Keeps a database from working on a cloud that is not its own, and a copy from working at all.
+"""Prevents work on a cloud that is not the database's own, and work with a copy of a database.
 
-A worker of such a database would find none of its instances and volumes, take them for lost and
-replace them; or it would find those of the original, and fight its workers about them.
+In another cloud, a worker would find none of its instances and volumes, and replace them as lost.
+With a copy of the database, it would interfere with the workers of the original.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from atoll.db.database import Database
 from atoll.db.whereabouts import CLOUD, DATABASE, Facts
 from atoll.errors import ConfigurationError
 
-_HINT = "If both are right and nothing else works on its shares: 'atoll claim --yes'."
+_HINT = "If both are correct, and no other worker uses its shares: 'atoll claim --yes'."
 
 
 def refuse_elsewhere(settings: Settings, database: Database) -> None:
-    """Raise ``ConfigurationError`` for a copy, and where the configuration names another cloud.
+    """Raise ``ConfigurationError`` for a copy, and if the configuration names another cloud.
 
     The cloud is not asked, and nothing is written.
     """
@@ -42,9 +42,9 @@ def _refuse_elsewhere(settings: Settings, database: Database, connection: Connec
 
 
 def refuse_foreign(settings: Settings, database: Database, cloud: Cloud) -> None:
-    """Raise ``ConfigurationError`` where the opened cloud is not the database's own.
+    """Raise ``ConfigurationError`` if the opened cloud is not the database's own.
 
-    Nothing is written. Raises ``CloudUnavailable`` while the cloud doesn't say which it is.
+    Nothing is written. Raises ``CloudUnavailable`` if the cloud can't be identified at the moment.
     """
     present = _configured(settings) | cloud.place()
     with database.read() as connection:
@@ -53,10 +53,10 @@ def refuse_foreign(settings: Settings, database: Database, cloud: Cloud) -> None
 
 
 def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
-    """The same two, and remember what was not known before: the first cloud is the own one."""
+    """Do both checks, and store facts that are not known yet, such as those of the first cloud."""
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
-        facts.lock(connection)  # of two workers' first clouds, one is the first
+        facts.lock(connection)  # if two workers have different clouds, one must be the first
         _refuse_elsewhere(settings, database, connection)
         _compare(whereabouts.known(connection, CLOUD), place)
         here = whereabouts.of_database(database, connection, settings.host)
@@ -65,7 +65,7 @@ def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
 
 
 def claim(settings: Settings, database: Database, cloud: Cloud) -> tuple[str, str]:
-    """Take this database, where it is, and this cloud for the deployment's; in words."""
+    """Assign this database's place and this cloud to the deployment; describe both."""
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
         facts.lock(connection)

@@ -21,7 +21,7 @@ def ensure_image(settings: Settings, console: Console) -> None:
 
 
 def build(settings: Settings, console: Console, *, fresh: bool = False) -> BuiltImage:
-    """Build the image, or find it in the cache unless it must be ``fresh``; shows how far it is."""
+    """Build the image, or find it in the cache unless it must be ``fresh``; show progress."""
     from atoll.image import build_image, find_image
 
     cached = find_image(settings.local.image_cache)
@@ -32,7 +32,7 @@ def build(settings: Settings, console: Console, *, fresh: bool = False) -> Built
 
 
 def upload(settings: Settings, console: Console) -> Image:
-    """Build the image if need be and give it to Glance, unless it has this very one."""
+    """Build the image if necessary, and upload it to Glance unless Glance has it already."""
     from atoll.cli.clouds import open_openstack
 
     built = build(settings, console)

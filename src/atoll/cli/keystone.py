@@ -1,4 +1,4 @@
-"""``atoll keystone``: Atoll in Keystone's catalog, and what the doctor says of both."""
+"""``atoll keystone``: registers Atoll in Keystone; also the doctor's checks of Keystone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 10
 def register(
     settings: Settings, *, url: str, region: str, interface: str, with_user: bool
 ) -> list[Change]:
-    """Make, or mend, what clients and the API need in Keystone."""
+    """Make or correct what clients and the API need in Keystone."""
     api = settings.api
     address = f"[{api.host}]" if ":" in api.host else api.host
     chosen = catalog.endpoint_url(url or api.public_url or f"http://{address}:{api.port}")
@@ -41,7 +41,7 @@ def register(
 
 
 def unregister(settings: Settings, *, region: str, with_user: bool) -> list[Change]:
-    """Take away what ``register`` has made."""
+    """Remove what ``register`` has made."""
     with _administrator() as connection:
         where = _region(connection, settings, region)
         changes = list(catalog.unregister(catalog.identity_api(connection), where))
@@ -57,11 +57,11 @@ def _region(connection: Connection, settings: Settings, named: str) -> str:
 
 @contextmanager
 def _administrator() -> Iterator[Connection]:
-    """A connection by clouds.yaml or the environment; its errors say what to do."""
+    """Connect by clouds.yaml or the environment; errors say what to do."""
     try:
         with openstack.connect(app_name="atoll") as connection:
             if connection.session.timeout is None:
-                connection.session.timeout = 6 * ANSWER_SECONDS  # some changes take Keystone long
+                connection.session.timeout = 6 * ANSWER_SECONDS  # some changes take long
             yield connection
     except HttpException as error:
         if error.status_code in (401, 403):
@@ -79,7 +79,7 @@ def _administrator() -> Iterator[Connection]:
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Whether the API can ask Keystone, and whether clients find the API there."""
+    """Check that the API can validate tokens, and that clients find the API in the catalog."""
     try:
         access = _log_in(settings)
     except AtollError as error:
@@ -103,7 +103,7 @@ def _role(settings: Settings, access: AccessInfo) -> Finding:
     user = settings.keystone.username
     fit = {service_user.ROLE, "admin"} & _roles(access)
     detail = f"{user} has the roles {', '.join(sorted(_roles(access)))}"
-    todo = f"It may not ask about tokens without the role {service_user.ROLE}: "
+    todo = f"It can't validate tokens without the role {service_user.ROLE}: "
     return Finding(
         "Keystone", bool(fit), detail, f"{todo}'atoll keystone register --service-user'."
     )
@@ -114,7 +114,7 @@ def _roles(access: AccessInfo) -> set[str]:
 
 
 def _registered(settings: Settings, access: AccessInfo) -> Iterator[Finding]:
-    """One finding for each type of service; the last says whether the endpoint is an Atoll."""
+    """One finding for each type of service, and one for each endpoint."""
     urls: set[str] = set()
     for service_type in catalog.SERVICES:
         found = [

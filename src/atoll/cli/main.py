@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that none pays for another."""
+"""The commands. Each imports what it needs only when it runs, so that all start quickly."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ app.add_typer(operation.app, name="operation")
 app.add_typer(orphan.app, name="orphan")
 app.add_typer(keystone_app, name="keystone")
 
-Region = Annotated[str, typer.Option(help="Keystone's region; needed where there are several.")]
+Region = Annotated[str, typer.Option(help="Keystone's region; needed if there are several.")]
 
 
 @app.callback()
@@ -61,7 +61,7 @@ def version() -> None:
 
 @app.command()
 def serve() -> None:
-    """Run Atoll on this machine: API and worker, everything else made when missing."""
+    """Run Atoll on this machine: API and worker. What they need is made if it is missing."""
     from atoll.cli.serve import serve as run
 
     run(settings(), State.config_file, console)
@@ -69,7 +69,7 @@ def serve() -> None:
 
 @app.command()
 def api() -> None:
-    """Run the API alone (see also 'worker')."""
+    """Run only the API (see also 'worker')."""
     from atoll.cli.process import become
 
     become("api", State.config_file)
@@ -77,7 +77,7 @@ def api() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker alone; several may share a PostgreSQL database."""
+    """Run only a worker; several workers may share a PostgreSQL database."""
     from atoll.cli.process import become
 
     become("worker", State.config_file)
@@ -87,13 +87,13 @@ def worker() -> None:
 def bootstrap() -> None:
     """Make what a first user needs: image, project, token, share type, share network.
 
-    'atoll serve' does this by itself; run it once before 'atoll api' and 'atoll worker'.
+    'atoll serve' does this automatically. Run it once before 'atoll api' and 'atoll worker'.
     """
     from atoll.cli.bootstrap import prepare
     from atoll.cli.image import ensure_image
 
     chosen = settings()
-    prepared = prepare(chosen, database())  # first: it refuses a database that belongs elsewhere
+    prepared = prepare(chosen, database())  # first, because it refuses foreign databases
     if chosen.cloud == "local":
         ensure_image(chosen, console)
     first = f" The first token is in {prepared.token_file}."
@@ -102,7 +102,7 @@ def bootstrap() -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Find what is wrong, or will be, and say what to do about it."""
+    """Find present and coming problems, and say what to do about them."""
     from atoll.cli.doctor import examine
 
     findings = examine(settings())
@@ -121,7 +121,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def upgrade() -> None:
-    """Bring the database's schema up to date (API and worker also do so at start)."""
+    """Upgrade the database's schema (API and worker also do this at their start)."""
     database()
     typer.echo("The schema is up to date.")
 
@@ -129,19 +129,19 @@ def upgrade() -> None:
 @app.command()
 def claim(
     yes: Annotated[
-        bool, typer.Option("--yes", help="Really: nothing else works on these shares.")
+        bool, typer.Option("--yes", help="Confirm that no other worker uses these shares.")
     ] = False,
 ) -> None:
-    """Say that this database, where it is now, and this cloud are the deployment's.
+    """Assign this database, at its present place, and this cloud to the deployment.
 
-    For a database that has moved, and for a cloud that was set up anew. Workers, 'purge' and
-    'orphan' refuse a copy of the database and another cloud until then.
+    Use it after the database was moved or the cloud was set up again. Until then, workers, 'purge'
+    and 'orphan' refuse a copy of the database and another cloud.
     """
     if not yes:
         raise AtollError(
-            "Two databases that work on the same shares destroy them, and on another cloud all"
-            " shares are taken for lost.",
-            hint="See 'atoll doctor' for what differs, and say --yes if this is the right one.",
+            "Two databases that manage the same shares destroy them, and in another cloud all"
+            " shares count as lost.",
+            hint="'atoll doctor' shows what differs. Add --yes if this is the right one.",
         )
     from atoll.cli.clouds import claim_cloud
 
@@ -152,19 +152,19 @@ def claim(
 
 @app.command()
 def purge(
-    yes: Annotated[bool, typer.Option("--yes", help="Really: ALL shares and their data.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm: ALL shares and their data.")] = False,
     insist: Annotated[
         bool,
-        typer.Option("--even-under-a-live-worker", help="Also while a worker is alive."),
+        typer.Option("--even-under-a-live-worker", help="Even if a worker is alive."),
     ] = False,
 ) -> None:
-    """Remove everything that this deployment has made in its cloud, data included.
+    """Remove everything that this deployment has made in its cloud, including all data.
 
     The command refuses while a worker of the deployment is alive: stop the worker first.
     """
     if not yes:
         raise AtollError(
-            "This destroys every share of this deployment.", hint="Say --yes if you mean it."
+            "This destroys all shares of this deployment.", hint="Add --yes to confirm."
         )
     from atoll.cli.purge import purge as run
 
@@ -175,7 +175,7 @@ def purge(
 @image_app.command("build")
 def image_build(
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Build anew: for security updates of its packages.")
+        bool, typer.Option("--fresh", help="Build it again, for security updates of its packages.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -189,7 +189,7 @@ def image_build(
 
 @image_app.command("upload")
 def image_upload(as_json: AsJson = False) -> None:
-    """Give the service image to the cloud's Glance; what is there already is kept."""
+    """Upload the service image to Glance, unless Glance has it already."""
     from atoll.cli.image import upload
 
     image = upload(settings(), make_console(stderr=True) if as_json else console)
@@ -199,7 +199,7 @@ def image_upload(as_json: AsJson = False) -> None:
 
 @project_app.command("create")
 def project_create(name: str, as_json: AsJson = False) -> None:
-    """Make a project."""
+    """Create a project."""
     from atoll.db import projects
 
     with database().begin() as connection:
@@ -219,10 +219,10 @@ def project_list(as_json: AsJson = False) -> None:
 @token_app.command("create")
 def token_create(
     project: str,
-    name: Annotated[str, typer.Option(help="To find it again.")] = "token",
+    name: Annotated[str, typer.Option(help="Name of the token.")] = "token",
     role: Annotated[list[str] | None, typer.Option(help="admin, member or reader.")] = None,
 ) -> None:
-    """Make a token for a project (name or id) and print it: it is shown only now."""
+    """Create a token for a project (name or id) and print it. It is shown only once."""
     from atoll.db import projects, tokens
 
     with database().begin() as connection:
@@ -232,7 +232,7 @@ def token_create(
 
 @token_app.command("list")
 def token_list(as_json: AsJson = False) -> None:
-    """List the tokens; of each only the hash is known."""
+    """List the tokens with their hashes; the tokens themselves are not stored."""
     from atoll.db import tokens
 
     with database().read() as connection:
@@ -262,15 +262,17 @@ def token_revoke(
 
 @keystone_app.command("register")
 def keystone_register(
-    url: Annotated[str, typer.Option(help="Where clients reach the API.")] = "",
+    url: Annotated[str, typer.Option(help="URL by which clients reach the API.")] = "",
     region: Region = "",
-    interface: Annotated[str, typer.Option(help="Which endpoints.")] = "public,internal,admin",
+    interface: Annotated[
+        str, typer.Option(help="Which endpoints to register.")
+    ] = "public,internal,admin",
     service_user: Annotated[
-        bool, typer.Option("--service-user", help="Also the user that asks about tokens.")
+        bool, typer.Option("--service-user", help="Also make the service user.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put Atoll into Keystone's catalog, or mend what is there; safe to run again.
+    """Register Atoll in Keystone's catalog, or correct its entries. It may be run again.
 
     It needs an administrator's credentials: OS_CLOUD, or the other OS_… variables.
     """
@@ -288,7 +290,7 @@ def keystone_unregister(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take Atoll out of Keystone's catalog again; other regions' endpoints stay."""
+    """Remove Atoll from Keystone's catalog; endpoints in other regions remain."""
     changes = _keystone().unregister(settings(), region=region, with_user=service_user)
     _show_changes(changes, as_json)
 
@@ -316,7 +318,7 @@ def _show_changes(changes: list[Change], as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run a command; an error of ours is one sentence and what to do, not a traceback."""
+    """Run a command. Atoll's own errors are shown as a sentence and a hint, without traceback."""
     try:
         app()
     except AtollError as error:

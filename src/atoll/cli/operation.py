@@ -14,10 +14,10 @@ app = typer.Typer(help="Long-running work.", no_args_is_help=True)
 
 @app.command("list")
 def operation_list(
-    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed operations.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the operations that wait or run, or those that were given up."""
+    """List the queued and running operations, or the failed ones."""
     from atoll.db import operations
     from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus
 
@@ -37,5 +37,5 @@ def operation_retry(resource: str) -> None:
     from atoll.lifecycle import asked
 
     with closing(database()) as opened, opened.begin() as connection:
-        asked.look_again(connection, resource)
+        asked.request_now(connection, resource)
     typer.echo(f"The operation of {resource} runs next.")

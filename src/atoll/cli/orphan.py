@@ -1,4 +1,4 @@
-"""``atoll orphan``: things in the cloud that belong to no row, for an operator to decide about."""
+"""``atoll orphan``: lists and removes resources in the cloud that belong to no row."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from atoll.db.database import Database
     from atoll.lifecycle.orphans import Found
 
-app = typer.Typer(help="Things in the cloud that belong to no row.", no_args_is_help=True)
+app = typer.Typer(help="Resources in the cloud that belong to no row.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_orphans(as_json: AsJson = False) -> None:
-    """List things in the cloud that carry this deployment's tag and belong to no row.
+    """List resources in the cloud that carry this deployment's tag and belong to no row.
 
-    The next pass removes those that have a time 'removed_at'. The database does not know the
-    owners of the others: they are kept until you have them removed.
+    The next reconcile pass removes those that have a time 'removed_at'. The database does not know
+    the owners of the others, which are kept until you remove them.
     """
     with closing(database()) as rows:
         found = _look(rows)
@@ -38,9 +38,9 @@ def list_orphans(as_json: AsJson = False) -> None:
 @app.command("remove")
 def remove_orphan(
     owner: Annotated[str, typer.Argument(help="As listed, e.g. 'share/<id>'.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Really, with its data.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm the loss of its data.")] = False,
 ) -> None:
-    """Have the next pass remove all things of an owner that has no row, data included."""
+    """Remove all resources of an owner without a row, including data, in the next pass."""
     from atoll.db import owners
     from atoll.engine.queue import enqueue
 
@@ -48,14 +48,14 @@ def remove_orphan(
         its = [str(orphan) for orphan in _look(rows).orphans if orphan.owner == owner]
         if not its:
             raise NotFound(
-                f"Nothing in the cloud belongs to {owner} and to no row.",
+                f"There are no orphans of the owner {owner}.",
                 hint="'atoll orphan list' shows the owners.",
             )
         if not yes:
-            raise AtollError(f"This destroys {'; '.join(its)}.", hint="Say --yes if you mean it.")
+            raise AtollError(f"This destroys {'; '.join(its)}.", hint="Add --yes to confirm.")
         with rows.begin() as connection:
             if owners.exists(connection, owner):
-                raise Conflict(f"{owner} has a row again.", hint="Delete it as its user would.")
+                raise Conflict(f"{owner} has a row again.", hint="Delete it by the API.")
             owners.remember(connection, owner)
             enqueue(connection, "reconcile/all")
     typer.echo(f"The next pass removes {'; '.join(its)}.")

@@ -1,8 +1,8 @@
-"""The program that the API's and the worker's process run.
+"""The program of the API process and of the worker process.
 
-``atoll api`` and ``atoll worker`` become it (exec), and ``atoll serve`` keeps both running. It is
-not the ``atoll`` command itself, so that what a command needs to read its options and to paint its
-tables does not stay in the memory of a process that runs for months.
+``atoll api`` and ``atoll worker`` exec it, and ``atoll serve`` keeps both running. It is not the
+``atoll`` command itself, so that the libraries for options and tables do not use memory in a
+process that runs for months.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from atoll.errors import AtollError
 Role = Literal["api", "worker"]
 
 PYTHON = [sys.executable, "-P", "-m"]
-"""A module of ours follows. ``-P``: none is taken from the directory that we happen to be in."""
+"""A module follows. With ``-P`` no modules are imported from the present directory."""
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
@@ -30,13 +30,13 @@ from which it gives memory back at once, so that one long list is remembered for
 
 
 def command(config_file: Path | None) -> list[str]:
-    """The program and its first arguments; the role follows."""
+    """The program and its first arguments, which the role must follow."""
     config = [] if config_file is None else ["--config", str(config_file)]
     return [*PYTHON, "atoll.cli.process", *config]
 
 
 def environment() -> Mapping[str, str]:
-    """The environment that both processes start with, but for what the operator has set."""
+    """The environment of both processes. Variables that the operator has set take precedence."""
     return {**ALLOCATOR, **os.environ}
 
 
@@ -48,8 +48,8 @@ def become(role: Role, config_file: Path | None) -> NoReturn:
 
 
 def run(role: str, config_file: Path | None) -> None:
-    """Work in that role until told to stop."""
-    # structlog would load it, and pygments, to paint tracebacks: 6 MiB in each process.
+    """Run in that role until a signal."""
+    # structlog would import rich and pygments for coloured tracebacks: 6 MiB in each process.
     sys.modules["rich"] = None  # type: ignore[assignment]
     from atoll import config, log
 
@@ -66,7 +66,7 @@ def run(role: str, config_file: Path | None) -> None:
 
 
 def main() -> None:
-    """``[--config FILE] ROLE``; an error of ours is one sentence, not a traceback."""
+    """Run ``[--config FILE] ROLE``; show Atoll's own errors as a sentence."""
     *options, role = sys.argv[1:]
     try:
         run(role, Path(options[1]) if options else None)

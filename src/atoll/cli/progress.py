@@ -1,7 +1,7 @@
-"""How a command shows progress: a spinner or a bar on a terminal, plain lines elsewhere.
+"""Shows the progress of a command: by a spinner or a bar on a terminal, otherwise by plain lines.
 
-Without a terminal (a log, CI, ssh) there are no control characters, no line is broken, and there is
-a line for each phase, and one every half minute while a phase is long.
+Without a terminal (in a log, CI or ssh) there are no control characters and no line breaks. There
+is a line for each phase, and another every half minute during a long phase.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ HEARTBEAT_SECONDS = 30.0
 """Seconds between two lines during one phase, without a terminal."""
 
 _NEVER_BREAK = 100_000
-"""Columns without a terminal: so many that no line is broken."""
+"""Columns without a terminal, so that no line is broken."""
 
 Show = Callable[[str, float | None], None]
-"""Told (phase, fraction of the whole from 0 to 1, or None where it can't be known)."""
+"""A function of the phase, and of the total progress from 0 to 1, or None if it is unknown."""
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console for standard output, or standard error; without a terminal it breaks no line."""
+    """A console for standard output or error, which breaks lines only on a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else _NEVER_BREAK)
 
@@ -37,9 +37,9 @@ def moves(console: Console) -> bool:
 
 
 class Heartbeat:
-    """Writes a line now and then, until it is stopped.
+    """Writes a line at intervals until it is stopped.
 
-    If several run at once, only the last one started writes, because it knows more exactly.
+    If several run at once, only the last one writes, because it has the most specific text.
     """
 
     _running: list[Heartbeat] = []  # noqa: RUF012 - it is meant to be shared
@@ -70,14 +70,14 @@ class Heartbeat:
 
 
 def say(console: Console, line: str) -> None:
-    """Write one line as it is, unbroken, and have it seen at once."""
+    """Write one line without markup or line breaks, and flush it."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.file.flush()
 
 
 @contextmanager
 def working(console: Console, text: str, *, announce: bool = True) -> Iterator[None]:
-    """Show a spinner while something is done; without a terminal a line, if it is announced."""
+    """Show a spinner during work; without a terminal, print a line if ``announce``."""
     if moves(console):
         with console.status(f"{text} …"):
             yield
@@ -90,7 +90,7 @@ def working(console: Console, text: str, *, announce: bool = True) -> Iterator[N
 
 @contextmanager
 def phases(console: Console, title: str, subject: str) -> Iterator[Show]:
-    """Something in phases: a bar with ``title``, or a line ``subject: phase`` for each."""
+    """Show work in phases: by a bar with ``title``, or a line ``subject: phase`` for each."""
     if moves(console):
         columns = (TextColumn("{task.description:<40}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as display:
@@ -105,7 +105,7 @@ def phases(console: Console, title: str, subject: str) -> Iterator[Show]:
             if phase != last:
                 last = phase
                 say(console, f"{subject}: {phase}")
-            done = "" if part is None else f", {part:.0%} of all"
+            done = "" if part is None else f", {part:.0%} of the total"
             heartbeat.text = f"{subject}: {phase}{done}"
 
         yield show

@@ -20,11 +20,10 @@ _LOOK_SECONDS = 0.5
 
 
 def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
-    """Say what there is, then remove it, and the rows of it. Safe to repeat.
+    """List what exists in the cloud, then remove it and its rows. It may be repeated.
 
-    The cloud is emptied first. After a crash in between, rows without things in the cloud are
-    purged again; things without rows would not be. Unless told to ``insist``, it raises
-    ``Conflict`` while a worker lives.
+    The cloud is emptied before the rows are deleted, so that after a crash the purge can be
+    repeated. Raises ``Conflict`` while a worker is alive, unless ``insist`` is set.
     """
     database = Database.of(settings)
     if not insist:
@@ -51,21 +50,21 @@ def purge(settings: Settings, *, insist: bool = False) -> Iterator[str]:
 
 
 def refuse_under_a_worker(database: Database) -> None:
-    """Raise ``Conflict``, which names the worker, while one lives.
+    """Raise ``Conflict``, which names the worker, while a worker is alive.
 
-    A living worker listens at the doorbell, which is checked at once, so a worker that was stopped
-    a moment ago causes no wait. On PostgreSQL a living worker may have lost its connection to the
-    doorbell: then this waits some seconds for its next heartbeat.
+    A live worker listens at the doorbell, which can be checked at once, so a worker that has just
+    stopped causes no wait. On PostgreSQL a live worker may have lost its connection to the
+    doorbell, so this waits some seconds for its next heartbeat.
     """
     if not (doorbell.listeners(database) or _beats(database)):
         return
     found = _last_signs(database)
     who = "; ".join(f"{host} (last sign of life {age:.0f} s ago)" for host, age in found)
     raise Conflict(
-        f"A worker of this deployment is alive: {who or 'it has just started'}. It would go on "
-        "making and using what a purge removes.",
+        f"A worker of this deployment is alive: {who or 'it has just started'}. It would continue "
+        "to make and use what a purge removes.",
         hint="Stop it first, such as by 'systemctl stop atoll-worker' or by ending 'atoll serve'. "
-        f"To remove everything under it all the same: 'atoll purge --yes {INSIST}'.",
+        f"To remove everything in spite of it: 'atoll purge --yes {INSIST}'.",
     )
 
 
@@ -78,7 +77,7 @@ def _last_signs(database: Database) -> list[tuple[str, float]]:
 
 
 def _beats(database: Database) -> bool:
-    """Whether a heartbeat comes within the interval of a living worker's heartbeats."""
+    """Whether a heartbeat arrives within the interval of a live worker's heartbeats."""
     if database.is_sqlite:
         return False  # all its workers are on this machine, and listen
 

@@ -1,4 +1,4 @@
-"""``atoll serve``: prepare everything, then become the supervisor of the API and the worker."""
+"""``atoll serve``: prepares everything, then becomes the supervisor of the API and the worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ON_A_NETWORK = """\
   openstack share create --name first --share-network default --wait NFS 1
   RANGE=$(openstack share network show default -f value -c share_network_subnets | {only_range})
   openstack share access create first ip $RANGE && openstack share export location list first"""
-"""Gives access to the share network, and to nobody else."""
+"""These commands give access only to clients in the share network."""
 
 ONLY_RANGE = "grep -oE '[0-9.]+/[0-9]+'"
 
@@ -41,26 +41,26 @@ ON_THE_COMMON_SERVER = """\
   openstack share create --name first --wait NFS 1
   openstack share access create first ip CLIENT && openstack share export location list first
 
-CLIENT is the address of the machine that will mount it."""
+CLIENT is the address of the machine that will mount the share."""
 
 KEYSTONE = """
-Atoll is ready on {url}; Keystone at {keystone} says who may come in.
+Atoll is ready on {url}; Keystone at {keystone} authenticates its users.
 
-So that clients find it, once, with an administrator's credentials: atoll keystone register
+To let clients find it, run once with an administrator's credentials: atoll keystone register
 """
 
 OPEN = """
-Atoll is ready on {url}, WITHOUT AUTHENTICATION: whoever reaches this port is the administrator.
+Atoll is ready on {url}, WITHOUT AUTHENTICATION: all users of this machine are administrators.
 """
 
 
 def serve(settings: Settings, config_file: Path | None, console: Console) -> None:
-    """Does not return: the process becomes the supervisor."""
+    """Prepare everything, then replace this process by the supervisor."""
     if settings.api.auth_strategy == "keystone":
-        service_user.auth_url(settings)  # what is missing is said now, not by a process that dies
+        service_user.auth_url(settings)  # errors are reported now, not by a process that dies later
         service_user.password(settings)
-    settings.make_state_dir()  # before the database, which would make it ours alone
-    with working(console, "Preparing the database"):  # or refusing one that belongs elsewhere
+    settings.make_state_dir()  # before the database, which would make it private
+    with working(console, "Preparing the database"):  # this refuses a foreign database
         prepared = bootstrap.prepare(settings, Database.of(settings))
     if settings.cloud == "local":
         ensure_image(settings, console)
@@ -81,7 +81,7 @@ def serve(settings: Settings, config_file: Path | None, console: Console) -> Non
 
 
 def _first_share(settings: Settings) -> str:
-    """The lines that make a share and give access to its share network only."""
+    """The commands that create a share and give access only to its share network."""
     if not settings.driver.driver_handles_share_servers:
         return ON_THE_COMMON_SERVER
     own = OWN_NETWORK if settings.cloud == "openstack" else ""

@@ -1,4 +1,4 @@
-"""``atoll server``: the commands; ``servers.py`` does what they say."""
+"""``atoll server``: the commands, whose work is done by ``servers.py``."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def server_list(as_json: AsJson = False) -> None:
 
 @app.command("upgrade")
 def server_upgrade(
-    server: Annotated[list[str] | None, typer.Argument(help="Only these; none: all.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that each may take.")] = 900,
+    server: Annotated[list[str] | None, typer.Argument(help="Only these servers.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list them.")] = False,
+    timeout: Annotated[float, typer.Option(help="Longest time for each server in seconds.")] = 900,
 ) -> None:
     """Replace service instances that boot an older image, one after another.
 
-    Addresses and shares stay; clients of a share wait while its instance is replaced. It ends at
-    the first that fails, and may be broken off and run again. Workers do it, so some must run.
+    Addresses and shares do not change; clients of a share wait while its instance is replaced. The
+    command ends at the first failure, and may be interrupted and run again. The work is done by
+    workers, so at least one must run.
     """
     from atoll.cli import servers
 

@@ -1,7 +1,7 @@
 """``atoll server``: share servers, and which service image their instances boot.
 
-An upgrade only says in each server's row that it is wanted, one row after another, and waits for
-the workers to have done it. So it may be broken off and begun again at any time.
+An upgrade marks the servers' rows, one after another, and waits until the workers have replaced the
+instance. So it may be interrupted and started again at any time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ LOOK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A share server, as an operator who upgrades wants to see it."""
+    """A share server, with what matters for an upgrade."""
 
     id: str
     status: str
     instance: str
     shares: int
     image: str
-    """What its instance was made of; empty for those made before that was written down."""
+    """The image of its instance; empty if an older version made the instance."""
     is_current: bool
-    """Whether a new instance would boot the same."""
+    """Whether a new instance would boot the same image."""
 
 
 def newest_image(settings: Settings, database: Database) -> str:
@@ -60,9 +60,9 @@ def _seen(row: ShareServer, newest: str, shares: int) -> Server:
 
 
 def outdated(servers: Iterable[Server], only: Iterable[str] = ()) -> list[Server]:
-    """Those that serve and boot another image, of ``only`` these if any are named.
+    """The active servers with an older image; with ``only``, those of these ids.
 
-    Raises ``NotFound`` for an id that no server has.
+    Raises ``NotFound`` for an unknown id.
     """
     by_id = {server.id: server for server in servers}
     for server_id in only:
@@ -79,9 +79,9 @@ def outdated(servers: Iterable[Server], only: Iterable[str] = ()) -> list[Server
 def upgrade(
     database: Database, servers: Iterable[Server], seconds: float, tell: Callable[[str], None]
 ) -> None:
-    """Have a new instance made for one server after another, each within so many ``seconds``.
+    """Request a new instance for one server after another, and wait ``seconds`` for each.
 
-    Raises ``Conflict`` at the first that fails: the others keep what they have.
+    Raises ``Conflict`` at the first failure; the other servers keep their instances.
     """
     for server in servers:
         tell(f"{server.id}: {server.shares} shares move to a new instance")
@@ -91,20 +91,21 @@ def upgrade(
 
 
 def ask(database: Database, server_id: str) -> None:
-    """Say that a new instance is wanted; the workers make it."""
+    """Request a new instance, which a worker makes."""
     with database.begin() as connection:
         share_servers.change(connection, server_id, renewal_wanted=True)
         enqueue(connection, server_key(server_id), request_id="atoll server upgrade")
 
 
 def _await(database: Database, server: Server, seconds: float) -> str:
-    """The new instance's id."""
+    """Wait for the new instance; return its id."""
     end = time.monotonic() + seconds
     while True:
         resource = server_key(server.id)
         with database.read() as connection:
             last = operations.latest(connection, resource)
-        with database.read() as connection:  # later: what an operation has done comes first
+        # A later snapshot is needed, so that the row has the operation's results.
+        with database.read() as connection:
             row = share_servers.get(connection, server.id)
         if row is None:
             return "(gone)"
@@ -114,13 +115,13 @@ def _await(database: Database, server: Server, seconds: float) -> str:
         if last["status"] not in UNFINISHED_OPERATIONS or time.monotonic() > end:
             raise Conflict(
                 f"The share server {server.id} got no new instance: "
-                f"{last['error'] or f'nothing was heard in {seconds:g} seconds'}",
-                hint="The others were left alone. The workers go on with this one; see "
+                f"{last['error'] or f'no result within {seconds:g} seconds'}",
+                hint="The other servers were not changed. The workers continue with this one; see "
                 "'atoll operation list', and the guide about upgrades of the service image.",
             )
         time.sleep(LOOK_SECONDS)
 
 
 def as_rows(servers: Iterable[Server]) -> list[dict[str, object]]:
-    """For a table, or JSON."""
+    """The servers as rows for a table or JSON."""
     return [asdict(server) for server in servers]

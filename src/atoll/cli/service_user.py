@@ -1,4 +1,4 @@
-"""The user by which Atoll asks Keystone about tokens: made, or mended, by an administrator."""
+"""Makes or corrects the user by which Atoll validates tokens; needs an administrator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atoll.errors import NotFound
 
 
 def ensure(connection: Connection, settings: Settings) -> Iterator[Change]:
-    """Project, role, user with the configured password, and the role given to it."""
+    """Ensure the project, the role, the user with the configured password, and the assignment."""
     identity = identity_api(connection)
     names = settings.keystone
     project_domain = _domain(identity, names.project_domain_name)
@@ -53,7 +53,7 @@ def ensure(connection: Connection, settings: Settings) -> Iterator[Change]:
 
 
 def remove(connection: Connection, settings: Settings) -> Iterator[Change]:
-    """Delete the user; project and role may be others' as well, so they stay."""
+    """Delete the user. Project and role remain, because other services may use them."""
     identity = identity_api(connection)
     domain_id = _domain(identity, settings.keystone.user_domain_name)
     name = settings.keystone.username
@@ -83,21 +83,21 @@ def _user(connection: Connection, settings: Settings, domain_id: str) -> Change:
     name = settings.keystone.username
     password = _password(settings)
     for user in identity.users(name=name, domain_id=domain_id):
-        if user.is_enabled and _lets_in(connection, user.id, password):
+        if user.is_enabled and _is_valid(connection, user.id, password):
             return Change("kept", "user", name, user.id)
         identity.update_user(user.id, password=password, enabled=True)
-        return Change("mended", "user", name, user.id)
+        return Change("updated", "user", name, user.id)
     made = identity.create_user(
         name=name,
         domain_id=domain_id,
         password=password,
         enabled=True,
-        description="Atoll asks about tokens as this user.",
+        description="Atoll validates tokens as this user.",
     )
     return Change("made", "user", name, made.id)
 
 
-def _lets_in(connection: Connection, user_id: str, password: str) -> bool:
+def _is_valid(connection: Connection, user_id: str, password: str) -> bool:
     """Whether the user's password is this one."""
     url = connection.config.get_auth_args()["auth_url"]
     login = Password(url, user_id=user_id, password=password, unscoped=True)
@@ -109,7 +109,7 @@ def _lets_in(connection: Connection, user_id: str, password: str) -> bool:
 
 
 def _password(settings: Settings) -> str:
-    """The configured one; where nothing is configured it is made, and written 0600."""
+    """The configured password. If there is none, it is generated and stored in a file (0600)."""
     file = service_user.password_file(settings)
     if not settings.keystone.password and not file.exists():
         _write(file, secrets.token_urlsafe(32))
@@ -117,7 +117,7 @@ def _password(settings: Settings) -> str:
 
 
 def _write(file: Path, password: str) -> None:
-    """Whole or not at all."""
+    """Write the file atomically."""
     file.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     half = file.with_name(f"{file.name}.new")
     descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,7 +1,7 @@
 """Keeps the API and the worker running as two children of one small process.
 
-``atoll serve`` becomes this program (exec) once all is prepared. It imports little of the standard
-library and nothing else: it should cost no memory, and has nothing to fail with. Run it as
+``atoll serve`` execs this program once all is prepared. It imports only little of the standard
+library, so that it needs little memory and is reliable. Run it as
 ``python -m atoll.cli.supervise READY_TEXT_FILE API_HOST API_PORT COMMAND...``.
 """
 
@@ -17,12 +17,12 @@ from types import FrameType
 
 ROLES = ("api", "worker")
 GRACE = 20.0
-"""Seconds that a child gets to end by itself."""
+"""Seconds that a child may take to end after SIGTERM."""
 LONGEST_PAUSE = 30.0
 
 
 class Child:
-    """One of the two processes, started again when it ends unasked."""
+    """One of the two processes, which is restarted if it ends unexpectedly."""
 
     def __init__(self, role: str, command: list[str]) -> None:
         self._command = [*command, role]
@@ -33,7 +33,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
 
     def tend(self) -> None:
-        """Start it if it does not run; ever more patiently if it keeps dying young."""
+        """Start the process if it does not run, after a growing pause if it dies repeatedly."""
         now = time.monotonic()
         if self.process is not None:
             code = self.process.poll()
@@ -53,7 +53,7 @@ class Child:
             self.process = subprocess.Popen(self._command)
 
     def end(self, deadline: float) -> None:
-        """Ask it to stop, and make it stop at ``deadline``."""
+        """Wait until the process has ended, and kill it at ``deadline``."""
         if self.process is None or self.process.poll() is not None:
             return
         try:
@@ -64,7 +64,7 @@ class Child:
 
 
 def serves(host: str, port: int) -> bool:
-    """Whether the API answers and finds a worker alive."""
+    """Whether the API is healthy, which includes a live worker."""
     request = f"GET /healthcheck HTTP/1.0\r\nHost: {host}\r\n\r\n"
     try:
         # urllib would double this process's size.

@@ -1,4 +1,4 @@
-"""The worker process: claims operations and makes them true, until told to stop."""
+"""The worker process, which claims and runs operations until a signal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 
 CLOUD_PAUSE = 5.0
-"""Seconds after which a cloud that was away is asked again."""
+"""Seconds between attempts to open a cloud that does not answer."""
 
 
 def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; what is unfinished then is taken over by any live worker."""
+    """Work until SIGTERM or SIGINT. Other workers take over unfinished operations."""
     settings.make_state_dir()
     database = Database.of(settings)
     upgrade(database)
@@ -76,10 +76,10 @@ def run(settings: Settings) -> None:
 
 
 def _own_cloud(settings: Settings, database: Database) -> Cloud:
-    """The database's own cloud, as soon as that answers: before, nobody knows whether it is."""
+    """Open the database's own cloud, once the cloud answers, so that it can be identified."""
     while True:
         try:
             return open_own_cloud(settings, database)
         except CloudError as error:
-            log.warning("worker.waits_for_cloud", error=str(error))
+            log.warning("worker.start_delayed", error=str(error))
             time.sleep(CLOUD_PAUSE)

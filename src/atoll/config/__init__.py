@@ -1,8 +1,8 @@
 """Settings: one TOML file, checked when a program starts.
 
 The file is ``/etc/atoll/atoll.toml``, or what ``--config`` or ``ATOLL_CONFIG`` names. Every option
-can be overridden by an environment variable, ``ATOLL_<SECTION>__<OPTION>``. Options mean what the
-options of the same name mean in Manila; where ours differ, they have other names.
+can be overridden by an environment variable, ``ATOLL_<SECTION>__<OPTION>``. An option with the name
+of a Manila option has the same meaning; options with another meaning have other names.
 """
 
 from atoll.config.api import Api, Keystone

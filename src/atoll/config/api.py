@@ -18,30 +18,30 @@ class Api(Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8786
     """Port that the API listens on."""
     threads: Annotated[int, Meta(gt=0)] = 8
-    """Requests that one process answers at once."""
+    """Requests that one process handles at once."""
     processes: Annotated[int, Meta(gt=0)] = 1
-    """Processes that answer; each counts its own ``/metrics``."""
+    """Number of processes; each has its own ``/metrics``."""
     connections: Annotated[int, Meta(ge=16)] = 4096
-    """Connections that one process keeps; where more come, those that idle longest are ended."""
+    """Connections of one process; when there are more, those that are idle longest are closed."""
     request_timeout: Seconds = 30
-    """Seconds in which a request must come whole, and in which part of an answer must be taken."""
+    """Seconds for receiving a whole request, and for sending each part of an answer."""
     idle_timeout: Seconds = 75
-    """Seconds for which a connection without a request is kept."""
+    """Seconds after which a connection without a request is closed."""
     auth_strategy: Literal["token", "keystone", "none"] = "token"
-    """``token``: bearer tokens of our own; ``keystone``: OpenStack's, see table ``[keystone]``;
-    ``none``: everybody on loopback is administrator."""
+    """``token``: Atoll's own bearer tokens; ``keystone``: Keystone's tokens, see ``[keystone]``;
+    ``none``: no authentication, and all users of this machine are administrators."""
     public_url: str = ""
-    """What links show, where a proxy stands in front; empty takes it from the request."""
+    """URL in links, e.g. that of a proxy; empty: the URL of the request."""
     osapi_max_limit: Annotated[int, Meta(gt=0)] = 1000
-    """Most entries in one page of a list."""
+    """Maximum number of entries on one page of a list."""
     max_request_bytes: Annotated[int, Meta(gt=0)] = 112 * 1024
-    """Largest request body that is read."""
+    """Size of the largest request body in bytes."""
     policy_file: Path | None = None
-    """oslo.policy overrides (YAML)."""
+    """YAML file with overrides for oslo.policy."""
 
 
 class Keystone(Section, frozen=True):
-    """Keystone, in front of the API (``auth_strategy = "keystone"``), and our user there.
+    """Keystone (for ``auth_strategy = "keystone"``), and Atoll's user there.
 
     The password is the first of ``password`` (better set as the environment variable
     ``ATOLL_KEYSTONE__PASSWORD``), ``password_file``, and ``keystone.password`` in the state
@@ -49,11 +49,11 @@ class Keystone(Section, frozen=True):
     """
 
     auth_url: str = ""
-    """Identity API as this machine reaches it, like ``http://controller:5000``."""
+    """URL of the Identity API for this machine, e.g. ``http://controller:5000``."""
     www_authenticate_uri: str = ""
-    """Identity API as clients reach it; empty: the same."""
+    """URL of the Identity API for clients; empty: the same."""
     username: str = "atoll"
-    """User that asks Keystone about tokens; it needs the role ``service`` in its project."""
+    """User that validates tokens; it needs the role ``service`` in its project."""
     password: str = ""
     """That user's password."""
     password_file: Path | None = None
@@ -61,25 +61,25 @@ class Keystone(Section, frozen=True):
     user_domain_name: str = "Default"
     """Domain of the user."""
     project_name: str = "service"
-    """Project that the user is in."""
+    """Project of the user."""
     project_domain_name: str = "Default"
     """Domain of that project."""
     region_name: str = ""
-    """Region of this deployment; empty: the only one that there is."""
+    """Region of this deployment; empty: Keystone's only region."""
     interface: Literal["internal", "public", "admin"] = "internal"
-    """Which of the Identity API's endpoints is asked."""
+    """Endpoint of the Identity API that is used."""
     cafile: Path | None = None
-    """Certificate authorities that Keystone's certificate is checked by; empty: the system's."""
+    """File of certificate authorities for Keystone's certificate; empty: the system's."""
     http_connect_timeout: Seconds = 10
-    """Seconds that Keystone may take for an answer."""
+    """Longest time for an answer of Keystone in seconds."""
     memcached_servers: tuple[str, ...] = ()
-    """``host:port`` of memcached servers where all API processes keep what Keystone has said of a
-    token; without, each process asks again after five seconds."""
+    """``host:port`` of memcached servers in which all API processes cache validated tokens.
+    Without them, each process validates a token again after five seconds."""
     token_cache_time: Annotated[int, Meta(gt=0)] = 300
-    """Seconds that it is kept in memcached: so long a revoked token may go on working."""
+    """Seconds for which tokens are cached in memcached. A revoked token may work that long."""
     service_token_roles: tuple[str, ...] = ("service",)
-    """Roles by which another service's token, sent along with a user's, is believed."""
+    """Roles that another service's token needs to be accepted together with a user's token."""
 
     def __repr__(self) -> str:
-        """Without the password."""
+        """Omit the password."""
         return f"Keystone(auth_url={self.auth_url!r}, username={self.username!r}, …)"

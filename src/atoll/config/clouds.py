@@ -1,4 +1,4 @@
-"""The clouds that do with no other: this machine, and a simulated one."""
+"""The clouds that need no OpenStack: this machine, and a simulated cloud."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ class Local(Section, frozen=True):
     """The cloud ``local``: this machine."""
 
     libvirt_uri: str = ""
-    """Empty: the machine's libvirt daemon, or one of our own where none runs."""
+    """URI of libvirt; empty: the machine's libvirt daemon, or Atoll's own if none runs."""
     service_image: Path | None = None
-    """Empty: what ``atoll image build`` made."""
+    """Path of the service image; empty: the result of ``atoll image build``."""
     image_cache: Path = Path("/var/cache/atoll/images")
     """Where ``atoll image build`` keeps images."""
     service_network_cidr: str = "10.254.0.0/24"
-    """Service network; where this machine uses it already, the next free range of that size."""
+    """Range of the service network; if it is in use already, the next free range of its size."""
     share_network_pool: str = "10.88.0.0/16"
-    """Range that share networks are cut from."""
+    """Range from which share networks get their subnets."""
     share_network_prefix: Annotated[int, Meta(ge=8, le=29)] = 24
     """Prefix length of each share network."""
     acceleration: Literal["auto", "kvm", "tcg"] = "auto"
-    """``auto`` takes KVM where a test guest ran with it, else TCG (emulation)."""
+    """``auto`` uses KVM if a test guest runs with it, else TCG (emulation)."""
     vcpus: Annotated[int, Meta(gt=0)] = 1
     """Virtual CPUs of a service instance."""
     memory_mib: Annotated[int, Meta(ge=256)] = 512
-    """Memory of a service instance, MiB."""
+    """Memory of a service instance in MiB."""
     reserved_gib: Annotated[float, Meta(ge=0)] = 2
-    """GiB that stay free on the host's disk."""
+    """GiB of the host's disk that remain free."""
     max_over_subscription_ratio: Annotated[float, Meta(ge=1)] = 20
-    """Volumes may be promised so many times the size of the host's disk."""
+    """The volumes may have this multiple of the size of the host's disk."""
 
 
 class Memory(Section, frozen=True):

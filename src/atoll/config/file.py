@@ -1,4 +1,4 @@
-"""Reading the file and the environment; every mistake is found at once."""
+"""Reads the settings from the file and the environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_FILE = Path("/etc/atoll/atoll.toml")
 def load(file: Path | None = None, **overrides: Any) -> Settings:
     """Read the settings: ``overrides``, then the environment, then the file.
 
-    Raises ``ConfigurationError`` that lists every mistake at once.
+    Raises ``ConfigurationError``, which lists all mistakes at once.
     """
     chosen = file or Path(os.environ.get("ATOLL_CONFIG", DEFAULT_FILE))
     if file is not None and not file.exists():
@@ -50,7 +50,7 @@ class _Reader:
         self.mistakes: list[str] = []
 
     def section(self, kind: type[S], table: object, at: str = "") -> S:
-        """What the environment and a table of the file say of one section."""
+        """Read one section from the environment and a table of the file."""
         if not isinstance(table, dict):
             self.mistakes.append(f"{at.rstrip('.')}: a table is expected")
             table = {}
@@ -84,14 +84,14 @@ class _Reader:
             self.mistakes.append(f"{source}: not a JSON list: {error}")
 
     def report_unknown_variables(self) -> None:
-        """Find variables that look like options and are none."""
+        """Report variables that look like options but are not."""
         for name in self._environment:
             if name.startswith("ATOLL_") and "__" in name and name not in self._variables:
                 self.mistakes.append(f"{name}: unknown option")
 
 
 def _decoded(expected: type, given: object) -> object:
-    """Msgspec knows no paths, and no texts of a certain form (``Cidr``, ``SshHost``)."""
+    """Convert to types that msgspec does not support: paths, ``Cidr`` and ``SshHost``."""
     if expected is Path and isinstance(given, str | Path):
         return Path(given)
     if issubclass(expected, str) and isinstance(given, str):

@@ -1,4 +1,4 @@
-"""What the tables of the configuration file are made of."""
+"""Types for the tables of the configuration file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Limit = Annotated[int, Meta(ge=-1)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of the file; unknown options are errors, so that a typo is not a silence."""
+    """A table of the file. Unknown options are errors, so that a typo is noticed."""
 
 
 class Cidr(str):
-    """An address range, in its canonical form. Raises ``ValueError`` for what is none."""
+    """An address range in canonical form. Raises ``ValueError`` if it is not valid."""
 
     __slots__ = ()
 
     def __new__(cls, text: str) -> Cidr:
-        """``text`` like ``10.0.0.0/8``."""
+        """Check and convert a text such as ``10.0.0.0/8``."""
         try:
             return super().__new__(cls, ip_network(text))
         except ValueError as error:
@@ -42,7 +42,7 @@ class SshHost(str):
     )
 
     def __new__(cls, text: str = "") -> SshHost:
-        """``text``, checked: it becomes part of ssh's configuration."""
+        """Check the text, because it becomes part of ssh's configuration."""
         if text and not cls._FORM.fullmatch(text):
             raise ValueError("Expected [user@]host[:port], an IPv6 address in brackets")
         return super().__new__(cls, text)
@@ -59,7 +59,7 @@ class SshHost(str):
 
     @property
     def port(self) -> int:
-        """The port, 22 if none is said."""
+        """The port; 22 if none is given."""
         return int(self._part("port") or 22)
 
     def _part(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The programs themselves: where they keep their rows, how they work, what they allow and say."""
+"""The database, the worker, quotas and logs."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from atoll.config.section import Limit, Seconds, Section
 
 
 class DatabaseSettings(Section, frozen=True):
-    """Where the rows are."""
+    """The database."""
 
     url: str = ""
     """``postgresql+psycopg://…``; empty means SQLite in the state directory."""
     connections: Annotated[int, Meta(ge=4)] = 20
-    """Connections that one process keeps at most; a worker on PostgreSQL has one more, to listen.
+    """Maximum number of connections of one process; a worker on PostgreSQL has one more, to listen.
     All processes together must stay below the server's ``max_connections``."""
     timeout: Annotated[float, Meta(ge=1)] = 5
-    """Seconds that PostgreSQL may take for one answer before the statement is given up."""
+    """Longest time in seconds for an answer of PostgreSQL before the statement fails."""
 
 
 class Worker(Section, frozen=True):
-    """The process that does the work."""
+    """The worker process, which runs operations."""
 
     threads: Annotated[int, Meta(gt=0)] = 32
     """Operations that one worker runs at once."""
     lease: Seconds = 30
     """A dead worker's operations are taken over after this many seconds."""
     reconcile_interval: Seconds = 60
-    """Seconds between two passes that compare what should be with what is."""
+    """Seconds between two reconcile passes, which compare wanted and actual state."""
     metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """Where the worker serves /metrics on loopback; 0 means not at all."""
+    """Port on loopback where the worker serves /metrics; 0: none."""
 
 
 class Quota(Section, frozen=True):
-    """Default limits of a project; -1 means none."""
+    """Default limits of a project; -1 means unlimited."""
 
     shares: Limit = 50
     """Shares of a project."""
@@ -60,6 +60,6 @@ class Log(Section, frozen=True):
     """Structured logs, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe messages that are written."""
+    """Lowest level of messages that are written."""
     format: Literal["auto", "json", "console"] = "auto"
     """``auto``: coloured lines on a terminal, else JSON."""

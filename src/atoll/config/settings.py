@@ -1,4 +1,4 @@
-"""All tables together."""
+"""All settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from atoll.config.service import DatabaseSettings, Log, Quota, Worker
 
 
 class Settings(Section, frozen=True):
-    """Everything that an operator can choose."""
+    """All settings that an operator can choose."""
 
     state_dir: Path = Path("/var/lib/atoll")
-    """Everything that Atoll writes is below this directory."""
+    """Directory for all that Atoll writes."""
     host: str = msgspec.field(default_factory=socket.gethostname)
-    """This controller's name in services and share hosts."""
+    """Name of this controller in services and in the hosts of shares."""
     cloud: Literal["local", "openstack", "memory"] = "local"
-    """Where instances, volumes and networks come from: this machine, OpenStack, a simulation."""
+    """Where instances, volumes and networks are made: on this machine, OpenStack, a simulation."""
     api: Api = Api()
     keystone: Keystone = Keystone()
     database: DatabaseSettings = DatabaseSettings()
@@ -38,17 +38,17 @@ class Settings(Section, frozen=True):
 
     @property
     def database_url(self) -> str:
-        """Where the rows are; SQLite in the state directory unless configured."""
+        """URL of the database; SQLite in the state directory unless configured."""
         return self.database.url or f"sqlite:///{self.state_dir / 'atoll.sqlite'}"
 
     @property
     def max_over_subscription_ratio(self) -> float:
-        """How many times its size a thin pool of this cloud may be promised."""
+        """The largest total size of volumes, as a multiple of a thin pool's size."""
         section = self.openstack if self.cloud == "openstack" else self.local
         return section.max_over_subscription_ratio
 
     def make_state_dir(self) -> None:
-        """Make the state directory: ours to read, for QEMU's own user only to pass through."""
+        """Make the state directory, which QEMU's user may pass through but not read."""
         self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     @property

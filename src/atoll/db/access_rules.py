@@ -1,8 +1,8 @@
 """Access rules: who may mount a share.
 
-Users queue rules (``queued_to_apply``, ``queued_to_deny``), the worker takes them in hand
-(``applying``, ``denying``) and settles them. Each step names the state that it starts from, so a
-rule that a user has denied meanwhile is never made ``active`` by the step that was under way.
+Users queue rules (``queued_to_apply``, ``queued_to_deny``). The worker starts to work on them
+(``applying``, ``denying``), and then writes the result. Each step changes only rules in the state
+that it starts from, so a rule that a user has denied meanwhile never becomes ``active``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ get, require, lock, conditions = _rows.get, _rows.require, _rows.lock, _rows.con
 
 
 def add(connection: Connection, /, **values: Unpack[AccessRule]) -> AccessRule:
-    """Insert a rule and give back its whole record."""
+    """Insert a rule and return its complete record."""
     return _rows.add(connection, values)
 
 
 def change(connection: Connection, rule_id: str, /, **values: Unpack[AccessRule]) -> bool:
-    """Update columns, and ``updated_at``; False where the rule is gone."""
+    """Update columns, and ``updated_at``; return False if the rule does not exist."""
     return _rows.change(connection, rule_id, values)
 
 
@@ -62,12 +62,12 @@ def same(
 
 
 def count(connection: Connection, share_id: str) -> int:
-    """How many rules the share has, in whatever state."""
+    """How many rules the share has, in any state."""
     return int(connection.execute(_COUNT, {"share_id": share_id}).scalar_one())
 
 
 def start(connection: Connection, share_id: str) -> None:
-    """Take a share's queued rules in hand."""
+    """Mark a share's queued rules as being worked on."""
     for queued, in_hand in RULE_TAKEN_IN_HAND.items():
         of_this = [access_rules.c.share_id == share_id, access_rules.c.state == queued]
         _rows.change_where(connection, of_this, {"state": in_hand})
@@ -80,7 +80,7 @@ def finish(
     active: Sequence[str],
     failed: Sequence[str],
 ) -> None:
-    """Settle rules (by id) that are in hand; those that were queued anew meanwhile stay so."""
+    """Write the result for rules (by id), except those that were queued again meanwhile."""
     for ids in _chunks(removed):
         connection.execute(
             delete(access_rules).where(
@@ -99,7 +99,7 @@ def _in_hand(ids: Sequence[str], states: Sequence[RuleState]) -> list[ColumnElem
 
 
 def remove_all(connection: Connection, share_id: str) -> None:
-    """Forget all rules of a share that is gone."""
+    """Delete all rules of a share."""
     connection.execute(delete(access_rules).where(access_rules.c.share_id == share_id))
 
 

@@ -1,4 +1,4 @@
-"""What the reconcile pass asks of the database, one query each, however many shares there are."""
+"""The reconcile pass's queries. Their number does not depend on the number of shares."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ from atoll.model.states import (
 )
 
 LATELY = timedelta(days=1)
-"""The time for which a failure delays the next try of the same resource."""
+"""How long a failure counts when the pause before the next try is computed."""
 
 
-def stragglers(connection: Connection) -> list[str]:
-    """Resources that want something but have no operation: whoever asked for it died, say."""
+def without_operation(connection: Connection) -> list[str]:
+    """Resources whose state asks for work but that have no active operation."""
     wanted: dict[str, tuple[Table, Sequence[StrEnum]]] = {
         "share": (shares, SHARES_ASKING_FOR_WORK),
         "snapshot": (snapshots, SNAPSHOTS_ASKING_FOR_WORK),
@@ -96,14 +96,14 @@ def busy(connection: Connection) -> set[str]:
 
 
 def active_servers(connection: Connection) -> list[ShareServer]:
-    """Share servers that should serve."""
+    """Share servers in the state active."""
     statement = select(share_servers).where(share_servers.c.status == ServerStatus.ACTIVE)
     found = connection.execute(statement).mappings()
     return [cast(ShareServer, dict(row)) for row in found]
 
 
 def served_shares(connection: Connection) -> dict[str, list[Share]]:
-    """Shares at rest by share server, each with the ``access_rules`` it should be served with."""
+    """Shares at rest by share server, each with its active rules as ``access_rules``."""
     rules: dict[str, list[AccessRule]] = defaultdict(list)
     wanted = select(access_rules).where(access_rules.c.state == RuleState.ACTIVE)
     for row in connection.execute(wanted).mappings():
@@ -129,7 +129,7 @@ def sizes_of_snapshots(connection: Connection) -> list[Snapshot]:
 
 
 def unmade_shares(connection: Connection) -> list[Share]:
-    """Shares that were never served, or not grown as they should be, and are not worked on."""
+    """Shares without an active operation that were never served, or that failed to extend."""
     never_served = and_(
         shares.c.status == ShareStatus.ERROR,
         ~exists().where(export_locations.c.share_id == shares.c.id),
@@ -144,7 +144,7 @@ def unmade_shares(connection: Connection) -> list[Share]:
 
 
 def failed_networks(connection: Connection) -> list[str]:
-    """Ids of share networks in error that are not worked on."""
+    """Ids of share networks in error that have no active operation."""
     statement = select(share_networks.c.id).where(
         share_networks.c.status == NetworkStatus.ERROR,
         ~_active(literal("share_network/") + share_networks.c.id),
@@ -153,10 +153,10 @@ def failed_networks(connection: Connection) -> list[str]:
 
 
 def failures(connection: Connection) -> dict[str, tuple[int, float]]:
-    """How often work on a resource was given up lately, at least 1, and when last (epoch seconds).
+    """By resource: how many operations failed lately (at least 1), and when the last one failed.
 
-    The last failure counts at any age, because Atoll may have been down since. A failure whose time
-    is in the future (the clock was wrong then) is treated as one of long ago.
+    Times are in epoch seconds. The last failure counts at any age, because Atoll may have been down
+    since. A failure with a time in the future (the clock was wrong) is treated as long past.
     """
     now = datetime.now(UTC).replace(tzinfo=None)
     since, until = ((now - LATELY).isoformat(), now.isoformat())
@@ -181,9 +181,9 @@ def _epoch(moment: str | None) -> float:
 
 
 def idle_not_later_than(connection: Connection, now: float) -> None:
-    """Correct times of servers that are idle since a time in the future (the clock was wrong).
+    """Correct ``idle_since`` where it is in the future, because the clock was wrong.
 
-    ``now`` is in epoch seconds; such a server counts as idle since now.
+    Such a server counts as idle since ``now``, in epoch seconds.
     """
     connection.execute(
         update(share_servers).where(share_servers.c.idle_since > now).values(idle_since=now)
@@ -191,10 +191,9 @@ def idle_not_later_than(connection: Connection, now: float) -> None:
 
 
 def idle_servers(connection: Connection, before: float) -> list[str]:
-    """Ids of share servers that may be removed by themselves.
+    """Ids of share servers without shares that may be removed automatically.
 
-    Those are without a share since ``before``; or in error, then at once. Warm ones that came to be
-    wait.
+    They have been empty since ``before``, or are in error. Warm servers that are active are kept.
     """
     idle = and_(
         share_servers.c.status == ServerStatus.ACTIVE,
@@ -210,7 +209,7 @@ def idle_servers(connection: Connection, before: float) -> list[str]:
 
 
 def newest(connection: Connection) -> list[tuple[str, str]]:
-    """Names of several kinds of times, and the latest of each (UTC, ISO 8601)."""
+    """The latest times in several tables (UTC, ISO 8601), each with what it belongs to."""
     columns = {
         "an operation": operations.c.created_at,
         "an operation's end": operations.c.finished_at,

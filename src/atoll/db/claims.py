@@ -1,7 +1,7 @@
-"""Claiming: how due operations become one worker's, each with a new fence.
+"""Claims due operations for a worker, and gives each a new fence.
 
-A claim never waits for a row: on PostgreSQL it skips what anybody has locked, on SQLite it has
-the only write transaction.
+A claim never waits for a row. On PostgreSQL it skips locked rows, and on SQLite its transaction is
+the only one that writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from atoll.db.tables import fences, operations
 from atoll.model.states import OperationStatus
 
 WAIT_LIMIT = 300.0
-"""Seconds after which a postponed operation looks for itself, whatever it waits for."""
+"""Seconds after which a postponed operation runs again even if what it waits for is busy."""
 
 _o = operations.c
 _clock = database_clock()
@@ -43,7 +43,7 @@ _clock = database_clock()
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that has become ours."""
+    """A row that this worker has claimed."""
 
     id: str
     resource: str
@@ -83,8 +83,8 @@ _CANDIDATES: Select[Any] = (
 )
 _CANDIDATES_LOCKED = _CANDIDATES.with_for_update(skip_locked=True, of=operations)
 
-# Never behind the clock, so that fences grow even when an old backup was restored, or a power
-# cut took the last commits: the guest agents remember the highest that they have seen.
+# Fences are at least the clock's time, so that they grow even if an old backup was restored or a
+# power failure lost the last commits. Guest agents remember the highest fence that they have seen.
 _clock_ms = func.cast(_clock * 1000, fences.c.last.type)
 _TAKE_FENCES = (
     update(fences)
@@ -105,7 +105,7 @@ _CLAIM = (
         lease_until=_clock + bindparam("lease", type_=Float),
         attempts=bindparam("new_attempts"),
         waits_for=null(),
-        # what was asked for before this moment is served by this run
+        # This run serves all requests that were due before it.
         again=and_(_o.again, _o.not_before > _clock),
     )
 )
@@ -122,10 +122,11 @@ def claim(
     mine: Iterable[str],
     take_over: bool,
 ) -> tuple[list[Claimed], bool]:
-    """Take up to ``free`` due operations, oldest due first; also say whether to look once more.
+    """Claim up to ``free`` due operations, oldest due first; return whether to claim once more.
 
-    ``lane_room`` tells how many more of a lane may run here (others: ``lane_width``).
-    With ``take_over`` running ones whose lease has ended are due too, but for those in ``mine``.
+    ``lane_room`` says how many more operations of a lane may run here; other lanes have room for
+    ``lane_width``. With ``take_over``, running operations whose lease has expired are due, too,
+    except those in ``mine``.
     """
     limit = 2 * free + 8
     candidates = connection.execute(
@@ -148,7 +149,7 @@ def claim(
             lane=row.lane,
             fence=(fence := fence + 1),
             attempts=row.attempts
-            + (row.status == OperationStatus.RUNNING),  # dying with it is a failed try
+            + (row.status == OperationStatus.RUNNING),  # the death of its worker is a failed try
             request_id=row.request_id,
             created_at=row.created_at,
             taken_over=row.status == OperationStatus.RUNNING,
@@ -174,7 +175,7 @@ def claim(
 def _with_room(
     candidates: Iterable[Row[Any]], free: int, lane_room: dict[str, int], lane_width: int
 ) -> list[Row[Any]]:
-    """The first ``free`` that no full lane keeps back."""
+    """The first ``free`` candidates whose lanes have room."""
     room = dict(lane_room)
     chosen: list[Row[Any]] = []
     for row in candidates:
@@ -190,7 +191,7 @@ _ANY_DUE = select(exists(_CANDIDATES.with_only_columns(_o.id).order_by(None).lim
 def any_due(
     connection: Connection, *, full_lanes: list[str], mine: list[str], take_over: bool
 ) -> bool:
-    """Whether ``claim`` would find something."""
+    """Whether ``claim`` would find an operation."""
     return bool(
         connection.execute(
             _ANY_DUE, {"full_lanes": full_lanes, "take_over": take_over, "mine": mine}
@@ -204,6 +205,6 @@ _NEXT_DUE = select(func.min(_o.not_before) - _clock).where(
 
 
 def next_due(connection: Connection) -> float | None:
-    """Seconds until the next queued operation is due, of those that are not due yet."""
+    """Seconds until the next queued operation becomes due, apart from those that are due now."""
     value: float | None = connection.execute(_NEXT_DUE).scalar_one()
     return value

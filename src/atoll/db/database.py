@@ -1,9 +1,9 @@
-"""The way to the database: SQLite (one machine) or PostgreSQL (many), behind one small class.
+"""Opens the database: SQLite (for one machine) or PostgreSQL (for several).
 
-``with database.begin() as connection`` is a write transaction, ``with database.read()`` sees one
-snapshot and writes nothing. On SQLite a write transaction is BEGIN IMMEDIATE, one at a time, so
-whatever it read stays true until it commits; on PostgreSQL it is READ COMMITTED and takes row
-locks where it matters.
+``with database.begin() as connection`` is a write transaction. ``with database.read()`` sees one
+snapshot and writes nothing. On SQLite write transactions begin with BEGIN IMMEDIATE and run one at
+a time, so what one has read stays true until it commits. On PostgreSQL they are READ COMMITTED, and
+take row locks where necessary.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ BUSY_TIMEOUT = 15.0
 """Seconds to wait for another transaction's lock (on SQLite)."""
 
 IDLE_TIMEOUT = 30.0
-"""Seconds that a transaction may do nothing (on PostgreSQL): they are meant to be short."""
+"""Seconds that a transaction may be idle (on PostgreSQL), because it should be short."""
 
 _after_commit: weakref.WeakKeyDictionary[Connection, list[Callable[[], None]]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-class database_clock(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+class database_clock(FunctionElement[float]):  # noqa: N801 - it is used like an SQL function
     """Seconds since the epoch by the database's clock, inside a statement."""
 
     type = Float()
@@ -56,7 +56,7 @@ class database_clock(FunctionElement[float]):  # noqa: N801 - reads as the SQL f
 
 @compiles(database_clock, "postgresql")
 def _clock_postgresql(element: database_clock, compiler: SQLCompiler, **_: Any) -> str:
-    # not clock_timestamp(): that is volatile, so no index would be used to compare with it
+    # clock_timestamp() is volatile, so comparisons with it would not use an index.
     return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS DOUBLE PRECISION)"
 
 
@@ -70,14 +70,14 @@ _PROJECT_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 0)
 
 
 def utcnow_text() -> str:
-    """Now, as the ``*_at`` columns hold it: UTC, ISO 8601, microseconds, no zone."""
+    """The time in the format of the ``*_at`` columns: UTC, ISO 8601, microseconds, no zone."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a database error may go away without anybody's help (away, locked, deadlock)."""
+    """Whether a database error may be temporary: no answer, a lock or a deadlock."""
     if isinstance(error, DBAPIError):
-        # sqlite3 calls even a misspelt column "operational"
+        # sqlite3 reports even a misspelt column as an OperationalError.
         is_mistake = getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR"
         transient = isinstance(error, OperationalError | InterfaceError) and not is_mistake
         return transient or error.connection_invalidated
@@ -91,9 +91,9 @@ def is_full(error: BaseException) -> bool:
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
-    """Have ``call`` called once ``connection``'s transaction (of ``begin``) has committed.
+    """Call ``call`` after the write transaction of ``connection`` has committed.
 
-    Asking again for an equal call changes nothing. The call must be quick and must not raise.
+    Equal calls are made only once. The call must be quick and must not raise.
     """
     calls = _after_commit.setdefault(connection, [])
     if call not in calls:
@@ -101,9 +101,9 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
 
 
 def project_lock(connection: Connection, project_id: str) -> None:
-    """Make this transaction the only one that counts and changes what ``project_id`` uses.
+    """Ensure that no other transaction counts or changes what the project uses.
 
-    Nothing to do on SQLite: there a write transaction is alone anyway.
+    SQLite needs no lock, because it has only one write transaction at a time.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_PROJECT_LOCK, {"project": project_id})
@@ -112,9 +112,9 @@ def project_lock(connection: Connection, project_id: str) -> None:
 class Database:
     """One database, for all threads of this process.
 
-    ``url`` is ``sqlite:///path`` or ``postgresql+psycopg://…`` (plain ``postgresql://`` will do);
-    ``connections`` is how many threads may use it at once before one waits for another;
-    ``timeout`` how many seconds PostgreSQL may take for one answer.
+    ``url`` is ``sqlite:///path``, ``postgresql+psycopg://…`` or ``postgresql://…``. ``connections``
+    is the number of threads that may use the database at once. ``timeout`` is the time in seconds
+    that PostgreSQL may take for one answer.
     """
 
     def __init__(self, url: str, *, connections: int = 20, timeout: float = 5.0) -> None:
@@ -134,7 +134,7 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=BUSY_TIMEOUT if self.is_sqlite else timeout,
-            pool_use_lifo=True,  # few connections stay warm; the rest are hardly touched
+            pool_use_lifo=True,  # so that few connections are used, unless there is much load
             pool_pre_ping=not self.is_sqlite,
             json_serializer=_json_text,
             json_deserializer=msgspec.json.decode,
@@ -147,19 +147,19 @@ class Database:
             self._set_up_sqlite()
         else:
             self._set_up_postgresql()
-        # A connection must not be used on both sides of a fork; the child opens its own.
+        # A connection must not be used by two processes, so a forked child opens its own.
         forget = weakref.WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (call := forget()) and call())
 
     @classmethod
     def of(cls, settings: Settings) -> Database:
-        """The database that the operator chose."""
+        """The database of the configuration."""
         chosen = settings.database
         return cls(settings.database_url, connections=chosen.connections, timeout=chosen.timeout)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Open a write transaction; commits at the end of the block, rolls back if it raised."""
+        """Open a write transaction, which commits after the block, or rolls back on errors."""
         self._check_silence()
         self._make_room()
         with self._turn(), self._writer.begin() as connection:
@@ -168,7 +168,7 @@ class Database:
             call()
 
     def read(self) -> Connection:
-        """Open a reading transaction, which sees one snapshot: ``with database.read() as …``."""
+        """Open a read-only transaction, which sees one snapshot: ``with database.read() as …``."""
         self._check_silence()
         return self._reader.connect()
 
@@ -179,21 +179,21 @@ class Database:
         return connection.execute(_NOW).scalar_one()
 
     def close(self) -> None:
-        """Close all connections: the idle ones now, those in use as soon as they no longer are."""
+        """Close idle connections now, and the others after their use."""
         self._is_closed = True
         self.engine.dispose()
 
     def _after_use(self, _: Any, record: ConnectionPoolEntry) -> None:
-        if self._is_closed:  # its pool is no longer the engine's, so nobody else would close it
+        if self._is_closed:  # the engine has a new pool, so nothing else would close it
             record.close()
 
     def keep_reserve(self) -> None:
-        """Fill up the reserve of disk space (SQLite); call it now and then."""
+        """Replenish the reserve of disk space (SQLite). Call it regularly."""
         if self._reserve is not None:
             self._reserve.keep()
 
     def has_room_for_more(self) -> bool:
-        """Whether the disk has space for something new; the reserve is for deletions."""
+        """Whether the disk has space for new resources; the reserve is only for deletions."""
         return self._reserve is None or self._reserve.has_room_for_more()
 
     def _make_room(self) -> None:
@@ -202,7 +202,7 @@ class Database:
 
     def link(self, **options: Any) -> Link:
         """Open a connection to PostgreSQL outside the pool. Raises ``psycopg.Error``."""
-        from atoll.db.postgresql import open_link  # psycopg, only where there is PostgreSQL
+        from atoll.db.postgresql import open_link  # psycopg may be missing with SQLite
 
         assert self._silence is not None
         self._silence.check()
@@ -224,8 +224,8 @@ class Database:
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
-            # A process that is frozen, or cut off, inside a transaction must not keep its locks:
-            # its operations could not be taken over.
+            # A process that is frozen or cut off within a transaction must not keep its locks,
+            # because then its operations could not be taken over.
             milliseconds = int(self._timeout * 1000)
             raw.execute(
                 f"SET idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)};"
@@ -248,12 +248,12 @@ class Database:
 
         @event.listens_for(self.engine, "connect")
         def _connect(raw: Any, _: Any) -> None:
-            self._make_room()  # even the first reader makes files
-            raw.isolation_level = None  # the driver must not begin transactions by itself
+            self._make_room()  # SQLite makes files even for a reader
+            raw.isolation_level = None  # the driver must not begin transactions implicitly
             raw.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
             raw.execute("PRAGMA journal_mode = WAL")
-            # FULL: what was answered with "accepted" survives a power cut. One fsync a
-            # transaction (0.3 ms on a common SSD); NORMAL would lose the last ones.
+            # With FULL, accepted requests survive a power failure, at the cost of one fsync per
+            # transaction (0.3 ms on a common SSD). NORMAL could lose the last transactions.
             raw.execute("PRAGMA synchronous = FULL")
             raw.execute("PRAGMA foreign_keys = ON")
 
@@ -270,8 +270,8 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        # SQLite's own waiting is a sleep that grows to 100 ms and serves nobody in turn: threads
-        # of one process queue up here instead, and only processes meet in SQLite.
+        # SQLite waits for a lock by sleeping up to 100 ms, in no fair order. So the threads of one
+        # process queue here, and only processes compete in SQLite.
         if not self.is_sqlite:
             yield
             return
@@ -303,7 +303,7 @@ def _make_private_file(url: URL) -> None:
     path = Path(url.database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite gives its -wal and -shm files the mode of the database file
+        # SQLite gives its -wal and -shm files the mode of the database file.
         neighbours.make_file(path)
         may = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
     except PermissionError:
@@ -311,6 +311,6 @@ def _make_private_file(url: URL) -> None:
     if not may:
         raise ConfigurationError(
             f"This process may not write the database {path}.",
-            hint="Its directory must belong to a group that the process is in, and be writable for "
-            "that group before the database is made.",
+            hint="Its directory must belong to a group of this process, and be writable for that "
+            "group before the database is created.",
         )

@@ -1,7 +1,7 @@
 """Times in the queue that are later than any normal delay or lease allows.
 
-They were written while the clock was ahead. After it is corrected, such operations would wait for
-as long as it was wrong, and a dead worker's lease would last as long.
+They were written while the clock was ahead. After its correction, such operations would wait, and
+leases of dead workers would last, as long as the clock was ahead.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ _clock = database_clock()
 
 @dataclass(frozen=True)
 class Longest:
-    """The longest normal times ahead, in seconds."""
+    """The longest normal delays and leases, in seconds."""
 
     delay: float
-    """Until an operation is due."""
+    """The time until an operation is due."""
     lease: float
     periods: Mapping[str, float]
-    """For operations of periodic work, by resource, instead of ``delay``."""
+    """Intervals of periodic work by resource, which replace ``delay`` there."""
 
 
 def too_late(connection: Connection, longest: Longest) -> list[str]:
-    """Resources whose operations are due, or held, until a time that is too far ahead."""
+    """Resources whose operations become due, or whose leases expire, too far in the future."""
     wrong = or_(_planned_too_late(longest), _held_too_late(longest))
     return list(connection.execute(select(_o.resource).where(ACTIVE, wrong)).scalars())
 
 
 def pull_back(connection: Connection, longest: Longest) -> None:
-    """Make them due now; end their leases one lease from now, so that a live holder renews them."""
+    """Make such operations due now, and such leases expire one lease from now.
+
+    A live holder renews its lease before that.
+    """
     for wrong, values in (
         (_planned_too_late(longest), {"not_before": _clock}),
         (_held_too_late(longest), {"lease_until": _clock + longest.lease}),
@@ -65,5 +68,5 @@ def _planned_too_late(longest: Longest) -> ColumnElement[bool]:
 
 
 def _held_too_late(longest: Longest) -> ColumnElement[bool]:
-    # Another worker's lease may be set a little longer than this one's.
+    # Another worker may be configured with a longer lease.
     return and_(_o.status == RUNNING, _o.lease_until > _clock + 3 * longest.lease + SLACK)

@@ -38,7 +38,7 @@ def of_share(
 
 
 def exist(connection: Connection, share_id: str) -> bool:
-    """Whether a share has any, which is so once it has been made to the end."""
+    """Whether a share has export locations; it has them once it has been created completely."""
     return bool(of_share(connection, share_id, with_admin_only=True))
 
 
@@ -56,10 +56,10 @@ def paths(
 
 
 def replace(connection: Connection, share_id: str, locations: Sequence[Mapping[str, Any]]) -> None:
-    """Make these a share's locations, as the driver gives them.
+    """Replace a share's export locations by these, which have the driver's format.
 
-    One is ``{"path", "is_admin_only", "metadata": {"preferred": bool}}``. A path that stays keeps
-    its id, because clients remember it.
+    A location is ``{"path", "is_admin_only", "metadata": {"preferred": bool}}``. A path that is
+    known keeps its id, because clients remember it.
     """
     known = {row["path"]: row for row in of_share(connection, share_id, with_admin_only=True)}
     wanted = {str(location["path"]): location for location in locations}

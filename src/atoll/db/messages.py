@@ -1,7 +1,7 @@
-"""User messages: why something that a user asked for did not come true, and what to do.
+"""User messages: why a request failed or is delayed, and what the user can do.
 
-``action`` and ``detail`` are Manila's ids, so that every client understands them; the sentence
-is ours and names the cause.
+``action`` and ``detail`` are Manila's ids, so that every client understands them. The sentence is
+Atoll's own, and names the cause.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from atoll.model.records import Message
 
 KEPT_FOR = timedelta(days=30)
 MOST = 1000
-"""How many of a project's messages are kept, the newest."""
+"""How many of a project's newest messages are kept."""
 
 SORTABLE = (
     "id",
@@ -93,7 +93,7 @@ def create(
     user_message: str,
     request_id: str | None = None,
 ) -> str:
-    """Tell a project that something went wrong; the message's id."""
+    """Add a message for a project; return its id."""
     message_id = str(uuid4())
     values: Message = {
         "id": message_id,
@@ -112,12 +112,12 @@ def create(
 
 
 def text_of(moment: datetime) -> str:
-    """As the other times in the database: UTC without a zone."""
+    """A time in the format of the database: UTC without a zone."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def require(connection: Connection, message_id: str, project_id: str | None = None) -> Message:
-    """A message; only this project's, if given. Raises ``NotFound``, also for an expired one."""
+    """A message, of this project if given. Raises ``NotFound``, also if the message has expired."""
     found = _rows.get(connection, message_id)
     if (
         found is None
@@ -134,9 +134,9 @@ def find(
     equal: Mapping[str, Any],
     page: pages.Wanted,
 ) -> tuple[list[Message], bool]:
-    """A page of the messages that have not expired, and whether there are more behind it.
+    """A page of the messages that have not expired, and whether there are more pages.
 
-    ``equal`` is by column; also ``created_since`` and ``created_before`` (ISO 8601, UTC).
+    ``equal`` has columns, and ``created_since`` and ``created_before`` (ISO 8601, UTC).
     """
     conditions = [messages.c.expires_at > utcnow_text()]
     if project_id is not None:
@@ -152,7 +152,7 @@ def find(
 
 
 def told(connection: Connection, resource_id: str, beginning: str) -> bool:
-    """Whether the resource has a message already that begins with this text."""
+    """Whether the resource already has a message that begins with this text."""
     statement = select(messages.c.id).where(
         messages.c.resource_id == resource_id,
         messages.c.user_message.startswith(beginning, autoescape=True),
@@ -161,7 +161,7 @@ def told(connection: Connection, resource_id: str, beginning: str) -> bool:
 
 
 def prune(connection: Connection) -> int:
-    """Delete expired messages, and all but a project's newest ``MOST``; return how many."""
+    """Delete expired messages, and all but the newest ``MOST`` of a project; return how many."""
     count = connection.execute(
         delete(messages).where(messages.c.expires_at <= utcnow_text())
     ).rowcount

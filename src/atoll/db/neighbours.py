@@ -1,8 +1,8 @@
-"""Files in the SQLite database's directory, which two users may share: the worker's and the API's.
+"""Files in the directory of the SQLite database, which the users of worker and API may share.
 
-The directory decides who may use the database. If its group may write there, all files that Atoll
-makes in it are for that group, too; in any other directory they are for their maker alone. Existing
-files keep their mode, because the other user could have put a link there.
+The directory determines who may use the database. If its group may write to it, all files that
+Atoll makes in it are accessible to that group. Otherwise only their owner may access them. Existing
+files keep their mode, because the other user could have replaced them by links.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def group_of(directory: Path) -> int | None:
-    """The group that ``directory`` is shared with; None if there is none."""
+    """The group that may write to ``directory``; None if the group may not."""
     found = directory.stat()
     return found.st_gid if found.st_mode & stat.S_IWGRP else None
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file, for its owner and the directory's group to read and write."""
+    """Make an empty file that its owner and the directory's group may read and write."""
     group = group_of(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -35,9 +35,9 @@ def make_file(path: Path) -> None:
 
 
 def make_directory(path: Path, *, to_write: bool = False) -> None:
-    """Make a directory, for its owner to write and the group of the one above it to look into.
+    """Make a directory that its owner may write, and the parent directory's group may read.
 
-    ``to_write``: the group may make and remove files in it, too. Then files there must be made
+    With ``to_write`` the group may also make and remove files in it. Then files must be made there
     without following links (``O_EXCL``).
     """
     group = group_of(path.parent)

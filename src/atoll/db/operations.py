@@ -1,9 +1,9 @@
-"""The queue's SQL: one row an operation, in the states queued, running, done and failed.
+"""The queue's SQL: one row per operation, in the states queued, running, done and failed.
 
-``engine`` decides what to do; here is how each step is one race-free statement. On PostgreSQL
-the locks are chosen so that nobody waits for the queue: a claim skips what anybody has locked, a
-handler's transaction holds its row FOR KEY SHARE (which keeps a take-over out and lets a request
-mark the row ``again``), and who locks several rows at once skips those that are taken.
+``engine`` decides what to do, and this module makes each step one race-free statement. On
+PostgreSQL the locks are chosen so that no transaction waits for the queue. A claim skips locked
+rows. A handler's transaction holds its row FOR KEY SHARE, which prevents a take-over but lets a
+request mark the row ``again``. A statement that locks several rows skips those that are locked.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus
 CHANNEL = "atoll_operations"
 """PostgreSQL's NOTIFY channel of the doorbell."""
 
-# Literals, not parameters: the planner must see that the partial indexes apply.
+# These are literals, so that the planner sees that the partial indexes apply.
 QUEUED = literal_column(f"'{OperationStatus.QUEUED}'", String)
 RUNNING = literal_column(f"'{OperationStatus.RUNNING}'", String)
 _UNFINISHED = f"status IN ('{OperationStatus.QUEUED}', '{OperationStatus.RUNNING}')"
 ACTIVE = text(_UNFINISHED)
 
 RELEASED = 0.0
-"""``lease_until`` of what is known to have no holder any more."""
+"""``lease_until`` of an operation whose holder is known to be dead."""
 
 _o = operations.c
 _clock = database_clock()
@@ -62,7 +62,7 @@ _clock = database_clock()
 class Ending:
     """How a running row ends: finished (``status``), or back in the queue (``requeue``).
 
-    A row that was asked for ``again`` in the meantime goes back to the queue in any case.
+    A row that was requested ``again`` in the meantime returns to the queue in any case.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Ending:
     delay: float = 0.0
     """Seconds until due, with ``requeue``."""
     fresh: bool = True
-    """Whether tries and age count from zero, if it goes back to the queue."""
+    """Whether tries and age start at zero if the row returns to the queue."""
     failed_tries: int = 0
     waits_for: str | None = None
     error: str | None = None
@@ -101,7 +101,7 @@ def _enqueue(insert: Any) -> Any:
     )
     new = statement.excluded
     running = operations.c.status == RUNNING
-    # somebody asks (not the background): whatever failed so far does not count against it
+    # A user's request, unlike background work, starts the count of failed tries again.
     asked = and_(not_(running), new.request_id.is_not(None))
     return statement.on_conflict_do_update(
         index_elements=[_o.resource],
@@ -109,7 +109,7 @@ def _enqueue(insert: Any) -> Any:
         set_={
             "lane": case((new.lane != "", new.lane), else_=_o.lane),
             "again": or_(_o.again, running),
-            # while running, not_before is the time at which to run again
+            # While the operation runs, not_before is the time at which it is to run again.
             "not_before": case(
                 (and_(running, not_(_o.again)), new.not_before),
                 else_=_sooner(_o.not_before, new.not_before),
@@ -127,7 +127,7 @@ def _enqueue(insert: Any) -> Any:
 
 _ENQUEUE = {
     "sqlite": _enqueue(sqlite.insert),
-    # the notification is part of the transaction: sent if and when that commits
+    # The notification is part of the transaction: it is sent when that commits.
     "postgresql": _enqueue(postgresql.insert).returning(
         func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))
     ),
@@ -137,7 +137,7 @@ _ENQUEUE = {
 def put(
     connection: Connection, resource: str, *, lane: str, request_id: str | None, delay: float
 ) -> None:
-    """Queue ``resource``, or have its active operation be sooner, or run again."""
+    """Queue ``resource``. An active operation becomes due sooner, or runs again."""
     connection.execute(
         _ENQUEUE[connection.dialect.name],
         {
@@ -152,7 +152,7 @@ def put(
 
 
 def put_if_absent(connection: Connection, resource: str) -> None:
-    """Queue ``resource`` unless it has an active operation; leave that one alone."""
+    """Queue ``resource`` unless it has an active operation, which is left as it is."""
     insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
     connection.execute(
         insert(operations)
@@ -181,7 +181,7 @@ _HOLD = (
 
 
 def hold(connection: Connection, operation_id: str, fence: int) -> bool:
-    """Keep others from taking this operation over until the transaction ends; False if one has."""
+    """Prevent a take-over until the transaction ends; False if it has already happened."""
     row = connection.execute(_HOLD, {"id": operation_id, "fence": fence}).first()
     return row is not None
 
@@ -201,9 +201,10 @@ _HELD = select(_o.id, _o.fence).where(_MINE, _o.status == RUNNING)
 
 
 def renew(connection: Connection, owner: str, ids: Sequence[str], lease: float) -> dict[str, int]:
-    """Prolong the leases of these operations, also ended ones that nobody has taken over.
+    """Extend the leases of these operations, including expired ones that were not taken over.
 
-    Returns the fence by id of those that run at all; where it is not ours, we were overtaken.
+    Returns the fences of running operations by id. A different fence than the owner's means that
+    another worker has taken over.
     """
     connection.execute(_RENEW, {"ids": ids, "renewing_owner": owner, "lease": lease})
     return {row.id: row.fence for row in connection.execute(_HELD, {"ids": ids})}
@@ -248,10 +249,10 @@ _SETTLE = (
 
 
 def settle(connection: Connection, endings: Sequence[Ending]) -> list[Ending]:
-    """Write how operations ended; overtaken ones are left alone.
+    """Write how operations ended, except those that another worker has taken over.
 
-    Returns those that have to be tried once more, because somebody has locked their rows: to
-    wait for one while holding others could be a deadlock.
+    Returns those whose rows are locked, which must be tried again: waiting for one row while
+    holding others could cause a deadlock.
     """
     later: list[Ending] = []
     if connection.dialect.name == "postgresql":
@@ -291,9 +292,9 @@ def is_awaited(connection: Connection, resources: list[str]) -> bool:
 
 
 def busy(resource: Any) -> Any:
-    """Whether ``resource`` has an operation that is worth waiting for.
+    """Whether ``resource`` has an operation that others should wait for.
 
-    One that is only planned for later (a periodic check) and has not failed is not.
+    One that is only scheduled for later (a periodic check), and has not failed, is ignored.
     """
     other = operations.alias("other")
     return exists().where(
@@ -312,12 +313,12 @@ _IS_BUSY = select(busy(bindparam("waited_for", type_=String)))
 
 
 def is_busy(connection: Connection, resource: str) -> bool:
-    """Whether ``resource`` has an operation that others would wait for."""
+    """Whether ``resource`` has an operation that others should wait for."""
     return bool(connection.execute(_IS_BUSY, {"waited_for": resource}).scalar_one())
 
 
 def active(connection: Connection, resources: Iterable[str]) -> set[str]:
-    """The ones of ``resources`` that have a queued or running operation."""
+    """Those of ``resources`` that have a queued or running operation."""
     query = select(_o.resource).where(ACTIVE, _o.resource.in_(list(resources)))
     return set(connection.execute(query).scalars())
 
@@ -332,7 +333,7 @@ def owners(connection: Connection) -> set[str]:
 
 
 def release(connection: Connection, workers: Sequence[str]) -> int:
-    """End the leases of dead workers, by their names; returns how many they had."""
+    """End the leases of dead workers, given by name; return the number of leases."""
     return connection.execute(
         update(operations)
         .where(ACTIVE, _o.status == RUNNING, _o.owner.in_(workers))
@@ -341,7 +342,7 @@ def release(connection: Connection, workers: Sequence[str]) -> int:
 
 
 def prune(connection: Connection, status: OperationStatus, before: str, limit: int) -> int:
-    """Delete up to ``limit`` rows that ended so before that time; returns how many."""
+    """Delete up to ``limit`` rows that ended in this status before that time; return how many."""
     old = select(_o.id).where(_o.status == status.value, _o.finished_at < before).limit(limit)
     return connection.execute(delete(operations).where(_o.id.in_(old.scalar_subquery()))).rowcount
 

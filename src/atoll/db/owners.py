@@ -1,8 +1,8 @@
-"""Rows that own things in the cloud, and records of the rows that a handler has removed.
+"""Rows that own resources in the cloud, and records of the rows that a handler has removed.
 
-A thing in the cloud whose owner has no row is a leftover only if a handler removed that row from
-this database. A database that was restored from a backup does not know what was made since, and
-nothing of that may be deleted, whatever operations somebody has requested.
+A resource in the cloud whose owner has no row is a leftover only if a handler has removed that row
+from this database. A database that was restored from a backup does not know what was made since,
+and nothing of that may be deleted, whatever operations are requested.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWNERS = {
     "share_server": share_servers,
     "share_network_subnet": share_network_subnets,
 }
-"""Kinds of rows that own things in the cloud; other owners (the service network) have no row."""
+"""Tables whose rows own resources in the cloud. The service network's owner has no row."""
 
 RESOURCES = {
     "share": shares,
@@ -36,7 +36,7 @@ RESOURCES = {
     "share_server": share_servers,
     "share_network": share_networks,
 }
-"""Kinds of rows that operations make true, as in an operation's ``<kind>/<id>``."""
+"""Tables of the resources that operations work on, by kind as in ``<kind>/<id>``."""
 
 REMEMBERED_FOR = timedelta(days=60)
 
@@ -44,7 +44,7 @@ _BATCH = 500
 
 
 def exists(connection: Connection, resource: str) -> bool:
-    """Whether there is a row of this ``<kind>/<id>``, of either sort of kinds."""
+    """Whether there is a row for this ``<kind>/<id>``, in ``OWNERS`` or ``RESOURCES``."""
     kind, _, row_id = resource.partition("/")
     table = {**OWNERS, **RESOURCES}.get(kind)
     if table is None:
@@ -53,7 +53,7 @@ def exists(connection: Connection, resource: str) -> bool:
 
 
 def known(connection: Connection) -> set[str]:
-    """Keys of everything that may own a thing in the cloud."""
+    """Keys of all rows that may own resources in the cloud."""
     return {
         f"{kind}/{row_id}"
         for kind, table in OWNERS.items()
@@ -69,7 +69,7 @@ def remove(connection: Connection, kind: str, row_id: str) -> None:
 
 
 def remember(connection: Connection, owner: str) -> None:
-    """Record that this owner's row was removed, so that its things in the cloud are leftovers."""
+    """Record that this owner's row was removed, so that what it owned is a leftover."""
     same = removals.c.resource == owner
     now = utcnow_text()
     if not connection.execute(update(removals).where(same).values(removed_at=now)).rowcount:
@@ -77,7 +77,7 @@ def remember(connection: Connection, owner: str) -> None:
 
 
 def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
-    """The ones of ``owners`` whose rows were removed, and when (UTC, ISO 8601)."""
+    """Those of ``owners`` whose rows were removed, and when (UTC, ISO 8601)."""
     found: dict[str, str] = {}
     wanted = sorted(set(owners))
     for start in range(0, len(wanted), _BATCH):
@@ -89,6 +89,6 @@ def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
 
 
 def prune(connection: Connection) -> None:
-    """Delete records so old that many passes have looked for leftovers of their owners."""
+    """Delete old records; many reconcile passes have looked for leftovers since then."""
     before = (datetime.now(UTC) - REMEMBERED_FOR).replace(tzinfo=None).isoformat()
     connection.execute(delete(removals).where(removals.c.removed_at < before))

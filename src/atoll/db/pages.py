@@ -1,4 +1,4 @@
-"""One page of a list: filters, order, marker, count; the same for every resource."""
+"""One page of a list: filters, order, marker and count, in the same way for every resource."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atoll.db import text
 from atoll.errors import Invalid
 
 _LARGEST = 2**31 - 1
-"""What an integer column of PostgreSQL holds."""
+"""The largest value of an integer column in PostgreSQL."""
 
 
 class Wanted(Protocol):
@@ -42,12 +42,12 @@ class Wanted(Protocol):
 
 
 def equal(table: Table, values: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Columns have these values."""
+    """Conditions that columns have these values."""
     return [same(table.c[name], value) for name, value in values.items()]
 
 
 def same(column: Column[Any], value: Any) -> ColumnElement[bool]:
-    """A column has this value, or one of a tuple; never an integer that the column can't hold."""
+    """A condition that a column has this value, or one of a tuple; false for too large integers."""
     if isinstance(value, tuple):
         return column.in_(value)
     if isinstance(column.type, Integer) and isinstance(value, int) and value > _LARGEST:
@@ -57,12 +57,12 @@ def same(column: Column[Any], value: Any) -> ColumnElement[bool]:
 
 
 def like(table: Table, parts: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    """Text columns contain these parts; the letters a to z may be small or capital."""
+    """Conditions that text columns contain these parts, ignoring the case of a to z."""
     return [text.contains(table.c[name], part) for name, part in parts.items()]
 
 
 def has_metadata(table: Table, wanted: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    """The JSON column ``metadata`` has these keys with these values."""
+    """Conditions that the JSON column ``metadata`` has these keys with these values."""
     return [text.has_item(table.c.metadata, key, value) for key, value in wanted.items()]
 
 
@@ -72,12 +72,12 @@ def find(
     conditions: Sequence[ColumnElement[bool]],
     page: Wanted,
 ) -> tuple[list[Mapping[str, Any]], bool]:
-    """The page's rows, and whether there are more behind it.
+    """The rows of the page, and whether more rows follow.
 
-    Raises ``Invalid`` when there is no row (that fits) with the marker's id.
+    Raises ``Invalid`` if no row that meets the conditions has the marker's id.
     """
     statement: Select[Any] = select(table).where(*conditions)
-    # NULLs sort differently on the two databases, and can't be compared with a marker.
+    # The two databases sort NULL differently, and it can't be compared with a marker.
     column = table.c[page.sort_key]
     known = func.coalesce(column, "") if column.nullable else column
     key = text.in_order(connection, column, known)
@@ -113,6 +113,6 @@ def _behind(
 
 
 def count(connection: Connection, table: Table, conditions: Sequence[ColumnElement[bool]]) -> int:
-    """How many rows fit, on all pages."""
+    """How many rows meet the conditions, on all pages."""
     statement = select(func.count()).select_from(table).where(*conditions)
     return connection.execute(statement).scalar_one()

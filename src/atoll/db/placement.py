@@ -1,6 +1,6 @@
 """Placement of a new share: its hints, and the share server with room for it.
 
-The server is decided under a lock on the share network's subnet.
+The caller holds a lock on the share network's subnet while it chooses the server.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from atoll.model.states import SERVERS_WITH_A_FUTURE, ServerStatus
 
 SAME_HOST: Final = "__affinity_same_host"
 DIFFERENT_HOST: Final = "__affinity_different_host"
-"""Keys of metadata that name the shares whose host a share must share, or must avoid."""
+"""Metadata keys that name the shares whose host a share must use, or must avoid."""
 
 
 def candidates(connection: Connection, subnet_id: str, host: str) -> list[ShareServer]:
-    """Servers that may take a share, each with ``share_count``: active and fullest first.
+    """Servers that may take a share, each with ``share_count``; active and full ones come first.
 
-    A server that has stopped answering (``unhealthy_since``) is none.
+    Servers that do not answer (``unhealthy_since``) are left out.
     """
     count = func.count(shares.c.id).label("share_count")
     statement = (
@@ -51,7 +51,7 @@ def _warm(host: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def take_warm(connection: Connection, host: str) -> str | None:
-    """Id of a server that waits, booted, for a share network; locked against other takers."""
+    """Id of a warm server that is ready for a share network; its row is locked."""
     statement = (
         select(share_servers.c.id)
         .where(*_warm(host), share_servers.c.status == ServerStatus.ACTIVE)
@@ -64,12 +64,12 @@ def take_warm(connection: Connection, host: str) -> str | None:
 
 
 def count_warm(connection: Connection, host: str) -> int:
-    """How many servers wait for a share network, or boot in order to."""
+    """How many servers are warm or becoming so, and have no share network yet."""
     return connection.execute(select(func.count()).where(*_warm(host))).scalar_one()
 
 
 def is_disabled(connection: Connection, host: str) -> bool:
-    """Whether an administrator has taken the back end out of use for new shares."""
+    """Whether an administrator has disabled the back end for new shares."""
     statement = select(services.c.id).where(services.c.host == host, services.c.disabled)
     return connection.execute(statement).first() is not None
 
@@ -82,12 +82,12 @@ def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:
 
 
 def hosts_of_hints(connection: Connection, share: Share) -> tuple[set[str], set[str]]:
-    """Pools of the shares that this one must be with, and of those that it must not be with.
+    """Pools of the shares whose host this share must use, and of those whose host it must avoid.
 
-    The metadata of both shares says so, so the one that is placed first decides for the other. All
-    of them are locked, because two that are placed at once would not see each other. What counts is
-    the metadata after that: a later share may have named this one since it was read. A share that
-    is not placed yet, or is gone, demands nothing.
+    Both shares have the hint in their metadata, so the one that is placed first determines the
+    other's host. All these shares are locked, because two that are placed at once would not see
+    each other. The metadata is read again under the lock, because another share may have added
+    itself since. A share that is not placed yet, or is deleted, has no effect.
     """
     locked: dict[str, Share] = {}
     near, away = (hinted(share["metadata"], key) for key in (SAME_HOST, DIFFERENT_HOST))
@@ -132,7 +132,7 @@ def _change_hints(
     others = {each for ids in by_key.values() for each in ids}
     if not others:
         return
-    for share_id in sorted({share["id"], *others}):  # all who lock several do so in this order
+    for share_id in sorted({share["id"], *others}):  # locks are always taken in this order
         other = share_rows.lock(connection, share_id)
         if other is None or share_id == share["id"]:
             continue

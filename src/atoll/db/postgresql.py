@@ -1,9 +1,9 @@
-"""Connections to PostgreSQL that give up on a server which has fallen silent.
+"""Connections to PostgreSQL with a deadline for each answer of the server.
 
-The server's own time-outs do not help if the server's machine is frozen or cut off, and TCP's do
-not if the kernel at the other end still acknowledges. So each wait for the server has a deadline
-here, a little later than the server's own. After a missed deadline only one statement at a time
-tries the server again for a while; otherwise every request would wait for it in turn.
+The server's own time-outs do not help if its machine is frozen or cut off, and TCP's time-outs do
+not help if the kernel at the other end still acknowledges. So each wait for the server has a
+deadline here, a little later than the server's own. After a missed deadline, only one statement at
+a time tries the server for a while. Otherwise every request would have to wait for it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 import psycopg
 
 GRACE = 2.0
-"""Seconds by which the server's own error ("canceled") may be late."""
+"""Seconds that the server's own error ("canceled") may arrive late."""
 REST = 2.0
-"""Seconds for which a silent server is not asked."""
+"""Seconds for which a silent server gets no statements."""
 
 
 class Silence:
-    """Whether the server was silent when it was last asked."""
+    """Records whether the server missed its last deadline."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
@@ -32,9 +32,9 @@ class Silence:
         self._seen = threading.local()
 
     def check(self) -> None:
-        """Raise ``psycopg.OperationalError`` while the server is not to be asked.
+        """Raise ``psycopg.OperationalError`` while the server gets no statements.
 
-        After a while one caller is let through as a trial; its result counts for the others.
+        After a while one caller may try the server; the result counts for the others.
         """
         self._seen.count = self._count
         if self._until is None:
@@ -51,36 +51,36 @@ class Silence:
             raise psycopg.OperationalError("the server did not answer a moment ago")
 
     def begins(self) -> None:
-        """The server has missed a deadline."""
+        """Record that the server has missed a deadline."""
         with self._lock:
             self._count += 1
             self._until = time.monotonic() + REST
 
     def ends(self) -> None:
-        """The server has answered."""
+        """Record that the server has answered."""
         self._until = None
 
     @property
     def lasts(self) -> bool:
-        """Whether nothing was heard of the server since it missed a deadline."""
+        """Whether the server has not answered since it missed a deadline."""
         return self._until is not None
 
 
 class Link(psycopg.Connection[Any]):
-    """A connection that is broken off when the server does not answer in time."""
+    """A connection that is closed if the server does not answer in time."""
 
     patience: float | None = None
-    """Seconds for one answer; None waits for ever."""
+    """Seconds for one answer; None means no limit."""
     silence: Silence | None = None
 
     def wait(self, gen: Any, *rest: Any, **more: Any) -> Any:
-        """Wait for the server, as psycopg does for whatever it asks. Raises OperationalError."""
+        """Override psycopg's wait for the server. Raises OperationalError at the deadline."""
         if self.patience is None:
             return super().wait(gen, *rest, **more)
         try:
             found = super().wait(_within(gen, self.patience), *rest, **more)
         except _Overdue:
-            self.pgconn.finish()  # it is unknown what the server has done, or will do
+            self.pgconn.finish()  # what the server has done, or will do, is unknown
             if self.silence is not None:
                 self.silence.begins()
             raise psycopg.OperationalError(
@@ -96,7 +96,7 @@ class _Overdue(Exception):
 
 
 def _within(gen: Any, seconds: float) -> Any:
-    """The same generator, which raises ``_Overdue`` when nothing has come for so long."""
+    """The same generator, but it raises ``_Overdue`` after ``seconds`` without data."""
     try:
         state = next(gen)
         deadline = time.monotonic() + seconds
@@ -115,7 +115,7 @@ def open_link(
     patience: float,
     silence: Silence,
 ) -> Link:
-    """Connect, and wait ``patience`` seconds for that and then for each answer.
+    """Connect within ``patience`` seconds, which later is also the limit for each answer.
 
     Raises ``psycopg.OperationalError``.
     """

@@ -1,4 +1,4 @@
-"""What the driver remembers of a resource: key and value, secrets sealed by the caller."""
+"""The driver's private data about resources: keys and values. The caller encrypts secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.db.tables import driver_private_data as data
 
 
 def read(connection: Connection, resource: str) -> dict[str, tuple[str, bool]]:
-    """All values of a resource, each with whether it is encrypted."""
+    """All values of a resource by key, each with whether it is encrypted."""
     statement = select(data.c.key, data.c.value, data.c.encrypted).where(
         data.c.resource == resource
     )
@@ -34,7 +34,7 @@ def write(connection: Connection, resource: str, values: Mapping[str, str], seal
 
 
 def forget(connection: Connection, resource: str, key: str | None = None) -> None:
-    """Forget one key, or the resource as a whole."""
+    """Delete one key, or all keys of the resource."""
     statement = delete(data).where(data.c.resource == resource)
     if key is not None:
         statement = statement.where(data.c.key == key)

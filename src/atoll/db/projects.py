@@ -1,4 +1,4 @@
-"""Projects, where Atoll authenticates by its own tokens; with Keystone they live there."""
+"""Projects, if Atoll authenticates users by its own tokens. Keystone has its own projects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def create(
     project_id: str | None = None,
     description: str | None = None,
 ) -> Project:
-    """Add a project; its id is 32 hexadecimal digits, as Keystone's. ``Conflict`` on its name."""
+    """Add a project. Its id has Keystone's form. Raises ``Conflict`` if the name is taken."""
     project: Project = {
         "id": project_id or uuid4().hex,
         "name": name,
@@ -32,7 +32,7 @@ def create(
     }
     taken = Conflict(f"A project with the name or id {name} exists already.")
     if get(connection, name) is not None or every(connection, name=project["id"]):
-        raise taken  # a name must never be another's id, or commands would be ambiguous
+        raise taken  # a name that is another project's id would be ambiguous
     try:
         with connection.begin_nested():
             return _rows.add(connection, project)
@@ -43,7 +43,7 @@ def create(
 def find(connection: Connection, name_or_id: str) -> Project:
     """A project by its id or its name.
 
-    Raises ``NotFound``, and ``Conflict`` where one's name is another's id.
+    Raises ``NotFound``, and ``Conflict`` if it is one project's name and another's id.
     """
     of_this_id = get(connection, name_or_id)
     named = every(connection, name=name_or_id)
@@ -57,7 +57,7 @@ def find(connection: Connection, name_or_id: str) -> Project:
 
 
 def every(connection: Connection, name: str | None = None) -> list[Project]:
-    """All projects by name, or the one of this name."""
+    """All projects, sorted by name, or only the project with this name."""
     statement = select(projects).order_by(projects.c.name)
     if name is not None:
         statement = statement.where(projects.c.name == name)

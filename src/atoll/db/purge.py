@@ -1,4 +1,4 @@
-"""Forgets every resource, once the cloud has been emptied."""
+"""Deletes all resources from the database, after the cloud has been emptied."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ RESOURCES = (
     tables.operations,
     tables.removals,
 )
-"""In an order that no foreign key minds."""
+"""Tables in an order that foreign keys allow."""
 
 FACTS = ("first_share_network", whereabouts.LOCAL_HOST, whereabouts.CLOUD)
 
 
 def forget_cloud(connection: Connection) -> None:
-    """Let the deployment have another cloud: all that it had in this one is being removed.
+    """Forget which cloud the deployment uses, because its resources there are being removed.
 
-    The mark by which ``local`` is known goes as well, and a purge that dies half-way must find the
-    cloud its own when it is run again.
+    The purge also removes the mark by which ``local`` is recognised. If it is interrupted, the
+    next purge must not take the cloud for another deployment's.
     """
     keys = (whereabouts.LOCAL_HOST, whereabouts.CLOUD)
     connection.execute(delete(tables.deployment).where(tables.deployment.c.key.in_(keys)))
 
 
 def forget_resources(connection: Connection) -> None:
-    """Delete the rows of all shares and of what they stand on; projects, tokens, types stay."""
+    """Delete all shares and what belongs to them; keep projects, tokens and share types."""
     for table in RESOURCES:
         connection.execute(delete(table))
     connection.execute(delete(tables.deployment).where(tables.deployment.c.key.in_(FACTS)))

@@ -1,8 +1,8 @@
-"""What a project may have, and what it has.
+"""Quotas: the limits of a project, and its usage.
 
-Usage is always counted from the rows themselves, so it can't drift. ``reserve`` is called in the
-transaction that inserts (or grows) the row; it holds the project's lock until that transaction
-ends, so that two requests at once can't both take the last place.
+Usage is always counted from the rows themselves, so it is always correct. ``reserve`` is called in
+the transaction that inserts or extends the row. It holds the project's lock until that transaction
+ends, so that two concurrent requests can't both use the last of a quota.
 """
 
 from __future__ import annotations
@@ -13,24 +13,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, insert, select
 
+from atoll.config.service import Quota
 from atoll.db import database
 from atoll.db.tables import quota_classes, quotas, share_networks, shares, snapshots
 from atoll.errors import QuotaExceeded
 from atoll.model.states import NetworkStatus
 
 UNLIMITED = -1
-DEFAULTS: Mapping[str, int] = {
-    "shares": 50,
-    "gigabytes": 1000,
-    "snapshots": 50,
-    "snapshot_gigabytes": 1000,
-    "share_networks": 10,
-    "per_share_gigabytes": UNLIMITED,
-}
-"""Manila's defaults; a deployment's own are ``Settings.quota.limits()``."""
+DEFAULTS: Mapping[str, int] = Quota().limits()
+"""The defaults of the configuration; a deployment's own limits are ``Settings.quota.limits()``."""
 
 OF_SHARE_TYPE = ("shares", "gigabytes", "snapshots", "snapshot_gigabytes", "per_share_gigabytes")
-"""What may be limited for one share type; share networks have none."""
+"""Resources that can be limited for one share type; share networks have no type."""
 
 DEFAULT_CLASS = "default"
 _UNITS = {"gigabytes": " GiB", "snapshot_gigabytes": " GiB"}
@@ -38,7 +32,7 @@ _UNITS = {"gigabytes": " GiB", "snapshot_gigabytes": " GiB"}
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose quota: the project's, one user's in it, or the project's for one share type."""
+    """Whose quota it is: a project's, one of its users', or a project's for one share type."""
 
     project_id: str
     user_id: str = ""
@@ -64,10 +58,10 @@ def reserve(
     per_share_gigabytes: int = 0,
     defaults: Mapping[str, int] = DEFAULTS,
 ) -> None:
-    """Hold the project's lock and check that it may have this much more (sizes in GiB).
+    """Lock the project, and check that its quotas allow this much more (sizes in GiB).
 
-    Call it before the row is inserted, in the same transaction. ``per_share_gigabytes`` is the
-    whole size of the share in question. Raises ``QuotaExceeded`` that says which limit.
+    Call it in the transaction that inserts the row, before that. ``per_share_gigabytes`` is the
+    full size of the share. Raises ``QuotaExceeded``, which names the limit.
     """
     wanted = {
         "shares": shares,
@@ -101,7 +95,7 @@ def _check(
             raise QuotaExceeded(
                 f"The share would have {amount} GiB; the quota per_share_gigabytes of {scope} "
                 f"allows {limit} GiB.",
-                hint="Ask for a smaller share, or ask the administrator for a larger quota.",
+                hint="Request a smaller share, or ask the administrator for a larger quota.",
             )
         if resource != "per_share_gigabytes" and used[resource] + amount > limit:
             unit = _UNITS.get(resource, "")
@@ -112,7 +106,7 @@ def _check(
 
 
 class _Limits:
-    """All limits that were set for a project, read at once."""
+    """All limits that were set for a project, read with one query."""
 
     def __init__(
         self, connection: Connection, project_id: str, defaults: Mapping[str, int]
@@ -126,11 +120,11 @@ class _Limits:
             self._set.setdefault(scope, {})[resource] = limit
 
     def set_for(self, scope: Scope) -> Mapping[str, int]:
-        """Only what was set for exactly this scope."""
+        """The limits that were set for exactly this scope."""
         return self._set.get(scope, {})
 
     def of(self, scope: Scope) -> dict[str, int]:
-        """What holds for a scope: its own limits, else the project's, else the defaults."""
+        """The limits of a scope: its own, else the project's, else the defaults."""
         project = Scope(scope.project_id)
         return {**self.defaults, **self.set_for(project), **self.set_for(scope)}
 
@@ -138,14 +132,14 @@ class _Limits:
 def limits(
     connection: Connection, scope: Scope, defaults: Mapping[str, int] = DEFAULTS
 ) -> dict[str, int]:
-    """Limit by resource; -1 means none."""
+    """The limits by resource; -1 means unlimited."""
     return _Limits(connection, scope.project_id, defaults).of(scope)
 
 
 def class_limits(
     connection: Connection, class_name: str, defaults: Mapping[str, int] = DEFAULTS
 ) -> dict[str, int]:
-    """The limits of a quota class; ``default`` is every project's where nothing else was set."""
+    """The limits of a quota class; the class ``default`` applies where nothing else was set."""
     statement = select(quota_classes.c.resource, quota_classes.c.hard_limit).where(
         quota_classes.c.class_name == class_name
     )
@@ -156,10 +150,10 @@ def class_limits(
 def usage(
     connection: Connection, scope: Scope, only: Mapping[str, Any] = DEFAULTS
 ) -> dict[str, int]:
-    """What the scope has, counted from the rows; ``only`` the resources that are of interest."""
+    """The usage of a scope, counted from the rows, ``only`` for these resources."""
     used = dict.fromkeys(only, 0)
     if "shares" in only or "gigabytes" in only:
-        # A share that is being extended counts with the size that it is to have.
+        # A share that is being extended counts with its wanted size.
         size = case(
             (shares.c.wanted_size > shares.c.size, shares.c.wanted_size), else_=shares.c.size
         )
@@ -169,7 +163,7 @@ def usage(
             connection, snapshots, snapshots.c.size, scope
         )
     if "share_networks" in only and not scope.share_type_id:
-        # One that is being removed is hidden from its owner, so it must not count either.
+        # A network that is being deleted is hidden from users, so it must not count either.
         used["share_networks"], _ = _count(
             connection,
             share_networks,
@@ -203,7 +197,7 @@ def _count(
 
 
 def set_limits(connection: Connection, scope: Scope, new: Mapping[str, int]) -> None:
-    """Set limits of a scope; those of other resources stay."""
+    """Set limits of a scope; limits of other resources remain."""
     key = {
         "project_id": scope.project_id,
         "user_id": scope.user_id,
@@ -213,7 +207,7 @@ def set_limits(connection: Connection, scope: Scope, new: Mapping[str, int]) -> 
 
 
 def set_class_limits(connection: Connection, class_name: str, new: Mapping[str, int]) -> None:
-    """Set limits of a quota class; those of other resources stay."""
+    """Set limits of a quota class; limits of other resources remain."""
     _replace(connection, quota_classes, {"class_name": class_name}, new)
 
 
@@ -229,7 +223,7 @@ def _replace(
 
 
 def reset(connection: Connection, scope: Scope) -> None:
-    """Forget a scope's limits; of a whole project also its users' and share types'."""
+    """Delete a scope's limits; for a project also those of its users and share types."""
     statement = delete(quotas).where(quotas.c.project_id == scope.project_id)
     if scope.user_id:
         statement = statement.where(quotas.c.user_id == scope.user_id)
@@ -239,5 +233,5 @@ def reset(connection: Connection, scope: Scope) -> None:
 
 
 def forget_share_type(connection: Connection, share_type_id: str) -> None:
-    """Forget every project's limits for a share type that is going away."""
+    """Delete every project's limits for a share type."""
     connection.execute(delete(quotas).where(quotas.c.share_type_id == share_type_id))

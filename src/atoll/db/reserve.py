@@ -1,8 +1,8 @@
 """Disk space that is reserved for reading and deleting when the disk is full.
 
-SQLite writes before it deletes, and needs files of its own even to read after a restart. So some
-files in the database's directory reserve space for it. When the disk is full, they are removed one
-at a time, because whatever fills the disk would take the space of all of them at once.
+SQLite writes before it deletes, and after a restart it needs new files even to read. So some files
+in the database's directory reserve space for it. When the disk is full, they are removed one at a
+time, because another program that fills the disk could use the space of all of them at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from atoll.db import neighbours
 
 FILES: Final = 8
 LARGEST: Final = 2 * 2**20
-"""Bytes of one file; less on a small disk, so that all together are an eighth of it."""
+"""Largest size of a file in bytes; on a small disk all files together use an eighth of it."""
 
 
 class Reserve:
-    """The files in ``directory``, which is made when there is room to keep."""
+    """The files in ``directory``, which is made when there is enough space."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -38,14 +38,14 @@ class Reserve:
                 neighbours.make_directory(self._directory, to_write=True)
                 self._fill(path, size)
             except OSError:
-                return  # another process was faster, or the disk is full
+                return  # another process made it first, or the disk is full
 
     def is_needed(self) -> bool:
-        """Whether so little is left that even a small change may not fit."""
+        """Whether so little space is left that even a small change may fail."""
         return self._free() < self._file_bytes() // 2
 
     def has_room_for_more(self) -> bool:
-        """Whether there is space for something new besides the reserve."""
+        """Whether there is space for new resources besides the reserve."""
         return self._free() >= self._file_bytes()
 
     def release(self) -> None:
@@ -60,7 +60,7 @@ class Reserve:
     @staticmethod
     def _fill(path: Path, size: int) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.unlink(missing_ok=True)  # left by a process of this number that has died
+        draft.unlink(missing_ok=True)  # left by a dead process with the same process id
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, size)

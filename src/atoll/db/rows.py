@@ -1,6 +1,6 @@
 """The statements that every resource needs: get, require, lock, add, change, remove, find.
 
-Each module of this package makes one ``Rows`` for its table, and offers its methods under the same
+Each module of a resource makes a ``Rows`` for its table, and exports its methods under the same
 names. Records are typed by ``model.records``.
 """
 
@@ -40,46 +40,46 @@ class Rows(Generic[R]):
         self._insert = insert(table)
 
     def get(self, connection: Connection, row_id: str, /) -> R | None:
-        """The record, or None."""
+        """The record, or None if there is none."""
         found = connection.execute(self._get, {"row_id": row_id}).mappings().first()
         return cast(R, dict(found)) if found is not None else None
 
     def require(self, connection: Connection, row_id: str, /) -> R:
-        """The record. Raises ``NotFound``, which names the resource."""
+        """The record. Raises ``NotFound``, with the resource's name, if there is none."""
         found = self.get(connection, row_id)
         if found is None:
             raise NotFound(f"{self._noun} {row_id[:64]} could not be found.")
         return found
 
     def lock(self, connection: Connection, row_id: str, /) -> R | None:
-        """The record, which nobody else changes until this write transaction ends; or None."""
+        """The record, locked until this write transaction ends, or None."""
         found = connection.execute(self._lock, {"row_id": row_id}).mappings().first()
         return cast(R, dict(found)) if found is not None else None
 
     def add(self, connection: Connection, values: R, /) -> R:
-        """Insert a row and give back its record; ``created_at`` is now unless given."""
+        """Insert a row and return its record; ``created_at`` is the present time unless given."""
         row = {**self._absent, "created_at": utcnow_text(), **values}
         connection.execute(self._insert, row)
         return cast(R, row)
 
     def change(self, connection: Connection, row_id: str, values: R, /) -> bool:
-        """Update columns, and ``updated_at``; False where there is no such row."""
+        """Update columns, and ``updated_at``; return False if there is no such row."""
         return self.change_where(connection, [self._table.c.id == row_id], values) > 0
 
     def change_where(
         self, connection: Connection, conditions: Sequence[ColumnElement[bool]], values: R, /
     ) -> int:
-        """Update all rows that fit, and their ``updated_at``; how many there were."""
+        """Update all rows that meet the conditions, and their ``updated_at``; return how many."""
         statement = update(self._table).where(*conditions)
         changed = connection.execute(statement.values({"updated_at": utcnow_text(), **values}))
         return changed.rowcount
 
     def remove(self, connection: Connection, row_id: str, /) -> None:
-        """Delete the row. It may be absent."""
+        """Delete the row, if it exists."""
         connection.execute(delete(self._table).where(self._table.c.id == row_id))
 
     def where(self, connection: Connection, values: R | None = None, /) -> list[R]:
-        """The records with these values, oldest first; without values all."""
+        """The records with these values, or all records, oldest first."""
         statement = select(self._table).order_by(self._table.c.created_at)
         statement = statement.where(*pages.equal(self._table, values or {}))
         return [cast(R, dict(row)) for row in connection.execute(statement).mappings()]
@@ -90,7 +90,7 @@ class Rows(Generic[R]):
         like: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> list[ColumnElement[bool]]:
-        """Columns have these values, contain these texts; the metadata has these items."""
+        """Conditions: columns equal values or contain texts, and the metadata has items."""
         return [
             *pages.equal(self._table, equal),
             *pages.like(self._table, like or {}),
@@ -98,7 +98,7 @@ class Rows(Generic[R]):
         ]
 
     def count(self, connection: Connection, conditions: Sequence[ColumnElement[bool]], /) -> int:
-        """How many records fit, on all pages."""
+        """How many records meet the conditions, on all pages."""
         return pages.count(connection, self._table, conditions)
 
     def find(
@@ -108,6 +108,6 @@ class Rows(Generic[R]):
         page: pages.Wanted,
         /,
     ) -> tuple[list[R], bool]:
-        """A page of the records that fit, and whether there are more."""
+        """A page of the records that meet the conditions, and whether there are more pages."""
         found, more = pages.find(connection, self._table, conditions, page)
         return cast(list[R], found), more

@@ -1,4 +1,4 @@
-"""The processes: their heartbeats, whether they may be given work, and the pools that they see."""
+"""The services: their heartbeats, whether they are disabled, and the pools that they see."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atoll.model.records import Service, Zone
 DOWN_AFTER = 60.0
 """A service whose last heartbeat is older than this many seconds is shown as down.
 
-So is one whose heartbeat is as far in the future: the clock was wrong then, so the time means
-nothing. A living service writes another heartbeat within seconds.
+So is a service whose heartbeat is this far in the future, because the clock was wrong. A live
+service writes another heartbeat within seconds.
 """
 
 
 def every(connection: Connection, now: float) -> list[Service]:
-    """All services with ``state`` (up or down) at ``now``, seconds by the database's clock."""
+    """All services, with their ``state`` (up or down) at ``now`` (seconds, database's clock)."""
     statement = select(services).order_by(services.c.binary, services.c.host)
     return [
         cast(
@@ -41,9 +41,9 @@ def heartbeat(
     zone: str,
     pools: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Say that a process lives at ``now`` (seconds, the database's clock), and what pools it sees.
+    """Record that a service is alive at ``now`` (seconds, database's clock), and its pools.
 
-    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it; None: as seen last.
+    A pool is ``{"name": …, "capabilities": {…}}``, as the API shows it. None keeps the known pools.
     """
     news: Service = {"zone": zone, "heartbeat": now}
     if pools is not None:
@@ -59,7 +59,7 @@ def heartbeat(
 def set_disabled(
     connection: Connection, binary: str, host: str, *, disabled: bool, reason: str | None = None
 ) -> None:
-    """Take a service out of use, or back. Raises ``NotFound``."""
+    """Disable or enable a service. Raises ``NotFound``."""
     changed = connection.execute(
         update(services)
         .where(services.c.binary == binary, services.c.host == host)
@@ -70,7 +70,7 @@ def set_disabled(
 
 
 def zones(connection: Connection) -> list[Zone]:
-    """Availability zones: ``name`` and the times of the zone's first and newest service."""
+    """Availability zones by name; ``created_at`` is the time of the zone's first service."""
     found: dict[str, Zone] = {}
     statement = select(services.c.zone, services.c.created_at).order_by(services.c.created_at)
     for zone, created_at in connection.execute(statement):

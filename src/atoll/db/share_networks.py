@@ -1,4 +1,4 @@
-"""Share networks and their subnets. Those that are going away (``deleting``) can't be seen here."""
+"""Share networks and their subnets; ``require`` and ``find`` leave out those being deleted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atoll.model.states import NetworkStatus
 SORTABLE = ("id", "name", "created_at", "updated_at", "project_id", "status")
 NEUTRON_IDS = ("neutron_net_id", "neutron_subnet_id")
 FILLED_BY_WORKER = ("network_type", "segmentation_id", "cidr", "ip_version", "gateway", "mtu")
-"""Columns of a subnet that the worker fills in, from what the cloud says of it."""
+"""Columns of a subnet that the worker fills in from the cloud's description."""
 OF_SUBNETS = (*NEUTRON_IDS, *FILLED_BY_WORKER, "availability_zone")
 """Columns that belong to subnets, not to the networks themselves."""
 
@@ -31,7 +31,7 @@ get, remove = _rows.get, _rows.remove
 
 
 def require(connection: Connection, network_id: str, project_id: str | None = None) -> ShareNetwork:
-    """A share network with its ``subnets``; only this project's, if given. Raises ``NotFound``."""
+    """A share network with its ``subnets``, of this project if given. Raises ``NotFound``."""
     statement = select(networks).where(networks.c.id == network_id, _is_visible())
     if project_id is not None:
         statement = statement.where(networks.c.project_id == project_id)
@@ -48,10 +48,10 @@ def find(
     like: Mapping[str, str],
     page: pages.Wanted,
 ) -> tuple[list[ShareNetwork], bool]:
-    """A page of a project's share networks, or of everybody's, and whether there are more.
+    """A page of a project's share networks, or of all, and whether there are more pages.
 
-    ``equal`` and ``like`` (contains) are by column, of networks or of any of their subnets; also
-    equal ``created_since`` and ``created_before`` (ISO 8601).
+    ``equal`` and ``like`` (contains) are by column. ``equal`` may also name columns of subnets, of
+    which one must match, and ``created_since`` and ``created_before`` (ISO 8601).
     """
     conditions = [_is_visible(), *pages.like(networks, like)]
     if project_id is not None:
@@ -102,7 +102,7 @@ def create(
     name: str | None = None,
     description: str | None = None,
 ) -> str:
-    """Add a share network without subnets; its id."""
+    """Add a share network without subnets; return its id."""
     network_id = str(uuid4())
     values: ShareNetwork = {
         "id": network_id,
@@ -117,12 +117,12 @@ def create(
 
 
 def change(connection: Connection, network_id: str, /, **values: Unpack[ShareNetwork]) -> bool:
-    """Update columns, and ``updated_at``; False where the network is gone."""
+    """Update columns, and ``updated_at``; return False if the network does not exist."""
     return _rows.change(connection, network_id, values)
 
 
 def count_shares(connection: Connection, network_id: str, subnet_id: str | None = None) -> int:
-    """Shares on a network; or those that are, or may yet come to be, on one of its subnets."""
+    """How many shares a network has; with ``subnet_id``, how many are or may get on that subnet."""
     statement = (
         select(func.count())
         .select_from(shares)
@@ -140,7 +140,7 @@ def count_shares(connection: Connection, network_id: str, subnet_id: str | None 
 
 
 def has_servers(connection: Connection, network_id: str) -> bool:
-    """Whether any share server stands on one of its subnets."""
+    """Whether the network has share servers on any of its subnets."""
     statement = (
         select(share_servers.c.id)
         .join(subnets, subnets.c.id == share_servers.c.share_network_subnet_id)
@@ -150,11 +150,11 @@ def has_servers(connection: Connection, network_id: str) -> bool:
 
 
 def mark_deleting(connection: Connection, network_id: str) -> None:
-    """Request the deletion of a network and its subnets. They are hidden from now on."""
+    """Request the deletion of a network and its subnets, which are hidden from then on."""
     _rows.change(connection, network_id, {"status": NetworkStatus.DELETING})
     subnet_rows.mark_all_deleting(connection, network_id)
 
 
 def deleting(network: ShareNetwork) -> bool:
-    """Whether its deletion was requested."""
+    """Whether the deletion of the network was requested."""
     return network["status"] == NetworkStatus.DELETING

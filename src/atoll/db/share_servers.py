@@ -1,4 +1,4 @@
-"""Share servers as the administrator sees them. Placement of shares is in ``placement.py``."""
+"""Share servers. The placement of shares on them is in ``placement.py``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ get = _rows.get
 
 
 def add(connection: Connection, /, **values: Unpack[ShareServer]) -> ShareServer:
-    """Insert a share server and give back its whole record."""
+    """Insert a share server and return its complete record."""
     return _rows.add(connection, values)
 
 
 def change(connection: Connection, server_id: str, /, **values: Unpack[ShareServer]) -> bool:
-    """Update columns, and ``updated_at``; False where the server is gone."""
+    """Update columns, and ``updated_at``; return False if the server does not exist."""
     return _rows.change(connection, server_id, values)
 
 
@@ -57,8 +57,8 @@ def require(connection: Connection, server_id: str) -> ShareServer:
 def find(connection: Connection, equal: Mapping[str, Any]) -> list[ShareServer]:
     """Share servers whose columns have these values.
 
-    ``share_network`` stands for a share network's id or name; ``share_network_id`` and
-    ``share_network_name`` for the one or the other.
+    The key ``share_network`` means a share network's id or name; ``share_network_id`` and
+    ``share_network_name`` mean only one of them.
     """
     statement = _statement()
     for name, value in equal.items():

@@ -1,4 +1,4 @@
-"""Share types: what the administrator offers, and to whom."""
+"""Share types, and the projects that may use them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require(
 ) -> ShareType:
     """A share type by its id; with ``project_id`` only if that project may use it.
 
-    ``for_update`` keeps others from changing it until this transaction ends. Raises ``NotFound``.
+    ``for_update`` locks the type until this transaction ends. Raises ``NotFound``.
     """
     statement = select(share_types).where(share_types.c.id == type_id)
     if project_id is not None:
@@ -41,10 +41,10 @@ def require(
 
 
 def find(connection: Connection, name_or_id: str, project_id: str | None = None) -> ShareType:
-    """The share type of this id, else of this name; for a project as with ``get``.
+    """The share type with this id or name; with ``project_id`` only if the project may use it.
 
-    Raises ``NotFound`` with the same message if there is no such type and if the project may not
-    use it.
+    Raises ``NotFound``, with the same message whether the type does not exist or the project may
+    not use it.
     """
     statement = select(share_types)
     if project_id is not None:
@@ -59,9 +59,9 @@ def find(connection: Connection, name_or_id: str, project_id: str | None = None)
 def every(
     connection: Connection, project_id: str | None = None, is_public: bool | None = None
 ) -> list[ShareType]:
-    """Share types by age: those that a project may use, or all; public ones, private ones or both.
+    """Share types, oldest first: all, those that a project may use, or only public or private ones.
 
-    A project's private types count as usable by it, whatever ``is_public`` says.
+    With ``project_id``, ``is_public`` has no effect.
     """
     statement = select(share_types).order_by(share_types.c.created_at, share_types.c.id)
     if project_id is not None:
@@ -91,7 +91,7 @@ def create(
     description: str | None = None,
     is_public: bool = True,
 ) -> ShareType:
-    """Add a share type. Raises ``Conflict`` when the name is taken."""
+    """Add a share type. Raises ``Conflict`` if the name is taken."""
     row_id = str(uuid4())
     taken = select(share_types.c.id).where(share_types.c.name == name)
     if connection.execute(taken).first() is not None:
@@ -112,7 +112,7 @@ def create(
 
 
 def change(connection: Connection, type_id: str, /, **values: Unpack[ShareType]) -> ShareType:
-    """Change name, description, is_public or extra_specs. ``Conflict`` when the name is taken."""
+    """Change some of a type's properties. Raises ``Conflict`` if the name is taken."""
     name = values.get("name")
     if name is not None:
         taken = select(share_types.c.id).where(share_types.c.name == name)
@@ -123,7 +123,7 @@ def change(connection: Connection, type_id: str, /, **values: Unpack[ShareType])
 
 
 def remove(connection: Connection, type_id: str) -> None:
-    """Delete a type with its access list and quotas. Raises ``Invalid`` while shares use it."""
+    """Delete a type with its access list and quotas. Raises ``Invalid`` if shares use it."""
     in_use = Invalid(
         f"Share type {type_id} is still in use.", hint="Delete the shares of this type first."
     )
@@ -136,12 +136,12 @@ def remove(connection: Connection, type_id: str) -> None:
     quotas.forget_share_type(connection, type_id)
     try:
         _rows.remove(connection, type_id)
-    except IntegrityError:  # a share of this type came in between
+    except IntegrityError:  # a share of this type was created meanwhile
         raise in_use from None
 
 
 def projects_with_access(connection: Connection, type_id: str) -> list[str]:
-    """Projects that a private type was opened to."""
+    """Ids of the projects that have access to a private type."""
     statement = select(share_type_access.c.project_id).where(
         share_type_access.c.share_type_id == type_id
     )
@@ -149,7 +149,7 @@ def projects_with_access(connection: Connection, type_id: str) -> list[str]:
 
 
 def add_access(connection: Connection, type_id: str, project_id: str) -> None:
-    """Open a private type to a project. ``Conflict`` when it is already."""
+    """Give a project access to a private type. Raises ``Conflict`` if it has access."""
     if project_id in projects_with_access(connection, type_id):
         raise Conflict(f"Project {project_id} has access to share type {type_id} already.")
     connection.execute(
@@ -158,7 +158,7 @@ def add_access(connection: Connection, type_id: str, project_id: str) -> None:
 
 
 def remove_access(connection: Connection, type_id: str, project_id: str) -> None:
-    """Close a private type to a project. ``NotFound`` when it was not open."""
+    """Remove a project's access to a private type. Raises ``NotFound`` if it has none."""
     gone = connection.execute(
         delete(share_type_access).where(
             share_type_access.c.share_type_id == type_id,

@@ -1,4 +1,4 @@
-"""Shares."""
+"""Queries of shares."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ find, count, conditions = _rows.find, _rows.count, _rows.conditions
 
 
 def add(connection: Connection, /, **values: Unpack[Share]) -> Share:
-    """Insert a share and give back its whole record."""
+    """Insert a share and return its complete record."""
     return _rows.add(connection, values)
 
 
 def change(connection: Connection, share_id: str, /, **values: Unpack[Share]) -> bool:
-    """Update columns, and ``updated_at``; False where the share is gone."""
+    """Update columns, and ``updated_at``; return False if the share does not exist."""
     return _rows.change(connection, share_id, values)
 
 
@@ -64,12 +64,12 @@ def on_server(
 
 
 def charged_size(share: Share) -> int:
-    """GiB that quotas charge for a share: the wanted size, if it grows or failed to grow."""
+    """GiB that quotas charge for a share: the wanted size if an extension has not succeeded."""
     return max(share["size"], share["wanted_size"] or 0)
 
 
 def in_project(project_id: str | None, with_public: bool) -> list[ColumnElement[bool]]:
-    """Those of a project (and the public ones of all); None means everybody's."""
+    """Conditions for shares of a project, and public ones if wanted; None means all projects."""
     if project_id is None:
         return []
     own = shares.c.project_id == project_id
@@ -77,7 +77,7 @@ def in_project(project_id: str | None, with_public: bool) -> list[ColumnElement[
 
 
 def at_location(location_id: str | None, path: str | None) -> list[ColumnElement[bool]]:
-    """Those with this export location."""
+    """Conditions for shares with this export location."""
     conditions = []
     if location_id is not None:
         conditions.append(export_locations.c.id == location_id)
@@ -89,12 +89,12 @@ def at_location(location_id: str | None, path: str | None) -> list[ColumnElement
 
 
 def of_types(type_ids: Sequence[str]) -> ColumnElement[bool]:
-    """Those of one of these share types."""
+    """A condition for shares of one of these share types."""
     return shares.c.share_type_id.in_(type_ids)
 
 
 def types(connection: Connection) -> dict[str, tuple[str, dict[str, str]]]:
-    """Name and extra specs of all share types, by id: few rows, and cheaper than a join."""
+    """Name and extra specs of all share types by id, which is cheaper than a join."""
     return {row[0]: (row[1], row[2]) for row in connection.execute(_TYPES)}
 
 

@@ -1,4 +1,4 @@
-"""Snapshots of shares."""
+"""Queries of snapshots."""
 
 from __future__ import annotations
 
@@ -84,27 +84,27 @@ find, conditions = _rows.find, _rows.conditions
 
 
 def add(connection: Connection, /, **values: Unpack[Snapshot]) -> Snapshot:
-    """Insert a snapshot and give back its whole record."""
+    """Insert a snapshot and return its complete record."""
     return _rows.add(connection, values)
 
 
 def change(connection: Connection, snapshot_id: str, /, **values: Unpack[Snapshot]) -> bool:
-    """Update columns, and ``updated_at``; False where the snapshot is gone."""
+    """Update columns, and ``updated_at``; return False if the snapshot does not exist."""
     return _rows.change(connection, snapshot_id, values)
 
 
 def being_copied(connection: Connection, snapshot_id: str) -> str | None:
-    """A share that is being made from it just now, if there is one."""
+    """Id of a share that is being created from the snapshot, if there is one."""
     return connection.execute(_MAKING, {"snapshot_id": snapshot_id}).scalar_one_or_none()
 
 
 def being_taken(connection: Connection, share_id: str) -> str | None:
-    """A snapshot of the share that is being taken just now, if there is one."""
+    """Id of a snapshot of the share that is being taken, if there is one."""
     return connection.execute(_TAKING, {"share_id": share_id}).scalar_one_or_none()
 
 
 def taken_before(connection: Connection, snapshot: Snapshot) -> str | None:
-    """The latest earlier one of the same share's snapshots that is still being taken."""
+    """Id of the latest earlier snapshot of the same share that is still being taken."""
     mine = {
         "id": snapshot["id"],
         "share_id": snapshot["share_id"],
@@ -114,5 +114,5 @@ def taken_before(connection: Connection, snapshot: Snapshot) -> str | None:
 
 
 def in_project(project_id: str | None) -> list[ColumnElement[bool]]:
-    """Those of a project; None means everybody's."""
+    """Conditions for snapshots of a project; None means all projects."""
     return [] if project_id is None else [snapshots.c.project_id == project_id]

@@ -1,4 +1,4 @@
-"""Subnets of share networks."""
+"""Queries of the subnets of share networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def create(
     availability_zone: str | None = None,
     metadata: Metadata | None = None,
 ) -> str:
-    """Add a subnet; its id. Without a ``neutron_net_id`` it is ``managed``: we make its network."""
+    """Add a subnet; return its id. Without ``neutron_net_id``, Atoll manages its network."""
     subnet_id = str(uuid4())
     values: Subnet = {
         "id": subnet_id,
@@ -41,7 +41,7 @@ def create(
 
 
 def change(connection: Connection, subnet_id: str, /, **values: Unpack[Subnet]) -> bool:
-    """Update columns, and ``updated_at``; False where the subnet is gone."""
+    """Update columns, and ``updated_at``; return False if the subnet does not exist."""
     return _rows.change(connection, subnet_id, values)
 
 
@@ -51,7 +51,7 @@ def move(
     neutron_net_id: str | None,
     neutron_subnet_id: str | None,
 ) -> None:
-    """Let the subnet be another one of the cloud; the worker describes that one."""
+    """Assign another subnet of the cloud, which the worker then describes."""
     values: Subnet = {
         "neutron_net_id": neutron_net_id,
         "neutron_subnet_id": neutron_subnet_id,
@@ -66,25 +66,25 @@ def move(
 
 
 def mark_deleting(connection: Connection, subnet_id: str) -> None:
-    """Request the deletion of a subnet. It is hidden from now on."""
+    """Request the deletion of a subnet, which is hidden from then on."""
     _rows.change(connection, subnet_id, {"deleting": True})
 
 
 def mark_all_deleting(connection: Connection, network_id: str) -> None:
-    """The same for all subnets of a share network."""
+    """Request the deletion of all subnets of a share network."""
     of_network = [share_network_subnets.c.share_network_id == network_id]
     _rows.change_where(connection, of_network, {"deleting": True})
 
 
 def of_network(connection: Connection, network_id: str) -> list[Subnet]:
-    """All subnets of a share network, oldest first; also those that are being deleted."""
+    """All subnets of a share network, oldest first, including those being deleted."""
     return _rows.where(connection, {"share_network_id": network_id})
 
 
 def lock(connection: Connection, subnet_id: str) -> None:
-    """Hold the subnet until the transaction ends, so that two shares don't make two servers.
+    """Lock the subnet until the transaction ends, so that two shares don't make two servers.
 
-    SQLite has no row locks and needs none: its write transactions are one at a time.
+    SQLite needs no row lock, because it has only one write transaction at a time.
     """
     statement = select(share_network_subnets.c.id).where(share_network_subnets.c.id == subnet_id)
     connection.execute(statement.with_for_update())

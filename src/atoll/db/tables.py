@@ -1,10 +1,10 @@
-"""The schema.
+"""The database schema.
 
 Conventions: ids are UUID strings; ``*_at`` columns are UTC in ISO 8601 with microseconds and no
-zone (they sort as text, and are shown to clients as they are); columns of leases and heartbeats
-are seconds since the epoch by the database's clock; sizes are GiB. A deleted resource's row is
-gone; that it was there is written in ``removals``, what happened to it in ``operations`` and
-``messages``.
+zone (they sort as text, and clients see them unchanged); columns of leases and heartbeats are
+seconds since the epoch by the database's clock; sizes are GiB. The row of a deleted resource does
+not exist any more. ``removals`` records that it was removed, and ``operations`` and ``messages``
+record what happened to it.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class State(TypeDecorator[StrEnum]):
         self._members = {state.value: state for state in states}
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """The text of a state."""
+        """Convert a state to text."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        """The state of a text. Raises ``KeyError`` where another program has written the text."""
+        """Convert text to a state. Raises ``KeyError`` for text that is not a known state."""
         return None if value is None else self._members[value]
 
 
@@ -87,7 +87,7 @@ deployment = Table(
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Facts about this deployment as a whole: its id (tag of everything made), the schema's epoch."""
+"""Facts about the whole deployment, such as its id, which tags all that it makes."""
 
 projects = Table(
     "projects",
@@ -97,7 +97,7 @@ projects = Table(
     Column("description", String(255)),
     _created(),
 )
-"""Only with token authentication; with Keystone projects live there."""
+"""Only used with token authentication; Keystone has its own projects."""
 
 tokens = Table(
     "tokens",
@@ -164,7 +164,7 @@ share_network_subnets = Table(
     _created(),
     _updated(),
 )
-"""``managed``: the network was asked for without an id, so we make it and remove it."""
+"""``managed``: the network was requested without an id, so Atoll makes and removes it."""
 
 share_servers = Table(
     "share_servers",
@@ -179,12 +179,12 @@ share_servers = Table(
     Column("backend_details", JSON, nullable=False),
     Column("idle_since", Double),
     Column("unhealthy_since", Double),
-    # An operator wants a new instance, of the newest image, in the place of the one that serves.
+    # An operator has requested that a new instance with the newest image replace the present one.
     Column("renewal_wanted", Boolean, nullable=False, server_default=false()),
     _created(),
     _updated(),
 )
-"""One service instance each. ``backend_details`` never holds a secret."""
+"""Each server is one service instance. ``backend_details`` never holds a secret."""
 
 shares = Table(
     "shares",
@@ -214,7 +214,7 @@ shares = Table(
     _updated(),
     Index("ix_shares_project_created", "project_id", "created_at"),
 )
-"""``wanted_size`` is set while extending; ``options`` are resolved at creation (squash, …)."""
+"""``wanted_size`` is set while extending; ``options`` (squash, …) are resolved at creation."""
 
 export_locations = Table(
     "export_locations",
@@ -273,7 +273,7 @@ driver_private_data = Table(
     Column("value", Text, nullable=False),
     Column("encrypted", Boolean, nullable=False),
 )
-"""What the driver must remember of a resource (``share/<id>``), written before it is used."""
+"""The driver's private data about a resource (``share/<id>``), stored before it is used."""
 
 quotas = Table(
     "quotas",
@@ -284,7 +284,7 @@ quotas = Table(
     Column("resource", String(64), primary_key=True),
     Column("hard_limit", Integer, nullable=False),
 )
-"""``user_id`` and ``share_type_id`` are empty where the limit is the whole project's."""
+"""``user_id`` and ``share_type_id`` are empty if the limit applies to the whole project."""
 
 quota_classes = Table(
     "quota_classes",
@@ -326,7 +326,7 @@ services = Table(
     _updated(),
     UniqueConstraint("binary", "host"),
 )
-"""Heartbeats of the processes, and the pools (true capacity, capabilities) that a worker sees."""
+"""Heartbeats of services, and the pools (capacity, capabilities) that a worker sees."""
 
 operations = Table(
     "operations",
@@ -360,10 +360,10 @@ operations = Table(
         postgresql_where=text("status IN ('queued', 'running')"),
     ),
 )
-"""Long-running work. An operation has no verb: it makes its resource's row true (decision 0002)."""
+"""Long-running work. An operation has no verb: the resource's row says what is wanted (0002)."""
 
 fences = Table("fences", metadata, Column("last", BigInteger, primary_key=True))
-"""One row: the last fence handed out; fences only ever grow, over all operations."""
+"""One row with the latest fence; fences always grow, across all operations."""
 
 removals = Table(
     "removals",
@@ -371,4 +371,4 @@ removals = Table(
     Column("resource", String(64), primary_key=True),
     Column("removed_at", TIME, nullable=False, index=True),
 )
-"""What a handler has removed (``share/<id>``), written in the transaction that deletes the row."""
+"""Resources that a handler has removed, recorded in the transaction that deletes the row."""

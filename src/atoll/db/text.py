@@ -1,7 +1,7 @@
-"""Text that is searched and sorted in the same way on SQLite and on PostgreSQL.
+"""Searches and sorts text in the same way on SQLite and on PostgreSQL.
 
-By themselves they differ: ``LIKE`` is case-sensitive on PostgreSQL only, names are sorted by a
-locale's rules on PostgreSQL only, and the JSON paths of SQLite can't name every key.
+The databases differ: only PostgreSQL's ``LIKE`` is case-sensitive, only PostgreSQL sorts names by
+the rules of a locale, and SQLite's JSON paths can't express every key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SMALL: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 class _Contains(FunctionElement[bool]):
-    """Whether a column contains a text whose letters are small."""
+    """Whether a column contains a text of lower-case letters."""
 
     type = Boolean()
     inherit_cache = True
@@ -34,23 +34,23 @@ class _HasItem(FunctionElement[bool]):
 
 
 def contains(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
-    """The column contains this part; the case of the letters a to z is ignored.
+    """A condition that the column contains this part, ignoring the case of the letters a to z.
 
-    (The case of other letters counts, because the databases treat it differently.)
+    The case of other letters matters, because the databases treat it differently.
     """
     return _Contains(column, literal(part.translate(_SMALL)))
 
 
 def has_item(column: ColumnElement[Any], key: str, value: str) -> ColumnElement[bool]:
-    """The object in this JSON column has this key with this text."""
+    """A condition that the object in this JSON column has this key with this text."""
     return _HasItem(column, literal(key), literal(value))
 
 
 def in_order(
     connection: Connection, column: ColumnElement[Any], key: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """The sort key ``key``, made of ``column``, in the order of its characters' numbers."""
-    of_fixed_form = column.type is ID or column.type is TIME  # all orders sort these alike
+    """The sort key ``key``, made of ``column``, in the order of code points."""
+    of_fixed_form = column.type is ID or column.type is TIME  # all collations sort these alike
     if connection.dialect.name == "sqlite" or of_fixed_form:
         return key
     return collate(key, "C") if isinstance(column.type, String) else key
@@ -72,7 +72,7 @@ def _contains_on_postgresql(element: _Contains, compiler: SQLCompiler, **options
 @compiles(_HasItem, "sqlite")
 def _has_item_on_sqlite(element: _HasItem, compiler: SQLCompiler, **options: Any) -> str:
     column, key, value = (compiler.process(each, **options) for each in element.clauses)
-    # What is put together here are names of columns and of bound parameters.
+    # Only names of columns and of bound parameters are inserted here.
     pairs = f"SELECT 1 FROM json_each({column}) AS pair"  # noqa: S608
     return f"EXISTS ({pairs} WHERE pair.key = {key} AND pair.value = {value})"
 

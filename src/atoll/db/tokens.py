@@ -20,15 +20,15 @@ from atoll.model.records import Token
 
 ROLES = ("admin", "member", "reader")
 SHORTEST_PREFIX = 8
-"""Digits of a hash that name a token."""
+"""Fewest digits of a hash that identify a token."""
 HASH_DIGITS = 12
-"""Digits of a hash that are shown."""
+"""Number of digits of a hash that are shown."""
 _MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who a token speaks for."""
+    """The user, project and roles of a token."""
 
     project_id: str
     user_id: str
@@ -48,7 +48,7 @@ def create(
     *,
     expires_at: str | None = None,
 ) -> str:
-    """Make a token and return it: this is the only time that it can be read.
+    """Make a token and return it. It can't be read again later.
 
     ``expires_at`` is UTC, ISO 8601. Raises ``Invalid`` for a role that does not exist.
     """
@@ -71,7 +71,7 @@ def create(
 
 
 def verify(connection: Connection, token: str) -> Bearer | None:
-    """Who the token speaks for; None if it is unknown or has expired."""
+    """The user, project and roles of the token; None if it is unknown or has expired."""
     statement = select(tokens.c.project_id, tokens.c.user_id, tokens.c.roles).where(
         tokens.c.hash == _hash(token),
         or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > utcnow_text()),
@@ -81,9 +81,9 @@ def verify(connection: Connection, token: str) -> Bearer | None:
 
 
 def every(connection: Connection, project_id: str | None = None) -> list[Token]:
-    """All tokens, or a project's, by age; a token is known by its ``hash``.
+    """All tokens, or those of a project, oldest first, identified by their ``hash``.
 
-    ``project`` is the project's name; its id where it is none of ours.
+    ``project`` is the project's name, or its id if the project is unknown.
     """
     name = func.coalesce(projects.c.name, tokens.c.project_id).label("project")
     statement = (
@@ -97,9 +97,9 @@ def every(connection: Connection, project_id: str | None = None) -> list[Token]:
 
 
 def meant(connection: Connection, name_or_hash: str, project_id: str | None = None) -> list[Token]:
-    """The tokens of this name, or whose hash begins with it (8 digits at least), by age.
+    """The tokens with this name, or whose hash begins with it (at least 8 digits), oldest first.
 
-    A whole hash means that token alone, even if it is another token's name. Raises ``NotFound``.
+    A complete hash means only that token, even if another has it as its name. Raises ``NotFound``.
     """
     found = every(connection, project_id)
     start = name_or_hash.lower()
@@ -126,10 +126,10 @@ def revoke(
     project_id: str | None = None,
     all_of_them: bool = False,
 ) -> list[Token]:
-    """Revoke the token of this name or hash (8 digits of it are enough); what was revoked.
+    """Revoke the token with this name or hash (8 digits are enough); return what was revoked.
 
-    Several tokens may have one name. Raises ``Conflict``, which lists them, unless
-    ``all_of_them`` are meant; ``NotFound`` where there is none.
+    Several tokens may have the same name. Then, unless ``all_of_them`` is set, ``Conflict`` is
+    raised, which lists them. Raises ``NotFound`` if there is no such token.
     """
     same = meant(connection, name_or_hash, project_id)
     if len(same) > 1 and not all_of_them:
@@ -146,7 +146,7 @@ def revoke(
 
 
 def described(row: Token) -> str:
-    """A token in one line, for people: never the token itself, of which only the hash is known."""
+    """One line that describes a token, without the token itself."""
     roles = ", ".join(row["roles"])
     return (
         f"{row['hash'][:HASH_DIGITS]} ({row['name']}: {roles} in project {row['project']}, "

@@ -1,8 +1,7 @@
-"""Where a deployment is at home: which cloud its resources are in, and where its database is.
+"""Where a deployment is: which cloud its resources are in, and where its database is.
 
-Either is a set of named facts, kept as JSON in the table ``deployment``. Two sets speak of
-different places where both know a fact and disagree about it; a fact that one of them lacks says
-nothing.
+Each is a set of named facts, stored as JSON in the table ``deployment``. Two sets mean different
+places if both have a fact and its values differ. A fact that one of them lacks is ignored.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from atoll.db.database import Database
 
 CLOUD, DATABASE = "cloud", "database"
 LOCAL_HOST = "local_host"
-"""What versions before this module remembered: the machine that the cloud ``local`` is on."""
+"""The fact that older versions stored: the machine of the cloud ``local``."""
 MACHINE_ID = Path("/etc/machine-id")
 
 Facts = dict[str, str]
 
 
 def known(connection: Connection, key: str) -> Facts:
-    """What is remembered; empty for a deployment that has not worked yet, or in an old version."""
+    """The stored facts; empty for a new deployment, or one that an old version has used."""
     value = stored.get(connection, key)
     if value is not None:
         return msgspec.json.decode(value, type=Facts)
@@ -33,7 +32,7 @@ def known(connection: Connection, key: str) -> Facts:
 
 
 def remember(connection: Connection, key: str, facts: Facts) -> None:
-    """Write them down in place of what was remembered."""
+    """Store these facts, and replace the stored ones."""
     value = msgspec.json.encode(facts).decode()
     stored.put(connection, key, value)
     if key == CLOUD:
@@ -41,7 +40,7 @@ def remember(connection: Connection, key: str, facts: Facts) -> None:
 
 
 def adopt(connection: Connection, key: str, present: Facts) -> None:
-    """Remember those of the present facts that were not known; the known ones stay."""
+    """Store those of the present facts that are not known yet; known facts remain."""
     old = known(connection, key)
     filled = present | {name: value for name, value in old.items() if value}
     if filled != old:
@@ -49,16 +48,16 @@ def adopt(connection: Connection, key: str, present: Facts) -> None:
 
 
 def differ(one: Facts, other: Facts) -> bool:
-    """Whether they speak of different places."""
+    """Whether two sets of facts mean different places."""
     return any(one[name] != other[name] for name in one if one[name] and other.get(name))
 
 
 def of_database(database: Database, connection: Connection, host: str) -> Facts:
-    """Where this database is: on SQLite the machine, on PostgreSQL the server and the name in it.
+    """Where this database is: the machine (SQLite), or server and database name (PostgreSQL).
 
-    A machine is known by its id. Only one without an id is known by ``host``, because that is also
-    an option, and two back ends on one machine have different ones. A copy made with ``pg_dump`` is
-    in another server, or has another name; a standby that was promoted is still the same database.
+    A machine is identified by its id, and only without an id by ``host``, because ``host`` is also
+    an option, and differs between two back ends on one machine. A copy made with ``pg_dump`` is in
+    another server, or has another name. A promoted standby is still the same database.
     """
     if database.is_sqlite:
         machine = _machine_id()
@@ -73,9 +72,9 @@ def of_database(database: Database, connection: Connection, host: str) -> Facts:
 
 
 def _machine_id() -> str:
-    """The machine's own id; empty where it has none yet."""
+    """The machine's id; empty if it has none yet."""
     try:
         written = MACHINE_ID.read_text().strip()
     except OSError:
         return ""
-    return "" if written == "uninitialized" else written  # systemd's word in an image
+    return "" if written == "uninitialized" else written  # what systemd writes to images

@@ -1,8 +1,8 @@
-"""The worker's signs of life: renews its leases, and judges when others may be taken for dead.
+"""Renews the worker's leases, and decides when leases of other workers may be taken over.
 
-Nobody is judged while the database was away or this process stood still: then all leases have
-run out at once, and to take over what lives would be a storm of our own making. First everybody
-gets the time of one heartbeat to renew.
+After an outage of the database, or a pause of this process, no lease is taken over at first: all
+leases have expired together although their holders may be alive, and taking over live operations
+would overload the service. First every holder gets enough time for one heartbeat.
 """
 
 from __future__ import annotations
@@ -20,45 +20,46 @@ log = structlog.get_logger()
 
 
 class Leases:
-    """What this worker holds; a thread renews it all, three times a lease, in one statement."""
+    """The leases that this worker holds; a thread renews all of them three times per lease."""
 
     def __init__(self, database: Database, owner: str, lease: float) -> None:
         self.lease = lease
         self._database = database
         self._owner = owner
-        self._held: dict[int, Operation] = {}  # by fence: an operation may come back to us
+        # By fence, because this worker may claim the same operation again.
+        self._held: dict[int, Operation] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._judge_from = 0.0
+        self._take_over_from = 0.0
         self.distrust()
 
     # --- what is held -------------------------------------------------------------------------
 
     def add(self, operation: Operation) -> None:
-        """Renew this one from now on."""
+        """Renew the lease of this operation from now on."""
         with self._lock:
             self._held[operation.fence] = operation
 
     def remove(self, operation: Operation) -> None:
-        """Its row says how it ended; no more to renew."""
+        """Stop renewing, because the operation's row says how it ended."""
         with self._lock:
             self._held.pop(operation.fence, None)
 
     def ids(self) -> list[str]:
-        """Ids of the operations that are ours as far as we know."""
+        """Ids of the operations that this worker holds as far as it knows."""
         with self._lock:
             return [one.id for one in self._held.values() if not one.is_lost]
 
-    # --- may we judge others? -----------------------------------------------------------------
+    # --- may leases be taken over? -------------------------------------------------------------
 
     def distrust(self) -> None:
-        """Leases may have run out though their holders live: wait before taking any over."""
-        self._judge_from = time.monotonic() + self.lease / 2
+        """Wait before taking over leases, which may have expired although their holders live."""
+        self._take_over_from = time.monotonic() + self.lease / 2
 
     @property
     def may_take_over(self) -> bool:
-        """Whether a lease that has ended means that its holder is dead."""
-        return time.monotonic() >= self._judge_from
+        """Whether an expired lease means that its holder is dead."""
+        return time.monotonic() >= self._take_over_from
 
     # --- the heartbeat ------------------------------------------------------------------------
 
@@ -75,21 +76,21 @@ class Leases:
         pause = interval
         seen = time.time()
         while not self._over.wait(pause):
-            # Wall clock: it also sees that the machine was suspended.
+            # The wall clock also shows that the machine was suspended.
             if time.time() - seen > pause + interval:
-                log.warning("heartbeat.stood_still", seconds=round(time.time() - seen, 1))
+                log.warning("heartbeat.stalled", seconds=round(time.time() - seen, 1))
                 self.distrust()
             try:
                 self.renew()
                 pause = interval
-            except Exception as error:  # noqa: BLE001 - the heartbeat must go on
+            except Exception as error:  # noqa: BLE001 - the heartbeat must continue
                 self.distrust()
                 pause = interval / 4
                 log.warning("heartbeat.failed", error=str(error), known=is_transient(error))
             seen = time.time()
 
     def renew(self) -> None:
-        """Renew all leases once; tell the operations which are lost."""
+        """Renew all leases once, and mark the operations whose leases are lost."""
         with self._lock:
             held = [one for one in self._held.values() if not one.is_lost]
         if not held:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of operations: how they end, how long they take, how many there are."""
+"""Prometheus metrics of operations: how they end, how long they take, how many there are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DURATION = Histogram(
 
 
 class QueueCollector(Collector):
-    """Counts the active operations in the database, whenever somebody scrapes.
+    """Counts the active operations in the database at each scrape.
 
     Register it where ``/metrics`` is served: ``REGISTRY.register(QueueCollector(database))``.
     """
@@ -34,11 +34,11 @@ class QueueCollector(Collector):
         self._database = database
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name the metric without asking the database."""
+        """Return the metric's name without a query to the database."""
         yield self._family()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Count."""
+        """Return the number of active operations by status."""
         family = self._family()
         with self._database.read() as connection:
             for status, count in operations.depth(connection).items():

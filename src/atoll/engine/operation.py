@@ -1,4 +1,4 @@
-"""What a handler is given: the operation that it works on, and the right to write."""
+"""What a handler receives: the operation that it works on, and the right to write."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ from atoll.db.database import Database
 from atoll.errors import LaneFull, LeaseLost, WorkerStopping
 
 
-class Shift(Protocol):
-    """What an operation needs of the worker that runs it."""
+class OperationRunner(Protocol):
+    """What an operation needs from the worker that runs it."""
 
     stopping: bool
 
     def change_lane(self, operation: Operation, lane: str) -> bool:
-        """Count the operation in that lane, if it has room."""
+        """Count the operation in that lane; False if the lane is full."""
 
 
 class Operation:
     """One convergence of one resource, held under a lease."""
 
-    def __init__(self, claimed: Claimed, database: Database, shift: Shift, until: float) -> None:
+    def __init__(
+        self, claimed: Claimed, database: Database, runner: OperationRunner, until: float
+    ) -> None:
         self.id: str = claimed.id
         self.resource: str = claimed.resource
         """``<type>/<id>``, e.g. ``share/0f3c…``."""
         self.resource_type, _, self.resource_id = claimed.resource.partition("/")
         self.fence: int = claimed.fence
-        """Grows with every claim of any operation; hand it to the guest agent."""
+        """Grows with every claim of any operation; the guest agent rejects older ones."""
         self.attempt: int = claimed.attempts + 1
         """1 for the first try."""
         self.request_id: str | None = claimed.request_id
         self.asked_at: str = claimed.created_at
-        """UTC, as the ``*_at`` columns have it."""
+        """UTC, in the format of the ``*_at`` columns."""
         self.taken_over: bool = claimed.taken_over
-        """Whether another worker began it and died."""
+        """Whether another worker started it and died."""
         self.lane: str = claimed.lane
         self.repeat: float | None = None
         self._database = database
-        self._shift = shift
+        self._runner = runner
         self._until = until
 
     def transaction(self) -> AbstractContextManager[Connection]:
-        """Open a write transaction that only the holder of the newest fence gets.
+        """Open a write transaction, which only the holder of the newest fence gets.
 
         Raises LeaseLost (nothing was written) if another worker has taken the operation over.
         """
@@ -65,51 +67,52 @@ class Operation:
     def check(self) -> None:
         """Raise LeaseLost if the lease has ended, WorkerStopping if the worker stops.
 
-        Costs nothing (no query): call it between the steps and in waiting loops, and let it pass.
+        It runs no query. Call it between steps and in waiting loops; don't catch what it raises.
         """
         if time.monotonic() > self._until:
             raise LeaseLost
-        if self._shift.stopping:
+        if self._runner.stopping:
             raise WorkerStopping
 
     def set_lane(self, lane: str) -> None:
-        """Say which share server this operation keeps busy, once that is known.
+        """Set the share server that this operation keeps busy, once it is known.
 
-        Raises LaneFull, which the handler lets pass: the operation is put back and starts again
-        when the lane has room.
+        Raises LaneFull, which the handler must not catch: the operation is queued again and starts
+        from the beginning when the lane has room.
         """
         if lane == self.lane:
             return
-        has_room = self._shift.change_lane(self, lane)
+        has_room = self._runner.change_lane(self, lane)
         self.lane = lane
         if not has_room:
             raise LaneFull
 
     def repeat_after(self, seconds: float) -> None:
-        """Have this resource converged again so long after this one has ended (well or not)."""
+        """Run the operation again ``seconds`` after its end, even if it fails."""
         self.repeat = seconds
 
     # --- the worker's side --------------------------------------------------------------------
 
     def renewed(self, until: float) -> None:
-        """Note that the lease is good until then (by the monotonic clock); 0 if it is lost."""
+        """Record until when the lease is valid (monotonic clock); 0 means that it is lost."""
         self._until = until
 
     @property
     def is_lost(self) -> bool:
-        """Whether another worker is known to have taken this over."""
+        """Whether another worker is known to have taken over the operation."""
         return self._until == 0.0
 
 
 class Handler(Protocol):
-    """Makes the resources of one type what their rows say."""
+    """Brings resources of one type into the state that their rows describe."""
 
     def converge(self, operation: Operation) -> None:
-        """Read the row, make it true, write the state; safe to run again after a crash anywhere.
+        """Read the row, do what it asks for and write the new state.
 
-        Raises Postponed to wait for another resource, a retryable AtollError to be tried again
-        later; on any other exception ``give_up`` follows.
+        It is safe to run again after a crash at any point. It raises Postponed to wait for another
+        resource, and a retryable AtollError to be tried again later. After any other exception,
+        ``give_up`` is called.
         """
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Write the error state and tell the user: ``converge`` failed with ``error`` for good."""
+        """Write the error state and tell the user, after ``converge`` finally failed."""

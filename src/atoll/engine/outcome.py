@@ -1,4 +1,4 @@
-"""Runs a handler once, and says how the operation's row ends.
+"""Runs a handler once, and decides how the operation's row ends.
 
 =====================  ==========================================================================
 ``converge`` …         the operation …
@@ -9,7 +9,7 @@ raises a retryable     is queued again after a back-off; when the tries or the t
 error, or the          ``give_up`` follows
 database is away
 raises anything else   is given up: ``give_up`` writes the error state, the operation is failed
-raises LeaseLost       is somebody else's; if it is not after all, it is queued again
+raises LeaseLost       belongs to another worker; if it does not, it is queued again
 (there is no handler)  is failed
 =====================  ==========================================================================
 """
@@ -49,23 +49,23 @@ class Outcome:
 
 
 def run(handler: Handler | None, operation: Operation, retry: Retry) -> Outcome:
-    """Converge, and give up if need be; never raises."""
+    """Converge, and give up if necessary; never raises."""
     if handler is None:
         # If a newer worker knows the type, the reconcile pass requests the operation again.
-        log.error("operation.no_handler")
+        log.error("operation.rejected", reason="there is no handler for its type")
         unknown = f"There is no type of resource {operation.resource_type}."
         return _finished(operation, OperationStatus.FAILED, error=unknown)
     if operation.taken_over and operation.attempt > retry.tries:
         error = OperationError(
-            "It has ended several workers.",
-            public="This could not be finished in several tries, and is not tried again by itself.",
+            "Several workers have died while they ran this operation.",
+            public="This failed several times and is not tried again automatically.",
         )
         return _give_up(handler, operation, retry, error)
     try:
         handler.converge(operation)
     except Exception as error:  # noqa: BLE001 - the operation's outermost frame
         return _after_error(handler, operation, retry, error)
-    except BaseException as error:  # noqa: BLE001 - a thread that is to end must not lose its row
+    except BaseException as error:  # noqa: BLE001 - the row must be written even if the thread is told to end
         return _after_error(handler, operation, retry, RuntimeError(f"ended by {error!r}"))
     return _finished(operation, OperationStatus.DONE)
 
@@ -84,10 +84,10 @@ def _after_error(handler: Handler, operation: Operation, retry: Retry, error: Ex
         case _:
             may_retry = is_transient(error)
             if not may_retry:
-                log.error("operation.unexpected_error", exc_info=error)
+                log.error("operation.handler_crashed", exc_info=error)
     if may_retry and not retry.is_over(operation.attempt, _age(operation)):
         delay = retry.delay(operation.attempt)
-        log.info("operation.retry", attempt=operation.attempt, delay=delay, error=_whole(error))
+        log.info("operation.retried", attempt=operation.attempt, delay=delay, error=_whole(error))
         return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
     return _give_up(handler, operation, retry, error)
 
@@ -98,7 +98,7 @@ def _give_up(handler: Handler, operation: Operation, retry: Retry, error: Except
     except (LeaseLost, WorkerStopping):
         return _requeued(operation, "released")
     except BaseException as problem:
-        # The error state is not written: converge and give up once more, later, without end.
+        # The error state could not be written: converge and give up again later, without limit.
         log.error("operation.give_up_failed", exc_info=problem)
         delay = retry.delay(operation.attempt)
         return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
@@ -143,12 +143,12 @@ def _requeued(
 
 
 def _text(error: Exception) -> str:
-    """Return what the row keeps of an error: nothing that a database could refuse."""
+    """Return the text that the row keeps of an error, without what a database could refuse."""
     return _whole(error)[:2000].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _whole(error: BaseException) -> str:
-    """Return all that an error and its causes say. Users read less, so operators need all of it."""
+    """Return the messages of an error and its causes. Users read less, so operators need all."""
     said: list[str] = []
     each: BaseException | None = error
     while each is not None:

@@ -1,4 +1,4 @@
-"""Work that comes back: one worker of all runs it, and a dead worker's turn is taken over."""
+"""Periodic work: one of all workers runs it, and another takes over if that worker dies."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = structlog.get_logger()
 
 KEEP_DONE = timedelta(days=2)
 KEEP_FAILED = timedelta(days=60)
-"""For how long finished operations can be looked at."""
+"""How long finished operations are kept."""
 
 PRUNING_INTERVAL = 3600.0
-"""Seconds between two looks for old operations."""
+"""Seconds between deletions of old operations."""
 
 _BATCH = 500
 
@@ -31,8 +31,8 @@ class Periodic:
     """A handler whose one resource, ``<name>/all``, converges every ``interval`` seconds.
 
     Give it to the worker as ``handlers={"reconcile": Periodic("reconcile", 60.0, pass_over)}``.
-    ``function`` may take its time, but should call ``operation.check()`` on its way. If it
-    fails, that is logged, and it is run again at the next turn.
+    ``function`` may run for long, but should call ``operation.check()`` between its steps. If it
+    fails, the error is logged, and the function runs again after the next interval.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Periodic:
 
     @property
     def resource(self) -> str:
-        """The one resource."""
+        """The key of the one resource."""
         return f"{self.name}/all"
 
     def converge(self, operation: Operation) -> None:
-        """Run the function, and plan the next run even if it fails.
+        """Run the function, and schedule the next run even if it fails.
 
-        Raises ``Invalid`` for another resource, which would be planned again for ever, too.
+        Raises ``Invalid`` for another resource, which would otherwise be scheduled for ever, too.
         """
         if operation.resource != self.resource:
             raise Invalid(f"The only resource of {self.name} is {self.resource}.")
@@ -55,7 +55,7 @@ class Periodic:
         self.function(operation)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Log it; there is no row to write."""
+        """Log the error; there is no row to write."""
         log.error("periodic.failed", name=self.name, error=str(error))
 
 

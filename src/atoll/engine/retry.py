@@ -14,7 +14,7 @@ class Retry:
     longest: float = 60.0
     tries: int = 12
     age: float = 3600.0
-    """Seconds since the operation was asked for; the first three tries are made in any case."""
+    """Seconds since the operation was requested; the first three tries are made in any case."""
 
     def delay(self, failed: int) -> float:
         """Seconds to wait after the ``failed``-th failure, with jitter against stampedes."""
@@ -22,5 +22,5 @@ class Retry:
         return whole * random.uniform(0.75, 1.0)
 
     def is_over(self, failed: int, age: float) -> bool:
-        """Whether that was the last try."""
+        """Whether the ``failed``-th try was the last one."""
         return failed >= self.tries or (age > self.age and failed >= 3)

@@ -1,4 +1,4 @@
-"""Checks the queue every few seconds, and corrects it after the clock was wrong.
+"""Checks the queue every few seconds, and corrects its times after the clock was wrong.
 
 Due times and leases that are later than any normal delay are shortened, and periodic work that is
 missing from the queue is added.
@@ -21,17 +21,17 @@ from atoll.engine.retry import Retry
 log = structlog.get_logger()
 
 INTERVAL = 5.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 STEP = 2.0
-"""Seconds by which the database's clock may differ from ours after a look, without a warning."""
+"""Seconds by which the database's clock may move against this host's between two checks."""
 
 LONGEST_DELAY = 60.0
-"""Seconds until due that no operation exceeds but periodic work (and longer retries)."""
+"""Longest delay of an operation in seconds, apart from periodic work and longer retries."""
 
 
 class Upkeep:
-    """One worker's; called from its loop."""
+    """The checks of one worker, called from its loop."""
 
     def __init__(
         self, database: Database, leases: Leases, periodic: Iterable[Periodic], retry: Retry
@@ -45,7 +45,7 @@ class Upkeep:
         self._offset: float | None = None
 
     def look(self) -> None:
-        """Check the queue if it is time to; check each time whether the clock has jumped."""
+        """Check the queue if a check is due, and always check whether the clock has jumped."""
         if self._database.is_sqlite:
             self._watch_clock(time.time() - time.monotonic())
         if time.monotonic() < self._next:
@@ -59,14 +59,14 @@ class Upkeep:
         if not too_late and not missing:
             return
         if too_late:
-            log.warning("queue.pulled_back", resources=too_late[:20], count=len(too_late))
+            log.warning("queue.times_corrected", resources=too_late[:20], count=len(too_late))
         with self._database.begin() as connection:
             dues.pull_back(connection, self._longest)
             for resource in missing:
                 operations.put_if_absent(connection, resource)
 
     def _watch_clock(self, offset: float) -> None:
-        """After a step of the clock leases seem to have ended though their holders live."""
+        """Distrust leases after the clock was stepped, which makes live leases seem over."""
         if self._offset is not None and abs(offset - self._offset) > STEP:
             log.warning("clock.stepped", seconds=round(offset - self._offset, 1))
             self._leases.distrust()

@@ -1,8 +1,9 @@
-"""The worker: claims operations, runs their handlers in threads, writes how they ended.
+"""The worker: claims operations, runs their handlers in threads, and writes how they ended.
 
-One thread (``run``) does all the queue's writing: a round settles what has ended and claims what
-is due in a single transaction, so under load many operations share one commit. If the database
-is away, ended operations are kept, and their leases renewed, until they can be written.
+One thread (``run``) does all writing to the queue. Each round settles the operations that have
+ended and claims those that are due in one transaction, so under load many operations share one
+commit. If the database does not answer, the outcomes of ended operations are kept, and their leases
+renewed, until they can be written.
 """
 
 from __future__ import annotations
@@ -41,19 +42,20 @@ _DATABASE_AWAY = 1.0
 """Seconds to wait when the database does not answer."""
 
 _LOCKED = 0.01
-"""Seconds to wait when somebody is changing a row that is to be settled."""
+"""Seconds to wait when the row of an ended operation is locked."""
 
 _IDLE_WAIT, _IDLE_WAIT_LONGEST = 0.025, 5.0
-"""Seconds to wait for a resource that nobody works on: twice the first, then doubled."""
+"""Seconds to wait for a resource without an operation: twice the first value, then doubled."""
 
 
 class Worker:
     """Runs operations until told to stop.
 
-    ``handlers`` by resource type; ``name`` says where it runs, and gets an ending that no other
-    worker has; ``locks`` let the next worker of this machine take over a dead one's work at once;
-    ``threads`` operations at once, of one lane at most ``lane_width``; ``lease`` seconds without a
-    heartbeat until another worker takes over; ``poll`` seconds between looks if nobody rings.
+    ``handlers`` are by resource type. ``name`` says where the worker runs; a unique suffix is added
+    to it. ``locks`` let the next worker on this machine take over a dead worker's operations at
+    once. ``threads`` is the number of operations at once, and ``lane_width`` the number in one
+    lane. Another worker takes over after ``lease`` seconds without a heartbeat. The queue is polled
+    every ``poll`` seconds if the doorbell does not ring.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Worker:
         poll: float = 1.0,
         retry: Retry | None = None,
     ) -> None:
-        # In containers all hosts may be called the same, and each process is number 1.
+        # Containers may all have the same host name, and the worker may be process 1 in each.
         place = name or f"{socket.gethostname()}:{os.getpid()}"
         self.name = f"{place}:{uuid.uuid4().hex[:8]}"
         self.stopping = False
@@ -91,9 +93,9 @@ class Worker:
         self._ended: list[Outcome] = []
         self._idle_waits: dict[str, int] = {}
         self._give_up_at = float("inf")
-        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
-    # --- from outside -------------------------------------------------------------------------
+    # --- control ------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Work until ``stop`` is called (from a signal handler or another thread)."""
@@ -112,7 +114,7 @@ class Worker:
                 except Exception as error:
                     self._leases.distrust()
                     log.warning(
-                        "worker.database_away" if is_transient(error) else "worker.failed",
+                        "worker.database_failed" if is_transient(error) else "worker.failed",
                         error=str(error),
                         exc_info=None if is_transient(error) else error,
                     )
@@ -123,9 +125,9 @@ class Worker:
             self._locks.leave()
 
     def stop(self, grace: float = 10.0) -> None:
-        """Claim nothing more; ``run`` returns when all ended, or after ``grace`` seconds.
+        """Claim no more operations; ``run`` returns when all have ended, or after ``grace`` s.
 
-        What has not ended by then is taken over by whoever is next.
+        Another worker takes over operations that have not ended by then.
         """
         self._give_up_at = time.monotonic() + grace
         self.stopping = True
@@ -141,26 +143,26 @@ class Worker:
         return is_idle or time.monotonic() >= self._give_up_at
 
     def _wait(self, bell: Doorbell, pause: float) -> bool:
-        """Sleep until somebody rings, an operation ends, or ``pause`` is over; True if rung."""
+        """Sleep until the bell rings, an operation ends, or ``pause`` is over; True if it rang."""
         poller = select.poll()
-        poller.register(self._alarm, select.POLLIN)
-        door = bell.fileno()
-        if door >= 0:
-            poller.register(door, select.POLLIN)
+        poller.register(self._wakeup, select.POLLIN)
+        ring = bell.fileno()
+        if ring >= 0:
+            poller.register(ring, select.POLLIN)
         if self.stopping:
             pause = min(pause, 0.05)
         awake = {descriptor for descriptor, _ in poller.poll(max(0.0, pause) * 1000)}
-        if self._alarm in awake:
-            os.eventfd_read(self._alarm)
-        if door in awake:
+        if self._wakeup in awake:
+            os.eventfd_read(self._wakeup)
+        if ring in awake:
             bell.answer()
-        return door in awake
+        return ring in awake
 
     def _wake(self) -> None:
-        os.eventfd_write(self._alarm, 1)
+        os.eventfd_write(self._wakeup, 1)
 
     def _prepare(self, bell: Doorbell) -> bool:
-        """Go on with what dead workers have left, and plan the periodic work."""
+        """Release the operations of dead workers, and schedule the periodic work."""
         with self._begin() as connection:
             others = operations.owners(connection) - {self.name}
             gone = {*bell.gone(others), *(self._locks.gone(others) if self._locks else ())}
@@ -170,11 +172,11 @@ class Worker:
         if self._locks is not None:
             self._locks.sweep()
         if left:
-            log.info("worker.goes_on", operations=left)
+            log.info("worker.operations_released", operations=left)
         return True
 
     def _round(self, *, look: bool) -> float:
-        """Settle what has ended, claim what is due; returns the seconds until the next round."""
+        """Settle ended operations and claim due ones; return the seconds until the next round."""
         with self._lock:
             ended, self._ended = self._ended, []
             free = 0 if self.stopping else self._threads - len(self._running)
@@ -205,7 +207,10 @@ class Worker:
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
-        """Write; after a long wait for the lock, nobody is judged: others had to wait as well."""
+        """Open a write transaction; after a long wait for it, other workers' leases are distrusted.
+
+        The other workers had to wait for the lock as well, so they could not renew their leases.
+        """
         begun = time.monotonic()
         with self._database.begin() as connection:
             if time.monotonic() - begun > self._leases.lease / 6:
@@ -213,7 +218,7 @@ class Worker:
             yield connection
 
     def _peek(self, room: dict[str, int]) -> float:
-        """Seconds until there is something to claim; takes no write lock."""
+        """Return the seconds until there is something to claim, without taking the write lock."""
         with self._database.read() as connection:
             if claims.any_due(
                 connection,
@@ -225,7 +230,7 @@ class Worker:
             return self._pause(claims.next_due(connection))
 
     def _pause(self, due_in: float | None) -> float:
-        # a millisecond more than that, so as not to wake just before it
+        # A millisecond is added so that the worker does not wake just before the operation is due.
         return self._poll if due_in is None else min(self._poll, max(due_in, 0.0) + 0.001)
 
     def _claim(
@@ -245,23 +250,23 @@ class Worker:
     # --- endings ------------------------------------------------------------------------------
 
     def _settle(self, connection: Connection, ended: list[Outcome]) -> set[int]:
-        """Write the endings; returns the fences of those that have to wait for the next round."""
+        """Write how operations ended; return the fences of those left for the next round."""
         if not ended:
             return set()
         waiting = [one for one in ended if one.ending.waits_for]
         endings = [one.ending for one in ended if not one.ending.waits_for]
         locked = operations.settle(connection, endings)
-        # only now: what they wait for may have ended in this very round
+        # These are written last, because the operation they wait for may have ended in this round.
         locked += operations.settle(connection, [self._wait_for(connection, o) for o in waiting])
         if operations.is_awaited(connection, [one.operation.resource for one in ended]):
             doorbell.ring_for_waiting(connection)
         return {ending.fence for ending in locked}
 
     def _wait_for(self, connection: Connection, postponed: Outcome) -> Ending:
-        """Wake it when the other resource is settled; if it is already, try soon, then less soon.
+        """Return an ending that waits for the other resource's operation.
 
-        (It may have been settled after the handler had looked; or the handler waits for what
-        nobody works on, and must not spin.)
+        If that resource has no operation, it was settled after the handler had read it, or nothing
+        works on it. So the operation is tried again soon, and then with growing delays.
         """
         ending = postponed.ending
         assert ending.waits_for is not None
@@ -289,8 +294,8 @@ class Worker:
         self._leases.add(operation)
         with self._lock:
             self._running[operation.fence] = operation.lane
-        # A thread each: 0.1 ms, a fresh logging context, and (being a daemon) one that hangs on
-        # a dead instance can't keep the process from ending.
+        # Each operation has a new thread. That costs 0.1 ms and gives it a fresh logging context,
+        # and a daemon thread that hangs on a dead instance can't keep the process from ending.
         name = f"operation {operation.resource}"
         threading.Thread(target=self._work, args=(operation,), name=name, daemon=True).start()
 
@@ -312,7 +317,7 @@ class Worker:
         self._wake()
 
     def _label(self, operation: Operation) -> str:
-        """Its type for metrics; unknown types share one label, so that labels can't grow."""
+        """The operation's label in metrics; unknown types share one, so that labels can't grow."""
         return operation.resource_type if operation.resource_type in self._handlers else "other"
 
     def change_lane(self, operation: Operation, lane: str) -> bool:

@@ -1,8 +1,8 @@
-"""Which workers of this machine are alive: a file for each, locked as long as its process runs.
+"""Shows which workers of this machine are alive: each locks a file as long as it runs.
 
-The kernel releases a lock when its process ends for any reason. So a worker that starts knows for
-certain which earlier workers are dead, and need not wait for the end of their leases. Workers of
-other machines have no file in this directory.
+The kernel releases a lock when its process ends for any reason. So a new worker knows for certain
+which earlier workers are dead, and need not wait until their leases expire. Workers on other
+machines have no file in this directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 class WorkerLocks:
-    """A directory of lock files, which belongs to one database."""
+    """A directory of lock files that belongs to one database."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -35,7 +35,7 @@ class WorkerLocks:
             self._held = None
 
     def gone(self, workers: Iterable[str]) -> list[str]:
-        """The ones of the named workers that ran on this machine and are dead."""
+        """Return the named workers that ran on this machine and are dead."""
         return [worker for worker in workers if self._is_dead(self._file(worker))]
 
     def sweep(self) -> None:

@@ -1,5 +1,5 @@
 """The guest agent that runs in a service instance, and the channel to it.
 
-``base.py`` is the port that the driver uses, ``agent.py`` the program inside the instance (one
-stdlib-only file), ``channel.py`` the way there: OpenSSH, one long-lived process an instance.
+``base.py`` is the interface that the driver uses. ``agent/`` is the program in the instance, which
+uses only the standard library. ``channel.py`` connects to it by one ssh process per instance.
 """

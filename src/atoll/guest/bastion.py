@@ -1,8 +1,8 @@
-"""A bastion: the one machine that may be logged in to from here, and from which instances may.
+"""A bastion: an SSH server through which service instances are reached.
 
-ssh reaches through it by ``ProxyJump``: the bastion passes bytes on and sees neither keys nor what
-is said, and the instance's host key is checked here, as without a bastion. How the bastion itself
-is logged in to stands in a file of ssh's configuration that lives only while a channel opens.
+ssh uses it by ``ProxyJump``: the bastion only forwards encrypted bytes, and the instance's host key
+is checked here, as without a bastion. The settings for the login at the bastion are in an ssh
+configuration file that exists only while a channel opens.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from atoll.guest.answers import clean
 from atoll.guest.private_file import PrivateFile, new_stem
 
 ALIAS = "atoll-bastion"
-"""The bastion's name in that configuration, and of its pinned host key."""
+"""The bastion's name in that configuration, and in known hosts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bastion:
-    """How it is reached."""
+    """How the bastion is reached."""
 
     host: str
-    """Name or address."""
+    """Host name or address."""
     user: str = ""
-    """Empty: the user that we run as."""
+    """Empty means the user that runs Atoll."""
     port: int = 22
     private_key: Path | None = None
-    """None: the usual ones of the user that we run as."""
+    """None means the default keys of the user that runs Atoll."""
     host_key_public: str = ""
-    """Empty: it must be in that user's known hosts, or in the system's."""
+    """Empty means that the key is in that user's or the system's known hosts."""
 
     def configuration(self, known_hosts: Path) -> str:
-        """What ssh is told; ``known_hosts`` is where the pinned key is, if one is."""
+        """The ssh configuration; ``known_hosts`` is the file with the pinned key, if any."""
         settings = {
             "HostName": self.host,
             "Port": str(self.port),
@@ -73,7 +73,7 @@ class BastionFiles:
             self._files.append(PrivateFile(known_hosts, text))
 
     def remove(self) -> None:
-        """Absent is fine."""
+        """Remove the files, which may be absent."""
         for file in self._files:
             file.remove()
 
@@ -81,9 +81,9 @@ class BastionFiles:
 def greets_behind(
     bastion: Bastion, folder: Path, address: str, port: int = 22, *, seconds: float
 ) -> None:
-    """Return when the bastion lets us in and an SSH server greets at ``address``, as it sees that.
+    """Check that an SSH server at ``address`` answers through the bastion.
 
-    Raises ``GuestUnreachable`` with ssh's words.
+    Raises ``GuestUnreachable`` with ssh's error message.
     """
     files = BastionFiles(bastion, folder)
     argv = ["ssh", "-F", str(files.configuration), "-T", "-W", f"[{address}]:{port}", ALIAS]
@@ -93,7 +93,7 @@ def greets_behind(
         )
     except subprocess.TimeoutExpired as error:
         raise GuestUnreachable(
-            f"Nobody has greeted from {address} behind the bastion {bastion.host} in {seconds:g} s."
+            f"No SSH banner from {address} through the bastion {bastion.host} within {seconds:g} s."
         ) from error
     except OSError as error:
         raise GuestUnreachable(f"ssh can't be started: {error.strerror}") from error
@@ -107,5 +107,5 @@ def greets_behind(
 
 
 def _quoted(path: Path) -> str:
-    """As ssh's configuration has it: ``%`` begins a token there, and names may have blanks."""
+    """Quote a path for ssh's configuration, where ``%`` begins a token and blanks end a word."""
     return '"' + str(path).replace("%", "%%") + '"'

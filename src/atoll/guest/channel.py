@@ -1,8 +1,8 @@
-"""The channel to a guest agent: one long-lived ssh process, a line a request.
+"""The channel to a guest agent: one long-lived ssh process, and one line per request.
 
-Calls may be made from many threads at once and are answered in any order. Whatever ends the channel
-(the instance dies, the network, ``close``) ends all waiting calls with ``GuestUnreachable``; a
-channel is never mended, its owner opens another (``pool.py``).
+Many threads may make calls at once, and answers may come in any order. When the channel ends
+(because of the instance, the network or ``close``), all waiting calls raise ``GuestUnreachable``. A
+channel is never reopened; its owner opens a new one (``pool.py``).
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ T = TypeVar("T")
 
 PROTOCOL = 1
 MAX_REQUEST = 8 * 1024 * 1024
-"""Bytes; the agent reads no longer lines."""
+"""Bytes of the longest request that the agent reads."""
 LINE_COST = 100
-"""Bytes that a line counts for besides its length."""
+"""Bytes that each unrequested line counts for besides its length."""
 MAX_UNASKED = 8 * 1024 * 1024
-"""Bytes that an instance may send without having been asked, such as what login scripts print."""
+"""Bytes of unrequested output that an instance may send, such as that of login scripts."""
 GRACE = 5.0
-"""Seconds that an answer may be late: the agent itself keeps to the deadline."""
+"""Seconds that an answer may be late. The agent itself keeps to the deadline."""
 FREEZE_DEADLINE = 30.0
 CLOSED = "The channel was closed."
 CODES: dict[str, type[GuestError]] = {
@@ -68,10 +68,10 @@ CODES: dict[str, type[GuestError]] = {
 
 
 def open_guest(access: Access, options: SshOptions, deadline: float) -> SshGuest:
-    """A channel to an instance that may still boot, within ``deadline`` seconds.
+    """Open a channel to an instance, which may still be booting, within ``deadline`` seconds.
 
-    One attempt at a time. Refused keys are tried again, too: an instance greets before it has been
-    given its keys. Raises ``GuestUnreachable`` with ssh's words.
+    Attempts are repeated, even if the instance refuses the key: a booting instance answers before
+    it has received its keys. Raises ``GuestUnreachable`` with ssh's error message.
     """
     end = time.monotonic() + deadline
     while True:
@@ -114,22 +114,22 @@ class SshGuest:
         return not self._ended
 
     def apply_share(self, wanted: WantedShare, *, fence: int, deadline: float = 60) -> AppliedShare:
-        """Find the device, format it if allowed, mount, grow to the device's size, export."""
+        """Find the device, format it if allowed, mount it, grow it, and export it."""
         applied = self._call("apply_share", asdict(wanted), AppliedShare, deadline, fence)
         asked = {rule.to for rule in wanted.rules or ()}
         if not asked.issuperset(applied.rejected_rules):
-            raise GuestError("apply_share: the answer tells of rules that were not asked for.")
+            raise GuestError("apply_share: the answer names rules that were not in the request.")
         words = {to: clean(why, 500) for to, why in applied.rejected_rules.items()}
         return replace(applied, rejected_rules=words)
 
     def remove_share(self, share_id: str, path: str, *, fence: int, deadline: float = 60) -> None:
-        """Unexport, drop clients' state, unmount, forget. Absent is fine."""
+        """Unexport and unmount the share, and drop the state of its clients. It may be absent."""
         args = {"share_id": share_id, "path": path}
         if self._call("remove_share", args, Removed, deadline, fence).lazy:
-            log.warning("share_unmounted_lazily", share=share_id, instance=self._address)
+            log.warning("share.unmounted_lazily", share_id=share_id, instance=self._address)
 
     def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
-        """Freeze; thawed by itself after ``seconds`` or when the channel ends."""
+        """Freeze the file system until it is thawed, the channel ends, or ``seconds`` are over."""
         args = {
             "share_id": share_id,
             "path": path,
@@ -141,7 +141,7 @@ class SshGuest:
         self._call("freeze_share", args, Nothing, FREEZE_DEADLINE)
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
-        """Undo this freeze. Raises ``FreezeLost`` unless it held until now."""
+        """End this freeze. Raises ``FreezeLost`` unless it lasted until now."""
         args = {"share_id": share_id, "path": path, "token": freeze.token}
         self._call("thaw_share", args, Nothing, FREEZE_DEADLINE)
 
@@ -152,35 +152,35 @@ class SshGuest:
         return usages.shares
 
     def health(self, *, deadline: float = 10) -> Health:
-        """What the instance really serves."""
+        """What the instance actually serves."""
         health = self._call("health", {}, Health, deadline)
         check_once(health, "health")
         return health
 
     def close(self) -> None:
-        """End the channel; the instance goes on serving, and finishes what was begun."""
+        """Close the channel; the instance continues to serve, and finishes running requests."""
         self._end(CLOSED)
         self._stopper.join(5)
 
     # --- the line protocol ----------------------------------------------------------------------
 
     def _greet(self, end: float) -> None:
-        """Send the agent and wait for its first words."""
-        with contextlib.suppress(GuestUnreachable):  # ssh's own words say more, and come later
+        """Send the agent, and wait for its first message."""
+        with contextlib.suppress(GuestUnreachable):  # ssh's own error comes later, and says more
             self._send(agent_payload(), end)
         with self._state:
             self._state.wait_for(lambda: self.boot_id or self._ended, end - time.monotonic())
         if not self.boot_id:
             self._end("No agent in time.")
             self._reader.join(5)
-            self._stopper.join(5)  # the keys are gone when anybody hears of it
+            self._stopper.join(5)  # the keys must be removed before the error is raised
             raise self._unreachable()
         self._ssh.logged_in()
 
     def _call(
         self, verb: str, args: dict[str, Any], kind: type[T], deadline: float, fence: int = 0
     ) -> T:
-        """One request and its answer."""
+        """Send a request and return its answer."""
         start = time.monotonic()
         end = start + deadline + GRACE
         with self._state:
@@ -199,10 +199,10 @@ class SshGuest:
             with self._state:
                 self._waiting.pop(number, None)
         if answer is None:
-            # A channel that has been silent all the time is as good as broken; one on which other
-            # answers came is kept for their sake.
+            # A channel without any answer during this time counts as broken. One with answers to
+            # other requests is kept.
             if self._heard < start:
-                self._end("It has fallen silent.")
+                self._end("It does not answer any more.")
             raise GuestUnreachable(f"{self._address} did not answer {verb} in {deadline:g} s.")
         said = read_answer(answer, kind, verb)
         if isinstance(said, Failure):
@@ -221,7 +221,7 @@ class SshGuest:
             return self._waiting[number]
 
     def _send(self, data: bytes, end: float) -> None:
-        """Write, never longer than until ``end``: a hung instance stops reading."""
+        """Write ``data`` before ``end``, because a hung instance stops reading."""
         if not self._sending.acquire(timeout=max(0.0, end - time.monotonic())):
             raise GuestUnreachable(f"{self._address} takes no requests.")
         try:
@@ -243,7 +243,7 @@ class SshGuest:
             self._sending.release()
 
     def _read(self) -> None:
-        """Take in answers until the channel ends."""
+        """Read answers until the channel ends."""
         stream = self._ssh.process.stdout
         assert stream is not None
         unasked = 0
@@ -264,7 +264,7 @@ class SshGuest:
         self._ssh.forget()
 
     def _hear(self, message: Line) -> bool:
-        """Process a line; False for one that no request waits for."""
+        """Process a line; False if no request waits for it."""
         with self._state:
             if not self.boot_id:
                 hello = read_hello(message)
@@ -280,7 +280,7 @@ class SshGuest:
             return True
 
     def _end(self, reason: str) -> None:
-        """Mark the channel as ended, and end ssh; the first reason stands."""
+        """Mark the channel as ended, and end ssh. The first reason is kept."""
         with self._state:
             if not self._ended:
                 self._ended = reason
@@ -288,7 +288,8 @@ class SshGuest:
                 self._state.notify_all()
 
     def _stop(self) -> None:
-        with self._sending:  # nobody is half-way: the number of the pipe is soon another file's
+        # Closing the pipe during a write would let another file reuse its descriptor.
+        with self._sending:
             self._ssh.end(patience=2 if self._ended == CLOSED else 0)
 
     def _unreachable(self) -> GuestUnreachable:

@@ -1,4 +1,4 @@
-"""The error output of ssh and of the far side; only its end is kept."""
+"""Collects the error output of ssh and of the remote side; only its end is kept."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from typing import IO
 
 KEPT = 2000
-"""Bytes."""
+"""Bytes of output that are kept."""
 CHUNK = 65536
 FREE = 1024 * 1024
-"""Bytes that are read as fast as they come; after that it is a chunk a second."""
+"""Bytes that are read at full speed; after that, one chunk is read per second."""
 
 
 class Complaints:
-    """Reads a stream to its end and keeps its last words."""
+    """Reads a stream to its end and keeps the last ``KEPT`` bytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -24,7 +24,7 @@ class Complaints:
         self._reader.start()
 
     def words(self, patience: float = 1.0) -> str:
-        """The last of it, waiting so many seconds for the end."""
+        """The end of the output, after waiting ``patience`` seconds for the stream to end."""
         self._reader.join(patience)
         return self._kept.decode("utf-8", "replace")
 
@@ -34,5 +34,5 @@ class Complaints:
             while chunk := self._stream.read1(CHUNK):  # type: ignore[attr-defined]
                 self._kept = (self._kept + chunk)[-KEPT:]
                 total += len(chunk)
-                if total > FREE:  # it is a flood, perhaps an attack: spend no CPU on it
+                if total > FREE:  # perhaps an attack, so spend little CPU on it
                     time.sleep(1)

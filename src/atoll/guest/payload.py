@@ -1,4 +1,4 @@
-"""The guest agent as it is sent to a service instance at connect: compiled, and as text."""
+"""Packs the guest agent, which is sent to a service instance at each connection."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MODULES = (
     "shares",
     "server",
 )
-"""The agent's modules, each after those that it imports."""
+"""The agent's modules, in an order in which each follows those that it imports."""
 
 BOOTSTRAP = "import sys;f=sys.stdin.buffer;exec(f.read(int(f.readline())))"
-"""What the remote Python is started with: a constant, so nothing is ever quoted for a shell."""
+"""The remote Python's program: a constant, so that nothing must be quoted for a shell."""
 
 LOADER = """
 import marshal, types, zlib
@@ -46,15 +46,15 @@ for name, code in modules.items():
     exec(code, module.__dict__)
 sys.modules["atoll_agent.server"].main()
 """
-"""Compiling takes an emulated instance a second, so a Python of our own kind is spared it."""
+"""Uses compiled modules if the Python versions match; compiling takes an emulated instance 1 s."""
 
 
 @functools.cache
 def agent_payload() -> bytes:
-    """What ``BOOTSTRAP`` and then ``LOADER`` read, each with its length in a line before it.
+    """The data that ``BOOTSTRAP`` and ``LOADER`` read, each part after a line with its length.
 
-    The loader's text; and, packed: the kind of Python that the compiled modules are for, these
-    modules, and their sources.
+    The first part is the loader's source. The second, compressed, has the magic number of the
+    Python that has compiled the modules, the compiled modules, and their sources.
     """
     folder = resources.files("atoll.guest.agent")
     sources = {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
@@ -62,7 +62,7 @@ def agent_payload() -> bytes:
         name: compile(source, f"atoll_agent/{name}.py", "exec", dont_inherit=True)
         for name, source in sources.items()
     }
-    # Only what is in ``compiled`` differs between kinds of Python; this form is known to all.
+    # Only the contents of ``compiled`` depend on the Python version; all versions read this format.
     agent = marshal.dumps((MAGIC_NUMBER, marshal.dumps(compiled), sources), 2)
     parts = (LOADER.encode(), zlib.compress(agent, 9))
     return b"".join(b"%d\n%s" % (len(part), part) for part in parts)

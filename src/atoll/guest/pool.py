@@ -1,8 +1,8 @@
-"""Open channels, one a service instance, and quick refusals for instances that don't answer.
+"""Keeps one open channel per service instance, and fails fast if an instance does not answer.
 
-An attempt to connect runs in a thread of its own: it is patient, as a slow instance needs, while
-its callers may be not. After a failed attempt the instance is left alone for a while, longer each
-time; whoever asks meanwhile is told at once, so a hung instance delays nobody else.
+An attempt to connect runs in its own thread, so it may take longer than its callers can wait. After
+a failed attempt there is a pause, which grows with each failure. During the pause, calls fail at
+once, so that a hung instance does not delay other work.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from atoll.errors import AtollError, GuestUnreachable
 from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 
 PATIENCE = 45.0
-"""Seconds that an attempt gets at least, however little its caller has."""
+"""Shortest time-out of an attempt in seconds, even if its caller waits less."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 T = TypeVar("T")
 
 
 @runtime_checkable
-class _Mortal(Protocol):
-    """A guest that knows when its channel has ended."""
+class _Channel(Protocol):
+    """A guest whose channel can end."""
 
     @property
     def alive(self) -> bool: ...
 
 
 class _Attempt:
-    """One connecting, which several callers may wait for."""
+    """An attempt to connect, which several callers may wait for."""
 
     def __init__(self) -> None:
         self.settled = threading.Event()
@@ -41,7 +41,7 @@ class _Attempt:
 
 
 class _Entry:
-    """What is known of one instance."""
+    """The state of one instance in the pool."""
 
     def __init__(self) -> None:
         self.guest: Guest | None = None
@@ -52,7 +52,7 @@ class _Entry:
 
 
 class GuestPool:
-    """Channels by key (the instance's, or whatever stands for it). Safe for many threads."""
+    """Channels by key, e.g. the instance's id. It can be used by many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -60,14 +60,14 @@ class GuestPool:
         self._entries: dict[str, _Entry] = {}
 
     def get(self, key: str, connect: Callable[[float], Guest], deadline: float) -> Guest:
-        """The open channel, or what ``connect(seconds)`` opens within ``deadline`` seconds.
+        """The open channel, or one that ``connect(seconds)`` opens within ``deadline`` seconds.
 
-        Raises ``GuestUnreachable``: at once when the last attempt failed a moment ago.
+        Raises ``GuestUnreachable``, and does so at once if the last attempt failed a moment ago.
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             if entry.guest is not None:
-                if not isinstance(entry.guest, _Mortal) or entry.guest.alive:
+                if not isinstance(entry.guest, _Channel) or entry.guest.alive:
                     return _Watched(self, key, entry.guest)
                 entry.guest = None
             attempt = entry.attempt
@@ -90,7 +90,7 @@ class GuestPool:
         return _Watched(self, key, attempt.guest)
 
     def drop(self, key: str) -> None:
-        """Close the channel and forget what is known about the instance."""
+        """Close the channel and remove the instance's state."""
         with self._lock:
             entry = self._entries.pop(key, None)
         if entry is not None and entry.guest is not None:
@@ -102,7 +102,7 @@ class GuestPool:
             self.drop(key)
 
     def lost(self, key: str, guest: Guest) -> None:
-        """A call on ``guest`` found its instance silent: the next caller gets a new channel."""
+        """Drop a channel whose instance did not answer; the next caller gets a new channel."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None or entry.guest is not guest:
@@ -144,7 +144,7 @@ class GuestPool:
 
 
 class _Watched:
-    """Implements ``Guest``: tells the pool when the instance behind it has fallen silent."""
+    """Implements ``Guest``, and tells the pool when the instance does not answer."""
 
     def __init__(self, pool: GuestPool, key: str, guest: Guest) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""The OpenSSH client, started so that it trusts one key, shows one key and asks nobody."""
+"""Starts the OpenSSH client so that it trusts one host key, uses one key and never prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atoll.guest.payload import BOOTSTRAP
 from atoll.guest.private_file import PrivateFile, new_stem
 
 ALIAS = "service-instance"
-"""Name under which the pinned host key is known, so that addresses may be used again."""
+"""Name of the pinned host key, so that instances may reuse an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class SshOptions:
     """How service instances are reached from here."""
 
     runtime_dir: Path
-    """Private directory (0700) for keys while a channel opens; never on shared storage."""
+    """Private directory (0700) for keys while a channel opens. It must not be on shared storage."""
     port: int = 22
     bastion: Bastion | None = None
-    """What stands between, if anything."""
+    """The bastion in front of the instances, if there is one."""
     extra: tuple[str, ...] = ()
     """More ``ssh -o`` settings, each ``Name=value``."""
     program: tuple[str, ...] = ("ssh",)
-    """The ssh client and what comes before its arguments."""
+    """The ssh client, and arguments that precede all others."""
 
 
 _running: weakref.WeakSet[SshProcess] = weakref.WeakSet()
@@ -46,7 +46,7 @@ _running: weakref.WeakSet[SshProcess] = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """Leave no ssh behind: one whose instance is gone would wait for it long after we ended."""
+    """End all ssh processes; with a dead instance one would outlive this process for long."""
     for process in list(_running):
         process.end(patience=0)
 
@@ -65,7 +65,7 @@ class SshProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C at the terminal is not for it
+                start_new_session=True,  # Ctrl-C at the terminal must not reach it
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"},
             )
         except OSError as error:
@@ -76,15 +76,15 @@ class SshProcess:
         _running.add(self)
 
     def logged_in(self) -> None:
-        """The keys have been used: nothing on disk needs them any more."""
+        """Remove the keys from disk, because they have been used."""
         self._files.remove()
 
     def words(self) -> str:
-        """The end of what ssh and the remote side complained of."""
+        """The end of the error output of ssh and of the remote side."""
         return self._complaints.words()
 
     def end(self, patience: float) -> None:
-        """Close stdin, so that the agent finishes what it began; kill ssh after ``patience``."""
+        """Close stdin, so that the agent finishes its requests; kill ssh after ``patience`` s."""
         self._files.remove()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -93,13 +93,13 @@ class SshProcess:
         try:
             self.process.wait(patience)
         except subprocess.TimeoutExpired:
-            # With it the ssh that has logged in to the bastion, which may hang by itself.
+            # This also kills the ssh process for the bastion, which may hang on its own.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def forget(self) -> None:
-        """Let go of what is left once nobody reads any more."""
+        """Close the output, once its reader has ended."""
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -119,10 +119,10 @@ class _KeyFiles:
 
     @property
     def configuration(self) -> str:
-        """Name, in its folder, of ssh's own file.
+        """Name of the ssh configuration file, relative to its folder.
 
-        ssh hands it on to the ssh that logs in to the bastion, by way of a shell: so without the
-        path, which might have any characters in it.
+        ssh passes it through a shell to the ssh process for the bastion. So it has no path, which
+        could contain any characters.
         """
         return self._bastion.configuration.name if self._bastion is not None else "none"
 
@@ -151,7 +151,7 @@ def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]
         "ForwardAgent=no",
         "ControlMaster=no",
         "ControlPath=none",
-        # A short time-out on a slow instance never gets anywhere: one patient attempt.
+        # On a slow instance, one long attempt succeeds where several short ones would not.
         "ConnectTimeout=60",
         "ConnectionAttempts=1",
         "ServerAliveInterval=15",
@@ -172,17 +172,17 @@ def _command(access: Access, options: SshOptions, files: _KeyFiles) -> list[str]
 
 
 def _check_address(text: str) -> None:
-    """Raise ``GuestUnreachable`` for what is no address: ssh would give it to a shell, too."""
+    """Raise ``GuestUnreachable`` for an invalid address, which ssh would pass to a shell."""
     try:
         ip_address(text)
     except ValueError as error:
-        raise GuestUnreachable(f"{text!r} is no address to ask a bastion for.") from error
+        raise GuestUnreachable(f"{text!r} is not a valid IP address.") from error
 
 
 def await_banner(address: str, port: int, deadline: float) -> None:
-    """Return when an SSH server greets at ``address``; cheap to wait with while it boots.
+    """Wait until an SSH server at ``address`` sends its banner, with little cost while it boots.
 
-    Connections are tried anew every second: the kernel asks a silent address less and less often.
+    A new connection is tried every second, because the kernel retries one less and less often.
     Raises ``GuestUnreachable`` after ``deadline`` seconds.
     """
     end = time.monotonic() + deadline
@@ -193,7 +193,7 @@ def await_banner(address: str, port: int, deadline: float) -> None:
                 connection.settimeout(min(left, 30))
                 if connection.recv(4) == b"SSH-":
                     return
-            words = "connected, but no SSH server greets"
+            words = "connected, but received no SSH banner"
         except OSError as error:
             words = str(error)
         time.sleep(min(0.2, max(0.0, end - time.monotonic())))

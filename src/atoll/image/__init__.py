@@ -1,8 +1,8 @@
 """Builds the service image: the small Linux that every service instance boots.
 
-``build_image`` makes (or finds) it, ``list_requirements`` names the apt packages that this
-takes, ``seed_iso`` writes the CD that tells one instance who it is. What is inside the
-image is under ``files/``.
+``build_image`` builds it or finds it in the cache, ``list_requirements`` names the apt packages
+that a build needs, and ``seed_iso`` writes the CD with an instance's identity. The contents of the
+image are in ``files/``.
 """
 
 from atoll.image.build import BuiltImage, Progress, build_image, find_image

@@ -1,7 +1,7 @@
 """Installs the service image's packages with mmdebstrap and unpacks the result.
 
-Root is not needed: mmdebstrap then uses a user namespace, and fakeroot keeps the owners of
-files between unpacking and mke2fs.
+Without root, mmdebstrap uses a user namespace, and fakeroot keeps the owners of files between
+unpacking and mke2fs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from atoll.image.recipe import Recipe, apt_proxy_options, lines_of, rootfs_tar
 
 
 class LogProgress:
-    """How far mmdebstrap is (0 to 1), told from the lines that it, apt and dpkg write."""
+    """The progress of mmdebstrap (0 to 1), derived from its output and that of apt and dpkg."""
 
-    # Shares of the time, measured: downloading, then unpacking and setting up
+    # Measured share of the time for downloads; the rest is unpacking and setting up.
     _DOWNLOAD = 0.25
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class LogProgress:
         self._installed = 0
 
     def feed(self, line: str) -> float:
-        """Take one line; the fraction after it."""
+        """Process one line; return the fraction after it."""
         if found := re.match(r"\d+ upgraded, (\d+) newly installed", line):
             self._announced += int(found[1])
         elif re.match(r"Get:\d+ ", line):
             self._fetched += 1
         elif line.startswith(("Unpacking ", "Setting up ")):
             self._installed += 1
-        # Essential packages come first and are announced alone; about twice as many follow.
+        # Essential packages are announced first; about twice as many follow.
         total = max(self._announced, 3 * self._announced if self._announced < 100 else 0, 1)
         fetched = min(1.0, self._fetched / total)
         installed = min(1.0, self._installed / (2 * total))
@@ -44,7 +44,7 @@ class LogProgress:
 def bootstrap(
     recipe: Recipe, work: Path, run: Runner, report: Callable[[float], None]
 ) -> tuple[Path, int]:
-    """Install everything into a tree; its path and the number of packages in it."""
+    """Install all packages into a tree; return its path and the number of packages."""
     overlay = work / "overlay.tar"
     overlay.write_bytes(rootfs_tar())
     archive = work / "rootfs.tar"
@@ -59,7 +59,7 @@ def bootstrap(
     as_root = os.geteuid() == 0
     run(
         [
-            # What it mounts of the machine goes with it, also when it is killed.
+            # Its mounts disappear with the namespace, even if it is killed.
             *(("unshare", "--mount", "--propagation", "private") if as_root else ()),
             "mmdebstrap",
             "--verbose",
@@ -96,7 +96,7 @@ def bootstrap(
 
 
 def as_owner(work: Path, *, first: bool = False) -> list[str]:
-    """What to put before a program that must see (``first``: make) files owned by root."""
+    """A prefix for programs that must see (or with ``first``, make) files owned by root."""
     if os.geteuid() == 0:
         return []
     state = str(work / "fakeroot.state")

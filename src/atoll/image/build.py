@@ -1,11 +1,11 @@
-"""Builds the service image, or finds the one that an earlier build with the same inputs left.
+"""Builds the service image, or finds the image of an earlier build with the same inputs.
 
-    cache_dir/atoll-service-<suite>-<key>.json          what is known of the image; written last
-    cache_dir/atoll-service-<suite>-<checksum>.qcow2    the image, never changed once it is there
-    cache_dir/build-*                                   a build that is running (or was killed)
+    cache_dir/atoll-service-<suite>-<key>.json          facts about the image, written last
+    cache_dir/atoll-service-<suite>-<checksum>.qcow2    the image, which is never changed
+    cache_dir/build-*                                   a running or killed build
 
-The image is named by its content, because disks of running instances may be overlays on it: a
-forced build makes a new file and leaves the old one alone (for a month).
+The image is named by its content, because disks of running instances may be overlays of it. A
+forced build makes a new file and keeps the old one (for a month).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from atoll.image.initrd import build_initrd
 from atoll.image.recipe import EPOCH, Recipe, make_recipe
 
 Progress = Callable[[str, float | None], None]
-"""Told (phase, fraction of the whole build from 0 to 1, or None where it can't be known)."""
+"""A function of the phase, and of the total progress from 0 to 1, or None if it is unknown."""
 
 # Images older than this are deleted when a new one is built.
 _KEEP_SECONDS = 30 * 86400
 
-# Room left in the root file system for what an instance writes.
+# Free space in the root file system, which instances may write to.
 _FREE_MIB = 200
 
 
@@ -51,14 +51,14 @@ class BuiltImage:
     """Hash of the inputs that it was built from."""
     suite: str
     size_bytes: int
-    """Of the file; the disk that it describes is ``virtual_size_bytes`` large."""
+    """Size of the file; the size of the disk is ``virtual_size_bytes``."""
     virtual_size_bytes: int
     root_bytes: int
     """Size of the files in it."""
     package_count: int
     build_seconds: float
     cached: bool = False
-    """True when nothing had to be built."""
+    """Whether the image was found in the cache."""
 
 
 def _no_progress(_phase: str, _fraction: float | None) -> None:
@@ -73,11 +73,11 @@ def build_image(
     sources: Sequence[str] | None = None,
     force: bool = False,
 ) -> BuiltImage:
-    """Build the service image, or return the cached one; one to two minutes, or milliseconds.
+    """Build the service image, which takes one to two minutes, or return the cached one.
 
-    ``suite`` is the host's when None, ``sources`` (one-line apt sources) the machine's own.
-    ``force`` builds anew, for packages' security updates: they are no part of the cache's key.
-    Raises ``ConfigurationError`` (programs or sources missing) and ``ImageBuildFailed``.
+    If they are None, ``suite`` and ``sources`` (one-line apt sources) are this machine's own.
+    ``force`` builds it again, because the cache's key does not cover security updates of packages.
+    Raises ``ConfigurationError`` (missing programs or sources) and ``ImageBuildFailed``.
     """
     recipe = make_recipe(suite, sources)
     cache_dir = cache_dir.absolute()
@@ -87,7 +87,7 @@ def build_image(
     check_requirements()
     cache_dir.mkdir(parents=True, exist_ok=True)
     with _locked(cache_dir, progress):
-        # Somebody else may have built it while we waited.
+        # Another process may have built it meanwhile.
         if not force and (found := find_image(cache_dir, recipe)):
             progress("cached", 1.0)
             return found
@@ -101,28 +101,28 @@ def build_image(
 
 
 def _remove(work: Path) -> None:
-    """Remove a build's folder, and nothing of the machine.
+    """Unmount what is mounted in a build's folder, and remove the folder.
 
-    The machine's own /dev, /proc and /sys are mounted in it where mmdebstrap was killed in the
-    mount namespace of everybody, as older versions ran it. Raises ``ImageBuildFailed`` where they
-    can't be unmounted.
+    Older versions ran mmdebstrap in the machine's mount namespace. If it was killed, the machine's
+    own /dev, /proc and /sys are still mounted there. Raises ``ImageBuildFailed`` if they can't be
+    unmounted.
     """
-    work = work.resolve()  # as the kernel names it, where the cache is behind a symbolic link
+    work = work.resolve()  # mountinfo has no symbolic links
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     places = (line.split()[4].replace("\\040", " ") for line in lines)
     for place in sorted((p for p in places if Path(p).is_relative_to(work)), reverse=True):
         done = subprocess.run(["umount", place], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ImageBuildFailed(
-                f"{place} is left of a build that was killed, and can't be unmounted:"
+                f"{place} was mounted by a killed build, and can't be unmounted:"
                 f" {done.stderr.strip()}",
-                hint="Unmount it before you remove the folder: what is in it is the machine's own.",
+                hint="Unmount it before you remove the folder: it shows this machine's own files.",
             )
     shutil.rmtree(work, ignore_errors=True)
 
 
 def find_image(cache_dir: Path, recipe: Recipe | None = None) -> BuiltImage | None:
-    """The finished image of a recipe (this machine's own when None), if there is one."""
+    """The cached image of a recipe, or of this machine's own recipe; None if there is none."""
     recipe = recipe or make_recipe()
     try:
         known = json.loads(_facts_path(cache_dir, recipe).read_text())
@@ -140,7 +140,7 @@ def _facts_path(cache_dir: Path, recipe: Recipe) -> Path:
 
 @contextmanager
 def _locked(cache_dir: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock for builds; if another build has it, tell ``progress``, and wait."""
+    """Hold the lock for builds. If another build has it, report that to ``progress``, and wait."""
     with (cache_dir / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,7 +152,7 @@ def _locked(cache_dir: Path, progress: Progress) -> Iterator[None]:
 
 def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
     started = time.monotonic()
-    # A user namespace can't enter a private home folder; root needs none.
+    # A process in a user namespace can't enter a private home folder.
     scratch = work if os.geteuid() == 0 else Path(tempfile.gettempdir())
     run = Runner(work / "build.log", scratch)
 
@@ -202,7 +202,7 @@ def _build(recipe: Recipe, work: Path, progress: Progress) -> BuiltImage:
 
 
 def _take_kernel(rootfs: Path, work: Path) -> tuple[Path, str]:
-    """Move the kernel out of the tree, and leave nothing in ``/boot``: its file and release."""
+    """Move the kernel out of the tree, and empty ``/boot``; return the file and its release."""
     boot = rootfs / "boot"
     kernel = next(boot.glob("vmlinuz-*"))
     vmlinuz = kernel.rename(work / "vmlinuz")
@@ -213,7 +213,7 @@ def _take_kernel(rootfs: Path, work: Path) -> tuple[Path, str]:
 
 
 def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:
-    """Move the image to its place, then the facts that say it is whole."""
+    """Move the image to the cache, then the facts, which show that the image is complete."""
     path = cache_dir / f"atoll-service-{recipe.suite}-{built.checksum[:16]}.qcow2"
     known = {key: value for key, value in asdict(built).items() if key not in ("path", "cached")}
     facts = built.path.with_suffix(".json")
@@ -228,7 +228,7 @@ def _publish(built: BuiltImage, cache_dir: Path, recipe: Recipe) -> BuiltImage:
 
 
 def _tree_bytes(tree: Path) -> int:
-    """Bytes that a tree takes in a file system of 4 KiB blocks."""
+    """Bytes that a tree needs in a file system with blocks of 4 KiB."""
     total = 0
     for folder, names, files in os.walk(tree):
         total += 4096 * (1 + len(names))

@@ -1,6 +1,6 @@
-"""Runs the programs that build an image: output to a log, an error with the log's end.
+"""Runs the programs that build an image; their output goes to a log, whose end is in errors.
 
-Also knows which programs are needed and which apt packages bring them.
+It also lists the programs that are needed, and their apt packages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO
 from atoll.errors import ConfigurationError, ImageBuildFailed
 from atoll.image.recipe import EPOCH, FILES
 
-# program: apt package (Debian and Ubuntu)
+# Apt packages of Debian and Ubuntu by program.
 _PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
@@ -37,13 +37,13 @@ _LAST_LINES = 15
 
 
 def list_requirements() -> list[str]:
-    """Apt packages that building an image needs on this machine."""
+    """The apt packages that a build needs on this machine."""
     packages = {*_needed_programs().values(), "syslinux-common"}
     return sorted(packages)
 
 
 def check_requirements() -> None:
-    """Raise ``ConfigurationError`` that names all missing programs at once."""
+    """Raise ``ConfigurationError``, which names all missing programs at once."""
     programs = _needed_programs()
     missing = [name for name in programs if shutil.which(name, path=_search_path()) is None]
     if missing:
@@ -67,7 +67,7 @@ class Runner:
 
     def __init__(self, log: Path, temporary: Path) -> None:
         self._log = log
-        # What decides about bytes is set here and nowhere else.
+        # All variables that affect the output are set here.
         self._environ = {
             "PATH": _search_path(),
             "HOME": os.environ.get("HOME", "/"),
@@ -79,7 +79,7 @@ class Runner:
             "MKE2FS_CONFIG": str(FILES / "boot/mke2fs.conf"),
             "MTOOLS_SKIP_CHECK": "1",
             "DEBIAN_FRONTEND": "noninteractive",
-            # The initrd is ours: Debian's is never made
+            # Debian's initrd is not made, because Atoll makes its own.
             "INITRD": "No",
         }
 
@@ -91,14 +91,14 @@ class Runner:
         stdin: str = "",
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """Run a program to its end; each line that it writes is logged and shown to ``on_line``.
+        """Run a program; each line of its output is logged and passed to ``on_line``.
 
-        ``name`` is what users read, where the first word only prepares the way. Raises
-        ``ImageBuildFailed`` with the log's last lines when it fails.
+        ``name`` is the name in messages, if it is not the first word of ``argv``. Raises
+        ``ImageBuildFailed`` with the log's last lines if the program fails.
         """
         with (
             self._log.open("a") as log,
-            # A file, since a pipe to a program that answers while it reads could block both ends
+            # Input comes from a file, because with pipes both sides could block each other.
             tempfile.TemporaryFile("w+") as given,
             self._started(argv, given, stdin) as process,
         ):

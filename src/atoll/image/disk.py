@@ -1,11 +1,11 @@
-"""Turns a root file system into a bootable disk, without mounting anything and without root.
+"""Turns a root file system into a bootable disk, without mounts and without root.
 
-    sector 0      MBR with syslinux's boot code and the partition table
+    sector 0      MBR with the boot code of syslinux, and the partition table
     partition 1   FAT: boot loader, kernel, initrd      (active)
     partition 2   ext4: root, found by its UUID
 
-FAT because syslinux can be installed into a FAT image file by an ordinary user; extlinux and grub
-want a mounted file system.
+FAT is used because an ordinary user can install syslinux into a FAT image file; extlinux and grub
+need a mounted file system.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from atoll.image.recipe import EPOCH, FILES
 
 MIB = 1024 * 1024
 BOOT_MIB = 32
-# Where the boot code is, by distribution.
+# The path of the boot code depends on the distribution.
 BOOT_CODE = (Path("/usr/lib/syslinux/mbr/mbr.bin"), Path("/usr/lib/EXTLINUX/mbr.bin"))
 
 
 def make_root(
     rootfs: Path, output: Path, *, uuid: str, size_mib: int, run: Runner, prefix: list[str]
 ) -> None:
-    """Write an ext4 file system with the tree ``rootfs``; its UUID also seeds its hashes.
+    """Write an ext4 file system with the tree ``rootfs``. The UUID is also its hash seed.
 
-    ``prefix`` goes before mke2fs, to make it see root as the files' owner.
+    ``prefix`` precedes mke2fs, so that it sees root as the owner of the files.
     """
     output.unlink(missing_ok=True)
     with output.open("wb") as file:
@@ -49,7 +49,7 @@ def make_root(
                 "atoll-root",
             ),
             *("-J", "size=8", "-U", uuid),
-            # Written now: a running instance would otherwise do it in the background
+            # Tables are written now, or a running instance would write them in the background.
             *("-E", f"lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid},root_owner=0:0"),
             *("-d", str(rootfs), str(output)),
         ]
@@ -58,7 +58,7 @@ def make_root(
 
 
 def _fix_times(file_system: Path, run: Runner) -> None:
-    """Set the times that mke2fs takes from the unpacked tree, and that nothing else can set."""
+    """Set the times that mke2fs copies from the unpacked tree, for reproducible images."""
     counts: dict[str, int] = {}
 
     def on_line(line: str) -> None:
@@ -67,7 +67,7 @@ def _fix_times(file_system: Path, run: Runner) -> None:
             counts[key] = int(value)
 
     run(["dumpe2fs", "-h", str(file_system)], on_line=on_line)
-    # mke2fs hands out inodes in order, from 11 on; 2 is the root directory.
+    # mke2fs assigns inodes in order, from 11 on; 2 is the root directory.
     used = counts["Inode count"] - counts["Free inodes"]
     commands = (
         f"set_inode_field <{inode}> {field} @{EPOCH}\n"
@@ -111,7 +111,7 @@ def assemble(boot: Path, root: Path, output: Path, *, disk_id: str, run: Runner)
 
 
 def copy_sparse(source: Path, target: int, offset: int) -> None:
-    """Copy a file's data, leaving out its holes."""
+    """Copy a file's data without its holes."""
     with source.open("rb") as file:
         end = os.fstat(file.fileno()).st_size
         at = 0

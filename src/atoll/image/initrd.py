@@ -1,7 +1,8 @@
 """The service image's initrd: one static program, the virtio drivers and an ``init`` script.
 
-Debian's own initrd would do, but costs a slow guest six seconds of CPU at each boot; this one is
-2 MB. It is written here, as a ``newc`` cpio archive, so that the same input gives the same bytes.
+Debian's own initrd would also work, but takes a slow guest six seconds of CPU at each boot. This
+one has 2 MB. It is written here as a ``newc`` cpio archive, so that the same input gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def build_initrd(rootfs: Path, kernel: str, output: Path) -> None:
 
 
 def module_closure(tree: Path, wanted: list[str]) -> list[Path]:
-    """Files of the wanted modules and of all that they depend on, in the order to load them."""
+    """Files of the wanted modules and their dependencies, in the order to load them."""
     needs: dict[str, list[Path]] = {}
     for line in (tree / "modules.dep").read_text().splitlines():
         target, _, dependencies = line.partition(":")
-        # modules.dep names the nearest dependency first; it must be loaded last
+        # modules.dep names the nearest dependency first, which must be loaded last.
         chain = [*reversed(dependencies.split()), target]
         needs[canonical(Path(target))] = [tree / part for part in chain]
     ordered: dict[Path, None] = {}
@@ -57,17 +58,17 @@ def module_closure(tree: Path, wanted: list[str]) -> list[Path]:
 
 
 def canonical(path: Path) -> str:
-    """A module's name as the kernel has it: ``virtio-rng.ko.xz`` is ``virtio_rng``."""
+    """A module's name in the kernel: ``virtio-rng.ko.xz`` is ``virtio_rng``."""
     return path.name.split(".")[0].replace("-", "_")
 
 
 def plain_name(path: Path) -> str:
-    """File name without the compression's suffix."""
+    """The file name without the suffix of a compression."""
     return path.name.split(".")[0] + ".ko"
 
 
 def decompressed(path: Path) -> bytes:
-    """A module's bytes: distributions store them plain, as xz (Debian 13) or zstd (Ubuntu)."""
+    """A module's bytes. Files may be plain, or compressed by xz (Debian 13) or zstd (Ubuntu)."""
     match path.suffix:
         case ".xz":
             return lzma.decompress(path.read_bytes())
@@ -82,7 +83,7 @@ def decompressed(path: Path) -> bytes:
 
 
 def cpio(entries: list[Entry]) -> bytes:
-    """A ``newc`` archive, all owned by root and dated 1970."""
+    """A ``newc`` archive, in which root owns all files, with times in 1970."""
     archive = bytearray()
     for inode, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.name.encode() + b"\0"

@@ -1,7 +1,7 @@
-"""What a service image is made of, and the key under which a finished one is found again.
+"""The inputs of a service image, and their hash, by which a finished image is found.
 
-The recipe itself is in ``files/``: ``packages.txt``, ``rootfs/`` (copied as it is),
-``customize.sh`` (run inside), ``boot/`` (boot loader, initrd).
+The recipe is in ``files/``: ``packages.txt``, ``rootfs/`` (copied unchanged), ``customize.sh`` (run
+in the image) and ``boot/`` (boot loader, initrd).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILES = Path(__file__).parent / "files"
 # All file times in the image are at most this (2025-01-01), see SOURCE_DATE_EPOCH.
 EPOCH = 1735689600
 
-# The modules that decide about an image's bytes.
+# The modules that affect the bytes of an image.
 _CODE = ("bootstrap.py", "build.py", "commands.py", "disk.py", "initrd.py", "recipe.py")
 
 # A kernel for virtual machines: small, virtio only.
@@ -44,7 +44,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """Hash of every input: the same key, the same image."""
+        """A hash of all inputs: images with the same key are equal."""
         digest = hashlib.sha256()
         for part in (self.distribution, self.suite, *self.sources, *self.packages):
             digest.update(part.encode() + b"\0")
@@ -57,14 +57,14 @@ class Recipe:
 
     @property
     def root_uuid(self) -> str:
-        """UUID of the root file system: fixed by the inputs, so that builds can be compared."""
+        """UUID of the root file system, derived from the inputs for reproducible builds."""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"atoll:service-image:{self.key}"))
 
 
 def make_recipe(suite: str | None = None, sources: Sequence[str] | None = None) -> Recipe:
-    """The recipe for this machine; ``sources`` are one-line apt sources instead of its own.
+    """The recipe for this machine, or with other one-line apt ``sources``.
 
-    Raises ``ConfigurationError`` where the machine has no apt sources of the suite.
+    Raises ``ConfigurationError`` if the machine has no apt sources for the suite.
     """
     if platform.machine() != "x86_64":
         raise ConfigurationError(
@@ -79,7 +79,7 @@ def make_recipe(suite: str | None = None, sources: Sequence[str] | None = None) 
     if not sources:
         raise ConfigurationError(
             f"This machine's apt sources have nothing for '{suite}'.",
-            hint="Name a suite that they have, or sources of its own ('deb URI SUITE main').",
+            hint="Use a suite that they have, or give sources ('deb URI SUITE main').",
         )
     packages = (KERNELS[distribution], *lines_of("packages.txt"))
     return Recipe(distribution, suite, tuple(sources), packages)
@@ -88,7 +88,7 @@ def make_recipe(suite: str | None = None, sources: Sequence[str] | None = None) 
 def machine_sources(
     suite: str, components: Iterable[str], etc_apt: Path = Path("/etc/apt")
 ) -> list[str]:
-    """The machine's own sources for a suite with its updates, as one-line entries.
+    """The machine's own sources for a suite and its updates, as one-line entries.
 
     Other repositories that the machine uses (third parties, backports) are left out.
     """
@@ -128,7 +128,7 @@ def _deb822_entries(text: str) -> Iterable[_Entry]:
                 fields[key] = value.strip()
         if fields.get("enabled", "yes") == "no" or "deb" not in fields.get("types", "").split():
             continue
-        # A key in the file itself can't be named on one line; apt's trusted keys are tried then.
+        # An embedded key can't be given on one line, so apt's trusted keys are used instead.
         signed_by = fields.get("signed-by", "")
         signed_by = signed_by if signed_by.startswith("/") else ""
         for uri in fields.get("uris", "").split():
@@ -154,13 +154,13 @@ def _one_line_entries(text: str) -> Iterable[_Entry]:
 
 
 def lines_of(name: str) -> list[str]:
-    """Lines of a list in ``files/`` without comments."""
+    """The lines of a list in ``files/``, without comments."""
     lines = (line.strip() for line in (FILES / name).read_text().splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def recipe_files() -> list[Path]:
-    """Every file of the recipe, in a fixed order; not what Python compiles of them."""
+    """All files of the recipe in a fixed order, without Python's bytecode."""
     found = (path for path in FILES.rglob("*") if path.is_file())
     return sorted(path for path in found if path.parent.name != "__pycache__")
 
@@ -178,7 +178,7 @@ def rootfs_tar() -> bytes:
                 continue
             info = tarfile.TarInfo(name)
             info.size = path.stat().st_size
-            # Not the file's own mode: checkouts and wheels differ. Scripts name their interpreter.
+            # Modes differ between checkouts and wheels. Scripts are run by their interpreter.
             info.mode = 0o644
             info.mtime = EPOCH
             with path.open("rb") as file:
@@ -187,7 +187,7 @@ def rootfs_tar() -> bytes:
 
 
 def apt_proxy_options() -> list[str]:
-    """The proxies that this machine's apt uses, as mmdebstrap's arguments."""
+    """Arguments of mmdebstrap for the proxies of this machine's apt."""
     options = []
     for scheme in ("http", "https"):
         key = f"Acquire::{scheme}::Proxy"

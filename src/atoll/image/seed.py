@@ -1,8 +1,8 @@
-"""Writes seeds: the small CD (NoCloud) that tells a new instance its name, users and keys.
+"""Writes seeds: small CDs (NoCloud) with the name, users and keys of a new instance.
 
-User data is ``#cloud-config`` followed by JSON, which is YAML: our image's ``atoll-init`` and any
-image with the real cloud-init take the same seed. A cloud that delivers user data itself (config
-drive) uses ``user_data`` alone.
+User data is ``#cloud-config`` followed by JSON, which is also YAML. So ``atoll-init`` of Atoll's
+image and cloud-init of other images accept the same seed. A cloud that delivers user data itself
+(by a config drive) uses only ``user_data``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from atoll.errors import ConfigurationError
 def user_data(
     *, user: str, authorized_key: str, host_key: str, host_key_public: str, hostname: str
 ) -> str:
-    """The cloud-config of one instance. ``host_key`` (private, OpenSSH format) is a secret."""
+    """The cloud-config of an instance. ``host_key``, a private key in OpenSSH format, is secret."""
     config = {
         "hostname": hostname,
         "users": [
@@ -55,9 +55,9 @@ def seed_iso(
 ) -> Path:
     """Write the NoCloud CD to ``path`` (mode 0600, replaced in one step) and return the path.
 
-    A new ``instance_id`` makes the instance take its identity anew at its next boot.
-    Keys go through files that only we can read, never through a process list.
-    Raises ``ConfigurationError`` where xorriso is missing.
+    With a new ``instance_id`` the instance reads its identity again at its next boot. Keys are
+    passed in private files, so that no process list shows them. Raises ``ConfigurationError`` if
+    xorriso is missing.
     """
     data = user_data(
         user=user,
@@ -67,13 +67,13 @@ def seed_iso(
         hostname=hostname,
     )
     meta = json.dumps({"instance-id": instance_id, "local-hostname": hostname}) + "\n"
-    # mkdtemp makes it 0700; beside the target, so that the last step is a rename
+    # The directory has mode 0700, and is next to the target, which is replaced by a rename.
     with tempfile.TemporaryDirectory(prefix=".seed-", dir=path.parent) as name:
         folder = Path(name)
         (folder / "user-data").write_text(data)
         (folder / "meta-data").write_text(meta)
         image = folder / "seed.iso"
-        # xorriso keeps the mode of a file that is there
+        # xorriso keeps the mode of an existing file.
         os.close(os.open(image, os.O_WRONLY | os.O_CREAT, 0o600))
         argv = ["xorriso", "-as", "mkisofs", "-quiet", "-volid", "cidata", "-joliet", "-rock"]
         files = [str(folder / "user-data"), str(folder / "meta-data")]

@@ -1,7 +1,7 @@
-"""Access rules of a share: level, not edge.
+"""Applies the access rules of a share.
 
-Whatever rules have been asked for when the operation starts are applied in one go; rules asked for
-meanwhile mark the operation ``again`` and come next. The states are Manila's:
+An operation applies all rules that were requested before it started. Rules that are requested
+meanwhile mark the operation ``again`` and are applied by its next run. The states are Manila's:
 ``queued_to_apply → applying → active | error``, ``queued_to_deny → denying → gone``,
 ``queued_to_update → updating → active | error``.
 """
@@ -33,7 +33,7 @@ from atoll.model.states import (
 
 
 def applied(connection: Connection, share_id: str) -> list[AccessRule]:
-    """The rules that the share should be served with: wanted, and not in error."""
+    """The rules that the share should be served with: requested, and not in error."""
     rules = access_rules.of_share(connection, share_id)
     return [rule for rule in rules if rule["state"] in RULES_SERVED]
 
@@ -52,10 +52,10 @@ def sync(
     share: Share,
     server: ShareServer | None,
 ) -> bool:
-    """Apply what is asked for; False when nothing was.
+    """Apply the requested changes of rules; False if there are none.
 
-    A crash after the driver's work and before ours leaves rules ``applying`` or ``denying``; the
-    next run hands them to the driver again, which the contract allows.
+    A crash after the driver's work and before the states are written leaves rules ``applying`` or
+    ``denying``. The next run passes them to the driver again, which the contract allows.
     """
     with operation.transaction() as connection:
         rules = access_rules.of_share(connection, share["id"])
@@ -114,9 +114,10 @@ def show_status(connection: Connection, share_id: str) -> None:
 
 
 def give_up(connection: Connection, share: Share, operation: Operation, error: Exception) -> None:
-    """Mark the rules in hand ``error``, as the contract says of a failed ``update_access``.
+    """Mark the rules that were being applied ``error``, as the contract requires.
 
-    With none in hand it was a repair that failed: the next pass tries again, but the user is told.
+    If there are none, a repair of the share has failed. The next reconcile pass tries again, but
+    the user is told.
     """
     failed = [
         rule["id"]

@@ -12,7 +12,7 @@ PERIODIC = ("reconcile/all", "operations/all")
 """Periodic operations, which may be requested earlier."""
 
 
-def look_again(connection: Connection, resource: str) -> None:
+def request_now(connection: Connection, resource: str) -> None:
     """Queue the operation of ``resource`` (``<type>/<id>``) to run now.
 
     Raises ``Invalid`` for an unknown type, and ``NotFound`` if the resource has no row.
@@ -21,13 +21,13 @@ def look_again(connection: Connection, resource: str) -> None:
     if resource not in PERIODIC:
         if kind not in owners.RESOURCES or not row_id:
             raise Invalid(
-                f"{resource} names no resource.",
-                hint=f"A resource is <type>/<id>, and the type one of "
-                f"{', '.join(owners.RESOURCES)}; or it is {' or '.join(PERIODIC)}.",
+                f"{resource} is not the name of a resource.",
+                hint=f"Give <type>/<id>, where the type is one of "
+                f"{', '.join(owners.RESOURCES)}; or give {' or '.join(PERIODIC)}.",
             )
         if not owners.exists(connection, resource):
             raise NotFound(
                 f"There is no {resource} in the database.",
-                hint="If the cloud has things of it, 'atoll orphan list' names them.",
+                hint="If it still has resources in the cloud, 'atoll orphan list' shows them.",
             )
     enqueue(connection, resource)

@@ -1,4 +1,4 @@
-"""What every handler works with: the database, the cloud, and a driver for each operation."""
+"""What all handlers work with: the database, the cloud, and a driver for each operation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class Backend:
-    """One back end of one worker process; its parts are shared by all threads."""
+    """The back end of a worker process, shared by all threads."""
 
     def __init__(self, settings: Settings, database: Database, cloud: Cloud, seal: Seal) -> None:
         self.settings = settings
@@ -32,9 +32,9 @@ class Backend:
         self._pools: list[dict[str, Any]] | None = None
 
     def set_up(self) -> None:
-        """Have the cloud ready before the first share needs it (libvirt, image, service network).
+        """Prepare the cloud (libvirt, image, service network) before the first share needs it.
 
-        What fails here is only logged: each operation makes what it needs, and tells its user.
+        Errors are only logged here, because each operation makes what it needs and tells its user.
         """
         driver = self.driver(None)
         try:
@@ -45,7 +45,7 @@ class Backend:
             log.warning("worker.set_up_failed", error=str(error))
 
     def driver(self, operation: Operation | None) -> GenericShareDriver:
-        """A driver whose memory carries this operation's fence; None is for reading only."""
+        """A driver whose writes carry this operation's fence; with None it can only read."""
         storage = DatabaseStorage(self.database, self._seal, operation)
         manager = ServiceInstanceManager(
             self.settings.driver,
@@ -62,9 +62,9 @@ class Backend:
         )
 
     def look(self) -> list[dict[str, Any]]:
-        """See what pools there are now: ``{"name": …, "capabilities": {…}}``, as the API has them.
+        """Ask the cloud for its pools: ``{"name": …, "capabilities": {…}}``, as the API shows them.
 
-        This is the one place where pools, and so the ``host`` of shares, get their names.
+        Only this method names pools, and so determines the ``host`` of shares.
         """
         stats = self.driver(None).get_share_stats(refresh=True)
         self._pools = [
@@ -74,16 +74,16 @@ class Backend:
         return self._pools
 
     def pools(self) -> list[dict[str, Any]]:
-        """The pools as they were seen last. Raises ``CloudUnavailable`` if they never were."""
+        """The pools that were seen last. Asks the cloud if there are none yet."""
         return self._pools if self._pools is not None else self.look()
 
     def remove_network(self, owner: str, network_id: str | None) -> None:
-        """Remove a network that we made for ``owner``, also where its id was never written down."""
+        """Remove a network that Atoll made for ``owner``, even if its id was never stored."""
         for network in self.cloud.networks.list_networks():
             if network.owner == owner or network.id == network_id:
                 self.cloud.networks.delete_network(network.id)
 
     def close(self) -> None:
-        """End the channels to the service instances, which go on serving."""
+        """Close the channels to the service instances, which continue to serve."""
         self._pool.close()
         self.cloud.close()

@@ -1,9 +1,9 @@
-"""Quotas charge what the cloud provides: rows have the sizes of volumes and copies.
+"""Quotas charge what the cloud provides, so rows hold the sizes of volumes and copies.
 
-A row never has a smaller size than the cloud. A request is charged before its volume is made. An
-extension counts with its wanted size until the reached size is known. No share grows while a
-snapshot of it is taken (a snapshot is charged with the share's size, or wanted size, when it is
-requested).
+The size in a row is never smaller than the cloud's. A request is charged before its volume is made.
+An extension is charged with its wanted size until the actual size is known. A share does not grow
+while a snapshot of it is taken, because the snapshot was charged, when it was requested, with the
+share's size or wanted size.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from atoll.model.states import SHARES_GROWING
 
 
 def provided(backend: Backend, share: Share) -> int:
-    """GiB of the share's volume as the cloud has it; 0 where there is none. Asks the cloud."""
+    """Size in GiB of the share's volume in the cloud; 0 if there is no volume."""
     volume = backend.cloud.volumes.find_volume(share_key(share["id"]))
     return volume.size_gib if volume is not None else 0
 
 
 def await_snapshots(connection: Connection, share: Share) -> None:
-    """Raise ``Postponed`` while a snapshot of the share is being taken, of the size that it has."""
+    """Raise ``Postponed`` while a snapshot of the share is being taken at its present size."""
     copy = snapshots.being_taken(connection, share["id"])
     if copy is not None:
         raise Postponed(
-            "The share grows when its snapshot has been taken.", waits_for=snapshot_key(copy)
+            "The share is extended when its snapshot has been taken.", waits_for=snapshot_key(copy)
         )
 
 
 def grown(connection: Connection, share_id: str, size: int) -> None:
-    """Store the size that an extension reached, if it failed or was cancelled by hand."""
+    """Store the size that a failed or cancelled extension has reached."""
     share = shares.lock(connection, share_id)
     if share is None:
         return
@@ -49,7 +49,7 @@ def grown(connection: Connection, share_id: str, size: int) -> None:
 
 
 def correct(operation: Operation, backend: Backend) -> list[str]:
-    """Raise sizes in rows without an operation to what the cloud provides; return those rows."""
+    """Raise too small sizes in idle rows to those of the cloud; return the corrected rows' keys."""
     volumes = _sizes(backend.cloud.volumes.list_volumes())
     copies = _sizes(backend.cloud.volumes.list_snapshots())
     with backend.database.read() as connection:
@@ -82,7 +82,7 @@ def correct(operation: Operation, backend: Backend) -> list[str]:
 
 
 def _sizes(things: Iterable[Volume | VolumeSnapshot]) -> dict[str, int]:
-    """The size for each owner; the largest if it has several."""
+    """The size by owner; of several things of one owner, the largest size."""
     sizes: dict[str, int] = {}
     for thing in things:
         sizes[thing.owner] = max(thing.size_gib, sizes.get(thing.owner, 0))
@@ -90,7 +90,7 @@ def _sizes(things: Iterable[Volume | VolumeSnapshot]) -> dict[str, int]:
 
 
 def _wrong_shares(connection: Connection, volumes: Mapping[str, int]) -> list[str]:
-    """Shares that are smaller than their volumes, or whose ``wanted_size`` is no request."""
+    """Shares that are smaller than their volumes, or have a ``wanted_size`` without extending."""
     return [
         share["id"]
         for share in audit.sizes_of_shares(connection)

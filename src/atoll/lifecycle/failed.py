@@ -1,9 +1,9 @@
-"""What has failed for a cause that may be gone by now: it is asked for again, ever less often.
+"""Retries failed work, in growing intervals, because the cause may be gone by now.
 
-A share that never came to be goes back to ``creating``, one that could not grow to ``extending``,
-and the share server that it waited for to ``creating``, too. What has only been *set* to such a
-state by an administrator has no failed operation, and is left alone; so are snapshots, whose moment
-has passed, and deletions.
+A share that was never created goes back to ``creating``, one that could not be extended to
+``extending``, and the share server that it waited for also to ``creating``. A resource that an
+administrator has only *set* to such a state has no failed operation, and is left alone. Snapshots
+are not retried, because their point in time has passed, and neither are deletions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_PAUSE = 3600.0
 
 
 def try_again(connection: Connection, first_pause: float) -> None:
-    """Ask for all that is due; each failure doubles the pause, which begins as ``first_pause``."""
+    """Request all that is due; each failure doubles the pause, which starts at ``first_pause``."""
     unmade, networks = audit.unmade_shares(connection), audit.failed_networks(connection)
     if not unmade and not networks:
         return
@@ -42,7 +42,7 @@ def try_again(connection: Connection, first_pause: float) -> None:
             _want_share(connection, share)
     for network_id in networks:
         if is_due(network_key(network_id)):
-            log.info("failed.tried_again", resource=network_key(network_id))
+            log.info("reconcile.failure_retried", resource=network_key(network_id))
             enqueue(connection, network_key(network_id))
 
 
@@ -52,7 +52,7 @@ def _want_share(connection: Connection, share: Share) -> None:
         wanted = ShareStatus.CREATING_FROM_SNAPSHOT
     if share["status"] == ShareStatus.EXTENDING_ERROR:
         wanted = ShareStatus.EXTENDING
-    log.info("failed.tried_again", resource=share_key(share["id"]), wanted=wanted)
+    log.info("reconcile.failure_retried", resource=share_key(share["id"]), wanted=wanted)
     shares.change(connection, share["id"], status=wanted)
     enqueue(connection, share_key(share["id"]))
     server = share_servers.get(connection, share["share_server_id"] or "")

@@ -15,17 +15,17 @@ from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.lifecycle.orphans import Orphan, Orphans
 
 CLOCKS_DIFFER = 5.0
-"""Seconds by which two synchronised clocks never differ."""
+"""Synchronised clocks never differ by this many seconds."""
 
 NAMED = 20
-"""The most things that one finding names."""
+"""The most items that one finding names."""
 
 SOON_GONE = 10
-"""Passes after which a leftover should be gone."""
+"""Reconcile passes after which a leftover should be gone."""
 
 
 def clocks(settings: Settings, database: Database) -> list[Finding]:
-    """Compare this host's clock with the database's, and with what was written down."""
+    """Compare this host's clock with the database's, and with the times in the database."""
     with database.read() as connection:
         before = time.time()
         now = database.now(connection)
@@ -60,7 +60,7 @@ def _longest(settings: Settings) -> Longest:
 
 
 def leftovers(settings: Settings, database: Database, cloud: Cloud) -> list[Finding]:
-    """Name things in the cloud that belong to no row and that the next pass does not remove."""
+    """Name resources in the cloud without a row that the next reconcile pass will not remove."""
     found = Orphans(cloud, database).find()
     kept = [orphan for orphan in found.orphans if not orphan.may_go]
     before = _text(time.time() - SOON_GONE * settings.worker.reconcile_interval)

@@ -25,7 +25,7 @@ class Guard:
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
 
     def start(self) -> None:
-        """Call it once now, then in the background."""
+        """Start the thread, which calls ``tend`` at once and then at every interval."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -38,15 +38,15 @@ class Guard:
             try:
                 tend(self._cloud)
             except Exception:
-                log.exception("guard.failed")  # whatever it was: the next look may go better
+                log.exception("guard.failed")  # any error, because the next call may succeed
             if self._stopping.wait(self._interval):
                 return
 
 
 def tend(cloud: Cloud, *, wholly: bool = False) -> None:
-    """Call ``tend``, and log what was restored, or could not be."""
+    """Call ``tend``; log what it restored, or that it failed."""
     try:
         for done in cloud.tend(wholly=wholly):
-            log.warning("guard.put_right", what=done)
+            log.warning("guard.isolation_restored", what=done)
     except (AtollError, OSError) as error:
         log.error("guard.failed", error=str(error))

@@ -1,4 +1,4 @@
-"""Which handler makes which kind of resource true: the worker's table of contents."""
+"""The handler of each type of resource."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atoll.lifecycle.snapshot import SnapshotHandler
 
 
 def handlers(backend: Backend) -> Mapping[str, Handler | Periodic]:
-    """By resource type, as in an operation's ``<type>/<id>``."""
+    """The handlers by resource type, as in an operation's ``<type>/<id>``."""
     interval = backend.settings.worker.reconcile_interval
     return {
         "share": ShareHandler(backend),

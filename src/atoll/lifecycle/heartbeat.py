@@ -1,4 +1,4 @@
-"""A worker's sign of life, and the capacity that it sees, for the API to show."""
+"""Reports that a worker is alive, and the pools that it sees, for the API to show."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from atoll.lifecycle.backend import Backend
 log = structlog.get_logger(__name__)
 
 BINARY = "manila-share"
-"""Manila's name for what our worker does; clients filter services by it."""
+"""Manila's name for the service that a worker provides; clients filter services by it."""
 
 
 BEAT_SECONDS = 10.0
-"""Seconds between two heartbeats of a living worker."""
+"""Seconds between two heartbeats of a worker."""
 
-FIRST_LOOK_SECONDS = 5.0
-"""So long the first sign of life waits for the pools."""
+FIRST_BEAT_WAIT = 5.0
+"""Longest the first heartbeat waits for pool data, in seconds."""
 
 
 class Heartbeat:
-    """Threads that write this worker's service row every ``interval`` seconds, and see the pools.
+    """Two threads: one writes the worker's service row every ``interval`` seconds, one reads pools.
 
-    Two, because a worker lives while its cloud is slow, or away: then the pools stay as seen last.
+    A worker whose cloud is slow or down is still alive, so its heartbeat must not wait for the
+    pools. The row then keeps the pools that were seen last.
     """
 
     def __init__(self, backend: Backend, interval: float = BEAT_SECONDS) -> None:
@@ -40,11 +41,11 @@ class Heartbeat:
         self._pools: list[dict[str, Any]] | None = None
         self._named = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._eyes = threading.Thread(target=self._watch, name="pools", daemon=True)
+        self._pools_thread = threading.Thread(target=self._watch, name="pools", daemon=True)
 
     def start(self) -> None:
-        """Beat as soon as the pools are known, then go on in the background."""
-        self._eyes.start()
+        """Start both threads. The first heartbeat waits a moment for the pools."""
+        self._pools_thread.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -53,7 +54,7 @@ class Heartbeat:
         self._thread.join(timeout=self._interval)
 
     def beat(self) -> None:
-        """Write one sign of life."""
+        """Write one heartbeat."""
         settings = self._backend.settings
         database = self._backend.database
         database.keep_reserve()
@@ -68,14 +69,14 @@ class Heartbeat:
             )
 
     def look(self) -> None:
-        """See what pools there are."""
+        """Read the pools from the cloud."""
         self._pools = self._backend.look()
         if not self._named and self._pools:
             self._name_alike(self._pools)
             self._named = True
 
     def _name_alike(self, pools: Sequence[Mapping[str, Any]]) -> None:
-        """Rename the pool in shares of older versions, which have the back end's name there."""
+        """Rename the pool in shares of older versions, which used the back end's name for it."""
         settings, database = self._backend.settings, self._backend.database
         old = settings.driver.share_backend_name
         names = [str(pool["capabilities"]["pool_name"]) for pool in pools]
@@ -87,14 +88,14 @@ class Heartbeat:
             log.info("heartbeat.pool_renamed", was=old, now=names[0], shares=count)
 
     def _run(self) -> None:
-        self._looked.wait(FIRST_LOOK_SECONDS)
+        self._looked.wait(FIRST_BEAT_WAIT)
         while True:
             try:
                 self.beat()
             except (AtollError, SQLAlchemyError) as error:
                 log.warning("heartbeat.missed", error=str(error))
             except Exception:
-                log.exception("heartbeat.missed")  # the thread must go on, or we seem dead
+                log.exception("heartbeat.missed")  # without this thread the worker would seem dead
             if self._stopping.wait(self._interval):
                 return
 
@@ -103,9 +104,9 @@ class Heartbeat:
             try:
                 self.look()
             except (AtollError, SQLAlchemyError) as error:
-                log.warning("heartbeat.no_pools", error=str(error))
+                log.warning("heartbeat.pools_failed", error=str(error))
             except Exception:
-                log.exception("heartbeat.no_pools")  # a cloud's odd answer; the next may be better
+                log.exception("heartbeat.pools_failed")  # any error, as the next answer may be good
             self._looked.set()
             if self._stopping.wait(self._interval):
                 return

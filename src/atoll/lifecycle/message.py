@@ -18,14 +18,14 @@ MORE = " The administrator finds more in the log"
 DELAYED = "This takes longer, and is tried again by itself."
 DELAYS = {Action.UPDATE: "The share can't be served at the moment; it is brought back by itself."}
 DELAYED_AT = 2
-"""The failed try after which users are told why they have to wait."""
+"""The failed try after which users are told the cause of the delay."""
 
 
 def sentence(operation: Operation, error: Exception) -> str:
-    """What a user may read of an error that ``operation`` ended with: its public sentence.
+    """The text that users read about an error of ``operation``: its public sentence.
 
-    If the error's own text says more, it is in the log and in the operation's row, and the sentence
-    names the request id, by which the administrator finds it.
+    If the error's message for operators says more, the text adds the request id. With it, the
+    administrator finds that message in the log and in the operation's row.
     """
     public = error.public if isinstance(error, AtollError) else UNEXPECTED
     if isinstance(error, AtollError) and error.message == public:
@@ -48,9 +48,9 @@ def tell(
     text: str,
     detail: Detail = Detail.UNKNOWN_ERROR,
 ) -> None:
-    """Leave the row's project a message; ``text`` says why and what to do.
+    """Create a message for the row's project; ``text`` says why, and what the user can do.
 
-    Background work, which fails again at every pass, says the same thing of a resource once.
+    Background work may fail at every pass, but repeats no message about the same resource.
     """
     if operation.request_id is None and _told(connection, row, text):
         return
@@ -73,9 +73,9 @@ def telling_of_delay(
     resource: Resource,
     action: Action,
 ) -> Iterator[None]:
-    """Tell users, once, what holds up their work, when it has failed twice and goes on trying.
+    """When work has failed twice and is retried, tell the users once what delays it.
 
-    ``concerned`` says what of theirs waits.
+    ``concerned`` returns the resources that wait for this work.
     """
     try:
         yield

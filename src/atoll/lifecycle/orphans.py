@@ -1,7 +1,7 @@
-"""Things in the cloud that carry this deployment's tag and belong to no row.
+"""Resources in the cloud that carry this deployment's tag and belong to no row.
 
-One list for all uses: the reconcile pass removes orphans that are known to be leftovers, and
-``atoll doctor`` and ``atoll orphan list`` name the others.
+The reconcile pass removes orphans that are known to be leftovers. ``atoll doctor`` and
+``atoll orphan list`` show the others.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from atoll.db.database import Database
 Owned = Instance | Volume | VolumeSnapshot | Port | OwnedSubnet | Network
 
 DEPLOYMENTS_OWN = ("service_network", "service-network")
-"""Owners of what all of a deployment's shares need; workers make it anew where it is missing."""
+"""Owners of what all shares of a deployment need; workers recreate it if it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """One thing without a row."""
+    """One resource in the cloud without a row."""
 
     kind: str
-    """Its kind as people know it in the cloud: instance, volume, …"""
+    """The cloud's word for it: instance, volume, …"""
     id: str
     owner: str
     removed_at: str
-    """When the owner's row was removed here (UTC); empty where the database never had one."""
+    """When the owner's row was removed (UTC); empty if the database never had one."""
 
     @property
     def may_go(self) -> bool:
-        """Whether it is known to be a leftover."""
+        """Whether the orphan is known to be a leftover."""
         return bool(self.removed_at)
 
     def __str__(self) -> str:
@@ -45,16 +45,16 @@ class Found:
 
     orphans: list[Orphan]
     unseen: dict[str, Exception]
-    """Kinds that the cloud could not list, and why; the others were looked at."""
+    """Kinds that the cloud could not list, and why."""
 
 
 class Orphans:
-    """Looks for them in one cloud, and removes them."""
+    """Finds and removes orphans in one cloud."""
 
     def __init__(self, cloud: Cloud, database: Database) -> None:
         self._cloud = cloud
         self._database = database
-        # In an order in which they can be removed: ports before their networks.
+        # The order allows removal one after the other: ports before their networks.
         self._kinds: dict[str, tuple[Callable[[], Sequence[Owned]], Callable[[str], None]]] = {
             "instance": (cloud.compute.list_instances, cloud.compute.delete_instance),
             "volume": (cloud.volumes.list_volumes, self._delete_volume),
@@ -67,11 +67,11 @@ class Orphans:
     def find(self) -> Found:
         """Compare the cloud with the rows.
 
-        The cloud is listed first. A thing is made only while its row exists, so a thing in the list
-        that has no row afterwards has lost its row, and no operation will remove it.
+        The cloud is listed first. Resources are made only while their row exists. So one that is
+        listed, and has no row afterwards, has lost its row, and no operation will remove it.
 
-        But if the database was restored from a backup, it does not know what was made since. So
-        ``may_go`` is true only for things whose row a handler has removed.
+        A database that was restored from a backup does not know what was made since. So ``may_go``
+        is true only if a handler has removed the row.
         """
         unseen: dict[str, Exception] = {}
         listed = [(kind, thing) for kind in self._kinds for thing in self._list(kind, unseen)]
@@ -92,7 +92,7 @@ class Orphans:
         )
 
     def remove(self, orphan: Orphan) -> None:
-        """Delete the thing. Raises ``CloudError``: another orphan may need it, until it is gone."""
+        """Delete the orphan. Raises ``CloudError``, e.g. while another orphan depends on it."""
         _, delete = self._kinds[orphan.kind]
         delete(orphan.id)
 

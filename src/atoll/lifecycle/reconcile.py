@@ -1,8 +1,8 @@
-"""The pass that compares what should be with what is, and has repaired what differs.
+"""The reconcile pass: compares the wanted state with the actual state, and requests repairs.
 
-It changes little itself: it finds share servers that don't answer, shares that are not served as
-they should be, wishes that nobody works on, and things in the cloud that belong to nobody; then it
-asks for the resource in question to be made true, as a user's request would.
+It changes little itself. It finds share servers that don't answer, shares that are not served as
+they should be, requests without an operation, and resources in the cloud without a row. It then
+enqueues an operation for the resource, as a user's request would.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from atoll.model.states import ServerStatus
 log = structlog.get_logger(__name__)
 
 PROBES = 16
-"""Share servers that are asked at the same time, so that a hung one delays few others."""
+"""Number of share servers that are asked at once, so that a hung one delays few others."""
 
 FAILURES = Counter(
     "atoll_reconcile_failures_total",
@@ -50,7 +50,7 @@ Probe = tuple[ShareServer, Answer | AtollError | None]
 def alone(part: str, **about: str) -> Iterator[None]:
     """Log and count an error inside, so that it does not stop the other parts of the pass.
 
-    ``OperationError`` (such as a lost lease) is raised, because the operation can't go on.
+    ``OperationError`` (such as a lost lease) is raised, because the operation can't continue.
     """
     try:
         yield
@@ -65,16 +65,16 @@ def alone(part: str, **about: str) -> Iterator[None]:
 
 
 class Reconciliation:
-    """One pass over everything."""
+    """One pass over all resources."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def run(self, operation: Operation) -> None:
-        """Check everything, and request repairs. An error in one part does not stop the others."""
+        """Check all resources and request repairs. Errors in one part do not stop the others."""
         parts: tuple[Callable[[Operation], None], ...] = (
             self._tend,
-            self._wake_stragglers,
+            self._request_missing_operations,
             self._try_again,
             self._check_servers,
             self._check_common_server,
@@ -90,13 +90,13 @@ class Reconciliation:
     # --- parts ----------------------------------------------------------------------------
 
     def _tend(self, _: Operation) -> None:
-        """What keeps instances apart on this machine; its rules are looked at more often."""
+        """Restore the isolation of instances on this machine; ``Guard`` does fewer checks."""
         tend(self._backend.cloud, wholly=True)
 
-    def _wake_stragglers(self, operation: Operation) -> None:
+    def _request_missing_operations(self, operation: Operation) -> None:
         with operation.transaction() as connection:
-            for resource in audit.stragglers(connection):
-                log.info("reconcile.straggler", resource=resource)
+            for resource in audit.without_operation(connection):
+                log.info("reconcile.operation_requested", resource=resource)
                 enqueue(connection, resource)
 
     def _try_again(self, operation: Operation) -> None:
@@ -133,12 +133,12 @@ class Reconciliation:
             return
         try:
             self._check_shares(operation, driver, here, busy, *answer)
-        finally:  # it has answered, even if something is wrong with its shares
+        finally:  # the server has answered, even if the check of its shares failed
             if server["unhealthy_since"] is not None:
-                self._ask(operation, [key], "answers again")
+                self._ask(operation, [key], "it answers again")
 
     def _check_common_server(self, operation: Operation) -> None:
-        """The same of the one server that all shares are on, where there are no share servers."""
+        """Check the common server, which serves all shares where there are no share servers."""
         driver = self._backend.driver(None)
         if driver.driver_handles_share_servers:
             return
@@ -161,7 +161,7 @@ class Reconciliation:
         health: Health,
         usage: dict[str, ShareUsage],
     ) -> None:
-        """Have shares repaired that an instance doesn't serve as it should."""
+        """Request repairs of shares that an instance doesn't serve as it should."""
         here = [share for share in served if share_key(share["id"]) not in busy]
         for share in here:
             with alone("check_shares", share_id=share["id"]):
@@ -182,9 +182,9 @@ class Reconciliation:
             tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
     def _probe(self, driver: GenericShareDriver, servers: Iterable[ShareServer]) -> Iterable[Probe]:
-        """What each server answers, or the error that says that it does not serve.
+        """Each server's answer, or the error that shows that it does not serve.
 
-        None if the check itself failed: then nothing is known of the server.
+        The answer is None if the check itself failed, so that nothing is known about the server.
         """
 
         def ask(server: ShareServer) -> Probe:
@@ -192,7 +192,7 @@ class Reconciliation:
             with alone("probe", share_server_id=server["id"]):
                 manager, details = driver.service_instance_manager, server["backend_details"]
                 try:
-                    if manager.instance_is_off(details):  # the cloud knows: no need to wait for it
+                    if manager.instance_is_off(details):  # no need to wait for it
                         raise ServiceInstanceUnavailable("The service instance is off, or gone.")
                     health = manager.health(details)
                     answer = health, driver.get_share_usage(None, server)
@@ -228,7 +228,7 @@ class Reconciliation:
             share_server.keep_warm(connection, self._backend.settings)
 
     def _remove_orphans(self, operation: Operation) -> None:
-        """Remove what is tagged as ours and was left by a row that is gone; name what else is."""
+        """Remove orphans whose rows a handler has removed; log the other orphans."""
         orphans = Orphans(self._backend.cloud, self._backend.database)
         found = orphans.find()
         for kind, error in found.unseen.items():
@@ -241,7 +241,7 @@ class Reconciliation:
                 log.error("reconcile.orphan_kept", **about)
                 continue
             log.warning("reconcile.orphan_removed", **about)
-            with alone("remove_orphans", **about):  # another orphan may need it: the next pass
+            with alone("remove_orphans", **about):  # another orphan may depend on it
                 orphans.remove(orphan)
 
     def _correct_sizes(self, operation: Operation) -> None:
@@ -257,5 +257,5 @@ class Reconciliation:
     def _ask(self, operation: Operation, resources: Iterable[str], reason: str) -> None:
         with operation.transaction() as connection:
             for resource in resources:
-                log.info("reconcile.repair", resource=resource, reason=reason)
+                log.info("reconcile.repair_requested", resource=resource, reason=reason)
                 enqueue(connection, resource)

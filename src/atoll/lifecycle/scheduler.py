@@ -1,8 +1,7 @@
-"""Which pool a new share goes to: Manila's filters, one after the other.
+"""Chooses the pool of a new share by Manila's filters, which are applied one after the other.
 
-Each filter lets some pools pass; the user's message names the filter that leaves none. The filters
-are applied when the share is placed, and again at each later try, so the demands of a share type or
-a hint always hold.
+The user's message says which filter left no pool. The filters are applied again at each later try,
+so the requirements of share types and hints always hold.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from atoll.lifecycle.backend import Backend
 from atoll.model.records import Share
 
 VISIBLE = ("driver_handles_share_servers", "replication_type")
-"""Extra specs that a message may name; so it may those that end in ``_support``."""
+"""Extra specs that a message may name, besides those that end in ``_support``."""
 
 DETAILS: Mapping[str, Detail] = {
     "AvailabilityZone": Detail.FILTER_AVAILABILITY,
     "Capabilities": Detail.FILTER_CAPABILITIES,
 }
-"""Manila's detail ids of filters; for others the detail is ``NO_VALID_HOST``."""
+"""Manila's message details by filter; for other filters it is ``NO_VALID_HOST``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A place for shares: ``name`` is ``<controller>@<cloud>#<pool>``."""
+    """A pool, whose ``name`` is ``<controller>@<cloud>#<pool>``."""
 
     name: str
     zone: str
@@ -46,31 +45,31 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a share demands of its pool."""
+class RequestSpec:
+    """What a share requires of its pool."""
 
     share: Share
     extra_specs: Mapping[str, str]
     near: frozenset[str] = frozenset()
-    """Pools of the shares that it must be with."""
+    """Pools of the shares whose host it must share."""
     away_from: frozenset[str] = frozenset()
-    """Pools of the shares that it must not be with."""
+    """Pools of the shares whose host it must avoid."""
     subnet_zones: frozenset[str | None] | None = None
-    """Zones of its share network's subnets, None among them for all zones; None: no network."""
+    """Zones of its share network's subnets, where None means all zones; None without a network."""
 
     @property
     def only_host(self) -> str:
-        """The host that an administrator has chosen, else empty."""
+        """The host that an administrator has chosen; empty if none was chosen."""
         return str(self.share["options"].get("only_host") or "")
 
 
-def wish(connection: Connection, share: Share) -> Wish:
-    """What this share demands, as the rows say now."""
+def request_spec(connection: Connection, share: Share) -> RequestSpec:
+    """What the share requires, by the present rows."""
     network_id = share["share_network_id"]
     known = subnets.of_network(connection, network_id) if network_id else []
     zones = frozenset(each["availability_zone"] for each in known if not each["deleting"])
     near, away = placement.hosts_of_hints(connection, share)
-    return Wish(
+    return RequestSpec(
         share=share,
         extra_specs=placement.extra_specs(connection, share["share_type_id"]),
         near=frozenset(near),
@@ -80,10 +79,10 @@ def wish(connection: Connection, share: Share) -> Wish:
 
 
 def pools(connection: Connection, backend: Backend) -> list[Pool]:
-    """The pools that a share may go to: this worker's, then those of others that are up.
+    """The pools that a share may be placed in: this worker's, then those of other live workers.
 
-    This worker's are as it sees them itself: it may not have reported them yet. Raises
-    ``CloudUnavailable`` when the cloud shows none at all.
+    This worker's pools are read directly, because it may not have reported them yet. Raises
+    ``CloudUnavailable`` if there are no pools.
     """
     settings = backend.settings
     found = [
@@ -106,37 +105,37 @@ def pools(connection: Connection, backend: Backend) -> list[Pool]:
     return found
 
 
-def choose(wish: Wish, pools: Sequence[Pool]) -> Pool:
-    """The pool for a share: of the first back end that will do, the one with the most room.
+def choose(spec: RequestSpec, pools: Sequence[Pool]) -> Pool:
+    """The pool for a share: the one with the most room of the first back end that is suitable.
 
-    Raises ``NoValidHost``, which says which filter left none.
+    Raises ``NoValidHost``, which names the filter that left no pool.
     """
-    filters: tuple[tuple[str, Callable[[Wish, Pool], bool], Callable[[], str]], ...] = (
+    filters: tuple[tuple[str, Callable[[RequestSpec, Pool], bool], Callable[[], str]], ...] = (
         ("Enabled", _is_enabled, lambda: "The administrator has disabled all back ends."),
-        ("AvailabilityZone", _is_in_zone, lambda: _of_zone(wish)),
-        ("Capabilities", _is_capable, lambda: _of_capabilities(wish, pools)),
+        ("AvailabilityZone", _is_in_zone, lambda: _of_zone(spec)),
+        ("Capabilities", _is_capable, lambda: _of_capabilities(spec, pools)),
         (
             "Affinity",
             _is_near,
-            lambda: "The hosts of the shares to be with (same_host) can't take it.",
+            lambda: "The hosts of the shares in the hint same_host can't take the share.",
         ),
         (
             "AntiAffinity",
             _is_away,
-            lambda: "The shares to keep away from (different_host) are on every host.",
+            lambda: "The shares in the hint different_host are on every host.",
         ),
-        ("OnlyHost", _is_only_host, lambda: f"There is no host {wish.only_host} to take it."),
+        ("OnlyHost", _is_only_host, lambda: f"The host {spec.only_host} is not available."),
     )
     left = list(pools)
     for name, passes, reason in filters:
-        left = [pool for pool in left if passes(wish, pool)]
+        left = [pool for pool in left if passes(spec, pool)]
         if not left:
             raise no_valid_host(reason(), name)
     return max((pool for pool in left if pool.host == left[0].host), key=_room)
 
 
 def no_valid_host(reason: str, failed: str) -> NoValidHost:
-    """The error that tells the user for what ``reason`` the filter ``failed`` let no pool pass."""
+    """An error that tells the user the ``reason`` why the filter ``failed`` left no pool."""
     what_to_do = "Try another share type, availability zone or hint, or ask the administrator."
     return NoValidHost(public=f"No valid host was found. {reason} {what_to_do}", failed=failed)
 
@@ -146,51 +145,51 @@ def _room(pool: Pool) -> float:
     return float(free) if isinstance(free, int | float) else 0.0
 
 
-def _is_enabled(wish: Wish, pool: Pool) -> bool:
-    """An administrator who names a host means it, also while it takes no other shares."""
-    return not pool.disabled or bool(wish.only_host)
+def _is_enabled(spec: RequestSpec, pool: Pool) -> bool:
+    """Whether the pool takes new shares. An administrator may choose a disabled host, too."""
+    return not pool.disabled or bool(spec.only_host)
 
 
-def _is_in_zone(wish: Wish, pool: Pool) -> bool:
-    wanted, allowed = wish.share["availability_zone"], wish.share["options"].get("zones")
+def _is_in_zone(spec: RequestSpec, pool: Pool) -> bool:
+    wanted, allowed = spec.share["availability_zone"], spec.share["options"].get("zones")
     if wanted and pool.zone != wanted:
         return False
     if allowed and pool.zone not in allowed:
         return False
-    return wish.subnet_zones is None or not wish.subnet_zones.isdisjoint((pool.zone, None))
+    return spec.subnet_zones is None or not spec.subnet_zones.isdisjoint((pool.zone, None))
 
 
-def _is_capable(wish: Wish, pool: Pool) -> bool:
-    return not capabilities.unmet(pool.capabilities, wish.extra_specs)
+def _is_capable(spec: RequestSpec, pool: Pool) -> bool:
+    return not capabilities.unmet(pool.capabilities, spec.extra_specs)
 
 
-def _is_near(wish: Wish, pool: Pool) -> bool:
-    return not wish.near or pool.name in wish.near
+def _is_near(spec: RequestSpec, pool: Pool) -> bool:
+    return not spec.near or pool.name in spec.near
 
 
-def _is_away(wish: Wish, pool: Pool) -> bool:
-    return pool.name not in wish.away_from
+def _is_away(spec: RequestSpec, pool: Pool) -> bool:
+    return pool.name not in spec.away_from
 
 
-def _is_only_host(wish: Wish, pool: Pool) -> bool:
-    return wish.only_host in ("", pool.name, pool.host)
+def _is_only_host(spec: RequestSpec, pool: Pool) -> bool:
+    return spec.only_host in ("", pool.name, pool.host)
 
 
-def _of_zone(wish: Wish) -> str:
-    zone = wish.share["availability_zone"] or ", ".join(wish.share["options"].get("zones") or ())
+def _of_zone(spec: RequestSpec) -> str:
+    zone = spec.share["availability_zone"] or ", ".join(spec.share["options"].get("zones") or ())
     return (
-        f"No back end is in the availability zone {zone}, with a subnet there."
+        f"No back end is in the availability zone {zone} and has a subnet there."
         if zone
         else ("No back end is in an availability zone of the share network's subnets.")
     )
 
 
-def _of_capabilities(wish: Wish, pools: Sequence[Pool]) -> str:
-    """Names what is missing, but not the extra specs that are the administrator's business."""
+def _of_capabilities(spec: RequestSpec, pools: Sequence[Pool]) -> str:
+    """Say which extra specs no pool satisfies, but name only those that users may know."""
     unmet = {
         key.removeprefix("capabilities:")
         for pool in pools
-        for key in capabilities.unmet(pool.capabilities, wish.extra_specs)
+        for key in capabilities.unmet(pool.capabilities, spec.extra_specs)
     }
     named = sorted(key for key in unmet if key in VISIBLE or key.endswith("_support"))
     of_what = f" ({', '.join(named)})" if named else ""

@@ -1,8 +1,9 @@
-"""A share, from the wish in its row to what clients mount.
+"""Creates, extends, repairs and deletes shares, as their rows ask for.
 
 The row's status says what is wanted (decision 0002): ``creating`` and ``creating_from_snapshot``
-make it, ``extending`` grows it to ``wanted_size``, ``deleting`` removes it, and a share at rest is
-made true again: volume attached, file system mounted, exported, its access rules applied.
+create the share, ``extending`` extends it to ``wanted_size``, and ``deleting`` deletes it. A share
+at rest is repaired: its volume is attached, its file system is mounted and exported, and its access
+rules are applied.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ TOLD_AS: Mapping[ShareStatus, tuple[Action, Detail]] = {
 
 
 class ShareHandler:
-    """Makes shares true. One for the whole worker, used from many threads."""
+    """Handles shares. A worker has one handler, used by many threads."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def converge(self, operation: Operation) -> None:
-        """Do what the share's row asks for; a share that is gone asks for nothing."""
+        """Do what the share's row asks for, if the row still exists."""
         share = self._read(operation.resource_id)
         if share is None:
             return
@@ -81,10 +82,10 @@ class ShareHandler:
                 verb(operation, share)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Put the share, or its unapplied rules, in error, and tell the user why."""
+        """Set the share, or its unapplied rules, to error, and tell the user why."""
         share = self._read(operation.resource_id)
         if share is not None and share["wanted_size"] and share["status"] != ShareStatus.DELETING:
-            # It is given up only when the reached size is known, because that size is charged.
+            # The actual size must be known first, because quotas charge that size.
             self._note_growth(operation, share)
         with operation.transaction() as connection:
             share = shares.get(connection, operation.resource_id)
@@ -101,7 +102,8 @@ class ShareHandler:
                 action = Action.ALLOCATE_HOST
                 detail = scheduler.DETAILS.get(error.failed, Detail.NO_VALID_HOST)
             shares.change(connection, share["id"], status=SHARE_GIVEN_UP_AS[asked])
-            if not isinstance(error, NoShareServer):  # of which the server's operation has told
+            # The share server's operation has told the user already about NoShareServer.
+            if not isinstance(error, NoShareServer):
                 text = sentence(operation, error)
                 tell(connection, operation, share, Resource.SHARE, action, text, detail)
 
@@ -130,7 +132,7 @@ class ShareHandler:
 
     @staticmethod
     def _become_available(connection: Connection, share: Share, **values: Unpack[Share]) -> None:
-        """Set it ``available``, unless its status was changed meanwhile (a forced deletion)."""
+        """Set the share to ``available``, unless its status was changed meanwhile."""
         now = shares.get(connection, share["id"])
         if now is not None and now["status"] == share["status"]:
             values["status"] = ShareStatus.AVAILABLE
@@ -138,18 +140,18 @@ class ShareHandler:
 
     @staticmethod
     def _come_back_for_rules(connection: Connection, operation: Operation) -> None:
-        """Have rules that were asked for meanwhile applied next."""
+        """Request that rules which were requested meanwhile are applied next."""
         if access.pending(connection, operation.resource_id):
             enqueue(connection, operation.resource, request_id=operation.request_id)
 
     def _place(self, operation: Operation, share: Share) -> ShareServer | None:
-        """The share's server: the one that it has, one with room, or a new one.
+        """Choose the share's server: the one that it has, one with room, or a new one.
 
-        None is the common server. Which of the two a share asks for, its share type has said.
-        Raises ``NoValidHost`` when no pool is what the share's type, zone and hints demand.
+        None is the common server; the share type determines which kind a share needs. Raises
+        ``NoValidHost`` if no pool satisfies the share's type, zone and hints.
         """
         settings = self._backend.settings
-        self._backend.pools()  # which may ask the cloud: not within a transaction
+        self._backend.pools()  # this may ask the cloud, so it is outside the transaction
         with operation.transaction() as connection:
             if share["share_server_id"]:
                 server = share_servers.get(connection, share["share_server_id"])
@@ -157,8 +159,8 @@ class ShareHandler:
                     return server
             elif share["host"] and not share["share_network_id"]:
                 return None
-            wish = scheduler.wish(connection, share)
-            pool = scheduler.choose(wish, scheduler.pools(connection, self._backend))
+            spec = scheduler.request_spec(connection, share)
+            pool = scheduler.choose(spec, scheduler.pools(connection, self._backend))
             self._check_kind(share)
             server = None
             if share["share_network_id"]:
@@ -178,7 +180,7 @@ class ShareHandler:
             charges.grown(connection, share["id"], size)
 
     def _check_kind(self, share: Share) -> None:
-        """The share may be older than what its share type says now."""
+        """Raise ``NoValidHost`` if the share was requested for another kind of back end."""
         handles = self._backend.settings.driver.driver_handles_share_servers
         if handles != bool(share["share_network_id"]):
             raise scheduler.no_valid_host(
@@ -234,12 +236,12 @@ class ShareHandler:
             return share
 
     def _is_made(self, share: Share) -> bool:
-        """Whether it has been served; an administrator may have called it available before."""
+        """Whether the share was ever served; an administrator may set any share to available."""
         with self._backend.database.read() as connection:
             return export_locations.exist(connection, share["id"])
 
     def _server(self, share: Share) -> ShareServer | None:
-        """The share's server; None where it is on the common one."""
+        """The share's server; None if the share is on the common server."""
         server = self._server_or_none(share)
         if server is None and share["share_network_id"]:
             raise ServiceInstanceException(public="The share has no share server.")
@@ -262,13 +264,17 @@ class ShareHandler:
 
 
 def _booting_instance(server: ShareServer | None) -> str:
-    """Id of the instance that is being set up, once it takes volumes; else empty."""
+    """Id of the instance that is being set up, once volumes can be attached; else empty."""
     if server is None or server["status"] != ServerStatus.CREATING:
         return ""
     return server["identifier"] or ""
 
 
 def _await_set_up(server: ShareServer) -> None:
-    """Its operation wakes the share's twice: when volumes can be plugged in, and when it serves."""
+    """Raise ``Postponed`` while the share server is being set up.
+
+    The server's operation wakes the share's operation twice: when volumes can be attached, and when
+    the server is ready.
+    """
     if server["status"] == ServerStatus.CREATING:
         raise Postponed("The share waits for its share server.", waits_for=server_key(server["id"]))

@@ -1,7 +1,7 @@
-"""A share network: where its subnets are in the cloud, and the networks that we make for it.
+"""Describes the subnets of share networks, and makes the networks of managed ones.
 
-A subnet that names a network of the cloud is looked up and described. A *managed* one, asked for
-without a name, gets a network of its own, isolated from all others.
+A subnet that names a network of the cloud is looked up and described. A *managed* subnet, which was
+requested without a network, gets its own network, isolated from all others.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from atoll.model.states import NetworkStatus, ServerStatus
 
 
 class ShareNetworkHandler:
-    """Makes share networks true."""
+    """Handles share networks."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def converge(self, operation: Operation) -> None:
-        """Describe or make every subnet's network; remove what is being deleted."""
+        """Describe or make the network of every subnet; remove what is being deleted."""
         with self._backend.database.read() as connection:
             network = share_networks.get(connection, operation.resource_id)
             if network is None:
@@ -48,7 +48,7 @@ class ShareNetworkHandler:
                 share_networks.change(connection, network["id"], status=NetworkStatus.ACTIVE)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Tell the project why; put the share network in error, unless it is being deleted."""
+        """Tell the project why, and set the share network to error unless it is being deleted."""
         with operation.transaction() as connection:
             network = share_networks.get(connection, operation.resource_id)
             if network is None:
@@ -70,7 +70,7 @@ class ShareNetworkHandler:
         if found is None or not found.subnets:
             raise CloudNotFound(
                 public=f"The network {subnet['neutron_net_id']} has no subnet "
-                f"{subnet['neutron_subnet_id']}. Make the share network anew with ids that exist.",
+                f"{subnet['neutron_subnet_id']}. Create the share network again with existing ids.",
             )
         with operation.transaction() as connection:
             subnets.change(
@@ -80,22 +80,22 @@ class ShareNetworkHandler:
             )
 
     def _check_rights(self, network_id: str, project_id: str) -> None:
-        """Raise ``CloudNotFound`` where the project may not use the network.
+        """Raise ``CloudNotFound`` if the project may not use the network.
 
-        Atoll may use more than its users may. Where the projects are Keystone's, the API has asked
-        with the user's own rights already; otherwise users have the rights of Atoll's own project.
+        Atoll itself has more rights than its users. With Keystone, the network must be accessible
+        to the user's project; otherwise it must be accessible to Atoll's own project.
         """
         is_clouds = self._backend.settings.api.auth_strategy == "keystone"
         if not self._backend.cloud.networks.may_use(network_id, project_id if is_clouds else ""):
             raise CloudNotFound(
                 f"The project {project_id} may not use the network {network_id}, or there is none.",
                 public=f"The network {network_id} could not be found, or your project may not use "
-                "it. Make the share network anew, with a network of your own or one that is shared "
-                "with your project.",
+                "it. Create the share network again, with a network of your own or one that is "
+                "shared with your project.",
             )
 
     def _remove_subnet(self, operation: Operation, subnet: Subnet) -> None:
-        """Servers first, then the network that we made, then the row."""
+        """Remove the subnet's share servers, then its managed network, then its row."""
         with operation.transaction() as connection:
             servers = share_servers.where(connection, share_network_subnet_id=subnet["id"])
             for server in servers:
@@ -103,7 +103,7 @@ class ShareNetworkHandler:
                 enqueue(connection, server_key(server["id"]), request_id=operation.request_id)
         if servers:
             raise Postponed(
-                "The share network waits for its share servers to go.",
+                "The share network waits for the deletion of its share servers.",
                 waits_for=server_key(servers[0]["id"]),
             )
         if subnet["managed"]:

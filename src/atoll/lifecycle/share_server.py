@@ -1,7 +1,8 @@
-"""A share server: one service instance of one share network subnet.
+"""A share server: one service instance on one subnet of a share network.
 
-``creating`` sets it up, ``deleting`` takes it down, and one at rest (``active``) is brought back
-when it has died: rebooted first, then replaced by a new instance behind the same ports.
+In the state ``creating`` the server is set up, and in ``deleting`` it is removed. An ``active``
+server that has failed is recovered: its instance is rebooted, and if that does not help, replaced
+by a new instance with the same ports.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ log = structlog.get_logger(__name__)
 
 
 def lane_of(server: ShareServer | None) -> str:
-    """Where operations on a server's shares queue up; None is the common server."""
+    """The lane of operations on a server's shares; None is the common server."""
     return server["id"] if server is not None else COMMON_LANE
 
 
 def choose(
     connection: Connection, settings: Settings, share: Share, host: str, zone: str
 ) -> ShareServer:
-    """A server with room for the share on its share network, or a new row and its operation.
+    """Choose a server with room for the share on its share network, or add one.
 
-    It is one of the back end ``host``, on the network's subnet for the availability zone ``zone``.
+    It belongs to the back end ``host``, and is on the network's subnet for the zone ``zone``.
     """
     subnet = _subnet_for(connection, share, zone)
     subnets.lock(connection, subnet["id"])
@@ -60,7 +61,7 @@ def choose(
         server_id,
         project_id=share["project_id"],
         share_network_subnet_id=subnet["id"],
-        # A warm one too: its interface in this network is still to be made.
+        # A warm server also needs to be set up: it has no interface in this network yet.
         status=ServerStatus.CREATING,
     )
     enqueue(connection, server_key(server_id))
@@ -71,7 +72,7 @@ def choose(
 
 
 def keep_warm(connection: Connection, settings: Settings) -> None:
-    """Have as many instances boot as should wait for the next share network."""
+    """Add servers until as many as configured are warm, ready for the next share network."""
     if not settings.driver.driver_handles_share_servers:
         return
     missing = settings.driver.warm_service_instances - placement.count_warm(
@@ -82,7 +83,7 @@ def keep_warm(connection: Connection, settings: Settings) -> None:
 
 
 def _add(connection: Connection, host: str) -> str:
-    """A row for a server of no share network yet."""
+    """Add a row for a server that has no share network yet; return its id."""
     server_id = str(uuid.uuid4())
     share_servers.add(
         connection,
@@ -111,28 +112,29 @@ def _subnet_for(connection: Connection, share: Share, zone: str) -> Subnet:
 
 
 def note_if_idle(connection: Connection, server_id: str) -> None:
-    """Start the clock of a server that has lost its last share."""
+    """Record since when a server is idle if it has no shares left."""
     if placement.count_shares(connection, server_id) == 0:
         share_servers.change(connection, server_id, idle_since=time.time())
 
 
 def _silent_since(server: ShareServer) -> float:
-    """When the server was first found silent, in epoch seconds; now, if that is still to come.
+    """When the server was first found silent, in epoch seconds, but never a time in the future.
 
-    The clock was ahead then, and is right again: it must not have to catch up before help comes.
+    Such a time was written while the clock was ahead. The server must not have to wait until the
+    corrected clock reaches it.
     """
     now = time.time()
     return min(server["unhealthy_since"] or now, now)
 
 
 class ShareServerHandler:
-    """Makes share servers true."""
+    """Handles share servers."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def converge(self, operation: Operation) -> None:
-        """Set up, take down or bring back, as the row's status says."""
+        """Set up, remove or recover the server, as the row's status asks."""
         with self._backend.database.read() as connection:
             server = share_servers.get(connection, operation.resource_id)
         if server is None:
@@ -140,7 +142,7 @@ class ShareServerHandler:
         verbs: dict[ServerStatus, tuple[Callable[[Operation, ShareServer], None], Action]] = {
             ServerStatus.CREATING: (self._set_up, Action.CREATE),
             ServerStatus.DELETING: (self._take_down, Action.DELETE),
-            ServerStatus.ACTIVE: (self._bring_back, Action.UPDATE),
+            ServerStatus.ACTIVE: (self._recover, Action.UPDATE),
         }
         if server["status"] in verbs:
             verb, action = verbs[server["status"]]
@@ -152,7 +154,7 @@ class ShareServerHandler:
                 verb(operation, server)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """Put the server in error; shares that wait for it find it so and say so."""
+        """Set the server to error; the operations of shares that wait for it then fail."""
         with operation.transaction() as connection:
             server = share_servers.get(connection, operation.resource_id)
             if server is None:
@@ -160,7 +162,7 @@ class ShareServerHandler:
             here = shares.where(connection, share_server_id=server["id"])
             text = sentence(operation, error)
             if server["status"] == ServerStatus.ACTIVE:
-                # It is still silent. The reconcile pass has it looked at again.
+                # It still does not answer. The reconcile pass will request another check.
                 text = f"The share can't be served at the moment. {text}"
                 for share in here:
                     tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
@@ -175,7 +177,7 @@ class ShareServerHandler:
         info = self._network_info(server)
 
         def on_active(instance_id: str) -> None:
-            """Have the shares that wait plug in their volumes while the instance still boots."""
+            """Let the waiting shares attach their volumes while the instance is still booting."""
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], identifier=instance_id)
                 for share in shares.where(connection, share_server_id=server["id"]):
@@ -195,9 +197,9 @@ class ShareServerHandler:
             )
 
     def _network_info(self, server: ShareServer) -> list[dict[str, Any]]:
-        """What the contract's ``setup_server`` is told, one entry a subnet."""
+        """The ``network_info`` of the contract's ``setup_server``, with one entry per subnet."""
         if server["share_network_subnet_id"] is None:
-            return [{"server_id": server["id"]}]  # a warm one, in the service network only
+            return [{"server_id": server["id"]}]  # a warm server, on the service network only
         with self._backend.database.read() as connection:
             subnet = subnets.get(connection, server["share_network_subnet_id"])
         if subnet is None:
@@ -237,24 +239,24 @@ class ShareServerHandler:
         with operation.transaction() as connection:
             owners.remove(connection, "share_server", server["id"])
 
-    def _bring_back(self, operation: Operation, server: ShareServer) -> None:
-        """Let a server that answers be; start, reboot or replace one that doesn't.
+    def _recover(self, operation: Operation, server: ShareServer) -> None:
+        """Check that the server answers; start, reboot or replace its instance if it does not.
 
-        An instance that is gone or broken is replaced at once; one that only keeps silent gets
-        ``replace_dead_after`` seconds, then a reboot, and as long again before it is replaced. One
-        that the cloud itself holds up (no room on its disk) is waited for: another would fare no
-        better.
+        An instance that is gone or in error is replaced at once. One that only does not answer is
+        rebooted after ``replace_dead_after`` seconds, and replaced after twice that time. An
+        instance that the cloud has paused (e.g. its disk is full) is waited for, because a new one
+        would fail in the same way.
         """
         manager = self._backend.driver(operation).service_instance_manager
         details = {"server_id": server["id"], **server["backend_details"]}
-        is_off = manager.instance_is_off(details)  # such a one isn't waited for
+        is_off = manager.instance_is_off(details)  # then there is no need to wait for an answer
         if not is_off and manager.is_alive(details):
             if server["renewal_wanted"]:
                 self._renew(operation, server, details)
             elif server["unhealthy_since"] is not None:
                 self._serve_again(operation, server, details)
             return
-        patience = self._backend.settings.driver.replace_dead_after
+        key, patience = server["id"], self._backend.settings.driver.replace_dead_after
         silent_for = time.time() - _silent_since(server)
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
         if instance is not None and instance.status == InstanceStatus.ACTIVE and instance.fault:
@@ -264,13 +266,13 @@ class ShareServerHandler:
         ):
             self._replace(operation, server, details)
         elif instance.status == InstanceStatus.STOPPED or silent_for > patience:
-            log.warning("share_server.rebooted", share_server_id=server["id"])
+            log.warning("share_server.reboot_started", share_server_id=key)
             try:
                 manager.reboot_server(details)
             except CloudError as error:
                 if error.retryable or isinstance(error, OutOfCapacity):
                     raise
-                log.warning("share_server.broken", share_server_id=server["id"], why=str(error))
+                log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
                 self._replace(operation, server, details)
             else:
                 why = ServiceInstanceUnavailable("It was rebooted.")
@@ -279,7 +281,7 @@ class ShareServerHandler:
             self._look_again(operation, server, ServiceInstanceUnavailable())
 
     def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
-        """Put an instance of the newest image in the place of one that serves."""
+        """Replace an instance that serves by one with the newest image."""
         newest = self._backend.cloud.images.service_image().id
         if details.get("image_id") == newest:
             self._serve_again(operation, server, details)
@@ -300,7 +302,8 @@ class ShareServerHandler:
         why: str = "was lost",
     ) -> None:
         lost = details["instance_id"]
-        log.warning("share_server.replaced", share_server_id=server["id"], instance=lost, why=why)
+        about = {"share_server_id": server["id"], "instance": lost, "reason": why}
+        log.warning("share_server.replacement_started", **about)
         driver = self._backend.driver(operation)
         with self._backend.database.read() as connection:
             here = shares.on_server(connection, server["id"], SHARES_SERVED)
@@ -312,17 +315,17 @@ class ShareServerHandler:
         )
         self._serve_again(operation, server, details)
         text = (
-            f"The share's service instance {why}. Another has taken its place, at the same "
-            "address and with the same shares; clients go on by themselves."
+            f"The share's service instance {why}. A new instance has replaced it, at the same "
+            "address and with the same shares. Clients continue automatically."
         )
         with operation.transaction() as connection:
-            # The newest image was booted, whatever the reason.
+            # Every replacement boots the newest image.
             share_servers.change(connection, server["id"], renewal_wanted=False)
             for share in shares.where(connection, share_server_id=server["id"]):
                 tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
     def _look_again(self, operation: Operation, server: ShareServer, why: AtollError) -> None:
-        """Note since when it has been silent; the retry that follows looks again."""
+        """Record since when the server has been silent, and raise ``why``; a retry checks again."""
         since = _silent_since(server)
         if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
@@ -332,9 +335,9 @@ class ShareServerHandler:
     def _serve_shares(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
     ) -> None:
-        """Have a replacement serve every share that clients may have mounted.
+        """Let a replacement serve all shares that clients may have mounted.
 
-        One that can't be served keeps no other away: its own operation, later, says why.
+        An error with one share does not stop the others; the share's own operation reports it.
         """
         here: ShareServer = {**server, "backend_details": dict(details)}
         with self._backend.database.read() as connection:
@@ -343,15 +346,15 @@ class ShareServerHandler:
                 for row in shares.on_server(connection, server["id"], SHARES_SERVED)
             ]
         updates = self._backend.driver(operation).ensure_shares(operation, served)
-        operation.check()  # an error may have been that another worker has taken over
+        operation.check()  # errors may mean that another worker has taken over
         for share_id, update in updates.items():
             if update["status"] == ShareStatus.ERROR:
-                log.warning("share_server.share_missing", share_id=share_id, why=update["reason"])
+                log.warning("share_server.share_failed", share_id=share_id, reason=update["reason"])
 
     def _serve_again(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
     ) -> None:
-        """It answers: every share of it is made true again, each by an operation of its own."""
+        """Record that the server answers, and request an operation for each of its shares."""
         with operation.transaction() as connection:
             share_servers.change(
                 connection,

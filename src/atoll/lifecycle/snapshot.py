@@ -1,4 +1,4 @@
-"""A snapshot: a frozen moment of a share."""
+"""Takes and deletes snapshots of shares."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atoll.model.states import SNAPSHOT_GIVEN_UP_AS, SNAPSHOTS_ASKING_FOR_WORK, 
 
 
 class SnapshotHandler:
-    """Makes snapshots true."""
+    """Handles snapshots."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def converge(self, operation: Operation) -> None:
-        """Take the snapshot, or remove it, as its status says."""
+        """Take or delete the snapshot, as its status asks."""
         with self._backend.database.read() as connection:
             snapshot = snapshots.get(connection, operation.resource_id)
             if snapshot is None or snapshot["status"] not in SNAPSHOTS_ASKING_FOR_WORK:
@@ -33,7 +33,7 @@ class SnapshotHandler:
             earlier = snapshots.taken_before(connection, snapshot)
         creating = snapshot["status"] == SnapshotStatus.CREATING
         if creating and earlier is not None:
-            # Snapshots of a share are taken one after the other: it has one freeze at a time.
+            # Snapshots of a share are taken one by one, because it can have only one freeze.
             raise Postponed(
                 "The snapshot waits for an earlier one of its share.",
                 waits_for=snapshot_key(earlier),
@@ -48,7 +48,7 @@ class SnapshotHandler:
                 self._delete(operation, snapshot, server)
 
     def give_up(self, operation: Operation, error: Exception) -> None:
-        """``error`` or ``error_deleting``, and the user is told why."""
+        """Set the snapshot to ``error`` or ``error_deleting``, and tell the user why."""
         with operation.transaction() as connection:
             snapshot = snapshots.get(connection, operation.resource_id)
             if snapshot is None:
@@ -71,7 +71,7 @@ class SnapshotHandler:
         made = driver.create_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
             now = snapshots.get(connection, snapshot["id"])
-            # What was asked for meanwhile, by force, counts more.
+            # A status that was set meanwhile, such as by a forced deletion, is kept.
             changes: Snapshot = {
                 "progress": "100%",
                 "provider_location": made["provider_location"],

@@ -1,7 +1,7 @@
-"""The driver's memory in the database: every write carries the operation's fence.
+"""The driver's private data in the database: every write requires the operation's fence.
 
-Secrets (the login keys of service instances) are sealed with a key that lives in a file of its own,
-so that neither the database nor a copy of it opens a service instance.
+Secrets (the login keys of service instances) are encrypted with a key in a separate file, so that
+a copy of the database alone gives no access to service instances.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Seal:
 
     @classmethod
     def from_file(cls, path: Path) -> Seal:
-        """Read the key, making it at first start (0600). Several workers must share the file."""
+        """Read the key; make it at first start (0600). All workers must use the same file."""
         try:
             return cls(path.read_bytes())
         except FileNotFoundError:
@@ -38,7 +38,7 @@ class Seal:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(draft, path)  # fails where another process was first: then its key counts
+            os.link(draft, path)  # fails if another process was first; its key is used then
         except FileExistsError:
             pass
         finally:
@@ -46,17 +46,17 @@ class Seal:
         return cls(path.read_bytes())
 
     def close(self, value: str) -> str:
-        """Encrypt."""
+        """Encrypt a value."""
         return self._fernet.encrypt(value.encode()).decode()
 
     def open(self, value: str) -> str:
-        """Decrypt; ``ConfigurationError`` where the key file is not the one that sealed it."""
+        """Decrypt a value. Raises ``ConfigurationError`` if another key has encrypted it."""
         try:
             return self._fernet.decrypt(value.encode()).decode()
         except InvalidToken as error:
             raise ConfigurationError(
                 "A stored secret can't be opened with this deployment's key.",
-                hint="Put back the file secret.key that belongs to this database.",
+                hint="Restore the file secret.key that belongs to this database.",
             ) from error
 
 
@@ -69,20 +69,20 @@ class DatabaseStorage:
         self._operation = operation
 
     def get(self, resource: str, key: str) -> str | None:
-        """One value, or None."""
+        """One value, or None if it is not set."""
         with self._database.read() as connection:
             value, sealed = private_data.read(connection, resource).get(key, (None, False))
         return self._seal.open(value) if sealed and value is not None else value
 
     def update(self, resource: str, values: Mapping[str, str], *, encrypt: bool = False) -> None:
-        """Remember values. Raises ``LeaseLost`` when another worker has taken over."""
+        """Store values. Raises ``LeaseLost`` if another worker has taken over."""
         if encrypt:
             values = {key: self._seal.close(value) for key, value in values.items()}
         with self._acting().transaction() as connection:
             private_data.write(connection, resource, values, encrypt)
 
     def delete(self, resource: str, key: str | None = None) -> None:
-        """Forget a key, or everything of the resource."""
+        """Delete one key, or all keys of the resource."""
         with self._acting().transaction() as connection:
             private_data.forget(connection, resource, key)
 

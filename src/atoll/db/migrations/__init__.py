@@ -1,8 +1,8 @@
 """Brings a database's schema to this version: ``upgrade(database)``, safe from any process.
 
-The migrations are alembic's, in ``versions/``. To write the next one: change ``tables.py``, run
-``python -m atoll.db.migrations "what changes"``, read what it wrote, and set ``HEAD``. Whether
-there is anything to do at start is found with one query, without alembic.
+The migrations are alembic's, in ``versions/``. To write the next one, change ``tables.py``, run
+``python -m atoll.db.migrations "what changes"``, read the result, and set ``HEAD``. At start, one
+query without alembic finds out whether a migration is needed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sqlalchemy import Connection, text
 from atoll.db.database import Database
 
 HEAD = "0003"
-"""The newest migration. A test holds this equal to what ``versions/`` has."""
+"""The newest migration. A test compares it with ``versions/``."""
 
 DIRECTORY = Path(__file__).parent
 
 
 def current(connection: Connection) -> str | None:
-    """The migration that the database has; None for an empty one."""
+    """The migration that the database has; None for an empty database."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     version: str | None = connection.execute(
@@ -30,7 +30,7 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(database: Database) -> bool:
-    """Migrate to ``HEAD``; returns whether there was anything to do.
+    """Migrate to ``HEAD``; return whether a migration was needed.
 
     When several processes start at once, one migrates and the others wait for it. Raises
     ConfigurationError if the database belongs to a newer version of Atoll.
@@ -38,6 +38,6 @@ def upgrade(database: Database) -> bool:
     with database.read() as connection:
         if current(connection) == HEAD:
             return False
-    from atoll.db.migrations.runner import run  # alembic is slow to import, and hardly needed
+    from atoll.db.migrations.runner import run  # alembic is slow to import, and rarely needed
 
     return run(database)

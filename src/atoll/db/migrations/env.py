@@ -1,4 +1,4 @@
-"""What alembic runs: migrations over the connection that ``runner`` gives."""
+"""Alembic's environment: runs migrations on the connection that ``runner`` provides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ context.configure(
     target_metadata=metadata,
     render_as_batch=connection.dialect.name == "sqlite",
     compare_server_default=False,
-    # the caller has the transaction, and the lock with it
+    # The caller holds the transaction and the lock.
     transactional_ddl=True,
 )
 context.run_migrations()

@@ -1,4 +1,4 @@
-"""Runs alembic inside one transaction that no other process can be in."""
+"""Runs alembic in a transaction that only one process can have at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOCK = 0x61746F6C6C
 """PostgreSQL's advisory lock of a migration ("atoll")."""
 
 _PATIENCE = 600
-"""Seconds to wait for another process that migrates."""
+"""Seconds to wait for another process's migration."""
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's settings, which are nowhere else (there is no alembic.ini)."""
+    """Alembic's settings, which replace an alembic.ini."""
     settings = Config()
     settings.set_main_option("script_location", str(migrations.DIRECTORY).replace("%", "%%"))
     settings.attributes["connection"] = connection
@@ -30,7 +30,7 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def run(database: Database) -> bool:
-    """Migrate under the lock, unless another process just did; see ``migrations.upgrade``."""
+    """Migrate under the lock, unless another process has done so; see ``migrations.upgrade``."""
     with _alone(database) as connection:
         settings = config(connection)
         have = migrations.current(connection)
@@ -40,7 +40,7 @@ def run(database: Database) -> bool:
         if have is not None and have not in known:
             raise ConfigurationError(
                 f"The database's schema ({have}) is newer than this version of Atoll.",
-                hint="Run the version of Atoll that has made it, or a newer one.",
+                hint="Run the version of Atoll that created it, or a newer one.",
             )
         command.upgrade(settings, migrations.HEAD)
         if database.is_sqlite:
@@ -56,14 +56,14 @@ def _alone(database: Database) -> Iterator[Connection]:
             connection.exec_driver_sql(
                 f"SET LOCAL lock_timeout = {_PATIENCE * 1000}; SET LOCAL statement_timeout = 0"
             )
-            connection.detach()  # it has no time-out, so the pool must not use it again
+            connection.detach()  # it has no time-out, so it must not return to the pool
             connection.connection.dbapi_connection.patience = None  # type: ignore[union-attr]
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             yield connection
             connection.commit()
             return
-        # A batch migration replaces tables, which foreign keys would take for deletions; they
-        # can't be turned off inside a transaction, and the connection is not used again.
+        # A batch migration replaces tables, and foreign keys would treat that as deletions. They
+        # can't be turned off within a transaction. The connection is not used again.
         connection.detach()
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")

@@ -1,17 +1,17 @@
-"""The guest agent: what runs inside a service instance, sent there at every connect.
+"""The guest agent: runs in a service instance, and is sent there at each connection.
 
-Standard library only, Python 3.9 or newer, run as root; ``atoll.guest.payload`` packs these modules
-into one program text. It reads a request a line from stdin and answers on stdout (``guest.base``
-has the wire format). Each verb brings the instance to the wanted state and may be run again after a
-crash anywhere. Nothing that matters is kept in memory: what is served lives in files, so a rebooted
-instance serves without an agent, and several agents (several workers' channels) run side by side:
+It needs only Python 3.9 or newer with its standard library, and runs as root.
+``atoll.guest.payload`` packs these modules. The agent reads one request per line from stdin and
+answers on stdout (``guest.base`` describes the protocol). Each verb brings the instance into the
+wanted state, and may be run again after a crash at any point. State is kept in files, so a rebooted
+instance serves without an agent, and several agents (of several workers) can run at once:
 
-* ``/etc/systemd/system/atoll-share-<id>.service``, wanted by ``atoll-shares.target``: the mounts;
-* ``/etc/exports.d/<share id>.exports`` and Samba's registry: who is let in;
-* ``/var/lib/atoll/shares/<share id>.json``: the highest fence seen, and what was asked for last;
+* ``/etc/systemd/system/atoll-share-<id>.service``, wanted by ``atoll-shares.target``: mounts;
+* ``/etc/exports.d/<share id>.exports`` and Samba's registry: which clients are admitted;
+* ``/var/lib/atoll/shares/<share id>.json``: the highest fence, and the last request;
 * ``/run/atoll/*.lock``: a lock for each share and one for ``exportfs``.
 
-``server`` reads and answers, ``shares`` has the verbs, and below it one module a thing:
-``devices``, ``filesystems``, ``mounts``, ``caches``, ``nfs``, ``samba``, ``freezing``, ``rules``;
-``system`` is files, locks and programs.
+``server`` reads requests and answers them, and ``shares`` has the verbs. Below are ``devices``,
+``filesystems``, ``mounts``, ``caches``, ``nfs``, ``listings``, ``samba``, ``freezing`` and
+``rules``. ``system`` handles files, locks and programs.
 """

@@ -1,4 +1,4 @@
-"""Block devices, known by their serial only: names such as sdb change at every boot."""
+"""Block devices, identified by their serials, because names such as sdb may change at each boot."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from .system import ROOT, SYS, AgentError, Deadline, read, tell
 
 PATIENCE = 30.0
-"""Seconds to wait for a disk that has just been plugged in."""
+"""Seconds to wait for a disk that has just been attached."""
 
 
 def serial_of(name: str) -> str:
-    """The serial of a whole disk as the kernel has it, e.g. of ``sda``; empty when it has none."""
+    """The kernel's serial of a whole disk, e.g. of ``sda``; empty if it has none."""
     disk = SYS / "block" / name
     try:
         return (disk / "device/vpd_pg80").read_bytes()[4:].decode("ascii", "replace").strip("\0 ")
@@ -23,11 +23,11 @@ def serial_of(name: str) -> str:
 
 
 def matches(found: str, serial: str, name: str) -> bool:
-    """Whether a disk's serial is the wanted one; virtio-blk has room for 20 characters only."""
+    """Whether a disk has the wanted serial, of which virtio-blk shows only 20 characters."""
     return found == serial or (name.startswith("vd") and found == serial[:20])
 
 
-def plugged() -> dict[str, str]:
+def attached() -> dict[str, str]:
     """Serials of all disks, by kernel name."""
     try:
         names = sorted(path.name for path in (SYS / "block").iterdir())
@@ -37,8 +37,8 @@ def plugged() -> dict[str, str]:
 
 
 def disks(serial: str, among: dict[str, str] | None = None) -> list[str]:
-    """Kernel names of the disks with this serial; ``among`` is what ``plugged`` has just said."""
-    all_disks = plugged() if among is None else among
+    """Kernel names of the disks with this serial; ``among`` is a result of ``attached``."""
+    all_disks = attached() if among is None else among
     found = [name for name, has in all_disks.items() if matches(has, serial, name)]
     if found:
         return found
@@ -47,7 +47,7 @@ def disks(serial: str, among: dict[str, str] | None = None) -> list[str]:
 
 
 def find(serial: str, deadline: Deadline) -> str:
-    """The path of the one disk with this serial, e.g. ``/dev/sda``, waiting for a hot-plug."""
+    """Wait for the disk with this serial to be attached; return its path, e.g. ``/dev/sda``."""
     start = time.monotonic()
     give_up = min(deadline.end - 1, start + PATIENCE)
     rescan_at = start + 2
@@ -56,14 +56,14 @@ def find(serial: str, deadline: Deadline) -> str:
         if len(found) > 1:
             raise AgentError("device_missing", f"Several disks have the serial {serial}: {found}.")
         if found:
-            # Re-reads size and serial: a reused slot would show the former disk's until then.
+            # The rescan updates size and serial; until then, a reused slot shows the former disk's.
             tell(SYS / "block" / found[0] / "device/rescan", "1")
             if disks(serial) == found:
                 return f"/dev/{found[0]}"
         now = time.monotonic()
         if now >= give_up:
             raise AgentError("device_missing", f"No disk here has the serial {serial}.")
-        if now >= rescan_at:  # the announcement may have been lost
+        if now >= rescan_at:  # the hot-plug event may have been lost
             for host in (SYS / "class/scsi_host").glob("*/scan"):
                 tell(host, "- - -")
             rescan_at = now + 5
@@ -77,11 +77,11 @@ def size(device: str) -> int:
 
 
 def await_size(device: str, least: int, deadline: Deadline) -> None:
-    """Return when a device has ``least`` bytes: its instance may be told late that it has grown."""
+    """Wait until a device has ``least`` bytes, because an instance may see a new size late."""
     give_up = min(deadline.end - 1, time.monotonic() + PATIENCE)
     while (found := size(device)) < least:
         if time.monotonic() >= give_up:
-            raise AgentError("deadline", f"{device} has {found} bytes, and not {least} yet.")
+            raise AgentError("deadline", f"{device} has only {found} of {least} bytes.")
         tell(SYS / "block" / Path(device).name / "device/rescan", "1")
         time.sleep(0.2)
 
@@ -92,7 +92,7 @@ def numbers(device: str) -> str:
     return f"{os.major(number)}:{os.minor(number)}"
 
 
-def is_pulled(number: str) -> bool:
-    """Whether the disk behind a mounted ``major:minor`` isn't plugged in any more."""
-    here = (Path("/dev") / name for name in plugged())
+def is_detached(number: str) -> bool:
+    """Whether the disk of a mounted ``major:minor`` is not attached any more."""
+    here = (Path("/dev") / name for name in attached())
     return number not in {numbers(str(device)) for device in here if device.exists()}

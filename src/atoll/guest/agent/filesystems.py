@@ -1,9 +1,9 @@
-"""File systems: made only where nothing is, given their own UUID, mended, grown.
+"""Makes, repairs and grows file systems, and gives clones their own UUID.
 
 Data is never destroyed. A file system is made only on a device without any signature, with the
-share's own UUID and the label ``ATOLL-NEW``. The label goes once the new file system has been
-mounted and set up, and that is on disk before the share is first exported. So one that carries both
-marks has never held anything, whatever cut its making short, and may be made anew; any other is
+share's UUID and the label ``ATOLL-NEW``. The label is removed once the new file system has been
+mounted and set up, which is synced to disk before the first export. So a file system with this UUID
+and this label was never used, and may be made again after an interruption. Any other file system is
 left as it is.
 """
 
@@ -27,11 +27,11 @@ NOBODY = 65534
 FS_IOC_GETFSLABEL, FS_IOC_SETFSLABEL = 0x81009431, 0x41009432
 XFS_IOC_FSGEOMETRY_V1 = 0x80705864
 SLACK = 16 * 1024 * 1024
-"""Bytes at a device's end that a file system may be unable to use."""
+"""Bytes at the end of a device that a file system may not be able to use."""
 
 
 class Signature(NamedTuple):
-    """Something that a device carries, as libblkid knows it."""
+    """A signature on a device, as libblkid reports it."""
 
     kind: str
     uuid: str
@@ -39,13 +39,13 @@ class Signature(NamedTuple):
 
 
 def probe(device: str, deadline: Deadline) -> list[Signature]:
-    """Every signature on the device, also damaged ones and partition tables."""
+    """All signatures on the device, including damaged ones and partition tables."""
     _, words = run(["wipefs", "--no-act", "--parsable", device], deadline)
     return parse(words)
 
 
 def parse(words: str) -> list[Signature]:
-    """The lines of ``wipefs --parsable``: offset,uuid,label,type."""
+    """Parse the lines of ``wipefs --parsable``: offset,uuid,label,type."""
     found = []
     for line in words.splitlines():
         if not line.startswith("#"):
@@ -56,7 +56,10 @@ def parse(words: str) -> list[Signature]:
 
 
 def plan(found: list[Signature], fsid: str, may_format: bool) -> str:
-    """What to do with a device that carries ``found``: make, remake, use or adopt it."""
+    """Decide what to do with a device that has the signatures ``found``.
+
+    The result is make, remake, use or adopt.
+    """
     if not found:
         if may_format:
             return "make"
@@ -77,8 +80,8 @@ def plan(found: list[Signature], fsid: str, may_format: bool) -> str:
 
 
 def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, lock: int) -> None:
-    """Make a file system, marked as not finished yet; ``again`` over one with both marks."""
-    # Nothing is discarded: a new volume is thin already, and on others it takes long.
+    """Make a file system, labelled as unfinished; ``again`` replaces an unfinished one."""
+    # Blocks are not discarded: a new thin volume has none, and on other volumes it takes long.
     if kind == "ext4":
         # metadata_csum_seed lets a clone get its own UUID without rewriting every checksum.
         argv = ["mkfs.ext4", "-q", "-m", "0", "-U", fsid, "-L", MARKER, "-O", "metadata_csum_seed"]
@@ -91,7 +94,7 @@ def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, loc
 
 
 def is_unfinished(kind: str, device: str, path: str, deadline: Deadline) -> bool:
-    """Whether a mounted file system is a new one that still carries the mark."""
+    """Whether a mounted file system is new and still has the label of unfinished ones."""
     with _opened(path) as handle:
         try:
             label = fcntl.ioctl(handle, FS_IOC_GETFSLABEL, bytes(256)).rstrip(b"\0").decode()
@@ -101,11 +104,11 @@ def is_unfinished(kind: str, device: str, path: str, deadline: Deadline) -> bool
 
 
 def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -> None:
-    """Make a new root directory useful, and take the mark off; on disk when this returns.
+    """Set up the new root directory, remove the label, and sync both to disk.
 
-    Everybody may create in it, and the sticky bit keeps them from each other's files, as in /tmp.
-    Where a client's root arrives as nobody, nobody owns the directory, so that this root can still
-    set the owner and mode that its users need.
+    As in /tmp, everybody may create files, and the sticky bit protects the files of others. If the
+    root user of clients is mapped to nobody, nobody owns the directory, so that the clients' root
+    can still set the owner and mode that its users need.
     """
     owner = 0 if squash == "no_root_squash" else NOBODY
     root = Path(path)
@@ -133,15 +136,15 @@ def _opened(path: str) -> Iterator[int]:
         os.close(handle)
 
 
-def mend(device: str, deadline: Deadline, lock: int) -> None:
-    """Replay an ext4 journal, and correct what is safe to correct without asking."""
+def repair(device: str, deadline: Deadline, lock: int) -> None:
+    """Replay an ext4 journal, and repair what e2fsck can repair safely."""
     status, words = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock, lengthy=True)
     if status not in (0, 1):
         raise AgentError("damaged", f"The file system needs e2fsck by hand: {words[-1000:]}")
 
 
 def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, lock: int) -> None:
-    """Give a clone its own UUID. Its journal is replayed first: it may be a crash-time copy."""
+    """Give a clone its own UUID, after replaying its journal, as it may be a copy after a crash."""
     if kind == "xfs":
         place = replay_place(share_id)
         place.mkdir(parents=True, exist_ok=True)
@@ -150,26 +153,26 @@ def adopt(kind: str, device: str, share_id: str, fsid: str, deadline: Deadline, 
         _, words = run(
             ["xfs_db", "-x", "-c", f"uuid {fsid}", device], deadline, keep=lock, lengthy=True
         )
-        if fsid not in words:  # its exit status doesn't tell
+        if fsid not in words:  # the exit status does not show a failure
             raise AgentError("failed", f"The clone's UUID can't be set: {words[-1000:]}")
         return
     status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock, lengthy=True)
-    if status not in (0, 1):  # a copy may be mended by force: its original is still there
+    if status not in (0, 1):  # a forced repair of a copy is safe, as the original still exists
         run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock, lengthy=True)
     set_uuid = ["tune2fs", "-U", fsid, device]
     status, _ = run(set_uuid, deadline, ok=(0, 1), keep=lock, lengthy=True)
-    if status:  # without metadata_csum_seed it asks for a full check first
+    if status:  # without metadata_csum_seed, tune2fs requires a full check first
         run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1), keep=lock, lengthy=True)
         run(set_uuid, deadline, keep=lock, lengthy=True)
 
 
 def replay_place(share_id: str) -> Path:
-    """Where an XFS clone is mounted for a moment to replay its log."""
+    """Where an XFS clone is mounted briefly to replay its log."""
     return RUN / "replay" / share_id
 
 
 def made_size(kind: str, device: str, path: str) -> int:
-    """The bytes that a mounted file system has been made or grown to."""
+    """The size to which a mounted file system was made or grown, in bytes."""
     if kind == "xfs":
         with _opened(path) as handle:
             geometry = fcntl.ioctl(handle, XFS_IOC_FSGEOMETRY_V1, bytes(112))
@@ -194,6 +197,6 @@ def grow(kind: str, device: str, path: str, deadline: Deadline, lock: int) -> No
 
 
 def space(path: str) -> tuple[int, int]:
-    """Size and used bytes of a mounted file system, as ``df`` has them."""
+    """Size and used bytes of a mounted file system, as shown by ``df``."""
     found = os.statvfs(path)
     return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize

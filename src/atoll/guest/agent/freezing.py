@@ -1,12 +1,12 @@
-"""Freezing a file system for a snapshot, so that it ends by itself whatever happens.
+"""Freezes a file system for a snapshot, in a way that always ends.
 
 A share has one freeze at a time. It belongs to its asker, and has a token that the thaw must name,
-so nobody ends another's freeze unnoticed. A forked process holds the freeze, and thaws when its
-time is up or when the agent is gone, even if the agent was killed. While that process is alive, it
-has the share's holding lock, which any agent of this instance can see; a note in ``/run`` says
-whose freeze it is.
+so that no asker ends another's freeze unnoticed. A forked process holds the freeze. It thaws when
+the time is over or the agent has ended, even if the agent was killed. While that process is alive,
+it holds the share's holding lock, which all agents of this instance can see. A note in ``/run``
+says whose freeze it is.
 
-Callers of ``freeze``, ``thaw`` and ``end`` have the lock ``lock_of(share_id)``.
+Callers of ``freeze``, ``thaw`` and ``end`` hold the lock ``lock_of(share_id)``.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ def lock_of(share_id: str) -> str:
 
 
 def note(share_id: str) -> Path:
-    """The file that says whose freeze was requested and has not been thawed."""
+    """The file that says whose freeze was requested and not thawed yet."""
     return RUN / f"{share_id}.frozen"
 
 
 def freeze(
     share_id: str, path: str, token: str, asker: str, seconds: float, deadline: Deadline
 ) -> None:
-    """Freeze for at most ``seconds``. An earlier freeze of the same ``asker`` ends.
+    """Freeze for at most ``seconds``; this ends an earlier freeze of the same ``asker``.
 
-    Its token becomes invalid. Raises ``AgentError`` (busy) while the freeze of another asker holds.
+    Raises ``AgentError`` (busy) during the freeze of another asker.
     """
     if _is_held(share_id) and _noted(share_id).get("asker") != asker:
-        raise AgentError("busy", f"{path} is frozen for somebody else.")
+        raise AgentError("busy", f"{path} is frozen for another request.")
     end(share_id, path, deadline)
     holding = _take(share_id)
     if holding is None:
-        raise AgentError("busy", f"{path} is still frozen for somebody else.")
+        raise AgentError("busy", f"{path} is still frozen for another request.")
     ours, theirs = socket.socketpair()
     holder = os.fork()
     if holder == 0:
@@ -69,14 +69,14 @@ def freeze(
     if answer != b"0":
         _release(share_id)
         remove(note(share_id))
-        words = os.strerror(int(answer)) if answer else "it takes too long"
+        words = os.strerror(int(answer)) if answer else "it took too long"
         raise AgentError("failed", f"{path} can't be frozen: {words}.")
 
 
 def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
-    """End the freeze that has this token, also another agent's; return whether it held until now.
+    """End the freeze with this token, of any agent; return whether it lasted until now.
 
-    If another freeze holds, nothing is done.
+    A freeze with another token is not ended.
     """
     if _noted(share_id).get("token") != token:
         return False
@@ -86,7 +86,7 @@ def thaw(share_id: str, path: str, token: str, deadline: Deadline) -> bool:
 
 
 def end(share_id: str, path: str, deadline: Deadline) -> None:
-    """End the share's freeze, with any token. Its thaw will report that it did not hold."""
+    """End the share's freeze, whatever its token. Its thaw will report that it was lost."""
     _release(share_id)
     while _is_held(share_id):
         _stop(share_id)
@@ -98,7 +98,7 @@ def end(share_id: str, path: str, deadline: Deadline) -> None:
 
 
 def thaw_any(path: str) -> bool:
-    """Thaw, whoever froze it; False if nothing was frozen."""
+    """Thaw the file system; return False if it was not frozen."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -136,7 +136,7 @@ def _noted(share_id: str) -> dict[str, Any]:
 
 
 def _take(share_id: str) -> int | None:
-    """Take the holding lock; None where a holder lives."""
+    """Take the holding lock; return None if a live holder has it."""
     RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(RUN / f"holding-{share_id}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -155,7 +155,7 @@ def _is_held(share_id: str) -> bool:
 
 
 def _stop(share_id: str) -> None:
-    """Tell another agent's holder to thaw. It has the lock, so its process id is valid."""
+    """Tell another agent's holder to thaw. It holds the lock, so its process id is valid."""
     with contextlib.suppress(OSError, KeyError, TypeError):
         holder = os.pidfd_open(_noted(share_id)["holder"])
         try:
@@ -166,7 +166,7 @@ def _stop(share_id: str) -> None:
 
 
 def _hold(path: str, seconds: float, channel: int, holding: int) -> None:
-    """The holding process: nothing of the agent's stays open in it, and it never returns."""
+    """Run the holding process, which closes all files of the agent and never returns."""
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

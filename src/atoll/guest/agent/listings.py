@@ -1,8 +1,8 @@
-"""What anybody may ask: on an instance of several projects, nobody can list the shares.
+"""Prevents clients from listing all shares on an instance that several projects use.
 
-mountd tells every client which shares there are and whom they let in, and nothing of it can be
-limited to those who may. Only NFS 3 needs it: clients of NFS 4 never talk to mountd, and without
-NFS 3 it does not listen to the network. It goes on answering the kernel.
+mountd tells every client which shares exist and which clients they admit, and that can't be
+restricted. Only NFS 3 clients need it. Without NFS 3, mountd does not listen to the network, but
+still answers the kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .system import ROOT, AgentError, Deadline, locked, read, run, write
 
 CONFIGURATION = ROOT / "etc/nfs.conf.d/atoll.conf"
 TEXT = """\
-# Atoll wrote this. Several projects have shares here, and mountd would list them all to anybody.
+# Written by Atoll. Several projects have shares here, and mountd would list them to all clients.
 [nfsd]
 vers2=n
 vers3=n
@@ -26,37 +26,38 @@ UNIT = "nfs-mountd.service"
 
 
 def hide(deadline: Deadline) -> None:
-    """Have mountd not listen to the network, now and after every boot.
+    """Stop mountd from listening to the network, now and after each boot.
 
-    Only mountd is started anew, in an instant: the NFS server goes on serving who is connected.
-    Raises ``AgentError`` (failed) where mountd listens all the same.
+    Only mountd is restarted, which is quick; the NFS server continues to serve its clients. Raises
+    ``AgentError`` (failed) if mountd still listens.
     """
     write(CONFIGURATION, TEXT)
     if caches.daemons() and not listeners():
         return
     with locked("listings", deadline):
         for daemon in listeners():
-            # Not "restart": nfs-server.service requires mountd's unit, and would restart, too.
+            # A "restart" would also restart nfs-server.service, which requires mountd's unit.
             run(["systemctl", "kill", UNIT], deadline)
             while caches.name_of(daemon):
                 deadline.left()
                 time.sleep(0.01)
-        run(["systemctl", "start", UNIT], deadline)  # also where an agent was cut short before it
+        # This is also needed if an earlier agent was interrupted before it started mountd.
+        run(["systemctl", "start", UNIT], deadline)
         if listeners():
             raise AgentError(
                 "failed",
-                "rpc.mountd listens to the network and would list all shares to anybody. "
+                "rpc.mountd listens to the network and would list all shares to any client. "
                 "Set vers3=n in the section nfsd of /etc/nfs.conf.",
             )
 
 
 def listeners() -> list[Path]:
-    """The daemons that can be asked through the network."""
+    """The daemons that listen to the network."""
     return [daemon for daemon in caches.daemons() if listens(daemon)]
 
 
 def listens(process: Path) -> bool:
-    """Whether a process has a socket of the internet protocols."""
+    """Whether a process has a TCP or UDP socket."""
     sockets = set()
     with contextlib.suppress(OSError):
         for handle in (process / "fd").iterdir():

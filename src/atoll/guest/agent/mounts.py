@@ -1,11 +1,11 @@
-"""Mounts: made now by ``mount``, and at every boot by a systemd service that needs no agent.
+"""Mounts shares: now by ``mount``, and at each boot by a systemd service that needs no agent.
 
-No mount units: systemd unmounts what has one when it believes the device to be gone, and that it
-believes whenever udev is late, or reads a superblock while the kernel writes it. A mount that some
-program makes it leaves alone.
+There are no mount units, because systemd unmounts them when it believes that the device is gone.
+That happens whenever udev is late, or reads a superblock while the kernel writes it. systemd does
+not unmount what another program has mounted.
 
-Units are only written, never started or reloaded: systemd reads a unit that it meets for the first
-time, and a ``systemctl`` call costs more than all the rest of a verb.
+Units are only written, not started or reloaded: systemd reads a new unit when it first needs it,
+and a ``systemctl`` call takes longer than the rest of a verb.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ ExecStart=/bin/mount -t {kind} -o {options} {disk} {path}
 WantedBy={target}
 """
 ORDER_TEXT = "[Unit]\nBefore=nfs-server.service smbd.service\n"
-"""Of the unit that systemd makes of a mount: when the machine stops, the servers stop first."""
-# A lost volume delays the servers by this long. The time begins when the basic system is up, or it
-# would run out on a busy host, whose instances take longer than that to find their disks.
+"""For the unit that systemd derives from a mount: at shutdown, the servers stop first."""
+# A lost volume delays the servers for this time. It starts when the basic system is up, because on
+# a busy host instances may take longer than that to find their disks.
 DEVICE_TEXT = "[Unit]\nAfter=sysinit.target\nJobRunningTimeoutSec=20s\n"
 OPTIONS = {
     "ext4": "noatime,nodev,nosuid,errors=remount-ro",
     "xfs": "noatime,nodev,nosuid",
 }
 FLAGS = {"noatime": 1024, "nodev": 4, "nosuid": 2}
-"""Options that are mount(2)'s own; the file system reads the others."""
+"""Options that are flags of mount(2); the others are passed to the file system."""
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """``{mount point: (major:minor, file system)}``; the topmost where mounts are stacked."""
+    """``{mount point: (major:minor, file system)}``; the topmost of stacked mounts."""
     found = {}
     for line in read(Path("/proc/self/mountinfo")).splitlines():
         fields = line.split(" ")
@@ -70,14 +70,14 @@ def table() -> dict[str, tuple[str, str]]:
 
 
 def unescape(text: str) -> str:
-    r"""Undo the kernel's and the NFS server's ``\040`` way of writing a blank."""
+    r"""Decode octal escapes, such as ``\040`` for a blank, of the kernel and the NFS server."""
     if "\\" not in text:
         return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
 
 
 def unit_name(path: str, suffix: str) -> str:
-    """The systemd unit of a path, as ``systemd-escape --path`` has it."""
+    """The systemd unit of a path, as ``systemd-escape --path`` prints it."""
     text = "-".join(
         "".join(
             chr(byte) if re.match(r"[A-Za-z0-9:_.]", chr(byte)) else f"\\x{byte:02x}"
@@ -89,14 +89,15 @@ def unit_name(path: str, suffix: str) -> str:
 
 
 def keep(kind: str, share_id: str, path: str, fsid: str) -> bool:
-    """Have it mounted at every boot, before the servers start but never in their way.
+    """Make a service that mounts the share at each boot, before the servers start.
 
-    True if an older agent's mount unit went: systemd has to read its units again.
+    The servers also start if the mount fails. Returns True if a mount unit of an older agent was
+    removed, so that systemd must reload its units.
     """
-    if not (UNITS / TARGET).exists():  # our service image brings it
+    if not (UNITS / TARGET).exists():  # Atoll's service image has it
         write(UNITS / TARGET, TARGET_TEXT)
     link(UNITS / "multi-user.target.wants" / TARGET, f"../{TARGET}")
-    # This generator makes the NFS server require every mount: one lost volume would stop them all.
+    # This generator makes the NFS server require all mounts, so one lost volume would stop it.
     link(GENERATORS / "nfs-server-generator", "/dev/null")
     disk, unit = f"/dev/disk/by-uuid/{fsid}", service_name(share_id)
     device = unit_name(disk, ".device")
@@ -128,12 +129,12 @@ def service_name(share_id: str) -> str:
 
 
 def has_mount_unit(path: str) -> bool:
-    """Whether it has the unit that older agents wrote in place of the service."""
+    """Whether the path has a mount unit, which older agents wrote instead of the service."""
     return (UNITS / unit_name(path, ".mount")).exists()
 
 
 def remove_mount_unit(path: str) -> bool:
-    """Remove that; whether there was one."""
+    """Remove the mount unit of an older agent; return whether there was one."""
     unit, was_there = unit_name(path, ".mount"), has_mount_unit(path)
     remove(UNITS / f"{TARGET}.wants" / unit)
     remove(UNITS / unit)
@@ -141,9 +142,9 @@ def remove_mount_unit(path: str) -> bool:
 
 
 def mount(kind: str, device: str, path: str) -> None:
-    """Mount a share on its directory, which must hold nothing.
+    """Mount a share on its directory, which must be empty.
 
-    Without a program: starting one takes an emulated instance longer than the mount.
+    It uses the system call, because an emulated instance would need longer to start a program.
     """
     place = Path(path)
     place.mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,7 @@ def unmount(path: str, deadline: Deadline) -> bool:
         tell(NFSD / "unlock_filesystem", path)
         status, _ = run(["umount", path], deadline, ok=(0, 1, 32))
         if status == 0:
-            continue  # there may be another below it
+            continue  # there may be another mount below it
         if not expired:
             expire_clients(path)
             expired = True
@@ -180,10 +181,10 @@ def unmount(path: str, deadline: Deadline) -> bool:
 
 
 def expire_clients(path: str) -> None:
-    """Drop the NFSv4 clients that hold files of ``path`` open.
+    """Expire the NFSv4 clients that have files of ``path`` open.
 
-    Only for kernels before 6.9, whose ``unlock_filesystem`` leaves NFSv4 state alone. Such a client
-    opens again what it uses of other shares, but loses its locks there.
+    Kernels before 6.9 need this, because their ``unlock_filesystem`` does not drop NFSv4 state.
+    Such a client reopens its files of other shares, but loses its locks there.
     """
     number = Path(path).stat().st_dev
     mark = f'superblock: "{os.major(number):02x}:{os.minor(number):02x}:'

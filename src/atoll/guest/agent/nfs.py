@@ -1,8 +1,8 @@
-"""NFS exports: one file a share, one ``exportfs -r`` for everything that has changed meanwhile.
+"""NFS exports: one file per share, and one ``exportfs -r`` for all files that have changed.
 
-The NFS server's own table (etab) is the truth about who is let in: every change is checked against
-it, and so is whether there is anything to change. A change counts once the kernel cannot answer by
-an older table any more (``caches``).
+The NFS server's own table (etab) shows which clients are admitted. It is compared before a change,
+to see whether one is needed, and after it. A change is complete once the kernel can no longer use
+answers from an older table (``caches``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .system import ANY_STATUS, ROOT, RUN, AgentError, Deadline, locked, read, r
 
 EXPORTS = ROOT / "etc/exports.d"
 UNSETTLED = RUN / "exports.unsettled"
-"""This file exists while mountd may still answer from an older table, also after a crash."""
+"""This file exists while mountd may still answer from an older table, even after a crash."""
 SQUASH = {
     "root_squash": "root_squash,no_all_squash",
     "no_root_squash": "no_root_squash,no_all_squash",
@@ -28,7 +28,7 @@ SQUASH = {
 
 
 def table() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """Who the NFS server lets in: path, client, options."""
+    """The NFS server's exports: path, client and options."""
     for line in read(caches.ETAB).splitlines():
         where, _, entry = line.partition("\t")
         client, _, options = entry.partition("(")
@@ -48,7 +48,7 @@ def squash_of(options: frozenset[str]) -> str:
 
 
 def differences(path: str, fsid: str, squash: str, rules: Rules) -> tuple[set[str], set[str]]:
-    """Clients that the table lacks or has otherwise, and clients that it should not have."""
+    """Clients that are missing in the table or have other options, and clients to be removed."""
     served = {client: options for where, client, options in table() if where == path}
     common = {f"fsid={fsid}", *SQUASH[squash].split(",")}
     needed = {level: common | {level} for level in ("rw", "ro")}
@@ -57,20 +57,20 @@ def differences(path: str, fsid: str, squash: str, rules: Rules) -> tuple[set[st
 
 
 def narrowness(rule: tuple[tuple[str, str], str]) -> int:
-    """How many bits of an address a rule fixes; of a single address more than of any range."""
+    """Sort key: the prefix length of a rule; a single address is narrower than any range."""
     return int(rule[0][1].partition("/")[2] or 999)
 
 
 def export(
     share_id: str, path: str, fsid: str, squash: str, rules: Rules, deadline: Deadline
 ) -> dict[str, str]:
-    """Let in whom ``rules`` name and nobody else, in one step; ``{client: why not}``.
+    """Admit exactly the clients in ``rules``, in one step; return refused ones with the reason.
 
-    A client that stays allowed notices nothing. One that doesn't is refused from its next request
-    on, whatever it has mounted or opened.
+    Clients that remain allowed are not interrupted. Other clients are refused from their next
+    request on, even if they have mounted the share or opened files.
     """
-    # Of two ranges that hold a client's address the server takes the first: narrower ones lead.
-    # ``mountpoint``: a share whose volume is lost must not show the empty directory below it.
+    # The server uses the first range that contains a client's address: narrower ones come first.
+    # With ``mountpoint``, a share whose volume is lost does not show the empty directory below it.
     clients = sorted(rules.items(), key=narrowness, reverse=True)
     common = f"sync,no_subtree_check,{SQUASH[squash]},sec=sys,fsid={fsid},mountpoint"
     text = "".join(f'"{path}" {to}({level},{common})\n' for (_, to), level in clients)
@@ -88,7 +88,7 @@ def export(
     words = RUNNER.run(deadline)
     lacking, extra = differences(path, fsid, squash, rules)
     if extra:
-        raise AgentError("failed", f"exportfs still lets in {sorted(extra)[:5]}: {words[-500:]}")
+        raise AgentError("failed", f"exportfs still admits {sorted(extra)[:5]}: {words[-500:]}")
     lines = words.splitlines()
     return {
         to: next((line for line in lines if to in line), words[-500:] or "exportfs refused it.")
@@ -107,7 +107,7 @@ class ExportRunner:
         self._words = ""
 
     def run(self, deadline: Deadline) -> str:
-        """What a run printed that began after this call."""
+        """Wait for a run that started after this call; return what it printed."""
         with self._turn:
             self._asked += 1
             ticket = self._asked
@@ -118,7 +118,7 @@ class ExportRunner:
                 upto, self._running = self._asked, True
                 self._turn.release()
                 try:
-                    # The exit status speaks of all shares' lines; the table is asked about ours.
+                    # The exit status covers all shares; the table shows the result for this one.
                     with locked("exportfs", deadline):
                         UNSETTLED.touch()
                         _, words = run(["exportfs", "-r"], deadline, ok=ANY_STATUS)

@@ -1,4 +1,4 @@
-"""Access rules as the servers spell them. Atoll's own side uses this module, too.
+"""Access rules as the servers write them. Atoll's own side uses this module, too.
 
 A rule is a mapping with ``type`` (ip, user), ``to`` and ``level`` (rw, ro).
 """
@@ -19,7 +19,10 @@ Rules = dict[tuple[str, str], str]
 
 @functools.lru_cache(maxsize=65536)
 def canonical(to: str) -> str:
-    """The one spelling of an address or range: 10.0.0.1/32 is 10.0.0.1. Raises ``ValueError``."""
+    """The canonical text of an address or range, e.g. 10.0.0.1 for 10.0.0.1/32.
+
+    Raises ``ValueError`` for other texts.
+    """
     if "%" in to:
         raise ValueError(f"{to!r} has a zone")
     network = ipaddress.ip_network(to, strict=False)
@@ -29,7 +32,7 @@ def canonical(to: str) -> str:
 
 
 def digest(rules: Iterable[dict[str, str]], squash: str) -> str:
-    """What is exported, in short: the same for the same rules in any order and spelling."""
+    """A digest of the exports, which is equal for the same rules in any order and spelling."""
     lines = []
     for rule in rules:
         to = rule["to"]
@@ -41,19 +44,19 @@ def digest(rules: Iterable[dict[str, str]], squash: str) -> str:
 
 
 def refusal(rule: dict[str, str], protocol: str) -> str:
-    """Why ``protocol`` can't have this rule; empty when it can."""
+    """The reason why ``protocol`` can't have this rule; empty if it can."""
     if rule["level"] not in ("rw", "ro"):
         return f"There is no access level {rule['level']!r}."
     if rule["type"] == "ip":
         try:
             canonical(rule["to"])
         except ValueError:
-            return f"{rule['to']!r} is neither an address nor a range."
+            return f"{rule['to']!r} is not a valid address or range."
         if protocol == "CIFS" and rule["level"] == "ro":
-            return "CIFS knows no read-only access by address; use a rule by user."
+            return "CIFS has no read-only access by address; use a rule by user."
         return ""
     if rule["type"] == "user" and protocol == "CIFS":
-        # No quote, comma or %: Samba would read more than a name into them.
+        # Quotes, commas and % are excluded, because Samba gives them a special meaning.
         if not re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._\\-]*", rule["to"]):
             return f"{rule['to']!r} is not a user name."
         return ""
@@ -61,7 +64,7 @@ def refusal(rule: dict[str, str], protocol: str) -> str:
 
 
 def servable(rules: Iterable[dict[str, str]], protocol: str) -> tuple[Rules, dict[str, str]]:
-    """Sort rules into those that can be served, in their order, and ``{to: why not}``."""
+    """Return the rules that can be served, in their order, and ``{to: reason}`` of the others."""
     accepted: Rules = {}
     rejected: dict[str, str] = {}
     for rule in rules:

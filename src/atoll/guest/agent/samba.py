@@ -1,4 +1,4 @@
-"""CIFS shares: a section in Samba's registry for each, changed by one ``net conf import``."""
+"""CIFS shares: each has a section in Samba's registry, changed by one ``net conf import``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Section = dict[str, str]
 
 
 def section(path: str, rules: Rules, listed: bool = True) -> Section:
-    """What lets in whom ``rules`` name and nobody else. All clients see a listed share's name."""
+    """The section that admits exactly the clients in ``rules``; all can see a listed share."""
     hosts = [to for kind, to in rules if kind == "ip"]
     users = {to: level for (kind, to), level in rules.items() if kind == "user"}
     wanted = {
@@ -38,7 +38,7 @@ def section(path: str, rules: Rules, listed: bool = True) -> Section:
 
 
 def rules_of(found: Section) -> list[dict[str, str]]:
-    """The rules behind a section: ``section`` read backwards."""
+    """The rules of a section, the reverse of ``section``."""
     users = re.findall(r'"([^"]+)"', found.get("valid users", ""))
     writers = re.findall(r'"([^"]+)"', found.get("write list", ""))
     hosts = [host for host in found.get("hosts allow", "").split() if host != "ALL"]
@@ -48,7 +48,7 @@ def rules_of(found: Section) -> list[dict[str, str]]:
 
 
 def parse(text: str) -> dict[str, Section]:
-    """``net conf list`` as ``{share name in lower case: section}``."""
+    """Parse the output of ``net conf list`` into ``{share name in lower case: section}``."""
     sections: dict[str, Section] = {}
     current: Section = {}
     for line in map(str.strip, text.splitlines()):
@@ -61,7 +61,7 @@ def parse(text: str) -> dict[str, Section]:
 
 
 class Registry:
-    """Samba's registry, asked only when its file has changed: ``net`` is slow to start."""
+    """Samba's registry, read only if its file has changed, because ``net`` starts slowly."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ REGISTRY_READER = Registry()
 def export(
     share_id: str, name: str, path: str, rules: Rules, deadline: Deadline, *, listed: bool = True
 ) -> None:
-    """Let in whom ``rules`` name and nobody else; sessions of those who lost access end."""
+    """Admit exactly the clients in ``rules``; end the sessions of clients that lost access."""
     wanted = section(path, rules, listed)
     before = REGISTRY_READER.sections(deadline).get(name.lower())
     if before == wanted:
@@ -99,7 +99,7 @@ def export(
         write(file, f"[{name}]\n{lines}")
         run(["net", "conf", "import", str(file), name], deadline)
         remove(file)
-    if not running():  # it costs seconds at every boot, so it runs from the first share on
+    if not running():  # it takes seconds at each boot, so it runs only if there are shares
         run(["systemctl", "enable", "--now", "smbd.service"], deadline)
     elif before is not None:
         tell_smbd(deadline, "smbd", "reload-config")
@@ -107,8 +107,8 @@ def export(
 
 
 def shut_out(name: str, rules: Rules, deadline: Deadline) -> None:
-    """End the sessions of clients that may no longer have the share; the others notice nothing."""
-    tell_smbd(deadline, "smbd", "close-denied-share", name)  # looks at users only, not at hosts
+    """End the sessions of clients that lost access; other sessions are not interrupted."""
+    tell_smbd(deadline, "smbd", "close-denied-share", name)  # checks only users, not hosts
     hosts = [ipaddress.ip_network(to) for kind, to in rules if kind == "ip"]
     if rules and not hosts:
         return
@@ -123,7 +123,7 @@ def shut_out(name: str, rules: Rules, deadline: Deadline) -> None:
 
 
 def unexport(name: str, deadline: Deadline) -> None:
-    """Take a share away, with its sessions. Absent is fine."""
+    """Remove a share, which may be absent, and end its sessions."""
     if name.lower() not in REGISTRY_READER.sections(deadline):
         return
     with locked("samba", deadline):
@@ -133,7 +133,7 @@ def unexport(name: str, deadline: Deadline) -> None:
 
 
 def tell_smbd(deadline: Deadline, process: str, *message: str) -> None:
-    """Send a message to one smbd or (``smbd``) to all; none running is fine."""
+    """Send a message to one smbd process, or (``smbd``) to all, of which there may be none."""
     run(["smbcontrol", process, *message], deadline, ok=ANY_STATUS)
 
 

@@ -1,4 +1,4 @@
-"""The line protocol: reads requests from stdin and answers them on stdout, in any order."""
+"""The line protocol: reads requests from stdin and answers them on stdout in any order."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ PROTOCOL = 1
 MAX_LINE = 8 * 1024 * 1024
 SLOW = ("apply_share", "remove_share")
 AT_ONCE_SLOW, AT_ONCE_QUICK = 6, 4
-"""Few at once: after a reboot everything is applied at the same time on a small machine."""
+"""Few requests run at once, because after a reboot a small machine gets requests for all shares."""
 
 
 class Server:
-    """One channel's requests and answers."""
+    """The requests and answers of one channel."""
 
     def __init__(self) -> None:
         self._output = threading.Lock()
-        # Plain threads: a pool's modules would take an emulated instance 0.1 s longer to load.
+        # A thread pool is not used, because importing it takes an emulated instance 0.1 s.
         self._slow = threading.Semaphore(AT_ONCE_SLOW)
         self._quick = threading.Semaphore(AT_ONCE_QUICK)
 
     def serve(self) -> None:
-        """Answer until the other side is gone; what has begun is still finished."""
+        """Answer requests until the channel ends; requests that have begun are finished."""
         self._say({"hello": {"protocol": PROTOCOL, "boot_id": boot_id()}})
         while line := sys.stdin.buffer.readline(MAX_LINE):
             if not line.endswith(b"\n") and len(line) >= MAX_LINE:
                 self._refuse(None, "invalid", "The request is too large.")
-                while line and not line.endswith(b"\n"):  # skip the line's rest
+                while line and not line.endswith(b"\n"):  # skip the rest of the line
                     line = sys.stdin.buffer.readline(MAX_LINE)
                 continue
             self._accept(line)
@@ -53,7 +53,7 @@ class Server:
         if verb not in VERBS:
             self._refuse(number, "unknown_verb", f"There is no verb {verb[:40]!r}.")
             return
-        # No daemon: what has begun is still finished when the channel ends.
+        # The thread is not a daemon, so a request is finished even if the channel ends.
         threading.Thread(target=self._take_turn, args=(number, verb, args, fence, deadline)).start()
 
     def _take_turn(
@@ -66,7 +66,7 @@ class Server:
         self, number: int, verb: str, args: dict[str, Any], fence: int, deadline: Deadline
     ) -> None:
         try:
-            deadline.left()  # it may have waited for its turn too long
+            deadline.left()  # it may have waited too long for its turn
             self._say({"id": number, "result": VERBS[verb](args, fence, deadline)})
         except AgentError as error:
             self._refuse(number, error.code, str(error))
@@ -78,15 +78,15 @@ class Server:
 
     def _say(self, message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
-        with self._output, contextlib.suppress(OSError, ValueError):  # nobody may listen any more
+        with self._output, contextlib.suppress(OSError, ValueError):  # the channel may have ended
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 
 
 def main() -> None:
-    """Serve this channel; no freeze outlasts it."""
+    """Serve this channel, and end all its freezes."""
     os.umask(0o022)
-    with contextlib.suppress(PermissionError):  # only tests run it as somebody else than root
+    with contextlib.suppress(PermissionError):  # only tests run it without root
         os.setpriority(os.PRIO_PROCESS, 0, URGENT)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))

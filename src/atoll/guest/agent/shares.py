@@ -1,4 +1,4 @@
-"""The verbs: what is asked of an instance about its shares. Each may be run again at any time."""
+"""The verbs, which serve, remove and freeze shares. Each may be run again at any time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def apply_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Serve a share exactly as wanted; rules None leaves the exports as they are."""
+    """Serve a share exactly as wanted. If rules is None, the exports are not changed."""
     check(args, WANTED)
     for rule in args.get("rules") or ():
         check(rule, RULE)
@@ -67,18 +67,18 @@ def apply_share(args: Json, fence: int, deadline: Deadline) -> Json:
 
 
 def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
-    """Find the device, format it if that is allowed and safe, mount it, grow it. True if made."""
+    """Find the device, format it if allowed and safe, mount it, grow it; True if it is new."""
     share_id, path, fsid = args["share_id"], args["path"], args["fsid"].lower()
     device = devices.find(args["serial"], deadline)
     steps.did("device")
     mounted, number = mounts.table(), devices.numbers(device)
     replay = str(filesystems.replay_place(share_id))
-    if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was cut short
+    if mounted.get(replay, ("",))[0] == number:  # an earlier adoption was interrupted
         run(["umount", replay], deadline)
     if path in mounted and mounted[path][0] != number:
-        if not devices.is_pulled(mounted[path][0]):
+        if not devices.is_detached(mounted[path][0]):
             raise AgentError("failed", f"Another device is mounted on {path}.")
-        unmount_pulled(args, deadline)  # its volume was detached, and is plugged in again now
+        unmount_detached(args, deadline)  # the volume was detached, and is attached again now
         steps.did("unmount")
         mounted = mounts.table()
     if path in mounted:
@@ -87,7 +87,7 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
         kind = prepare(args, device, deadline, lock, steps)
         mounts.mount(kind, device, path)
         steps.did("mount")
-    # Also where an agent was cut short after the mount: nothing unfinished is ever exported.
+    # An agent may have been interrupted after the mount; an unfinished share is never exported.
     made = filesystems.is_unfinished(kind, device, path, deadline)
     if made:
         filesystems.finish(kind, device, path, args["squash"], deadline)
@@ -101,8 +101,8 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     return made
 
 
-def unmount_pulled(args: Json, deadline: Deadline) -> None:
-    """Let go of what is mounted of a disk that was pulled out; exports would hold it."""
+def unmount_detached(args: Json, deadline: Deadline) -> None:
+    """Unexport and unmount the file system of a disk that was detached."""
     share_id, path = args["share_id"], args["path"]
     if args["protocol"] == "CIFS":
         samba.unexport(cifs_name(args), deadline)
@@ -114,7 +114,7 @@ def unmount_pulled(args: Json, deadline: Deadline) -> None:
 
 
 def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps) -> str:
-    """Make the device's file system, or make it fit to be mounted: its kind."""
+    """Make the device's file system, or prepare it to be mounted; return its kind."""
     fsid = args["fsid"].lower()
     found = filesystems.probe(device, deadline)
     action = filesystems.plan(found, fsid, bool(args.get("may_format")))
@@ -125,13 +125,13 @@ def prepare(args: Json, device: str, deadline: Deadline, lock: int, steps: Steps
     elif action == "adopt":
         filesystems.adopt(kind, device, args["share_id"], fsid, deadline, lock)
     elif kind == "ext4":
-        filesystems.mend(device, deadline, lock)
+        filesystems.repair(device, deadline, lock)
     steps.did(action)
     return kind
 
 
 def export(args: Json, deadline: Deadline) -> dict[str, str]:
-    """Let in exactly whom the rules name; ``{rule's to: why not}``."""
+    """Admit exactly the clients in the rules; return ``{to: reason}`` of refused rules."""
     share_id, path = args["share_id"], args["path"]
     accepted, rejected = rules.servable(args["rules"], args["protocol"])
     served = accepted if args["exported"] else {}
@@ -140,7 +140,7 @@ def export(args: Json, deadline: Deadline) -> dict[str, str]:
         samba.export(share_id, cifs_name(args), path, served, deadline, listed=not private)
         return rejected
     refused = nfs.export(share_id, path, args["fsid"].lower(), args["squash"], served, deadline)
-    if private:  # after the rules: whoever lost access is shut out even where this fails
+    if private:  # after the rules, so that they are applied even if this fails
         listings.hide(deadline)
     for rule in args["rules"]:
         if rule["to"] not in rejected and rules.canonical(rule["to"]) in refused:
@@ -149,7 +149,7 @@ def export(args: Json, deadline: Deadline) -> dict[str, str]:
 
 
 def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Stop serving a share and let go of its device; only its fence is remembered."""
+    """Stop serving a share and release its device; only its fence is kept."""
     check(args, {"share_id": SHARE_ID, "path": PATH})
     share_id = args["share_id"]
     with locked(f"share-{share_id}", deadline):
@@ -160,7 +160,7 @@ def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
         else:
             nfs.export(share_id, path, "", "root_squash", {}, deadline)
         mounts.forget(share_id, path, record.get("fsid", ""))
-        # Under the freeze lock: a freeze that began after the unmount would be of the root disk.
+        # The freeze lock is held, because a freeze after the unmount would freeze the root disk.
         with locked(freezing.lock_of(share_id), deadline):
             freezing.end(share_id, path, deadline)
             lazy = mounts.unmount(path, deadline)
@@ -171,7 +171,7 @@ def remove_share(args: Json, fence: int, deadline: Deadline) -> Json:
 
 
 def freeze_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Freeze a share's file system for at most ``seconds``; busy while another freeze holds."""
+    """Freeze a share's file system for at most ``seconds``; busy during another freeze."""
     check(args, FREEZE)
     share_id, path = args["share_id"], args["path"]
     seconds = min(max(float(args["seconds"]), 0.1), 300.0)
@@ -185,13 +185,13 @@ def freeze_share(args: Json, fence: int, deadline: Deadline) -> Json:
 
 
 def thaw_share(args: Json, fence: int, deadline: Deadline) -> Json:
-    """End this freeze, also another agent's. An error unless it held until now."""
+    """End this freeze, even of another agent. It is an error if it did not last until now."""
     check(args, {key: FREEZE[key] for key in ("share_id", "path", "token")})
     share_id, path = args["share_id"], args["path"]
     with locked(freezing.lock_of(share_id), deadline):
         held = freezing.thaw(share_id, path, args["token"], deadline)
     if not held:
-        raise AgentError("freeze_lost", f"{path} had been thawed before.")
+        raise AgentError("freeze_lost", f"{path} was thawed too early.")
     return {}
 
 
@@ -207,8 +207,8 @@ def usage(args: Json, fence: int, deadline: Deadline) -> Json:
 
 
 def health(args: Json, fence: int, deadline: Deadline) -> Json:
-    """How the instance is and what it serves, by the servers' own tables."""
-    known, mounted, plugged = records(), mounts.table(), devices.plugged()
+    """The state of the instance, and what it serves according to the servers' tables."""
+    known, mounted, attached = records(), mounts.table(), devices.attached()
     replace_mount_units(known, mounted, deadline)
     clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
     for where, client, options in nfs.table():
@@ -230,8 +230,8 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
                 {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
                 for client, options in entries
             ]
-        is_mounted = record["path"] in mounted and is_plugged(
-            record, mounted[record["path"]][0], plugged
+        is_mounted = record["path"] in mounted and is_attached(
+            record, mounted[record["path"]][0], attached
         )
         shares.append(
             {
@@ -251,11 +251,11 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     }
 
 
-def is_plugged(record: Json, number: str, plugged: dict[str, str]) -> bool:
-    """Whether a share's mount is of the disk that is plugged in: a pulled one's mount stays."""
-    if "serial" not in record:  # an older agent's
+def is_attached(record: Json, number: str, attached: dict[str, str]) -> bool:
+    """Whether the mounted disk of a share is still attached; a detached disk stays mounted."""
+    if "serial" not in record:  # an older agent wrote it
         return True
-    names = devices.disks(record["serial"], plugged)
+    names = devices.disks(record["serial"], attached)
     return number in [devices.numbers(f"/dev/{name}") for name in names]
 
 
@@ -273,21 +273,21 @@ VERBS = {
 
 
 class Steps:
-    """How long each step took, for the answer."""
+    """Measures how long each step took, for the answer."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.monotonic()
 
     def did(self, step: str) -> None:
-        """A step has ended."""
+        """Record the end of a step."""
         now = time.monotonic()
         self.seconds[step] = round(now - self._last, 4)
         self._last = now
 
 
 def check(args: Json, patterns: dict[str, str]) -> None:
-    """Refuse malformed arguments before anything is touched."""
+    """Refuse malformed arguments before anything is changed."""
     for key, pattern in patterns.items():
         value = args.get(key)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -302,12 +302,12 @@ def cifs_name(share: Json) -> str:
 
 
 def boot_id() -> str:
-    """Which boot of the instance this is."""
+    """The id of the instance's present boot."""
     return read(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
 def load_record(share_id: str) -> Json:
-    """What was last asked for this share; empty when never heard of."""
+    """The last request for this share; empty if there was none."""
     try:
         record = json.loads(read(RECORDS / f"{share_id}.json", "{}"))
     except ValueError:
@@ -316,14 +316,14 @@ def load_record(share_id: str) -> Json:
 
 
 def save_record(share_id: str, record: Json) -> None:
-    """Note what is asked for."""
+    """Store the last request for this share."""
     write(RECORDS / f"{share_id}.json", json.dumps(record, sort_keys=True))
 
 
 def replace_mount_units(
     known: dict[str, Json], mounted: dict[str, tuple[str, str]], deadline: Deadline
 ) -> None:
-    """Replace what an older agent left for the next boot: systemd would end these mounts."""
+    """Replace the mount units of older agents, because systemd may unmount them."""
     replaced = False
     for share_id, record in known.items():
         path = record["path"]
@@ -335,16 +335,19 @@ def replace_mount_units(
 
 
 def records() -> dict[str, Json]:
-    """Every share that is served here; of removed ones only the fence is left."""
+    """The records of all served shares; those of removed shares have only a fence."""
     found = {path.stem: load_record(path.stem) for path in sorted(RECORDS.glob("*.json"))}
     return {share_id: record for share_id, record in found.items() if "path" in record}
 
 
 def pass_fence(share_id: str, fence: int) -> Json:
-    """Refuse an operation older than one seen, else note its fence. Returns the record."""
+    """Refuse an operation with an old fence, else store its fence; return the record."""
     record = load_record(share_id)
     if fence < record.get("fence", 0):
-        raise AgentError("stale_fence", f"Operation {record['fence']} has been here since.")
+        raise AgentError(
+            "stale_fence",
+            f"A newer operation, with fence {record['fence']}, has acted on the share.",
+        )
     if fence > record.get("fence", -1):
         record["fence"] = fence
         save_record(share_id, record)

@@ -1,4 +1,4 @@
-"""Files, locks and programs of the service instance, for all other modules of the agent."""
+"""Files, locks and programs of the service instance, for the other modules of the agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(os.environ.get("ATOLL_AGENT_ROOT", "/"))
-"""Where the system's folders are: only tests set it."""
+"""Where the system's folders are. Only tests change it."""
 RUN = ROOT / "run/atoll"
 SYS = ROOT / "sys"
 NFSD = ROOT / "proc/fs/nfsd"
@@ -24,12 +24,12 @@ ENVIRONMENT = {
 }
 ANY_STATUS = tuple(range(-64, 256))
 URGENT = -10
-"""Niceness of the agent and of its quick programs. What a user waits for comes before the boot's
-last services, and before what udev does about each new disk, which on one CPU doubled its time."""
+"""Niceness of the agent and of its quick programs. They have priority over the last services of the
+boot, and over udev's work on new disks, which doubled the time on one CPU."""
 
 
 class AgentError(Exception):
-    """An answer other than a result: a code that programs know and words for people."""
+    """An error that is sent as the answer: a code for programs and a message for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -37,13 +37,13 @@ class AgentError(Exception):
 
 
 class Deadline:
-    """The moment up to which the asker waits."""
+    """The time until which the caller waits."""
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds left; raises when there are none."""
+        """Seconds left. Raises ``AgentError`` (deadline) if there are none."""
         left = self.end - time.monotonic()
         if left <= 0:
             raise AgentError("deadline", "Not finished in time.")
@@ -51,7 +51,7 @@ class Deadline:
 
 
 def read(path: Path, default: str = "") -> str:
-    """A small file's text, or ``default`` when it can't be read."""
+    """The text of a small file, or ``default`` if it can't be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -59,13 +59,13 @@ def read(path: Path, default: str = "") -> str:
 
 
 def tell(path: Path, text: str) -> None:
-    """Write to one of the kernel's control files; absent or refused is fine."""
+    """Write to a control file of the kernel. Errors are ignored."""
     with contextlib.suppress(OSError):
         path.write_text(text)
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old or the new one; unchanged is left alone."""
+    """Replace a file atomically, unless it has this text already."""
     if read(path, "\0") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,14 +79,14 @@ def write(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file; absent is fine."""
+    """Delete a file, which may be absent."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         sync_folder(path.parent)
 
 
 def link(path: Path, target: str) -> None:
-    """Make a symbolic link; one that is already there is left alone."""
+    """Make a symbolic link, unless there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.symlink_to(target)
@@ -94,7 +94,7 @@ def link(path: Path, target: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or a deletion in ``folder`` outlast a power loss."""
+    """Make a rename or a deletion in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -104,7 +104,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(name: str, deadline: Deadline) -> Iterator[int]:
-    """Hold a lock that all agents of this instance, and programs given it by ``run``, respect."""
+    """Hold a lock that all agents of this instance share, and that ``run`` can give to programs."""
     RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(RUN / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -128,14 +128,14 @@ def run(
     keep: int | None = None,
     lengthy: bool = False,
 ) -> tuple[int, str]:
-    """Run a program; its exit status and what it printed. Raises on a status not in ``ok``.
+    """Run a program; return its exit status and output. Raises if the status is not in ``ok``.
 
-    ``keep`` is the share's lock, for a program that writes to the device: it inherits the lock and
-    is never killed half-way. It may outlive the deadline and even the agent, and nobody else
-    touches the device until it has ended. A ``lengthy`` one, whose time grows with the data, takes
-    no CPU from those who serve other shares meanwhile.
+    ``keep`` is the share's lock, for a program that writes to the device. The program inherits the
+    lock and is never killed. It may outlive the deadline and even the agent, and the device is not
+    used otherwise until it has ended. A ``lengthy`` program, whose time grows with the amount of
+    data, runs without the agent's priority.
     """
-    # not a pipe: the program may outlive its reader
+    # The output is not a pipe, because the program may outlive its reader.
     with os.fdopen(os.memfd_create("output"), "w+b") as output:
         try:
             process = subprocess.Popen(

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs inside the new root file system, once, after all packages are installed and rootfs/ has been
-# copied in. What can be said by a file is in rootfs/; this is the rest.
+# copied in. What needs no commands is a file in rootfs/.
 set -eu
 
 # --- accounts: all locked; only keys from a seed let anybody in ------------------------------
 useradd --create-home --shell /bin/bash --comment 'Atoll controller' atoll
-# '*' is "no password fits", whereas '!' also makes sshd refuse keys
+# '*' matches no password, whereas '!' also makes sshd refuse keys.
 sed -i 's/^\([^:]*\):[^:]*:/\1:*:/' /etc/shadow
 chmod 440 /etc/sudoers.d/*
 # sudo runs the agent: authenticated by key already, so no PAM session modules are needed
@@ -40,7 +40,7 @@ systemctl --quiet disable systemd-networkd-wait-online.service ssh.socket system
 # Units that do nothing for a service instance, but cost at each boot.
 # shellcheck disable=SC2086
 mask() { for unit; do ln -sf /dev/null "/etc/systemd/system/$unit"; done; }
-# nobody logs in on a console, there are no sessions to keep
+# No user logs in on a console, and no sessions need to be tracked.
 mask getty.target systemd-logind.service systemd-user-sessions.service systemd-update-utmp.service \
     systemd-update-utmp-runlevel.service systemd-ask-password-wall.path \
     systemd-ask-password-console.path user@.service
@@ -51,7 +51,7 @@ mask systemd-sysusers.service systemd-update-done.service systemd-hwdb-update.se
 # the initrd has loaded every driver; the kernel command line configures no network
 mask systemd-modules-load.service systemd-network-generator.service \
     systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service
-# nothing is kept over a boot
+# No state is kept across boots.
 mask systemd-journal-flush.service systemd-random-seed.service systemd-pstore.service
 # kernel facilities that nothing here uses
 mask dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
@@ -61,7 +61,7 @@ mask dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-trac
     modprobe@loop.service systemd-binfmt.service systemd-quotacheck.service quotaon.service \
     cryptsetup.target veritysetup.target integritysetup.target \
     systemd-pcrphase.service systemd-pcrphase-sysinit.service
-# periodic chores of a machine that lives long
+# Periodic maintenance, which instances do not need.
 mask systemd-tmpfiles-clean.timer apt-daily.timer apt-daily-upgrade.timer motd-news.timer \
     e2scrub_all.timer fstrim.timer
 # Kerberos and pNFS block layouts
@@ -70,7 +70,7 @@ mask rpc-gssd.service rpc-svcgssd.service auth-rpcgss-module.service nfs-blkmap.
 mask nmbd.service samba-ad-dc.service
 
 # Generators: those that could find nothing. nfs-server's makes nfsd depend on every share's mount,
-# so that one missing volume would keep all shares away.
+# so that one missing volume would make all shares unavailable.
 mkdir -p /etc/systemd/system-generators
 for generator in nfs-server-generator rpc-pipefs-generator systemd-cryptsetup-generator \
     systemd-getty-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
@@ -97,7 +97,7 @@ ExecStart=-/bin/udevadm trigger --type=devices --action=add --subsystem-match=ne
 UNIT
 
 # --- smaller -------------------------------------------------------------------------------
-# The initrd is ours (see boot/init)
+# Atoll makes its own initrd (see boot/init).
 dpkg --purge --force-depends initramfs-tools initramfs-tools-core klibc-utils libklibc \
     linux-base-initramfs >/dev/null 2>&1 || true
 rm -rf /usr/lib/udev/hwdb.bin /usr/lib/udev/hwdb.d /usr/share/i18n /usr/share/zoneinfo \
@@ -121,6 +121,6 @@ kernel=$(ls /lib/modules)
     done
 )
 depmod "$kernel"
-# Python: byte code that is valid whatever the files' times are, so it never compiles at boot
+# Python's bytecode does not depend on the times of files, so nothing is compiled at boot.
 python3 -m compileall -q -f --invalidation-mode unchecked-hash \
     -x '/(test|tests)/' /usr/lib/python3* >/dev/null

@@ -1,4 +1,4 @@
-"""renewal of instances."""
+"""Renewal of instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""memory of removed resources."""
+"""Records of removed resources."""
 
 from __future__ import annotations
 
