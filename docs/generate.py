@@ -23,6 +23,7 @@ from states_page import states
 from atoll import config
 from atoll.api import app as api
 from atoll.api.frame import versions
+from atoll.api.frame.openapi import document, with_document
 from atoll.api.frame.routing import Handler
 from atoll.cli.main import app as commands
 
@@ -77,7 +78,9 @@ as the body's one key. Up to 2.6 most actions have the prefix `os-`. An experime
 there only for requests with the header `X-OpenStack-Manila-API-Experimental: True`.
 [What the API does](api.md) is a page of its own.
 
-`GET /`, `/v2/`, `/healthcheck` and `/metrics` are there for everybody, without a token.
+`GET /`, `/v2/`, `/healthcheck` and `/metrics` are there for everybody, without a token. With a
+token, `GET /v2/openapi.json?version=2.65` answers with the OpenAPI 3.1 document of a microversion;
+that of the newest one is {download}`here <openapi.json>`.
 
 | Path | Method or action | Microversions | Policy rule |
 |---|---|---|---|
@@ -203,11 +206,18 @@ def _route(path: str, method: str, handler: Handler) -> str:
     return f"| `{path}` | {method} | {there} | {rule} |\n"
 
 
+def openapi() -> str:
+    """The OpenAPI document of the newest microversion."""
+    routes = with_document([module.routes for module in api.RESOURCES])
+    return json.dumps(document(routes, versions.HIGHEST), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "configuration.md": configuration,
     REFERENCE / "cli.md": cli,
     REFERENCE / "routes.md": routes,
     REFERENCE / "states.md": states,
+    REFERENCE / "openapi.json": openapi,
 }
 
 

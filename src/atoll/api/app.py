@@ -15,7 +15,7 @@ import msgspec
 
 from atoll.api.auth.none import NoAuth
 from atoll.api.auth.token import TokenAuth
-from atoll.api.frame import faults, versions
+from atoll.api.frame import faults, openapi, versions
 from atoll.api.frame.call import Service, UsersNetworks
 from atoll.api.frame.edge import Application, Edge, Metrics, base_url, is_host
 from atoll.api.frame.health import Healthcheck, MetricsPage
@@ -127,7 +127,8 @@ def create_app(settings: Settings, database: Database) -> Application:
     app.add_route("/v2/", _Versions(service, 200))
     app.add_route("/healthcheck", Healthcheck(service))
     app.add_route("/metrics", MetricsPage(metrics))
-    collections = mount(app, service, [module.routes for module in resources])
+    routes = openapi.with_document([module.routes for module in resources])
+    collections = mount(app, service, routes)
     return Edge(_authenticated(app, settings, database), metrics, collections)
 
 

@@ -30,6 +30,9 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 """GiB."""
 
+Refused = msgspec.Meta(extra_json_schema={"x-refused": True})
+"""Marks a field for the OpenAPI document: it is known, but only refusals are answered to it."""
+
 _SINCE: Final = "since"
 _REFUSAL: Final = "refusal"
 """Keys of what ``since`` adds to a field's annotation."""
@@ -119,6 +122,12 @@ class Versions:
     def of(cls, kind: Any) -> Versions:
         """Of a Struct, or of a type without fields of its own."""
         return cls(dict(_fields_of(kind)))
+
+    def later(self, version: int) -> Iterator[tuple[str, Versions | None]]:
+        """Fields that do not exist yet; of others that have such fields in them, these."""
+        for name in self._at(version):
+            field = self._fields[name]
+            yield name, None if version < field.since else field.inside
 
     @property
     def is_empty(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import falcon
 
 from atoll.api.frame import edge
-from atoll.api.frame.paging import Page
+from atoll.api.frame.paging import Link, Page
 from atoll.api.frame.policy import IS_ADMIN, SEES_ALL, Identity, Policy
 from atoll.api.frame.views import Shape, View
 from atoll.config import Settings
@@ -149,7 +149,7 @@ class Call:
         """``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir`` of the query string."""
         return Page.of(self.request.params, sortable, self.settings.api.osapi_max_limit, **more)
 
-    def links(self, path: str) -> list[dict[str, str]]:
+    def links(self, path: str) -> list[Link]:
         """``links`` of a resource; ``path`` like ``shares/<id>``."""
         return [
             {"rel": "self", "href": f"{self.base_url}/v2/{path}"},

@@ -13,7 +13,7 @@ Of = type[Any] | Iterable["type[Any] | str"]
 
 def check(of: Of, columns: Iterable[str]) -> None:
     """Raise ``ConfigurationError`` for a column that is not a key of the record."""
-    parts = (of,) if isinstance(of, type) else tuple(of)
+    parts = _parts(of)
     known: set[str] = set()
     for part in parts:
         known |= {part} if isinstance(part, str) else _keys(part)
@@ -21,6 +21,15 @@ def check(of: Of, columns: Iterable[str]) -> None:
         if column not in known:
             names = ", ".join(map(_name, parts))
             raise ConfigurationError(f"A view or filter names {column}, which is not in {names}.")
+
+
+def records(of: Of) -> tuple[type[Any], ...]:
+    """The record types among what columns are of."""
+    return tuple(part for part in _parts(of) if not isinstance(part, str))
+
+
+def _parts(of: Of) -> tuple[type[Any] | str, ...]:
+    return (of,) if isinstance(of, type) else tuple(of)
 
 
 def _keys(record: type[Any]) -> frozenset[str]:

@@ -53,7 +53,12 @@ UNKNOWN: Final = (
 
 def body(code: int, message: str) -> bytes:
     """The fault's JSON."""
-    return msgspec.json.encode({_NAMES.get(code, "computeFault"): _fault(code, message)})
+    return msgspec.json.encode({name_of(code): _fault(code, message)})
+
+
+def name_of(code: int) -> str:
+    """The key that Manila's faults of this status have."""
+    return _NAMES.get(code, "computeFault")
 
 
 def _fault(code: int, message: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Filters:
     def __init__(self, of: Of, *filters: Filter) -> None:
         """``of`` is the record type of the rows. Raises ``ConfigurationError``."""
         check(of, (each.column for each in filters if each.column is not None))
-        self._filters = filters
+        self.declared = filters
 
     def query(self, call: Call) -> Query:
         """What the request filters by. Raises ``Forbidden`` where policy does not allow it."""
@@ -88,7 +88,7 @@ class Filters:
         equal: dict[str, Any] = {}
         like: dict[str, str] = {}
         is_empty = False
-        for each in self._filters:
+        for each in self.declared:
             if each.name not in params or each.since > call.version:
                 continue
             if each.column is None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from sqlalchemy import Connection
 
+from atoll.api.frame.answers import Kind
 from atoll.api.frame.call import Call
 from atoll.api.frame.routing import Body, Routes
 from atoll.errors import Forbidden, Invalid, NotFound
@@ -58,13 +59,14 @@ class MetadataOf:
         self, routes: Routes, path: str, since: str, *, read: str, update: str, delete: str
     ) -> None:
         """Add the routes below ``path``; ``read``, ``update``, ``delete`` are policy rules."""
+        answers: Kind = {"metadata": Metadata}
         all_of_it, item = f"{path}/metadata", f"{path}/metadata/{{key}}"
-        routes.get(all_of_it, policy=read, since=since)(self.index)
-        routes.post(all_of_it, policy=update, since=since)(self.merge)
-        routes.put(all_of_it, policy=update, since=since)(self.replace)
-        routes.get(item, policy=read, since=since)(self.show)
-        routes.post(item, policy=update, since=since)(self.set_item)
-        routes.put(item, policy=update, since=since)(self.set_item)
+        routes.get(all_of_it, policy=read, since=since, answers=answers)(self.index)
+        routes.post(all_of_it, policy=update, since=since, answers=answers)(self.merge)
+        routes.put(all_of_it, policy=update, since=since, answers=answers)(self.replace)
+        routes.get(item, policy=read, since=since, answers={"meta": Metadata})(self.show)
+        routes.post(item, policy=update, since=since, answers=answers)(self.set_item)
+        routes.put(item, policy=update, since=since, answers=answers)(self.set_item)
         routes.delete(item, policy=delete, since=since, status=200)(self.remove)
 
     def index(self, call: Call, resource_id: str) -> Body:

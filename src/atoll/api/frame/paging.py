@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 from urllib.parse import urlencode
 
 from atoll.capabilities import yes_or_no
@@ -15,7 +15,7 @@ Params = Mapping[str, Any]
 
 LARGEST: Final = 2**63 - 1
 """The largest integer that both databases take. Any offset as large is beyond a list's end."""
-_ALIASES: Final = {
+ALIASES: Final = {
     "display_name": "name",
     "display_description": "description",
     "availability_zone_id": "availability_zone",
@@ -25,6 +25,13 @@ _ALIASES: Final = {
     "snapshot": "snapshot_id",
 }
 """Sort keys that clients know by the names of Manila's own columns."""
+
+
+class Link(TypedDict):
+    """Where a resource, or the next page of a list, is."""
+
+    rel: str
+    href: str
 
 
 def one(params: Params, name: str) -> str | None:
@@ -92,7 +99,7 @@ class Page:
         """From a query string; ``largest`` is what a page holds at most. Raises ``Invalid``."""
         limit = integer(params, "limit")
         key = one(params, "sort_key") or sort_key
-        key = _ALIASES.get(key, key)
+        key = ALIASES.get(key, key)
         if key not in (keys := tuple(sortable)):
             raise Invalid(f"Lists can be sorted by {', '.join(keys)}, not by {key[:40]!r}.")
         direction = (one(params, "sort_dir") or ("desc" if descending else "asc")).lower()
@@ -107,7 +114,7 @@ class Page:
         )
 
 
-def link(url: str, params: Params, marker: str) -> list[dict[str, str]]:
+def link(url: str, params: Params, marker: str) -> list[Link]:
     """``<collection>_links`` with the next page, which starts behind ``marker``."""
     kept = {name: value for name, value in params.items() if name not in ("marker", "offset")}
     query = urlencode({**kept, "marker": marker}, doseq=True)

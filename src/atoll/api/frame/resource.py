@@ -24,6 +24,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from atoll.api.frame import paging, policy, versions
+from atoll.api.frame.answers import Kind, Parameter, QueryString, listed
 from atoll.api.frame.call import Call, OwnedT
 from atoll.api.frame.filters import Filters, Query
 from atoll.api.frame.metadata import Metadata, MetadataOf
@@ -35,7 +36,7 @@ from atoll.errors import AtollError, Invalid
 R = TypeVar("R", bound=Mapping[str, Any])
 Fetch = Callable[[Call, Connection, str], R]
 
-_COUNT_SINCE = versions.minor("2.42")
+_COUNT_SINCE = "2.42"
 
 
 class Reset(msgspec.Struct):
@@ -59,6 +60,8 @@ class Listing(Generic[R]):
     newest_first: bool = True
     links_key: str = ""
     """The key of the link to the next page; ``<plural>_links`` unless it is given."""
+    parameters: tuple[Parameter, ...] = ()
+    """Of the query string, besides filters and pages."""
     count: Callable[[Call, Connection, Query], int] | None = None
     """How many records there are on all pages, for ``with_count`` (since 2.42)."""
 
@@ -205,11 +208,36 @@ class Resource(Generic[R]):
 
     def _declare_reading(self, routes: Routes) -> None:
         brief_rule, detail_rule = self.listing.rules
-        routes.get(self._all, policy=brief_rule, since=self.since)(self._list_in_brief)
+        routes.get(
+            self._all,
+            policy=brief_rule,
+            since=self.since,
+            query=self._query,
+            answers=self._many(self.listing.brief),
+        )(self._list_in_brief)
         if self.listing.detailed:
-            detail = f"{self._all}/detail"
-            routes.get(detail, policy=detail_rule, since=self.since)(self._list_in_detail)
-        routes.get(self.path, policy=self.show_rule, since=self.since)(self._show)
+            routes.get(
+                f"{self._all}/detail",
+                policy=detail_rule,
+                since=self.since,
+                query=self._query,
+                answers=self._many(self.view),
+            )(self._list_in_detail)
+        routes.get(self.path, policy=self.show_rule, since=self.since, answers=self.one)(self._show)
+
+    @property
+    def one(self) -> Kind:
+        """What an answer with one record is."""
+        return {self.name: self.view}
+
+    def _many(self, view: View) -> Kind:
+        count_since = _COUNT_SINCE if self.listing.count is not None else None
+        return listed(self.plural, view, links=self.listing.links_key, count_since=count_since)
+
+    @property
+    def _query(self) -> QueryString:
+        listing = self.listing
+        return QueryString(listing.filters, tuple(listing.sort_keys), listing.parameters)
 
     @property
     def _all(self) -> str:
@@ -284,7 +312,8 @@ class Resource(Generic[R]):
 
 
 def _wants_count(call: Call) -> bool:
-    return call.version >= _COUNT_SINCE and paging.boolean(call.request.params, "with_count")
+    exists = call.version >= versions.minor(_COUNT_SINCE)
+    return exists and paging.boolean(call.request.params, "with_count")
 
 
 def whose(call: Call) -> str | None:

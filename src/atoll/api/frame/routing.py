@@ -21,17 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypedDict, Unpack, get_type_hints
+from typing import Any, Final, NoReturn, TypedDict, Unpack, get_type_hints
 
 import falcon
 import msgspec
 
 from atoll.api.frame import bodies, versions
+from atoll.api.frame.answers import Described, Kind, QueryString
 from atoll.api.frame.call import Call, Service
 from atoll.api.frame.policy import Identity
 from atoll.errors import ConfigurationError, DiskFull, Invalid, NotFound
+from atoll.model.features import Feature
 
-Body = Mapping[str, Any] | None
+Body = Mapping[str, Any] | msgspec.Raw | None
 Function = Callable[..., Body]
 Declare = Callable[[Function], Function]
 
@@ -51,6 +53,10 @@ class Options(TypedDict, total=False):
     exists only for requests with the header ``X-OpenStack-Manila-API-Experimental: True``; with
     ``stable``, this holds below that microversion. ``legacy`` is the path, or the action's name, up
     to 2.6; then the route itself is from 2.7.
+
+    ``answers``, ``query``, ``takes`` and ``needs`` describe the response, the query string, the
+    body and what the driver must offer, for the OpenAPI document alone: the handler checks what it
+    needs itself. A handler that always refuses is annotated with ``NoReturn``.
     """
 
     status: int
@@ -60,6 +66,10 @@ class Options(TypedDict, total=False):
     experimental: bool
     stable: str
     legacy: str | None
+    answers: Kind
+    query: QueryString
+    takes: Kind
+    needs: Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,7 @@ class Handler:
     """The microversion from which it is not experimental."""
     fields: bodies.Versions
     """Which fields of the body exist at which version."""
+    described: Described
 
     def run(self, call: Call, raw: Any, params: Mapping[str, str]) -> Body:
         """Check policy, validate the body, do it."""
@@ -148,7 +159,8 @@ def _handlers(
     function: Function, name: str, policy: str | None, options: Options
 ) -> Iterator[tuple[str, Handler]]:
     """The handlers that one declaration makes, each with its path or its action's name."""
-    body = get_type_hints(function, include_extras=True).get("body")
+    hints = get_type_hints(function, include_extras=True)
+    body = hints.get("body")
     legacy, until = options.get("legacy"), options.get("until")
     since = options.get("since") or (_FIRST_RENAMED if legacy else "2.0")
     handler = Handler(
@@ -161,11 +173,18 @@ def _handlers(
         versions.minor(until) if until is not None else versions.ALWAYS,
         _stable(options),
         bodies.Versions.of(body),
+        _described(hints.get("return"), options),
     )
     if legacy:
         last = versions.minor(_LAST_LEGACY)
         yield legacy, replace(handler, since=versions.LOWEST, until=last)
     yield name, handler
+
+
+def _described(returned: Any, options: Options) -> Described:
+    needs = options.get("needs")
+    refuses = returned is NoReturn or (needs is not None and not needs.is_offered)
+    return Described(options.get("answers"), options.get("query"), options.get("takes"), refuses)
 
 
 def _stable(options: Options) -> int:

@@ -13,7 +13,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Final
 
-from atoll.api.frame.columns import Of, check
+from atoll.api.frame.columns import Of, check, records
 from atoll.api.frame.versions import ALWAYS, LOWEST, minor, text
 from atoll.model.features import REPORTED
 
@@ -40,6 +40,7 @@ class Field:
     since: int = LOWEST
     until: int = ALWAYS
     admin: bool = False
+    kind: Any = None
 
 
 def field(
@@ -49,10 +50,15 @@ def field(
     since: str = text(LOWEST),
     until: str | None = None,
     admin: bool = False,
+    kind: Any = None,
 ) -> Field:
-    """A field from its column (of the same name, unless another is given) or a function."""
+    """A field from its column (of the same name, unless another is given) or a function.
+
+    ``kind`` says what the field is (see ``answers.py``) where neither the record's type nor the
+    function's annotation does.
+    """
     last = minor(until) if until is not None else ALWAYS
-    return Field(name, source if source is not None else name, minor(since), last, admin)
+    return Field(name, source if source is not None else name, minor(since), last, admin, kind)
 
 
 def constant(
@@ -102,10 +108,17 @@ class Shape:
 class View:
     """The fields of a resource over all versions."""
 
-    def __init__(self, of: Of, *fields: Field) -> None:
-        """``of`` is the record type of the rows. Raises ``ConfigurationError``."""
+    def __init__(self, of: Of, *fields: Field, called: str = "", values: Any = None) -> None:
+        """``of`` is the record type of the rows. Raises ``ConfigurationError``.
+
+        For the OpenAPI document: ``called`` is the name of the view's schema, where it is not the
+        record's name; ``values`` is the kind of all fields whose type no record says.
+        """
         check(of, (one.source for one in fields if isinstance(one.source, str)))
         self.fields: Final = fields
+        self.records: Final[tuple[Any, ...]] = records(of)
+        self.values: Final = values
+        self.name: Final = called or next((one.__name__ for one in self.records), "")
         self.at = cache(self._at)
 
     def _at(self, version: int, admin: bool = False) -> Shape:

@@ -5,8 +5,9 @@ Clients list them while they look for something else, so the lists are there, an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
+from atoll.api.frame.answers import EMPTY, Kind
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
@@ -20,20 +21,27 @@ RULES = rules(
 routes = Routes()
 
 
-@routes.get("/security-services", policy="security_service:index")
-@routes.get("/security-services/detail", policy="security_service:detail")
+_NONE: Kind = {"security_services": EMPTY}
+
+
+@routes.get("/security-services", policy="security_service:index", answers=_NONE)
+@routes.get("/security-services/detail", policy="security_service:detail", answers=_NONE)
 def index(call: Call) -> Body:
     """None."""
     return {"security_services": []}
 
 
 @routes.get("/security-services/{service_id}", policy="security_service:show")
-def show(call: Call, service_id: str) -> Body:
+def show(call: Call, service_id: str) -> NoReturn:
     """There is no such thing."""
     raise NotFound(f"Security service {service_id[:64]} could not be found.")
 
 
-@routes.post("/security-services", policy="security_service:create")
+@routes.post(
+    "/security-services",
+    policy="security_service:create",
+    needs=features.SECURITY_SERVICES,
+)
 def create(call: Call, body: dict[str, Any]) -> Body:
     """Refused, with the reason."""
     features.SECURITY_SERVICES.check()

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from atoll.api.frame import bodies, paging
+from atoll.api.frame.answers import OF_EVERYBODY
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has
 from atoll.api.frame.paging import Page, Params
@@ -143,6 +144,7 @@ NETWORKS: Final = Resource[ShareNetwork](
         filters=FILTERS,
         brief=SUMMARY,
         newest_first=False,
+        parameters=OF_EVERYBODY,
     ),
     deletion=Deletion(rule="share_network:delete", begin=_want_deleted),
     resetting=Resetting(
@@ -181,7 +183,12 @@ class Anything(msgspec.Struct):
     """A body that is not looked into."""
 
 
-@routes.post("/share-networks", policy="share_network:create", envelope="share_network")
+@routes.post(
+    "/share-networks",
+    policy="share_network:create",
+    envelope="share_network",
+    answers=NETWORKS.one,
+)
 def create(call: Call, body: CreateNetwork) -> Body:
     """Make a share network with one subnet."""
     check_neutron_ids(body.neutron_net_id, body.neutron_subnet_id)
@@ -223,13 +230,18 @@ def no_nova_network(nova_net_id: str | None) -> None:
 
 
 @routes.action(
-    NETWORKS.path, "add_security_service", policy="share_network:add_security_service", since="2.0"
+    NETWORKS.path,
+    "add_security_service",
+    policy="share_network:add_security_service",
+    since="2.0",
+    needs=features.SECURITY_SERVICES,
 )
 @routes.action(
     NETWORKS.path,
     "remove_security_service",
     policy="share_network:remove_security_service",
     since="2.0",
+    needs=features.SECURITY_SERVICES,
 )
 def security_service(call: Call, network_id: str, body: Anything) -> None:
     """Clients of share networks may ask for these; there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -24,27 +24,30 @@ from atoll.model.states import DELETABLE_SERVERS, ServerStatus
 _BRIEF = (
     field("id"),
     field("project_id"),
-    field("status", lambda row, _: row["status"].shown),
+    field("status", lambda row, _: row["status"].shown, kind=ServerStatus),
     field("host"),
     field("updated_at"),
     field("share_network_id"),
     field(
-        "share_network_name", lambda row, _: row["share_network_name"] or row["share_network_id"]
+        "share_network_name",
+        lambda row, _: row["share_network_name"] or row["share_network_id"],
+        kind=str | None,
     ),
     field("is_auto_deletable", since="2.49"),
-    field("identifier", lambda row, _: row["identifier"] or row["id"], since="2.49"),
+    field("identifier", lambda row, _: row["identifier"] or row["id"], since="2.49", kind=str),
     field("share_network_subnet_id", since="2.51", until="2.69"),
     field(
         "share_network_subnet_ids",
         lambda row, _: [row["share_network_subnet_id"]] if row["share_network_subnet_id"] else [],
         since="2.70",
+        kind=list[str],
     ),
     reported("network_allocation_update_support", since="2.70"),
     constant("task_state", None, since="2.57"),
     constant("source_share_server_id", None, since="2.57"),
     reported("security_service_update_support", since="2.63"),
 )
-BRIEF = View(ShareServer, *_BRIEF)
+BRIEF = View(ShareServer, *_BRIEF, called="ShareServerSummary")
 DETAIL = View(ShareServer, *_BRIEF, field("created_at"), field("backend_details"))
 
 FILTERS = Filters(
@@ -130,7 +133,11 @@ routes = SERVERS.routes()
 RULES = SERVERS.rules(overseer=("share_server:details",))
 
 
-@routes.get(f"{SERVERS.path}/details", policy="share_server:details")
+@routes.get(
+    f"{SERVERS.path}/details",
+    policy="share_server:details",
+    answers={"details": dict[str, Any]},
+)
 def details(call: Call, server_id: str) -> Body:
     """What the back end knows of it."""
     with call.database.read() as connection:

@@ -46,7 +46,12 @@ def _of(network: ShareNetwork, subnet_id: str) -> Subnet:
     raise NotFound(f"Share network subnet {subnet_id[:64]} could not be found.")
 
 
-@routes.get(_PATH, policy="share_network_subnet:index", since="2.51")
+@routes.get(
+    _PATH,
+    policy="share_network_subnet:index",
+    since="2.51",
+    answers={"share_network_subnets": [SUBNET]},
+)
 def index(call: Call, network_id: str) -> Body:
     """A share network's subnets."""
     with call.database.read() as connection:
@@ -54,7 +59,12 @@ def index(call: Call, network_id: str) -> Body:
     return {"share_network_subnets": call.shape(SUBNET).many(network["subnets"], network)}
 
 
-@routes.get(f"{_PATH}/{{subnet_id}}", policy="share_network_subnet:show", since="2.51")
+@routes.get(
+    f"{_PATH}/{{subnet_id}}",
+    policy="share_network_subnet:show",
+    since="2.51",
+    answers={"share_network_subnet": SUBNET},
+)
 def show(call: Call, network_id: str, subnet_id: str) -> Body:
     """One subnet."""
     with call.database.read() as connection:
@@ -62,7 +72,12 @@ def show(call: Call, network_id: str, subnet_id: str) -> Body:
     return {"share_network_subnet": call.shape(SUBNET).one(_of(network, subnet_id), network)}
 
 
-@routes.post(_PATH, policy="share_network_subnet:create", since="2.51")
+@routes.post(
+    _PATH,
+    policy="share_network_subnet:create",
+    since="2.51",
+    answers={"share_network_subnet": SUBNET},
+)
 def create(call: Call, network_id: str, body: Wanted) -> Body:
     """Reach a share network in another zone."""
     return _create(call, network_id, body.subnet)

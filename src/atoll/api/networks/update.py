@@ -16,6 +16,7 @@ from atoll.api.frame import bodies
 from atoll.api.frame.call import Call
 from atoll.api.frame.routing import Body, Routes
 from atoll.api.networks.share_networks import NetworkId, converge, no_nova_network, shown, visible
+from atoll.api.networks.view import DETAIL
 from atoll.db import database, share_networks, subnets
 from atoll.errors import Forbidden, Invalid
 from atoll.model.records import ShareNetwork, Subnet
@@ -35,7 +36,13 @@ class _Known(msgspec.Struct):
     nova_net_id: str | None = None
 
 
-@routes.put("/share-networks/{network_id}", policy="share_network:update", envelope="share_network")
+@routes.put(
+    "/share-networks/{network_id}",
+    policy="share_network:update",
+    envelope="share_network",
+    answers={"share_network": DETAIL},
+    takes=_Known,
+)
 def update(call: Call, network_id: str, body: dict[str, Any]) -> Body:
     """Change name and description; the Neutron network only while nothing is on it."""
     wish = bodies.convert(body, _Known)

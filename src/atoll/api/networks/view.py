@@ -6,7 +6,7 @@ Up to 2.50 a share network has one subnet, whose fields are its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from atoll.api.frame.call import Call
 from atoll.api.frame.columns import check
@@ -34,7 +34,8 @@ def _of_subnet(column: str) -> Callable[[ShareNetwork, Any], Any]:
 
 
 def _flat(name: str, since: str = "2.0") -> Field:
-    return field(name, _of_subnet(name), since=since, until=_LAST_FLAT)
+    kind = get_type_hints(Subnet)[name] | None
+    return field(name, _of_subnet(name), since=since, until=_LAST_FLAT, kind=kind)
 
 
 _SUBNET: Final = (
@@ -51,18 +52,19 @@ _SUBNET: Final = (
     field("mtu"),
     field("gateway"),
 )
-_INSIDE: Final = View(Subnet, *_SUBNET).at(0)
+_INSIDE: Final = View(Subnet, *_SUBNET, called="SubnetOfNetwork")
 """A subnet inside its share network."""
+_SHAPE: Final = _INSIDE.at(0)
 
 SUBNET: Final = View(
     Subnet,
     *_SUBNET,
     field("share_network_id"),
-    field("share_network_name", lambda subnet, network: network["name"]),
+    field("share_network_name", lambda subnet, network: network["name"], kind=str | None),
 )
 """A subnet by itself; its scope is its share network."""
 
-SUMMARY: Final = View(ShareNetwork, field("id"), field("name"))
+SUMMARY: Final = View(ShareNetwork, field("id"), field("name"), called="ShareNetworkSummary")
 DETAIL: Final = View(
     ShareNetwork,
     field("id"),
@@ -74,7 +76,12 @@ DETAIL: Final = View(
     field("status", since="2.63"),
     reported("security_service_update_support", since="2.63"),
     reported("network_allocation_update_support", since="2.70"),
-    field("share_network_subnets", lambda row, _: _INSIDE.many(row["subnets"]), since="2.51"),
+    field(
+        "share_network_subnets",
+        lambda row, _: _SHAPE.many(row["subnets"]),
+        since="2.51",
+        kind=[_INSIDE],
+    ),
     _flat("neutron_net_id"),
     _flat("neutron_subnet_id"),
     _flat("network_type"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from atoll.api.frame import bodies
 from atoll.api.frame.versions import minor
@@ -13,6 +15,8 @@ from atoll.db.quotas import DEFAULTS, UNLIMITED
 from atoll.errors import Invalid
 from atoll.model import features
 
+Limit = Annotated[int, msgspec.Meta(ge=UNLIMITED, le=bodies.LARGEST)] | None
+Absent = Annotated[int, msgspec.Meta(ge=0, le=0), bodies.Refused] | None
 _SPOKEN_OF = ("force", "id", "tenant_id", "project_id", "user_id", "share_type", "class_name")
 _ABSENT = {
     "share_groups": features.QUOTAS_OF_GROUPS,
@@ -20,6 +24,22 @@ _ABSENT = {
     "share_replicas": features.QUOTAS_OF_REPLICAS,
     "replica_gigabytes": features.QUOTAS_OF_REPLICAS,
 }
+
+
+class Wanted(msgspec.Struct):
+    """The keys of a quota set that count; -1 is no limit."""
+
+    shares: Limit = None
+    gigabytes: Limit = None
+    snapshots: Limit = None
+    snapshot_gigabytes: Limit = None
+    share_networks: Limit = None
+    per_share_gigabytes: Annotated[Limit, bodies.since(PER_SHARE_SINCE)] = None
+    share_groups: Absent = None
+    share_group_snapshots: Absent = None
+    share_replicas: Absent = None
+    replica_gigabytes: Absent = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
-from atoll.api.quotas.body import Limits
-from atoll.api.quotas.view import OF_PROJECT
+from atoll.api.quotas.body import Limits, Wanted
+from atoll.api.quotas.view import CLASS_SHOWN, CLASS_UPDATED, OF_PROJECT
 from atoll.db import quotas
 from atoll.errors import Invalid
 
@@ -20,7 +20,7 @@ _PATH = "/quota-class-sets/{class_name}"
 _LONGEST = 255
 
 
-@routes.get(_PATH, policy="quota_class_set:show", legacy=_OLD)
+@routes.get(_PATH, policy="quota_class_set:show", legacy=_OLD, answers=CLASS_SHOWN)
 def show(call: Call, class_name: str) -> Body:
     """The limits of a class; only ``default`` has an effect."""
     return {"quota_class_set": {"id": class_name, **_limits(call, class_name)}}
@@ -32,7 +32,14 @@ def _limits(call: Call, class_name: str) -> dict[str, Any]:
     return call.shape(OF_PROJECT).one(limits, 0)
 
 
-@routes.put(_PATH, policy="quota_class_set:update", envelope="quota_class_set", legacy=_OLD)
+@routes.put(
+    _PATH,
+    policy="quota_class_set:update",
+    envelope="quota_class_set",
+    legacy=_OLD,
+    answers=CLASS_UPDATED,
+    takes=Wanted,
+)
 def update(call: Call, class_name: str, body: dict[str, Any]) -> Body:
     """Set limits of a class."""
     if len(class_name) > _LONGEST:

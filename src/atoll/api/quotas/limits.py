@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atoll.api.frame.answers import EMPTY
 from atoll.api.frame.call import Call
 from atoll.api.frame.routing import Body, Routes
 from atoll.api.quotas.view import ABSOLUTE
@@ -10,7 +11,7 @@ from atoll.db import quotas
 routes = Routes()
 
 
-@routes.get("/limits", policy=None)
+@routes.get("/limits", policy=None, answers={"limits": {"rate": EMPTY, "absolute": ABSOLUTE}})
 def index(call: Call) -> Body:
     """Limits and usage; requests have no rate limits."""
     scope = quotas.Scope(call.project_id)

@@ -8,12 +8,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from atoll.api.frame import paging
+from atoll.api.frame.answers import QueryString, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
 from atoll.api.frame.versions import minor
 from atoll.api.quotas import view as quota_view
-from atoll.api.quotas.body import Limits
+from atoll.api.quotas.body import Limits, Wanted
+from atoll.api.quotas.view import DETAILED, SHOWN, UPDATED
 from atoll.db import database, quotas, share_types
 from atoll.db.quotas import UNLIMITED, Scope
 from atoll.errors import Invalid
@@ -23,6 +25,9 @@ routes = Routes()
 
 _OLD = "/os-quota-sets/{project_id}"
 _PATH = "/quota-sets/{project_id}"
+_QUERY = QueryString(
+    more=(parameter("user_id"), parameter("share_type", since=quota_view.SHARE_TYPES_SINCE))
+)
 _NO_DETAIL: Mapping[str, int] = {"limit": 0, "in_use": 0, "reserved": 0}
 
 
@@ -52,7 +57,7 @@ def _defaults(call: Call) -> Mapping[str, int]:
     return limits
 
 
-@routes.get(_PATH, policy="quota_set:show", legacy=_OLD)
+@routes.get(_PATH, policy="quota_set:show", legacy=_OLD, query=_QUERY, answers=SHOWN)
 def show(call: Call, project_id: str) -> Body:
     """The limits that hold; -1 means none."""
     with call.database.read() as connection:
@@ -61,7 +66,9 @@ def show(call: Call, project_id: str) -> Body:
     return {"quota_set": {"id": project_id, **_shown(call, scope, limits)}}
 
 
-@routes.get(f"{_PATH}/detail", policy="quota_set:show", since="2.25")
+@routes.get(
+    f"{_PATH}/detail", policy="quota_set:show", since="2.25", query=_QUERY, answers=DETAILED
+)
 def detail(call: Call, project_id: str) -> Body:
     """Limits with what is in use."""
     with call.database.read() as connection:
@@ -71,7 +78,7 @@ def detail(call: Call, project_id: str) -> Body:
     return {"quota_set": {"id": project_id, **_shown(call, scope, both, _NO_DETAIL)}}
 
 
-@routes.get(f"{_PATH}/defaults", policy="quota_set:show", legacy=f"{_OLD}/defaults")
+@routes.get(f"{_PATH}/defaults", policy="quota_set:show", legacy=f"{_OLD}/defaults", answers=SHOWN)
 def defaults(call: Call, project_id: str) -> Body:
     """What holds for a project that was given no limits of its own."""
     with call.database.read() as connection:
@@ -79,7 +86,15 @@ def defaults(call: Call, project_id: str) -> Body:
     return {"quota_set": {"id": project_id, **_shown(call, Scope(project_id), limits)}}
 
 
-@routes.put(_PATH, policy="quota_set:update", envelope="quota_set", legacy=_OLD)
+@routes.put(
+    _PATH,
+    policy="quota_set:update",
+    envelope="quota_set",
+    legacy=_OLD,
+    query=_QUERY,
+    answers=UPDATED,
+    takes=Wanted,
+)
 def update(call: Call, project_id: str, body: dict[str, Any]) -> Body:
     """Set limits. ``force`` allows less than what is in use."""
     new = Limits.of(body, call.version)
@@ -122,7 +137,7 @@ def _check(
             )
 
 
-@routes.delete(_PATH, policy="quota_set:delete", legacy=_OLD)
+@routes.delete(_PATH, policy="quota_set:delete", legacy=_OLD, query=_QUERY)
 def delete(call: Call, project_id: str) -> None:
     """Go back to the defaults; a project's users and share types as well."""
     with call.database.begin() as connection:

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection
 
 from atoll.api.frame import bodies, paging
+from atoll.api.frame.answers import OneOf, QueryString, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import mapping
 from atoll.api.frame.metadata import Metadata, Wanted, check_size
@@ -59,14 +60,14 @@ _FIELDS = (
     field("access_level"),
     field("access_to"),
     field("access_type"),
-    field("state", _old_state, until="2.27"),
+    field("state", _old_state, until="2.27", kind=OneOf(("active", "new", "error"))),
     field("state", since="2.28"),
     field("access_key", since="2.21"),
     field("created_at", since="2.33"),
     field("updated_at", since="2.33"),
     field("metadata", since="2.45"),
 )
-LISTED = View(AccessRule, *_FIELDS)
+LISTED = View(AccessRule, *_FIELDS, called="ListedAccessRule")
 SHOWN = View(AccessRule, *_FIELDS, field("share_id"))
 
 
@@ -86,7 +87,12 @@ class Deny(msgspec.Struct):
 
 
 @routes.action(
-    SHARE, "allow_access", policy="share:allow_access", status=200, legacy="os-allow_access"
+    SHARE,
+    "allow_access",
+    policy="share:allow_access",
+    status=200,
+    legacy="os-allow_access",
+    answers={"access": SHOWN},
 )
 def allow(call: Call, share_id: str, body: Allow) -> Body:
     """Write the rule down as ``queued_to_apply`` and ask for it to be applied."""
@@ -165,6 +171,7 @@ def sync(call: Call, connection: Connection, share_id: str) -> None:
     status=200,
     until="2.44",
     legacy="os-access_list",
+    answers={"access_list": [LISTED]},
 )
 def access_list(call: Call, share_id: str) -> Body:
     """A share's rules, as they were asked for before 2.45."""
@@ -174,7 +181,13 @@ def access_list(call: Call, share_id: str) -> Body:
     return {"access_list": call.shape(LISTED).many(found, share)}
 
 
-@routes.get("/share-access-rules", policy="share_access_rule:index", since="2.45")
+@routes.get(
+    "/share-access-rules",
+    policy="share_access_rule:index",
+    since="2.45",
+    query=QueryString(more=(parameter("share_id", required=True), parameter("metadata"))),
+    answers={"access_list": [LISTED]},
+)
 def index(call: Call) -> Body:
     """A share's rules."""
     params = call.request.params
@@ -200,7 +213,7 @@ def _rules_of(
     return access_rules.of_share(connection, share["id"], conditions)
 
 
-@routes.get(RULE, policy="share_access_rule:get", since="2.45")
+@routes.get(RULE, policy="share_access_rule:get", since="2.45", answers={"access": SHOWN})
 def show(call: Call, access_id: str) -> Body:
     """One rule."""
     with call.database.read() as connection:
@@ -208,7 +221,12 @@ def show(call: Call, access_id: str) -> Body:
     return {"access": call.shape(SHOWN).one(rule, share)}
 
 
-@routes.put(f"{RULE}/metadata", policy="share_access_metadata:update", since="2.45")
+@routes.put(
+    f"{RULE}/metadata",
+    policy="share_access_metadata:update",
+    since="2.45",
+    answers={"metadata": Metadata},
+)
 def update_metadata(call: Call, access_id: str, body: Wanted) -> Body:
     """Add keys to a rule's metadata, change those that are there."""
     with call.database.begin() as connection:

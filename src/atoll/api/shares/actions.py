@@ -95,7 +95,7 @@ def extend(call: Call, share_id: str, body: Resize) -> None:
         enqueue(connection, share_key(share_id), request_id=call.request_id)
 
 
-@routes.action(SHARE, "shrink", policy="share:shrink", legacy="os-shrink")
+@routes.action(SHARE, "shrink", policy="share:shrink", legacy="os-shrink", needs=features.SHRINK)
 def shrink(call: Call, share_id: str, body: Resize) -> None:
     """Volumes can't become smaller."""
     with call.database.begin() as connection:
@@ -114,7 +114,9 @@ class Revert(msgspec.Struct):
     snapshot_id: bodies.Id
 
 
-@routes.action(SHARE, "revert", policy="share:revert_to_snapshot", since="2.27")
+@routes.action(
+    SHARE, "revert", policy="share:revert_to_snapshot", since="2.27", needs=features.REVERT
+)
 def revert(call: Call, share_id: str, body: Revert) -> None:
     """A share stays what it is; a new one can be made from the snapshot."""
     with call.database.begin() as connection:
@@ -122,7 +124,9 @@ def revert(call: Call, share_id: str, body: Revert) -> None:
     features.REVERT.check(share=share_id, snapshot=body.snapshot_id)
 
 
-@routes.action(SHARE, "soft_delete", policy="share:soft_delete", since="2.69")
+@routes.action(
+    SHARE, "soft_delete", policy="share:soft_delete", since="2.69", needs=features.RECYCLE_BIN
+)
 def soft_delete(call: Call, share_id: str) -> None:
     """There is no recycle bin."""
     with call.database.begin() as connection:
@@ -155,7 +159,7 @@ def reset_task_state(call: Call, share_id: str, body: ResetTask) -> None:
         features.TASK_STATES.check()
 
 
-@routes.action(SHARE, "unmanage", policy="share:unmanage")
+@routes.action(SHARE, "unmanage", policy="share:unmanage", needs=features.UNMANAGE)
 def unmanage(call: Call, share_id: str) -> None:
     """Not possible with share servers of our own."""
     with call.database.begin() as connection:
@@ -164,7 +168,12 @@ def unmanage(call: Call, share_id: str) -> None:
 
 
 @routes.action(
-    SHARE, "migration_start", policy="share:migration_start", since="2.29", experimental=True
+    SHARE,
+    "migration_start",
+    policy="share:migration_start",
+    since="2.29",
+    experimental=True,
+    needs=features.MIGRATION,
 )
 def migration_start(call: Call, share_id: str) -> None:
     """There is one host, so nowhere to migrate to."""

@@ -50,7 +50,7 @@ class Create(NewTexts, kw_only=True):
     is_public: bool | None = False
     metadata: Metadata | None = None
     availability_zone: Annotated[bodies.Name | None, bodies.since("2.1")] = None
-    share_group_id: Annotated[str | None, bodies.since("2.31")] = None
+    share_group_id: Annotated[str | None, bodies.since("2.31"), bodies.Refused] = None
     scheduler_hints: Annotated[share_placement.Hints | None, bodies.since("2.65")] = None
 
 
@@ -61,7 +61,7 @@ class _Source(msgspec.Struct):
     parent: Share
 
 
-@routes.post("/shares", policy="share:create", envelope="share")
+@routes.post("/shares", policy="share:create", envelope="share", answers=SHARES.one)
 def create(call: Call, body: Create) -> Body:
     """Write the share down as ``creating`` and ask for it to be made."""
     protocol = _protocol(call, body.share_proto)

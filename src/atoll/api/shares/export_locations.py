@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from atoll.api.frame.answers import EMPTY
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
@@ -34,11 +35,17 @@ LISTED = View(
     # A share has one instance, and it goes by the share's id.
     field("share_instance_id", "share_id", admin=True),
     field("is_admin_only", admin=True),
+    called="ListedExportLocation",
 )
 SHOWN = View(ExportLocation, *LISTED.fields, field("created_at"), field("updated_at"))
 
 
-@routes.get(LOCATIONS, policy="share_export_location:index", since="2.9")
+@routes.get(
+    LOCATIONS,
+    policy="share_export_location:index",
+    since="2.9",
+    answers={"export_locations": [LISTED]},
+)
 def index(call: Call, share_id: str) -> Body:
     """A share's export locations, the preferred one first."""
     with call.database.read() as connection:
@@ -46,7 +53,12 @@ def index(call: Call, share_id: str) -> Body:
     return {"export_locations": call.shape(LISTED).many(found)}
 
 
-@routes.get(f"{LOCATIONS}/{{location_id}}", policy="share_export_location:show", since="2.9")
+@routes.get(
+    f"{LOCATIONS}/{{location_id}}",
+    policy="share_export_location:show",
+    since="2.9",
+    answers={"export_location": SHOWN},
+)
 def show(call: Call, share_id: str, location_id: str) -> Body:
     """One export location."""
     with call.database.read() as connection:
@@ -61,6 +73,7 @@ def show(call: Call, share_id: str, location_id: str) -> Body:
     "/snapshots/{snapshot_id}/export-locations",
     policy="share_snapshot_export_location:index",
     since="2.32",
+    answers={"share_snapshot_export_locations": EMPTY},
 )
 def index_of_snapshot(call: Call, snapshot_id: str) -> Body:
     """A snapshot's: none, it can't be mounted. Clients ask whenever they show a snapshot."""

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, false
 
 from atoll.api.frame import paging
+from atoll.api.frame.answers import OF_EVERYBODY, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import (
     TEXTS,
@@ -164,6 +165,16 @@ SHARES: Final = Resource[Share](
         sort_keys=shares.SORTABLE,
         filters=FILTERS,
         brief=SUMMARY,
+        parameters=(
+            *OF_EVERYBODY,
+            parameter("is_public", bool),
+            parameter("metadata"),
+            parameter("extra_specs"),
+            parameter("export_location_id", since="2.35"),
+            parameter("export_location_path", since="2.35"),
+            parameter("with_count", bool, since="2.42"),
+            parameter("is_soft_deleted", bool, since="2.69"),
+        ),
     ),
     deletion=Deletion(
         rule="share:delete",
@@ -201,7 +212,7 @@ class Update(ChangedTexts, kw_only=True):
     is_public: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.put(SHARES.path, policy="share:update", envelope="share")
+@routes.put(SHARES.path, policy="share:update", envelope="share", answers=SHARES.one)
 def update(call: Call, share_id: str, body: Update) -> Body:
     """Change name, description or who sees the share."""
     texts = body.texts()

@@ -8,10 +8,11 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from atoll.api.frame import bodies, paging
+from atoll.api.frame.answers import OF_EVERYBODY, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import TEXTS, Filters, Query, filter_by, mapping, status_of
 from atoll.api.frame.metadata import Metadata, check_size
-from atoll.api.frame.paging import Page
+from atoll.api.frame.paging import Link, Page
 from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
 from atoll.api.frame.routing import Body
 from atoll.api.frame.texts import ChangedTexts, NewTexts
@@ -35,18 +36,20 @@ FILTERS: Final = Filters(
 _SINCE_METADATA: Final = 73
 
 
-def _links(row: Snapshot, call: Call) -> list[dict[str, str]]:
+def _links(row: Snapshot, call: Call) -> list[Link]:
     return call.links(f"snapshots/{row['id']}")
 
 
-SUMMARY = View(Snapshot, field("id"), field("name"), field("links", _links))
+SUMMARY = View(
+    Snapshot, field("id"), field("name"), field("links", _links), called="SnapshotSummary"
+)
 DETAIL = View(
     Snapshot,
     field("id"),
     field("share_id"),
     field("share_size"),
     field("created_at"),
-    field("status", lambda row, _: row["status"].shown),
+    field("status", lambda row, _: row["status"].shown, kind=SnapshotStatus),
     field("name"),
     field("description"),
     field("size"),
@@ -98,6 +101,7 @@ SNAPSHOTS: Final = Resource[Snapshot](
         filters=FILTERS,
         brief=SUMMARY,
         links_key="share_snapshots_links",
+        parameters=(*OF_EVERYBODY, parameter("metadata", since="2.73")),
     ),
     deletion=Deletion(
         rule="share:delete_snapshot",
@@ -130,7 +134,13 @@ class Create(NewTexts, kw_only=True):
     metadata: Annotated[Metadata | None, bodies.since("2.73")] = None
 
 
-@routes.post("/snapshots", policy="share:create_snapshot", envelope="snapshot", status=202)
+@routes.post(
+    "/snapshots",
+    policy="share:create_snapshot",
+    envelope="snapshot",
+    status=202,
+    answers=SNAPSHOTS.one,
+)
 def create(call: Call, body: Create) -> Body:
     """Write the snapshot down as ``creating`` and ask for it to be taken."""
     texts, metadata = body.texts(), body.metadata or {}
@@ -178,7 +188,12 @@ def create(call: Call, body: Create) -> Body:
         return SNAPSHOTS.shown(call, connection, row)
 
 
-@routes.put(SNAPSHOTS.path, policy="share:snapshot_update", envelope="snapshot")
+@routes.put(
+    SNAPSHOTS.path,
+    policy="share:snapshot_update",
+    envelope="snapshot",
+    answers=SNAPSHOTS.one,
+)
 def update(call: Call, snapshot_id: str, body: ChangedTexts) -> Body:
     """Change name or description."""
     changes = body.texts()

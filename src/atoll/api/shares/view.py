@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from dataclasses import field as of
 from typing import Final
 
+from atoll.api.frame.answers import OneOf
 from atoll.api.frame.call import Call
+from atoll.api.frame.paging import Link
 from atoll.api.frame.views import View, constant, field, reported
 from atoll.capabilities import is_true
 from atoll.model.records import Share
@@ -37,7 +39,7 @@ class Scope:
 _FLAGS: Final = ("snapshot_support", "create_share_from_snapshot_support")
 
 
-def _links(row: Share, scope: Scope) -> list[dict[str, str]]:
+def _links(row: Share, scope: Scope) -> list[Link]:
     return scope.call.links(f"shares/{row['id']}")
 
 
@@ -72,7 +74,7 @@ def _old_status(row: Share, _: Scope) -> str:
     return ShareStatus.CREATING if status == _FROM_SNAPSHOT else status
 
 
-SUMMARY = View(Share, field("id"), field("name"), field("links", _links))
+SUMMARY = View(Share, field("id"), field("name"), field("links", _links), called="ShareSummary")
 
 DETAIL = View(
     Share,
@@ -80,8 +82,8 @@ DETAIL = View(
     field("size"),
     field("availability_zone"),
     field("created_at"),
-    field("status", _old_status, until="2.53"),
-    field("status", lambda row, _: row["status"].shown, since="2.54"),
+    field("status", _old_status, until="2.53", kind=ShareStatus),
+    field("status", lambda row, _: row["status"].shown, since="2.54", kind=ShareStatus),
     field("name"),
     field("description"),
     field("project_id"),
@@ -108,6 +110,7 @@ DETAIL = View(
         ),
         since="2.10",
         until="2.27",
+        kind=OneOf(("active", "out_of_sync", "error")),
     ),
     field("access_rules_status", since="2.28"),
     reported("replication_type", since="2.11"),

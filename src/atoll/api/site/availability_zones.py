@@ -20,14 +20,19 @@ routes = Routes()
 VIEW = View(
     Zone,
     # A zone is only a name; clients want an id that stays.
-    field("id", lambda row, _: str(uuid5(NAMESPACE_URL, f"atoll:zone:{row['name']}"))),
+    field("id", lambda row, _: str(uuid5(NAMESPACE_URL, f"atoll:zone:{row['name']}")), kind=str),
     field("name"),
     field("created_at"),
     field("updated_at"),
 )
 
 
-@routes.get("/availability-zones", policy="availability_zone:index", legacy="/os-availability-zone")
+@routes.get(
+    "/availability-zones",
+    policy="availability_zone:index",
+    legacy="/os-availability-zone",
+    answers={"availability_zones": [VIEW]},
+)
 def index(call: Call) -> Body:
     """All zones."""
     with call.database.read() as connection:

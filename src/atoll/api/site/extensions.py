@@ -8,7 +8,7 @@ from atoll.api.frame.routing import Body, Routes
 routes = Routes()
 
 
-@routes.get("/extensions", policy=None)
+@routes.get("/extensions", policy=None, answers={"extensions": list[dict[str, str]]})
 def index(call: Call) -> Body:
     """None."""
     return {"extensions": []}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from atoll.api.frame import paging
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import Filters, Query, filter_by
-from atoll.api.frame.paging import Page, Params
+from atoll.api.frame.paging import Link, Page, Params
 from atoll.api.frame.resource import Deletion, Listing, Resource
 from atoll.api.frame.views import View, field
 from atoll.db import messages
@@ -30,7 +30,7 @@ VIEW = View(
     field("user_message"),
     field("created_at"),
     field("expires_at"),
-    field("links", lambda row, call: call.links(f"messages/{row['id']}")),
+    field("links", lambda row, call: call.links(f"messages/{row['id']}"), kind=list[Link]),
 )
 
 

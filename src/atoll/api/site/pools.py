@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection
 
 from atoll import capabilities
 from atoll.api.frame import paging
+from atoll.api.frame.answers import QueryString, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import Filters, filter_by, mapping
 from atoll.api.frame.policy import rules
@@ -22,23 +23,45 @@ from atoll.errors import Invalid, NotFound
 RULES = rules(overseer=("scheduler_stats:pools:index", "scheduler_stats:pools:detail"))
 routes = Routes()
 
+
+class Pool(TypedDict):
+    """What is known of a pool."""
+
+    name: str
+    host: str
+    backend: str
+    pool: str
+    capabilities: dict[str, Any]
+
+
 _BRIEF = (field("name"), field("host"), field("backend"), field("pool"))
-_POOL = ("name", "host", "backend", "pool", "capabilities")
-"""What is known of a pool."""
-BRIEF = View(_POOL, *_BRIEF)
-DETAIL = View(_POOL, *_BRIEF, field("capabilities"))
-FILTERS = Filters(_POOL, filter_by("host"), filter_by("backend"), filter_by("pool"))
+BRIEF = View(Pool, *_BRIEF, called="PoolSummary")
+DETAIL = View(Pool, *_BRIEF, field("capabilities"))
+FILTERS = Filters(Pool, filter_by("host"), filter_by("backend"), filter_by("pool"))
+QUERY = QueryString(
+    FILTERS, more=(parameter("capabilities"), parameter("share_type", since="2.23"))
+)
 _LONGEST_PATTERN = 255
 _SHARE_TYPE_SINCE = minor("2.23")
 
 
-@routes.get("/scheduler-stats/pools", policy="scheduler_stats:pools:index")
+@routes.get(
+    "/scheduler-stats/pools",
+    policy="scheduler_stats:pools:index",
+    query=QUERY,
+    answers={"pools": [BRIEF]},
+)
 def index(call: Call) -> Body:
     """The pools of the services that are up and in use."""
     return {"pools": call.shape(BRIEF).many(_find(call))}
 
 
-@routes.get("/scheduler-stats/pools/detail", policy="scheduler_stats:pools:detail")
+@routes.get(
+    "/scheduler-stats/pools/detail",
+    policy="scheduler_stats:pools:detail",
+    query=QUERY,
+    answers={"pools": [DETAIL]},
+)
 def detail(call: Call) -> Body:
     """The same with their capabilities."""
     return {"pools": call.shape(DETAIL).many(_find(call))}

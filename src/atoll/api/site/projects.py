@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.api.frame import paging
+from atoll.api.frame.answers import EMPTY, QueryString, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
-from atoll.api.frame.views import View, field
+from atoll.api.frame.views import View, constant, field
 from atoll.db import projects
 from atoll.errors import NotFound
 from atoll.model.records import Project
@@ -25,14 +26,18 @@ VIEW = View(
     Project,
     field("id"),
     field("name"),
-    field("description", lambda row, _: row["description"] or ""),
-    field("enabled", lambda row, _: True),
-    field("is_domain", lambda row, _: False),
-    field("domain_id", lambda row, _: _DOMAIN),
-    field("parent_id", lambda row, _: _DOMAIN),
-    field("tags", lambda row, _: []),
-    field("options", lambda row, _: {}),
-    field("links", lambda row, call: {"self": f"{call.base_url}/v2/projects/{row['id']}"}),
+    field("description", lambda row, _: row["description"] or "", kind=str),
+    constant("enabled", True),
+    constant("is_domain", False),
+    constant("domain_id", _DOMAIN),
+    constant("parent_id", _DOMAIN),
+    field("tags", lambda row, _: [], kind=EMPTY),
+    field("options", lambda row, _: {}, kind=dict[str, str]),
+    field(
+        "links",
+        lambda row, call: {"self": f"{call.base_url}/v2/projects/{row['id']}"},
+        kind=dict[str, str],
+    ),
 )
 
 
@@ -45,7 +50,12 @@ def _visible(call: Call) -> list[Project]:
     return [row for row in found if call.is_admin or row["id"] == call.project_id]
 
 
-@routes.get("/projects", policy="project:get_all")
+@routes.get(
+    "/projects",
+    policy="project:get_all",
+    query=QueryString(more=(parameter("name"),)),
+    answers={"projects": [VIEW], "links": dict[str, str | None]},
+)
 def index(call: Call) -> Body:
     """The projects that the caller may know of, by ``name`` if given."""
     name = paging.one(call.request.params, "name")
@@ -54,7 +64,7 @@ def index(call: Call) -> Body:
     return {"projects": call.shape(VIEW).many(rows, call), "links": links}
 
 
-@routes.get("/projects/{project_id}", policy="project:get")
+@routes.get("/projects/{project_id}", policy="project:get", answers={"project": VIEW})
 def show(call: Call, project_id: str) -> Body:
     """One project."""
     for row in _visible(call):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
 from atoll.api.frame import bodies
+from atoll.api.frame.answers import OneOf, QueryString
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import Filters, filter_by
 from atoll.api.frame.policy import rules
@@ -24,7 +25,11 @@ VIEW = View(
     field("binary"),
     field("host"),
     field("zone"),
-    field("status", lambda row, _: "disabled" if row["disabled"] else "enabled"),
+    field(
+        "status",
+        lambda row, _: "disabled" if row["disabled"] else "enabled",
+        kind=OneOf(("enabled", "disabled")),
+    ),
     field("state"),
     field("updated_at"),
 )
@@ -51,7 +56,22 @@ class WhichToDisable(Which):
     ] = None
 
 
-@routes.get("/services", policy="service:index", legacy="/os-services")
+class Changed(TypedDict):
+    """What is said of a service that was enabled or disabled."""
+
+    host: str
+    binary: str
+    disabled: bool
+    status: Literal["enabled", "disabled"]
+
+
+@routes.get(
+    "/services",
+    policy="service:index",
+    legacy="/os-services",
+    query=QueryString(FILTERS),
+    answers={"services": [VIEW]},
+)
 def index(call: Call) -> Body:
     """All services, up or down by their heartbeats."""
     wanted = FILTERS.query(call).equal
@@ -62,13 +82,23 @@ def index(call: Call) -> Body:
     return {"services": found}
 
 
-@routes.put("/services/enable", policy="service:update", legacy="/os-services/enable")
+@routes.put(
+    "/services/enable",
+    policy="service:update",
+    legacy="/os-services/enable",
+    answers=Changed,
+)
 def enable(call: Call, body: Which) -> Body:
     """Let a service take new shares again."""
     return _set(call, body, disabled=False)
 
 
-@routes.put("/services/disable", policy="service:update", legacy="/os-services/disable")
+@routes.put(
+    "/services/disable",
+    policy="service:update",
+    legacy="/os-services/disable",
+    answers=Changed,
+)
 def disable(call: Call, body: WhichToDisable) -> Body:
     """Give a service no new shares; those that it has go on."""
     return _set(call, body, disabled=True)

@@ -5,6 +5,9 @@ Clients list these collections while they look at other things, and there is tru
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from atoll.api.frame.answers import EMPTY
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Options, Routes
@@ -27,7 +30,7 @@ def _declare(path: str, key: str, feature: features.Feature, since: str, stable:
     def index(call: Call) -> Body:
         return {key: []}
 
-    def show(call: Call, resource_id: str) -> Body:
+    def show(call: Call, resource_id: str) -> NoReturn:
         raise NotFound(f"{resource_id[:64]} could not be found.")
 
     def create(call: Call) -> Body:
@@ -35,10 +38,12 @@ def _declare(path: str, key: str, feature: features.Feature, since: str, stable:
         return None
 
     there: Options = {"since": since, "stable": stable}
-    routes.get(path, policy="unsupported:list", **there)(index)
-    routes.get(f"{path}/detail", policy="unsupported:list", **there)(index)
+    empty: Options = {**there, "answers": {key: EMPTY}}
+    refused: Options = {**there, "needs": feature}
+    routes.get(path, policy="unsupported:list", **empty)(index)
+    routes.get(f"{path}/detail", policy="unsupported:list", **empty)(index)
     routes.get(f"{path}/{{resource_id}}", policy="unsupported:list", **there)(show)
-    routes.post(path, policy="unsupported:create", **there)(create)
+    routes.post(path, policy="unsupported:create", **refused)(create)
 
 
 for _collection in _COLLECTIONS:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 from sqlalchemy import Connection
 
+from atoll.api.frame.answers import Kind
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
@@ -29,8 +30,18 @@ class Access(msgspec.Struct):
     project: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
-@routes.get(f"{_PATH}/os-share-type-access", policy="share_type:list_project_access")
-@routes.get(f"{_PATH}/share_type_access", policy="share_type:list_project_access")
+class Opened(TypedDict):
+    """A project that a type is open to."""
+
+    share_type_id: str
+    project_id: str
+
+
+_LIST: Kind = {"share_type_access": list[Opened]}
+
+
+@routes.get(f"{_PATH}/os-share-type-access", policy="share_type:list_project_access", answers=_LIST)
+@routes.get(f"{_PATH}/share_type_access", policy="share_type:list_project_access", answers=_LIST)
 def index(call: Call, type_id: str) -> Body:
     """The projects that a private type is open to."""
     with call.database.read() as connection:

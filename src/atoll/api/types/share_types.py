@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from atoll.api.frame import bodies, paging
+from atoll.api.frame.answers import Kind, QueryString, parameter
 from atoll.api.frame.call import Call
 from atoll.api.frame.filters import mapping
 from atoll.api.frame.policy import rules
@@ -62,11 +63,18 @@ VIEW = View(
     field("name"),
     field("os-share-type-access:is_public", "is_public", until="2.6"),
     field("share_type_access:is_public", "is_public", since="2.7"),
-    field("extra_specs", _specs_of_view),
-    field("required_extra_specs", lambda row, _: extra_specs.required(row["extra_specs"])),
+    field("extra_specs", _specs_of_view, kind=dict[str, str | bool]),
+    field(
+        "required_extra_specs",
+        lambda row, _: extra_specs.required(row["extra_specs"]),
+        kind=dict[str, str],
+    ),
     field("description", since="2.41"),
-    field("is_default", lambda row, call: row["name"] == _default_name(call), since="2.46"),
+    field(
+        "is_default", lambda row, call: row["name"] == _default_name(call), since="2.46", kind=bool
+    ),
 )
+ONE: Kind = {"share_type": VIEW, "volume_type": VIEW}
 
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\S")]
 
@@ -87,6 +95,12 @@ class CreateType(msgspec.Struct):
 
 
 _CREATE_FIELDS = bodies.Versions.of(CreateType)
+
+
+class _Enveloped(msgspec.Struct):
+    """The envelope; old clients say ``volume_type``."""
+
+    share_type: CreateType
 
 
 class UpdateType(msgspec.Struct):
@@ -112,7 +126,12 @@ def _shown(call: Call, row: ShareType) -> Body:
     return {"share_type": shown, "volume_type": shown}
 
 
-@routes.get("/types", policy="share_type:index")
+@routes.get(
+    "/types",
+    policy="share_type:index",
+    query=QueryString(more=(parameter("is_public"), parameter("extra_specs", since="2.43"))),
+    answers={"share_types": [VIEW], "volume_types": [VIEW]},
+)
 def index(call: Call) -> Body:
     """Types that the caller may use; who sees all chooses by ``is_public`` (true unless said)."""
     is_public: bool | None = True
@@ -138,7 +157,7 @@ def _wanted_specs(call: Call) -> Mapping[str, str]:
     return mapping(call.request.params, "extra_specs")
 
 
-@routes.get("/types/default", policy="share_type:default")
+@routes.get("/types/default", policy="share_type:default", answers=ONE)
 def default(call: Call) -> Body:
     """The type of shares that are created without one."""
     try:
@@ -149,14 +168,14 @@ def default(call: Call) -> Body:
     return _shown(call, row)
 
 
-@routes.get("/types/{type_id}", policy="share_type:show")
+@routes.get("/types/{type_id}", policy="share_type:show", answers=ONE)
 def show(call: Call, type_id: str) -> Body:
     """One type."""
     with call.database.read() as connection:
         return _shown(call, share_types.require(connection, type_id, call.own_project))
 
 
-@routes.post("/types", policy="share_type:create")
+@routes.post("/types", policy="share_type:create", takes=_Enveloped, answers=ONE)
 def create(call: Call, body: dict[str, Any]) -> Body:
     """Offer a new type; old clients call it a volume type."""
     envelope = "volume_type" if "volume_type" in body else "share_type"
@@ -174,7 +193,13 @@ def create(call: Call, body: dict[str, Any]) -> Body:
     return _shown(call, row)
 
 
-@routes.put("/types/{type_id}", policy="share_type:update", envelope="share_type", since="2.50")
+@routes.put(
+    "/types/{type_id}",
+    policy="share_type:update",
+    envelope="share_type",
+    since="2.50",
+    answers=ONE,
+)
 def update(call: Call, type_id: str, body: UpdateType) -> Body:
     """Change name, description or whether it is public."""
     new: dict[str, Any] = {"name": body.name, "is_public": body.is_public}
@@ -196,7 +221,11 @@ def delete(call: Call, type_id: str) -> None:
         share_types.remove(connection, type_id)
 
 
-@routes.get("/types/{type_id}/extra_specs", policy="share_types_extra_spec:index")
+@routes.get(
+    "/types/{type_id}/extra_specs",
+    policy="share_types_extra_spec:index",
+    answers={"extra_specs": dict[str, str]},
+)
 def list_specs(call: Call, type_id: str) -> Body:
     """A type's extra specs."""
     with call.database.read() as connection:
@@ -204,7 +233,11 @@ def list_specs(call: Call, type_id: str) -> Body:
     return {"extra_specs": _specs(row, call)}
 
 
-@routes.get("/types/{type_id}/extra_specs/{key}", policy="share_types_extra_spec:show")
+@routes.get(
+    "/types/{type_id}/extra_specs/{key}",
+    policy="share_types_extra_spec:show",
+    answers=dict[str, str],
+)
 def show_spec(call: Call, type_id: str, key: str) -> Body:
     """One extra spec."""
     with call.database.read() as connection:
@@ -214,13 +247,22 @@ def show_spec(call: Call, type_id: str, key: str) -> Body:
     return {key: specs[key]}
 
 
-@routes.post("/types/{type_id}/extra_specs", policy="share_types_extra_spec:create")
+@routes.post(
+    "/types/{type_id}/extra_specs",
+    policy="share_types_extra_spec:create",
+    answers={"extra_specs": dict[str, str]},
+)
 def set_specs(call: Call, type_id: str, body: Specs) -> Body:
     """Add or replace extra specs; others stay."""
     return {"extra_specs": _set(call, type_id, body.extra_specs)}
 
 
-@routes.put("/types/{type_id}/extra_specs/{key}", policy="share_types_extra_spec:update")
+@routes.put(
+    "/types/{type_id}/extra_specs/{key}",
+    policy="share_types_extra_spec:update",
+    takes=dict[str, str | bool],
+    answers=dict[str, str],
+)
 def set_spec(call: Call, type_id: str, key: str, body: dict[str, Any]) -> Body:
     """Replace one extra spec: ``{key: value}``."""
     if list(body) != [key]:
