@@ -22,8 +22,9 @@ from states_page import states
 
 from atoll import config
 from atoll.api import app as api
-from atoll.api import versions
-from atoll.api.routing import Handler
+from atoll.api.frame import versions
+from atoll.api.frame.openapi import document, with_document
+from atoll.api.frame.routing import Handler
 from atoll.cli.main import app as commands
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -73,10 +74,13 @@ ROUTES = """\
 
 Everything below `/v2`, with the microversions at which it is there. `/v2/{project_id}/…` leads
 to the same. A name in *italics* is an action: `POST` to `/action` below the path, with the name
-as the body's one key. Up to 2.6 most actions have the prefix `os-`. [What the API does](api.md)
-is a page of its own.
+as the body's one key. Up to 2.6 most actions have the prefix `os-`. An experimental route is
+there only for requests with the header `X-OpenStack-Manila-API-Experimental: True`.
+[What the API does](api.md) is a page of its own.
 
-`GET /`, `/v2/`, `/healthcheck` and `/metrics` are there for everybody, without a token.
+`GET /`, `/v2/`, `/healthcheck` and `/metrics` are there for everybody, without a token. With a
+token, `GET /v2/openapi.json?version=2.65` answers with the OpenAPI 3.1 document of a microversion;
+that of the newest one is {download}`here <openapi.json>`.
 
 | Path | Method or action | Microversions | Policy rule |
 |---|---|---|---|
@@ -194,8 +198,18 @@ def routes() -> str:
 def _route(path: str, method: str, handler: Handler) -> str:
     since, until = versions.text(handler.since), versions.text(handler.until)
     there = f"{since} to {until}" if handler.until < versions.ALWAYS else f"from {since}"
+    if handler.stable >= versions.ALWAYS:
+        there += ", experimental"
+    elif handler.stable > versions.LOWEST:
+        there += f", experimental below {versions.text(handler.stable)}"
     rule = f"`{handler.policy}`" if handler.policy else "(everybody with a token)"
     return f"| `{path}` | {method} | {there} | {rule} |\n"
+
+
+def openapi() -> str:
+    """The OpenAPI document of the newest microversion."""
+    routes = with_document([module.routes for module in api.RESOURCES])
+    return json.dumps(document(routes, versions.HIGHEST), indent=1, ensure_ascii=False) + "\n"
 
 
 PAGES: dict[Path, Callable[[], str]] = {
@@ -203,6 +217,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "cli.md": cli,
     REFERENCE / "routes.md": routes,
     REFERENCE / "states.md": states,
+    REFERENCE / "openapi.json": openapi,
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.api import access_to
-from atoll.api.access_rules import MAX_RULES
+from atoll.api.shares import access_to
+from atoll.api.shares.access_rules import MAX_RULES
 from atoll.db import access_rules, shares
 from atoll.db.database import Database
 from atoll.errors import Invalid

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from falcon.testing import TestClient
 
-from atoll.api import policy
 from atoll.api.app import create_app
 from atoll.api.auth import token as token_auth
+from atoll.api.frame import policy
 from atoll.config import Api, Settings
 from atoll.db import tokens
 from atoll.db.database import Database

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from atoll.api import versions
 from atoll.api.app import RESOURCES
+from atoll.api.frame import versions
 from atoll.db.database import Database
 from tests.api.conftest import HEADER, Client, World
 from tests.api.scene import add_share, add_snapshot

@@ -9,10 +9,10 @@ from falcon.testing import TestClient
 from structlog.testing import capture_logs
 
 from atoll import errors
-from atoll.api import faults
 from atoll.api.auth.filter import AuthFilter
-from atoll.api.edge import Application, Environ, StartResponse
-from atoll.api.policy import Identity
+from atoll.api.frame import faults
+from atoll.api.frame.edge import Application, Environ, StartResponse
+from atoll.api.frame.policy import Identity
 
 WORDS = "http://controller:5000 refused; /var/lib/atoll/secret.key; ssh root@10.254.0.9"
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 import pytest
 from falcon.testing import TestClient
 
-from atoll.api import versions
 from atoll.api.app import create_app
+from atoll.api.frame import versions
+from atoll.api.frame.bodies import Versions, since
+from atoll.api.frame.filters import Filters, filter_by
+from atoll.api.frame.routing import Routes, Table
+from atoll.api.frame.views import View, field
 from atoll.config import Api
 from atoll.db.tables import services
+from atoll.errors import ConfigurationError, Invalid
+from atoll.model.records import Share
 from tests.api.conftest import HEADER, Client, World
 
 
@@ -89,3 +97,56 @@ def test_version_negotiation(member: Client, version: str, code: int) -> None:
         fault = result.json["badRequest" if code == 400 else "computeFault"]
         assert fault["code"] == code
         assert fault["message"]
+
+
+EXPERIMENTAL = "X-OpenStack-Manila-API-Experimental"
+
+
+def test_an_experimental_route_needs_the_header_and_echoes_it(member: Client) -> None:
+    for path, experimental, stable in (
+        ("/share-groups", "2.54", "2.55"),
+        ("/share-replicas", "2.55", "2.56"),
+    ):
+        assert member("GET", path, version=experimental).status_code == 404
+        asked = member("GET", path, version=experimental, headers={EXPERIMENTAL: "True"})
+        assert asked.status_code == 200
+        assert asked.headers[EXPERIMENTAL.lower()] == "True"
+        without = member("GET", path, version=stable)
+        assert without.status_code == 200
+        assert EXPERIMENTAL.lower() not in without.headers
+
+
+def test_two_routes_for_the_same_request_are_an_error_at_start() -> None:
+    routes = Routes()
+    routes.get("/things", policy=None, until="2.7")(lambda call: None)
+    routes.get("/things", policy=None, since="2.7")(lambda call: None)
+    handlers = routes.methods["/things"]["GET"]
+    with pytest.raises(ConfigurationError, match=r"GET /things is declared twice .* 2\.7"):
+        Table("GET /things", handlers)
+
+
+def test_a_column_that_a_record_does_not_have_is_an_error_at_start() -> None:
+    with pytest.raises(ConfigurationError, match="staus, which is not in Share"):
+        View(Share, field("staus"))
+    with pytest.raises(ConfigurationError, match="staus, which is not in Share"):
+        Filters(Share, filter_by("staus"))
+
+
+class _Inner(msgspec.Struct):
+    old: str = ""
+    new: Annotated[str, since("2.67")] = ""
+
+
+class _Outer(msgspec.Struct):
+    inner: Annotated[_Inner | None, since("2.65")] = None
+    text: Annotated[str, since("2.41", refusal="text needs 2.41")] = ""
+
+
+def test_fields_of_a_body_exist_from_a_version_on() -> None:
+    fields, body = Versions.of(_Outer), {"inner": {"old": "a", "new": "b"}, "other": 1}
+    assert fields.known(body, 64) == {"other": 1}
+    assert fields.known(body, 66) == {"inner": {"old": "a"}, "other": 1}
+    assert fields.known(body, 67) == body
+    assert fields.known({"text": ""}, 40) == {}
+    with pytest.raises(Invalid, match=r"text needs 2\.41"):
+        fields.known({"text": "a"}, 40)

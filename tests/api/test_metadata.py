@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from atoll.api.metadata import LARGEST_BYTES, LARGEST_COUNT
+from atoll.api.frame.metadata import LARGEST_BYTES, LARGEST_COUNT
 from atoll.db import shares
 from atoll.db.database import Database
 from tests.api.conftest import HEADER, Client, World

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atoll.api import versions
+from atoll.api.frame import versions
 from tests.api import scene
 from tests.api.conftest import Client, World
 

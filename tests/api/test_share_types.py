@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atoll.api import extra_specs
+from atoll.api.types import extra_specs
 from atoll.db import share_types
 from tests.api.conftest import HEADER, Client, World
 

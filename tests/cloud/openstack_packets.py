@@ -6,7 +6,7 @@ import socket
 import time
 
 from atoll.cloud.openstack import OpenStackCloud
-from atoll.cloud.openstack.host_devices import is_beside
+from atoll.cloud.openstack.host_devices import is_on_link
 
 from .instance_stand_in import hears
 
@@ -31,7 +31,7 @@ def is_answered(address: str, port: int = 53, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            if is_beside(address):
+            if is_on_link(address):
                 socket.create_connection((address, port), 2).close()
                 return True
         except OSError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.cloud import sole
 from atoll.cloud.openstack import OpenStackSettings, cloud
 from atoll.cloud.openstack import api as module
 from atoll.cloud.openstack.api import Api
@@ -69,7 +70,7 @@ def test_keystone_may_not_keep_anybody_waiting(
     settings: OpenStackSettings, silence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloud, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(sole, "TRIES", 1)
     for name, value in {
         "AUTH_URL": f"{silence}/v3",
         "USERNAME": "atoll",
@@ -92,7 +93,7 @@ def test_a_service_may_not_keep_anybody_waiting(
 ) -> None:
     monkeypatch.setattr(cloud, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(sole, "TRIES", 1)
     monkeypatch.setenv("OS_AUTH_TYPE", "none")
     monkeypatch.setenv("OS_ENDPOINT", silence)
     monkeypatch.setenv("OS_NETWORK_ENDPOINT_OVERRIDE", f"{silence}/v2.0")

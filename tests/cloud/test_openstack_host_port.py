@@ -10,7 +10,7 @@ import pytest
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.api import REQUESTS
 from atoll.cloud.openstack.host_devices import (
-    is_beside,
+    is_on_link,
 )
 from atoll.cloud.openstack.host_port import HostPort
 from atoll.cloud.openstack.subnets import HOST
@@ -54,13 +54,13 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
             owner("share_server"), service.id, "10.241.202.0/28", gateway=True
         )
         inside = str(ip_network(extra.cidr)[5])
-        assert not is_beside(inside)
+        assert not is_on_link(inside)
         host.reach(inside)
-        assert is_beside(inside)
+        assert is_on_link(inside)
         assert is_answered(dhcp_server(real, extra.id))
         networks.delete_subnet(extra.id)
         host.ensure()
-        assert not is_beside(inside)
+        assert not is_on_link(inside)
 
         networks.delete_port(port)  # by an administrator's mistake, say
         host.ensure()
@@ -69,7 +69,7 @@ def test_this_host_gets_into_the_service_network(real: OpenStackCloud, tmp_path:
         host.remove()
         host.remove()
     assert ports() == []
-    assert not is_beside(beside)
+    assert not is_on_link(beside)
 
 
 def test_this_host_gets_into_more_subnets_than_a_port_can_be_in(
@@ -94,7 +94,7 @@ def test_this_host_gets_into_more_subnets_than_a_port_can_be_in(
         for subnet in made:
             networks.delete_subnet(subnet.id)
         host.remove()
-    assert not any(is_beside(str(ip_network(subnet.cidr)[5])) for subnet in made)
+    assert not any(is_on_link(str(ip_network(subnet.cidr)[5])) for subnet in made)
 
 
 def test_ranges_that_overlap_are_told_of(real: OpenStackCloud, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.host_devices import (
     InternalPort,
     VethPair,
-    is_beside,
+    is_on_link,
     overlaps,
     set_addresses,
 )
@@ -22,7 +22,7 @@ from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.security_groups import SHARE_PORTS, share_rules
 from atoll.cloud.openstack.service_network import own_prefix
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import first_free
+from atoll.cloud.openstack.subnets import free_range
 from atoll.cloud.program import run
 from atoll.errors import CloudError, OutOfCapacity
 
@@ -61,14 +61,14 @@ def test_the_service_networks_own_subnet_leaves_room_for_others(cidr: str, prefi
 
 
 def test_the_first_free_range_overlaps_with_none() -> None:
-    assert str(first_free("10.0.0.0/16", 20, [])) == "10.0.0.0/20"
+    assert str(free_range("10.0.0.0/16", 20, [])) == "10.0.0.0/20"
     taken = ["10.0.0.16/28", "10.0.16.0/19", "fd00::/64", "192.168.0.0/16"]
-    assert str(first_free("10.0.0.0/16", 20, taken[:1])) == "10.0.16.0/20"
-    assert str(first_free("10.0.0.0/16", 20, ["10.0.0.0/17"])) == "10.0.128.0/20"
+    assert str(free_range("10.0.0.0/16", 20, taken[:1])) == "10.0.16.0/20"
+    assert str(free_range("10.0.0.0/16", 20, ["10.0.0.0/17"])) == "10.0.128.0/20"
     with pytest.raises(OutOfCapacity):
-        first_free("10.0.0.0/24", 28, ["10.0.0.0/8"])
+        free_range("10.0.0.0/24", 28, ["10.0.0.0/8"])
     with pytest.raises(CloudError):
-        first_free("nonsense", 28, [])
+        free_range("nonsense", 28, [])
 
 
 def test_clients_are_let_in_where_the_image_listens() -> None:
@@ -108,11 +108,11 @@ def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
         assert veth.plug(PORT, 1450) == device
         set_addresses(device, {"10.239.0.1/28", "fd00:239::1/64"})
         set_addresses(device, {"10.239.0.1/28", "10.239.1.1/28"})
-        assert is_beside("10.239.1.2")
-        assert not is_beside("10.239.2.2")
-        assert not is_beside("fd00:239::2")
-        assert is_beside("10.239.1.2", device)
-        assert not is_beside("10.239.1.2", "another")
+        assert is_on_link("10.239.1.2")
+        assert not is_on_link("10.239.2.2")
+        assert not is_on_link("fd00:239::2")
+        assert is_on_link("10.239.1.2", device)
+        assert not is_on_link("10.239.1.2", "another")
         assert overlaps(device, ["10.239.1.3/24"]) == {}
         assert overlaps("another", ["10.239.1.3/24"]) == {device: "10.239.1.0/28"}
         assert overlaps("another", ["10.239.2.3/24"]) == {}
@@ -120,9 +120,9 @@ def test_devices_are_plugged_in_as_often_as_one_likes() -> None:
         assert "fa:00:00:00:00:01" in shown
         assert "mtu 1450" in shown
         veth.remove_others(PORT)
-        assert is_beside("10.239.0.2")
+        assert is_on_link("10.239.0.2")
         veth.remove_others(PORT | {"id": "fedcba9876543210"})  # the port was made anew
-        assert not is_beside("10.239.0.2")
+        assert not is_on_link("10.239.0.2")
     finally:
         veth.unplug(PORT["id"])
         veth.unplug(PORT["id"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.host_devices import InternalPort, exists, is_beside, set_addresses
+from atoll.cloud.openstack.host_devices import InternalPort, exists, is_on_link, set_addresses
 from atoll.cloud.program import run
 from atoll.errors import CloudError
 from tests.programs import need, path_of
@@ -70,7 +70,7 @@ def test_a_port_of_the_bridge_is_plugged_in_as_often_as_one_likes(bridge: str) -
     assert "fa:00:00:00:00:01" in shown
     assert "mtu 1450" in shown
     set_addresses(device, {"10.239.5.1/28"})
-    assert is_beside("10.239.5.2", device)
+    assert is_on_link("10.239.5.2", device)
 
     switch.remove_others(PORT)
     assert exists(device)

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from atoll.cloud.openstack import neutron as module
+from atoll.cloud import sole as module
 from atoll.cloud.openstack.api import Api, Json
-from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.openstack.subnets import DRAFT, Subnets, parsed
+from atoll.cloud.sole import found_or_made
 from atoll.errors import CloudUnavailable
 
 from .neutron_double import NeutronDouble, neutron_double
@@ -86,7 +87,7 @@ def test_a_subnet_that_may_be_taken_back_is_nobody_elses(
 def test_a_draft_of_a_dead_worker_is_gone_on_with(
     double: tuple[NeutronDouble, Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atoll.cloud.openstack.subnets.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
     _, api = double
     neutron = Neutron(api, "race")
     draft = neutron.subnets.create("s/1", name=DRAFT, network_id="net", cidr="10.1.0.0/28")

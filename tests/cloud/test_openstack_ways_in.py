@@ -13,9 +13,9 @@ from typing import Any, Literal
 import pytest
 
 from atoll.cli.doctor import examine
+from atoll.cloud import sole
 from atoll.cloud.base import Access, Finding, Identity, Instance, InstanceSpec
 from atoll.cloud.openstack import OpenStackCloud
-from atoll.cloud.openstack import api as module
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.channels import Channels
 from atoll.cloud.openstack.networks import NeutronNetworks
@@ -94,7 +94,7 @@ def test_instances_are_reached_while_neutron_is_away(
     double: tuple[NeutronDouble, Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And are let in as the options say as soon as Neutron is back; nobody waits for that."""
-    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(sole, "TRIES", 1)
     monkeypatch.setattr("atoll.cloud.openstack.channels.PAUSE", 1.0)
     server, api = double
     networks, _ = worker(api, tmp_path)

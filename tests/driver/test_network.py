@@ -8,12 +8,10 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from atoll.cloud.base import Network
 from atoll.cloud.memory import MemoryCloud
-from atoll.driver.network import NeutronNetworkHelper, cuts
+from atoll.driver.network import NeutronNetworkHelper
 from atoll.errors import (
     CloudNotFound,
     CloudUnavailable,
@@ -21,6 +19,7 @@ from atoll.errors import (
     OutOfCapacity,
     ServiceInstanceException,
 )
+from atoll.model.keys import SERVICE_NETWORK
 from tests.driver.site import RoutedSite, Row, Site, rule
 
 ALICE = "10.0.0.201"
@@ -304,7 +303,7 @@ def test_an_admin_network_stands_in_for_the_service_network(direct: bool) -> Non
     site.mount(site.driver.create_share(site.context(), share, server), "10.0.1.201")
     if direct:
         owners = [network.owner for network in cloud.networks.list_networks()]
-        assert "service-network" not in owners
+        assert SERVICE_NETWORK not in owners
     site.driver.delete_share(site.context(), share, server)
     site.driver.teardown_server({"server_id": "s1"})
     assert site.leftovers() == {}
@@ -314,23 +313,3 @@ def test_an_admin_network_that_is_not_there() -> None:
     site = Site(admin_network_id="gone")
     with pytest.raises(CloudNotFound, match="admin_network_id"):
         site.driver.do_setup(None)
-
-
-# --- cutting --------------------------------------------------------------------------------------
-
-
-@given(
-    taken=st.lists(st.tuples(st.integers(0, 255), st.integers(24, 29)), max_size=12),
-    mask=st.integers(24, 29),
-)
-def test_a_cut_is_the_lowest_that_overlaps_with_none(
-    taken: list[tuple[int, int]], mask: int
-) -> None:
-    pool = cuts.pool("10.0.0.0/24", mask)
-    ranges = [str(ip_network(f"10.0.0.{at}/{prefix}", strict=False)) for at, prefix in taken]
-    free = [
-        str(block)
-        for block in pool.subnets(new_prefix=mask)
-        if not any(block.overlaps(ip_network(other)) for other in ranges)
-    ]
-    assert cuts.first_free(pool, mask, [*ranges, "fd00::/64"]) == (free[0] if free else None)

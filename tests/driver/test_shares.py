@@ -76,6 +76,14 @@ def test_preparing_makes_only_the_volume(site: Site) -> None:
     assert len(site.cloud.volumes.list_volumes()) == 1
 
 
+def test_a_prepared_share_is_not_prepared_again(site: Site) -> None:
+    share = site.share()
+    site.driver.prepare_share(site.context(), share)
+    start = site.cloud.journal.mark()
+    site.driver.prepare_share(site.context(), share)
+    assert site.cloud.journal.counts(since=start) == {}
+
+
 def test_extending_is_online_and_keeps_the_rules(site: Site, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
@@ -226,9 +234,6 @@ def test_usage_comes_in_one_round_trip(site: Site, server: Row) -> None:
     usage = site.driver.get_share_usage(site.context(), server)
     assert site.cloud.journal.count("usage", since=start) == 1
     assert {usage[share["id"]].used_bytes for share in shares} == {2}
-    updates = site.driver.update_share_usage_size(site.context(), shares)
-    assert {update["id"] for update in updates} == {share["id"] for share in shares}
-    assert updates[0]["used_size"] == 2 / (1 << 30)
 
 
 def test_smb_shares_have_smb_locations(site: Site, server: Row) -> None:
@@ -264,25 +269,6 @@ def test_stats_are_true(site: Site, server: Row) -> None:
     assert pool["total_capacity_gb"] - pool["free_capacity_gb"] == 7
     assert stats["storage_protocol"] == "NFS_CIFS"
     assert stats["driver_handles_share_servers"] is True
-
-
-def test_the_fullest_server_with_room_is_chosen() -> None:
-    site = Site(max_shares_per_share_server=3)
-
-    def choose(*servers: Row) -> str | None:
-        chosen = site.driver.choose_share_server_compatible_with_share(
-            site.context(), servers, site.share()
-        )
-        return chosen["id"] if chosen else None
-
-    full = {"id": "full", "status": "active", "share_count": 3}
-    half = {"id": "half", "status": "active", "share_count": 2}
-    empty = {"id": "empty", "status": "active", "share_count": 0}
-    building = {"id": "building", "status": "creating", "share_count": 1}
-    sick = {"id": "sick", "status": "active", "share_count": 2, "unhealthy_since": 5.0}
-    assert choose(full, empty, half, sick, building) == "half"
-    assert choose(full, building, sick) == "building"
-    assert choose(full, sick) is None
 
 
 def test_no_answer_from_the_cloud_is_passed_on(site: Site, server: Row) -> None:

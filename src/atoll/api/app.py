@@ -6,74 +6,47 @@ Falcon with the routes of the resource modules.
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
 import falcon
 import msgspec
 
-from atoll.api import (
-    access_rules,
-    availability_zones,
-    export_locations,
-    extensions,
-    faults,
-    limits,
-    messages,
-    pools,
-    projects,
-    quota_class_sets,
-    quota_sets,
-    security_services,
-    services,
-    share_actions,
-    share_create,
-    share_network_subnets,
-    share_network_update,
-    share_networks,
-    share_servers,
-    share_type_access,
-    share_types,
-    shares,
-    snapshots,
-    unsupported,
-    versions,
-)
 from atoll.api.auth.none import NoAuth
 from atoll.api.auth.token import TokenAuth
-from atoll.api.call import Rooms, UsersNetworks
-from atoll.api.edge import Application, Edge, Metrics, base_url, is_host
-from atoll.api.health import Healthcheck, MetricsPage
-from atoll.api.policy import Policy
-from atoll.api.routing import mount
+from atoll.api.frame import faults, openapi, versions
+from atoll.api.frame.call import Service, UsersNetworks
+from atoll.api.frame.edge import Application, Edge, Metrics, base_url, is_host
+from atoll.api.frame.health import Healthcheck, MetricsPage
+from atoll.api.frame.policy import Policy
+from atoll.api.frame.routing import mount
+from atoll.api.site import projects
+from atoll.capabilities import yes_or_no
 from atoll.config import Settings
 from atoll.db.database import Database
 from atoll.errors import ConfigurationError, Invalid
 
-RESOURCES: Final[tuple[ModuleType, ...]] = (
-    access_rules,
-    availability_zones,
-    export_locations,
-    extensions,
-    limits,
-    messages,
-    pools,
-    projects,
-    quota_class_sets,
-    quota_sets,
-    security_services,
-    services,
-    share_actions,
-    share_create,
-    share_network_subnets,
-    share_network_update,
-    share_networks,
-    share_servers,
-    share_type_access,
-    share_types,
-    shares,
-    snapshots,
-    unsupported,
+_MODULES: Final = {
+    "shares": ("shares", "create", "actions", "access_rules", "export_locations", "snapshots"),
+    "networks": ("share_networks", "update", "subnets", "share_servers", "security_services"),
+    "types": ("share_types", "access"),
+    "quotas": ("sets", "class_sets", "limits"),
+    "site": (
+        "services",
+        "pools",
+        "availability_zones",
+        "messages",
+        "projects",
+        "extensions",
+        "unsupported",
+    ),
+}
+"""Resource modules by folder."""
+RESOURCES: Final[tuple[ModuleType, ...]] = tuple(
+    import_module(f"{__package__}.{folder}.{name}")
+    for folder, names in _MODULES.items()
+    for name in names
 )
 """Modules with ``routes`` (and ``RULES``, where they have policy rules of their own)."""
 
@@ -88,6 +61,9 @@ class _Negotiation:
             number = versions.requested(environ.get("HTTP_X_OPENSTACK_MANILA_API_VERSION"))
             environ["atoll.version_number"] = number
             environ["atoll.version"] = versions.text(number)
+            asked = environ.get("HTTP_X_OPENSTACK_MANILA_API_EXPERIMENTAL")
+            if asked is not None and yes_or_no(asked):
+                environ["atoll.experimental"] = True
         if not is_host(environ.get("HTTP_HOST", "localhost")):
             raise Invalid("The header Host is malformed.")
         if "\0" in environ["PATH_INFO"]:
@@ -107,8 +83,8 @@ class _Negotiation:
 class _Versions:
     """``GET /`` (300: choose one) and ``GET /v2/``."""
 
-    def __init__(self, rooms: Rooms, status: int) -> None:
-        self._public_url = rooms.settings.api.public_url
+    def __init__(self, service: Service, status: int) -> None:
+        self._public_url = service.settings.api.public_url
         self._status = status
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
@@ -122,8 +98,8 @@ class _Versions:
 class _V2:
     """``GET /v2`` leads to ``/v2/``."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._public_url = rooms.settings.api.public_url
+    def __init__(self, service: Service) -> None:
+        self._public_url = service.settings.api.public_url
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Redirect."""
@@ -138,7 +114,7 @@ def create_app(settings: Settings, database: Database) -> Application:
     for module in resources:
         policies.update(getattr(module, "RULES", {}))
     policy = Policy(policies, settings.api.policy_file)
-    rooms = Rooms(settings, database, policy, _users_networks(settings))
+    service = Service(settings, database, policy, _users_networks(settings))
     metrics = Metrics()
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App(middleware=[_Negotiation()])
     app.req_options.strip_url_path_trailing_slash = False
@@ -146,12 +122,13 @@ def create_app(settings: Settings, database: Database) -> Application:
     app.req_options.keep_blank_qs_values = True
     for kind, handler in faults.HANDLERS:
         app.add_error_handler(kind, handler)
-    app.add_route("/", _Versions(rooms, 300))
-    app.add_route("/v2", _V2(rooms))
-    app.add_route("/v2/", _Versions(rooms, 200))
-    app.add_route("/healthcheck", Healthcheck(rooms))
+    app.add_route("/", _Versions(service, 300))
+    app.add_route("/v2", _V2(service))
+    app.add_route("/v2/", _Versions(service, 200))
+    app.add_route("/healthcheck", Healthcheck(service))
     app.add_route("/metrics", MetricsPage(metrics))
-    collections = mount(app, rooms, [module.routes for module in resources])
+    routes = openapi.with_document([module.routes for module in resources])
+    collections = mount(app, service, routes)
     return Edge(_authenticated(app, settings, database), metrics, collections)
 
 

@@ -1,14 +1,14 @@
-"""The ports: what Atoll asks of a cloud, and nothing more.
+"""The ports: what Atoll needs from a cloud, and nothing more.
 
-Rules that hold for every cloud, and that the contract tests hold each of them to:
+These rules hold for every cloud, and the contract tests check them:
 
-* **Owners.** Whatever is made carries ``owner``, the key of the resource that it is made for
+* **Owners.** Everything that is made has an ``owner``, the key of the resource that it is made for
   (``share/<id>``, ``share_server/<id>``, …), and the deployment's tag. A ``create_*`` call first
-  looks for what an earlier call with the same owner (and the same kind of thing) made and returns
-  that, so a lost answer or a killed worker never leaves a double.
+  looks for what an earlier call with the same owner made, and returns that, so a lost answer or a
+  killed worker never leaves two.
 * **Settled.** A call returns when what it asked for is true (volume available, attached, gone …) or
   raises; the one exception is ``create_instance``, which returns while the instance still boots.
-* **Absent is fine** for every delete, detach and disconnect.
+* **Absent things** are no error for any delete, detach or disconnect.
 * **Lists** hold only this deployment's things: they are the leak audit.
 * Sizes are in GiB, times in seconds, ids are the cloud's own strings. Calls may be made from many
   threads at once.
@@ -18,207 +18,73 @@ Rules that hold for every cloud, and that the contract tests hold each of them t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
+from atoll.cloud.things import Finding as Finding
+from atoll.cloud.things import Identity as Identity
+from atoll.cloud.things import Image as Image
+from atoll.cloud.things import Instance as Instance
+from atoll.cloud.things import InstanceSpec as InstanceSpec
+from atoll.cloud.things import Network as Network
+from atoll.cloud.things import OwnedSubnet as OwnedSubnet
+from atoll.cloud.things import Pool as Pool
+from atoll.cloud.things import Port as Port
+from atoll.cloud.things import Subnet as Subnet
+from atoll.cloud.things import Volume as Volume
+from atoll.cloud.things import VolumeSnapshot as VolumeSnapshot
 from atoll.guest.base import Access as Access
 from atoll.guest.base import Guest
-
-InstanceStatus = Literal["building", "active", "stopped", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a service instance is and who may log in; handed to it by config drive or NoCloud."""
-
-    user: str
-    authorized_key: str
-    host_key: str = field(repr=False)
-    """Private host key, OpenSSH format; made by us so that it can be pinned."""
-    host_key_public: str
-    hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceSpec:
-    """A service instance to be made."""
-
-    owner: str
-    name: str
-    image_id: str
-    port_ids: tuple[str, ...]
-    identity: Identity
-    vcpus: int = 0
-    memory_mib: int = 0
-    """0, of both: what the cloud's settings (or its flavor) say."""
-    availability_zone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A service instance as the cloud sees it."""
-
-    id: str
-    owner: str
-    name: str
-    status: InstanceStatus
-    fault: str = ""
-    """The cloud's own words: why it is in ``error``, or what holds up an ``active`` one that goes
-    on by itself later (it is paused until there is room on the disk, say)."""
-    port_ids: tuple[str, ...] = ()
-    volume_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A block volume. Inside an instance its disk's serial is its id (decision 6)."""
-
-    id: str
-    owner: str
-    size_gib: int
-    instance_id: str | None = None
-    """Where it is attached."""
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSnapshot:
-    """A point-in-time copy of a volume; ``size_gib`` is the volume's size at that time."""
-
-    id: str
-    owner: str
-    volume_id: str
-    size_gib: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Where volumes come from, with true numbers (GiB)."""
-
-    name: str
-    total_gib: float
-    free_gib: float
-    allocated_gib: float
-    """Sum of the sizes promised to volumes; more than ``total_gib`` when over-subscribed."""
-    thin: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Subnet:
-    """An address range of a network."""
-
-    id: str
-    network_id: str
-    cidr: str
-    gateway: str | None = None
-    ip_version: Literal[4, 6] = 4
-
-
-@dataclass(frozen=True, slots=True)
-class OwnedSubnet:
-    """A subnet that ``create_subnet`` made."""
-
-    id: str
-    owner: str
-    network_id: str
-    cidr: str
-    router_id: str | None = None
-    """What ``connect_router`` plugged it into."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A layer-2 network with its subnets."""
-
-    id: str
-    owner: str
-    name: str
-    subnets: tuple[Subnet, ...]
-    mtu: int = 1500
-    type: str = "flat"
-    segmentation_id: int | None = None
-    device: str = ""
-    """The host's bridge, where the cloud has one to show (``local``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A network interface's place in a network: its addresses outlive any instance."""
-
-    id: str
-    owner: str
-    network_id: str
-    mac: str
-    addresses: tuple[str, ...]
-    instance_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A service image that the cloud can boot."""
-
-    id: str
-    name: str
-    checksum: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of ``atoll doctor``, in one style: ``Disk space: 20.0 of 50.0 GiB free``."""
-
-    check: str
-    """What was checked: a noun that begins with a capital. Each name is used once."""
-    ok: bool
-    detail: str
-    """What was seen there, without a full stop."""
-    todo: str = ""
-    """What to do about it, when not ``ok``: a sentence, with commands in 'quotes'."""
+from atoll.model.states import InstanceStatus as InstanceStatus
 
 
 class Compute(Protocol):
     """Instances, and what is plugged into them."""
 
     def create_instance(self, spec: InstanceSpec) -> Instance:
-        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        """Start an instance, or find the one of ``spec.owner``.
+
+        It returns while the instance boots.
+        """
 
     def wait_for_instance(self, instance_id: str, deadline: float) -> Instance:
-        """Return when it is active; raise ``CloudError`` with the fault if it fails."""
+        """Return when it is active. Raises ``CloudError`` with the fault if it fails."""
 
     def get_instance(self, instance_id: str) -> Instance | None:
         """The instance, or None when it is gone."""
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """An instance by name or id, also one that isn't ours; None when there is none.
+        """An instance by name or id, whoever made it; None if there is none.
 
-        Raises ``CloudError`` where several have that name.
+        Raises ``CloudError`` if several have that name.
         """
 
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment."""
 
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
-        """Reset it (or press its power button); also starts a stopped one."""
+        """Reset it, or ask it to reboot if ``soft``. A stopped instance is started."""
 
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete it. Its volumes are detached and its ports kept, for use by another instance."""
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
-        """Plug a volume in. ``VolumeInUse`` if another instance has it."""
+        """Attach a volume. Raises ``VolumeInUse`` if another instance has it."""
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Have a volume plugged in, without waiting where that takes long.
+        """Begin to attach a volume, without waiting if that takes long.
 
-        True where it is still on its way: ``attach_volume`` then waits for the end, and says how it
-        went.
+        Returns True if it is still in progress. ``attach_volume`` then waits for the end, and
+        raises if it failed.
         """
 
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
-        """Unplug a volume; returns when the instance has let go of it."""
+        """Detach a volume. It returns when the instance has released it."""
 
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""
 
     def connect_ports(self, instance_id: str, deadline: float) -> None:
-        """Have packets pass the ports of an active instance; return when they do (seconds).
+        """Have packets pass the ports of an active instance, and wait for that (in seconds).
 
         Raises ``CloudUnavailable`` when they don't in time.
         """
@@ -236,7 +102,6 @@ class Volumes(Protocol):
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
@@ -245,18 +110,19 @@ class Volumes(Protocol):
         """The volume, or None when it is gone."""
 
     def find_volume(self, owner: str) -> Volume | None:
-        """What ``create_volume`` made for this owner: used where its id was never written down."""
+        """What ``create_volume`` made for this owner, for when its id was not recorded."""
 
     def list_volumes(self) -> list[Volume]:
         """All volumes of this deployment."""
 
     def extend_volume(self, volume_id: str, size_gib: int) -> None:
-        """Grow it, online when attached; a volume that is already that large is left alone."""
+        """Grow it, also while it is attached. A volume that is already that large is left alone."""
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it; its clones stay usable. ``VolumeInUse`` while it is attached.
+        """Delete it. Its clones stay usable. Raises ``VolumeInUse`` while it is attached.
 
-        Its snapshots stay usable, too; where they can't (Cinder's need it), it is ``VolumeInUse``.
+        Its snapshots stay usable, too. A cloud whose snapshots need it (Cinder) raises
+        ``VolumeInUse``.
         """
 
     def create_snapshot(self, owner: str, volume_id: str) -> VolumeSnapshot:
@@ -272,26 +138,27 @@ class Volumes(Protocol):
         """All volume snapshots of this deployment."""
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable.
+        """Delete it. Volumes made from it stay usable.
 
-        Where they can't (some of Cinder's back ends copy nothing), it is ``VolumeInUse``.
+        A cloud whose volumes still need it (some of Cinder's back ends copy nothing) raises
+        ``VolumeInUse``.
         """
 
     def pools(self) -> list[Pool]:
-        """Capacity as it is."""
+        """The current capacity."""
 
 
 class Networks(Protocol):
     """Networks and ports."""
 
     def service_network(self) -> Network:
-        """The management network between Atoll and its instances; made when missing."""
+        """The management network between Atoll and its instances. It is made if it is missing."""
 
     def create_network(self, owner: str, cidr: str = "") -> Network:
         """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """A network by id, also one that isn't ours; None when absent (or lacks that subnet)."""
+        """A network by id, whoever made it; None if it, or the subnet in it, doesn't exist."""
 
     def may_use(self, network_id: str, project_id: str) -> bool:
         """Whether users of that project may have shares in this network.
@@ -304,17 +171,17 @@ class Networks(Protocol):
         """All networks of this deployment, the service network included."""
 
     def delete_network(self, network_id: str) -> None:
-        """Remove a network of this deployment; one that isn't ours is left alone."""
+        """Remove a network of this deployment. Any other is left alone."""
 
     def create_subnet(self, owner: str, network_id: str, cidr: str, *, gateway: bool) -> Subnet:
-        """Add a range with DHCP to a network; one subnet an owner in each network.
+        """Add a range with DHCP to a network. An owner has one such subnet in each network.
 
-        Only with ``gateway`` has it a gateway's address, which instances are told and a router can
-        have. Raises ``CloudError`` where the range overlaps with another of that network.
+        Only with ``gateway`` it has a gateway's address, which instances learn by DHCP and a router
+        can have. Raises ``CloudError`` if the range overlaps with another of that network.
         """
 
     def delete_subnet(self, subnet_id: str) -> None:
-        """Remove what ``create_subnet`` made; any other subnet is left alone."""
+        """Remove a subnet that ``create_subnet`` made. Any other is left alone."""
 
     def list_subnets(self) -> list[OwnedSubnet]:
         """All that ``create_subnet`` made for this deployment."""
@@ -322,39 +189,42 @@ class Networks(Protocol):
     def gateway_router(self, subnet_id: str) -> str:
         """Id of the router that is the gateway of a user's subnet.
 
-        Raises ``CloudError`` where the subnet has no gateway, or where that is no router's.
+        Raises ``CloudError`` if the subnet has no gateway, or if no router has its address.
         """
 
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the other's ``gateway_router``, whose id is returned."""
+        """Plug Atoll's subnet into the other's ``gateway_router``, and return that router's id."""
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
-        """Unplug our subnet from the router; what we didn't plug in is left alone.
+        """Unplug Atoll's subnet from the router. What Atoll didn't plug in is left alone.
 
-        An empty ``router_id`` clears away what an interrupted ``connect_router`` has left.
+        With an empty ``router_id`` it removes what an interrupted ``connect_router`` has left.
         """
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
-        """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
+        """Reserve a MAC and an address.
+
+        An owner has one port in each network (or subnet, if given).
+        """
 
     def get_port(self, port_id: str) -> Port | None:
         """The port, or None when it is gone."""
 
     def ports_of_instance(self, instance_id: str) -> list[Port]:
-        """All ports of an instance, also of one that isn't ours (then their owner is empty)."""
+        """All ports of an instance. Those that Atoll didn't make have an empty owner."""
 
     def list_ports(self) -> list[Port]:
         """All ports of this deployment."""
 
     def delete_port(self, port_id: str) -> None:
-        """Give the address back."""
+        """Remove a port, so that its address is free."""
 
 
 class Images(Protocol):
     """Service images."""
 
     def service_image(self) -> Image:
-        """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
+        """The image to boot. Raises ``CloudNotFound``, with what to do, if there is none."""
 
 
 class Cloud(Protocol):
@@ -364,13 +234,13 @@ class Cloud(Protocol):
 
     @property
     def project_id(self) -> str:
-        """The project that what we make is in; empty where the cloud has none."""
+        """The project that contains what Atoll makes. It is empty in a cloud without projects."""
 
     def place(self) -> dict[str, str]:
         """Facts, by name, that tell this cloud from any other one of its kind.
 
-        They are the same for as long as it is the same cloud. An empty one is not known. Raises
-        ``CloudError`` where the cloud doesn't say them now.
+        They stay the same as long as it is the same cloud. An empty value is unknown. Raises
+        ``CloudError`` if the cloud doesn't answer now.
         """
 
     @property
@@ -404,7 +274,7 @@ class Cloud(Protocol):
         """What ``atoll doctor`` says about this cloud."""
 
     def purge(self) -> None:
-        """Remove everything of this deployment, data too, and what was started to make it."""
+        """Remove everything of this deployment, data included, and what was started to make it."""
 
     def close(self) -> None:
-        """Let go of connections; everything that was made goes on."""
+        """Close connections. Everything that was made keeps running."""

@@ -1,4 +1,4 @@
-"""Tables of ours in nftables: they are written as a whole, and compared with the kernel's.
+"""Atoll's tables in nftables: they are written as a whole, and compared with the kernel's.
 
 Other programs change rules, too: reloading ``nftables.service`` begins with ``flush ruleset``,
 which removes all tables. So the kernel's table is compared with the wanted one, rule by rule.
@@ -47,7 +47,7 @@ def is_there(name: str) -> bool:
 def is_as_written(name: str, text: str) -> bool:
     """Whether the kernel has exactly the table that ``text`` makes.
 
-    False as well while they can't be compared: writing the rules again is harmless.
+    It is also False if they can't be compared, because writing the rules again is harmless.
     """
     listed = _listed(name)
     try:
@@ -70,7 +70,7 @@ def _listed(name: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=16)  # a failure is not kept: the next comparison tries again
+@lru_cache(maxsize=16)  # a failure is not cached, so that the next comparison tries again
 def _shown(name: str, text: str) -> str:
     """How nft lists the table, tried in a network namespace of its own. Raises ``CloudError``."""
     return run(["unshare", "--net", "sh", "-c", _SHOW, "sh", name], stdin=text)

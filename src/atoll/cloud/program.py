@@ -13,8 +13,8 @@ NO_ROOM = ("No space left on device", "Disk quota exceeded")
 def run(argv: Sequence[str], *, stdin: str | None = None, seconds: float = 60) -> str:
     """Run a program and return what it printed.
 
-    Raises ``OutOfCapacity`` where the disk is full, ``CloudUnavailable`` past the deadline and
-    ``CloudError`` with the program's own words where it failed or is not installed.
+    Raises ``OutOfCapacity`` if the disk is full, ``CloudUnavailable`` after the deadline, and
+    ``CloudError`` with the program's own words if it failed or is not installed.
     """
     name = argv[0]
     try:

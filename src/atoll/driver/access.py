@@ -1,6 +1,6 @@
 """From access rules to exports: which rules can be applied, which can't and why.
 
-One bad rule is that rule's error and nobody else's. Rules that name the same client in two ways
+A rule that can't be applied does not affect the others. Rules that name the same client in two ways
 (``10.0.0.1`` and ``10.0.0.1/32``) are one export.
 """
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A share's access rules, judged."""
+    """Which of a share's access rules are applied, and why the others are not."""
 
     exports: tuple[ExportRule, ...]
     """What to export, most specific first: the order in which an NFS server tries them."""
@@ -36,7 +36,7 @@ class Verdict:
     def updates(self, rejected: Mapping[str, str]) -> dict[str, RuleUpdate]:
         """Rule id → error, for refused rules and those whose client the server rejected.
 
-        Users read the reasons, so what the server itself says of a client goes to the log.
+        Users read the reasons, so the server's own words about a client go to the log.
         """
         reasons = dict(self.refused)
         for client, reason in rejected.items():
@@ -53,7 +53,7 @@ class Verdict:
 def judge(helper: ShareHelper, rules: Iterable[AccessRule]) -> Verdict:
     """Which of the rules can be exported, and how.
 
-    Where two rules give one client different levels, the first in the list stands.
+    If two rules give one client different levels, the first in the list is applied.
     """
     chosen: dict[str, ExportRule] = {}
     clients: dict[str, tuple[str, ...]] = {}

@@ -1,7 +1,7 @@
-"""``ShareDriver``: what a share service may ask of any driver, and the answers that are the same.
+"""``ShareDriver``: what a share service may ask of any driver, and the answers that all share.
 
 Names, signatures and meanings are the contract's. What callers pass is described in
-``resources.py``; ``context`` is any object, and carries the operation's fence where there is one.
+``resources.py``. ``context`` may be any object. It has the operation's fence if there is one.
 A driver that can't do something raises ``NotSupported``.
 """
 
@@ -29,30 +29,22 @@ class ShareDriver:
         """Raise when prerequisites aren't met."""
 
     def get_share_stats(self, refresh: bool = False) -> dict[str, Any]:
-        """Capacity and capabilities; always fresh."""
+        """The current capacity and capabilities. They are never cached."""
         return self._update_share_stats()
 
     def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         raise NotImplementedError
 
-    def get_backend_info(self, context: object) -> dict[str, Any]:
-        """Whatever, when it changes, means that every share must be ensured anew."""
-        raise NotImplementedError
-
     # --- share servers ----------------------------------------------------------------------
 
     def get_network_allocations_number(self) -> int:
-        """Network interfaces that the caller must allocate: none, the driver makes its ports."""
-        return 0
-
-    def get_admin_network_allocations_number(self) -> int:
-        """The same for an admin network."""
+        """How many ports the caller must allocate: none, because the driver makes them itself."""
         return 0
 
     def setup_server(
         self, network_info: NetworkInfo | Sequence[NetworkInfo], metadata: Any = None
     ) -> dict[str, str]:
-        """Make a share server; returns its details, to be stored."""
+        """Make a share server. Returns its details, which the caller stores."""
         return self._setup_server(network_info, metadata)
 
     def _setup_server(
@@ -61,7 +53,7 @@ class ShareDriver:
         raise NotImplementedError
 
     def teardown_server(self, server_details: ServerDetails, security_services: Any = None) -> None:
-        """Remove a share server. Absent is fine."""
+        """Remove a share server. It may be gone already."""
         self._teardown_server(server_details, security_services)
 
     def _teardown_server(
@@ -69,23 +61,12 @@ class ShareDriver:
     ) -> None:
         raise NotImplementedError
 
-    def choose_share_server_compatible_with_share(
-        self,
-        context: object,
-        share_servers: Sequence[ShareServer],
-        share: Share,
-        snapshot: Snapshot | None = None,
-        share_group: Any = None,
-    ) -> ShareServer | None:
-        """The server that a new share goes to; None asks for a new one."""
-        return share_servers[0] if share_servers else None
-
     # --- shares -----------------------------------------------------------------------------
 
     def create_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation]:
-        """Make a share; returns its export locations."""
+        """Make a share. Returns its export locations."""
         raise NotImplementedError
 
     def create_share_from_snapshot(
@@ -96,23 +77,23 @@ class ShareDriver:
         share_server: ShareServer | None = None,
         parent_share: Share | None = None,
     ) -> dict[str, Any]:
-        """Make a share with a snapshot's content; returns ``status`` and ``export_locations``."""
+        """Make a share from a snapshot. Returns ``status`` and ``export_locations``."""
         raise NotImplementedError
 
     def delete_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> None:
-        """Remove a share and its data. Absent is fine."""
+        """Remove a share and its data. It may be gone already."""
         raise NotImplementedError
 
     def ensure_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation] | None:
-        """Make sure that a share is exported; returns its export locations as they are now."""
+        """Make sure that a share is exported. Returns its current export locations."""
         raise NotImplementedError
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
-        """``ensure_share`` of many; one that fails is in the answer, and stops no other."""
+        """``ensure_share`` for many shares. One that fails is reported, and the others go on."""
         raise NotImplementedError
 
     def extend_share(
@@ -145,13 +126,10 @@ class ShareDriver:
         update_rules: Sequence[AccessRule] = (),
         share_server: ShareServer | None = None,
     ) -> dict[str, RuleUpdate] | None:
-        """Let in exactly whom ``access_rules`` name; returns what became of single rules."""
-        raise NotImplementedError
+        """Let in exactly the clients of ``access_rules``.
 
-    def update_share_usage_size(
-        self, context: object, shares: Iterable[Share]
-    ) -> list[dict[str, Any]]:
-        """How much of each share is used."""
+        Returns the rules that could not be applied.
+        """
         raise NotImplementedError
 
     # --- snapshots --------------------------------------------------------------------------
@@ -159,39 +137,31 @@ class ShareDriver:
     def create_snapshot(
         self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
     ) -> dict[str, Any]:
-        """Copy a share as it is now; returns what to store with the snapshot."""
+        """Copy a share as it is now. Returns what the caller stores with the snapshot."""
         raise NotImplementedError
 
     def delete_snapshot(
         self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
     ) -> None:
-        """Remove a snapshot. Absent is fine."""
+        """Remove a snapshot. It may be gone already."""
         raise NotImplementedError
-
-    def revert_to_snapshot(self, context: object, snapshot: Snapshot, *args: Any) -> None:
-        """Put a share back to a snapshot's content."""
-        _refuse("revert a share to a snapshot", "Create a share from the snapshot.")
 
     # --- adoption ---------------------------------------------------------------------------
 
     def manage_existing(self, share: Share, driver_options: Mapping[str, Any]) -> dict[str, Any]:
-        """Take over a share that exists; returns its size."""
+        """Take over a share that exists. Returns its size."""
         _refuse("manage an existing share")
-
-    def unmanage(self, share: Share) -> None:
-        """Let go of a share without touching it."""
-        _refuse("unmanage a share")
 
     def manage_existing_snapshot(
         self,
         snapshot: Snapshot,
         driver_options: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Take over a snapshot that exists; returns its size."""
+        """Take over a snapshot that exists. Returns its size."""
         _refuse("manage an existing snapshot")
 
     def unmanage_snapshot(self, snapshot: Snapshot) -> None:
-        """Let go of a snapshot without touching it."""
+        """Stop managing a snapshot without changing it."""
         _refuse("unmanage a snapshot")
 
 

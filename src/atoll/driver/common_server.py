@@ -1,8 +1,8 @@
-"""The common server: one instance that the administrator has made, for all shares.
+"""The common server: one instance for all shares, made by the administrator.
 
-That is the contract's ``driver_handles_share_servers = False``. Atoll plugs volumes into it and
-logs in with the administrator's key, to a host key that the administrator has pinned. It never
-makes, reboots, replaces or deletes it.
+The contract calls this ``driver_handles_share_servers = False``. Atoll attaches volumes to the
+instance and logs in with the administrator's key, and checks the host key that the administrator
+has given. It never makes, reboots, replaces or deletes the instance.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class CommonServer:
         self.access("", "")
 
     def details(self) -> dict[str, str]:
-        """What share servers' details say, as far as it holds here: it has no ``server_id``.
+        """The same details as a share server's, but without ``server_id``.
 
-        Raises ``ServiceInstanceUnavailable`` where there is no such instance.
+        Raises ``ServiceInstanceUnavailable`` if there is no such instance.
         """
         self.check()
         name = self._options.service_instance_name_or_id
@@ -51,7 +51,7 @@ class CommonServer:
         if instance is None:
             raise ServiceInstanceUnavailable(
                 f"The common server, {name}, does not exist.",
-                hint="The administrator must make it, or mend service_instance_name_or_id.",
+                hint="The administrator must make it, or correct service_instance_name_or_id.",
                 public="The common server does not exist. Only the administrator can make it.",
             )
         public = self._addresses(instance, "tenant_net_name_or_ip")
@@ -76,7 +76,7 @@ class CommonServer:
         )
 
     def _addresses(self, instance: Instance, option: str) -> list[str]:
-        """The address that an option gives, or those in the network that it names, IPv4 first."""
+        """The address in the option, or those in the network that the option names, IPv4 first."""
         wanted = str(getattr(self._options, option))
         try:
             return [str(ip_address(wanted))]
@@ -88,7 +88,7 @@ class CommonServer:
                 return sorted(port.addresses, key=lambda address: ":" in address)
         raise ServiceInstanceException(
             f"The common server has no address in a network {wanted}.",
-            hint=f"The administrator must mend {option}.",
+            hint=f"The administrator must correct {option}.",
             public="The common server has no address that shares could be reached at. Only the "
             "administrator can correct that.",
         )

@@ -1,4 +1,4 @@
-"""``ensure_server``: a driver method runs only when its share server serves."""
+"""``ensure_server``: a driver method runs only if its share server answers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ Method = Callable[Concatenate[D, object, P], R]
 
 
 def ensure_server(f: Method[D, P, R]) -> Method[D, P, R]:
-    """The method runs only if its ``share_server`` answers; else ``ServiceInstanceUnavailable``.
+    """Run the method only if its ``share_server`` answers.
 
-    An open channel is proof enough and costs nothing: where it is dead, the method's own question
-    to the instance finds that out.
+    Otherwise it raises ``ServiceInstanceUnavailable``.
+
+    An open channel is sufficient proof and costs nothing. If the instance is dead nevertheless, the
+    method's own request to it notices that.
     """
     signature = inspect.signature(f)
 
@@ -46,9 +48,9 @@ def ensure_server(f: Method[D, P, R]) -> Method[D, P, R]:
 def server_details(
     manager: ServiceInstanceManager, share_server: ShareServer | None
 ) -> ServerDetails:
-    """What is known of a share's instance: its share server's, or else the common server.
+    """The details of a share's instance: its share server's or, without one, the common server's.
 
-    Raises ``ServiceInstanceException`` where there is neither.
+    Raises ``ServiceInstanceException`` if there is neither.
     """
     if share_server is None and not manager.options.driver_handles_share_servers:
         return manager.get_common_server()

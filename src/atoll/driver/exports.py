@@ -1,7 +1,7 @@
 """What each protocol can do: who may be let in, and where clients find a share.
 
 ``NFSHelper`` and ``CIFSHelper`` are what the contract calls share helpers. They only know the
-protocol's rules; the exporting itself is one call to the guest agent, the same for both.
+protocol's rules. Exporting is one call to the guest agent, the same for both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ShareHelper:
     """Access levels that each access type can have."""
 
     def export_rule(self, access_type: str, access_to: str, access_level: str) -> ExportRule:
-        """The rule as the guest agent takes it, in canonical form.
+        """The rule in canonical form, as the guest agent expects it.
 
         Raises ``InvalidShareAccess``, ``InvalidShareAccessLevel``, or ``Invalid`` for a malformed
         address.
@@ -54,7 +54,7 @@ class ShareHelper:
         ]
 
     def location(self, host: str, path: str) -> str:
-        """What a client mounts."""
+        """The text that a client mounts."""
         raise NotImplementedError
 
 
@@ -65,7 +65,7 @@ class NFSHelper(ShareHelper):
     levels: ClassVar[dict[str, tuple[AccessLevel, ...]]] = {"ip": ("rw", "ro")}
 
     def location(self, host: str, path: str) -> str:
-        """``address:/path``, IPv6 in brackets."""
+        """``address:/path``, with an IPv6 address in brackets."""
         return f"{addresses.bracketed(host)}:{path}"
 
 
@@ -91,7 +91,7 @@ HELPERS: dict[str, ShareHelper] = {
 
 
 def helper_for(protocol: str, enabled: Iterable[str]) -> ShareHelper:
-    """The protocol's helper. Raises ``ShareBackendException`` for one that isn't offered."""
+    """The protocol's helper. Raises ``ShareBackendException`` if the protocol isn't offered."""
     if protocol.upper() not in enabled or protocol.upper() not in HELPERS:
         raise ShareBackendException(
             public=f"The share protocol {protocol!r} is wrong, unsupported or disabled. "

@@ -1,4 +1,4 @@
-"""A file system held still for the moment in which its volume is copied."""
+"""Freezing a file system while its volume is copied."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ log = structlog.get_logger(__name__)
 def frozen(
     guest: Guest | None, share_id: str, path: str, seconds: float, asker: str
 ) -> Iterator[None]:
-    """Freeze for ``asker``, and thaw whatever happens; the agent thaws after ``seconds`` by itself.
+    """Freeze for ``asker``, and thaw in any case. The agent thaws after ``seconds`` by itself.
 
-    None is a file system that no instance has mounted: nothing can write to it. Raises
-    ``ServiceInstanceUnavailable`` while it is frozen for another, and ``SnapshotInconsistent`` when
-    this very freeze did not hold to the end.
+    ``guest`` is None for a file system that no instance has mounted, to which nothing can write.
+    Raises ``ServiceInstanceUnavailable`` while it is frozen for another asker, and
+    ``SnapshotInconsistent`` if this freeze ended too early.
     """
     if guest is None:
         yield
         return
     freeze = Freeze(asker)
     try:
-        # Within the try: of a lost answer nobody knows whether it is frozen.
+        # This is within the try, because after a lost answer it may be frozen.
         _freeze(guest, share_id, path, freeze, seconds)
         yield
     except BaseException:
@@ -54,11 +54,11 @@ def _freeze(guest: Guest, share_id: str, path: str, freeze: Freeze, seconds: flo
 
 
 def hold_still(guest: Guest, paths: Mapping[str, str], seconds: float) -> None:
-    """Freeze shares (path by id) whose instance is about to be destroyed; nobody thaws them.
+    """Freeze shares (path by id) whose instance is about to be deleted. They are not thawed.
 
-    So all that clients have been told is written is on the volumes, and they wait for the next
-    instance. A snapshot that is being taken loses its freeze, and is taken again. One that can't be
-    frozen is only noted: then it is as after a power cut.
+    Everything that was acknowledged to clients is then on the volumes, and clients wait for the
+    next instance. A snapshot that is being taken loses its freeze, and is taken again. A share that
+    can't be frozen is only logged, and is then in the same state as after a power failure.
     """
     for share_id, path in paths.items():
         try:

@@ -1,8 +1,8 @@
 """``GenericShareDriver``: a share is a volume that a service instance mounts and exports.
 
-Each verb reads the same way: the volume is there, it is plugged into the instance, and one call to
-the guest agent makes the rest true (file system, mount, size, exports, access rules). What is done
-already costs a look, so a verb that was interrupted is simply run again.
+Each verb makes or finds the volume, attaches it to the instance, and then has the guest agent do
+the rest by one call (file system, mount, size, exports, access rules). Every step first checks
+whether it is done already, so a verb that was interrupted is simply run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from atoll.errors import (
     AtollError,
     ConfigurationError,
     GuestError,
-    ServiceInstanceUnavailable,
     ShareBackendException,
     StaleFence,
 )
@@ -40,7 +39,10 @@ from atoll.model.states import ShareStatus
 
 
 class GenericShareDriver(ShareDriver):
-    """The contract's driver, on the cloud and guest ports. Keeps no state; one an operation."""
+    """The contract's driver, on the cloud and guest ports.
+
+    It has no state; make one per operation.
+    """
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class GenericShareDriver(ShareDriver):
     # --- setting up -------------------------------------------------------------------------
 
     def do_setup(self, context: object) -> None:
-        """Connect this host to the service network, or see that the common server answers."""
+        """Connect this host to the service network, or check that the common server answers."""
         manager = self.service_instance_manager
         if self.driver_handles_share_servers:
             manager.network_helper.setup_connectivity_with_service_instances()
@@ -72,7 +74,9 @@ class GenericShareDriver(ShareDriver):
             manager.ensure_service_instance(context, manager.get_common_server())
 
     def check_for_setup_error(self) -> None:
-        """Raise ``ConfigurationError`` for options that can't be, or an absent image."""
+        """Raise ``ConfigurationError`` for impossible options, or ``CloudNotFound`` without an
+        image.
+        """
         unknown = set(self.configuration.enabled_share_protocols) - set(HELPERS)
         if unknown or not self.configuration.enabled_share_protocols:
             raise ConfigurationError(f"enabled_share_protocols: choose from {', '.join(HELPERS)}.")
@@ -85,14 +89,6 @@ class GenericShareDriver(ShareDriver):
         stats = share_stats(self.configuration, pools, self._max_over_subscription_ratio)
         return stats | dict(data or {})
 
-    def get_backend_info(self, context: object) -> dict[str, Any]:
-        """Options that exports depend on."""
-        return {
-            "share_mount_path": self.configuration.share_mount_path,
-            "service_instance_user": self.configuration.service_instance_user,
-            "cloud": self._cloud.name,
-        }
-
     # --- share servers ----------------------------------------------------------------------
 
     def setup_server(
@@ -101,9 +97,10 @@ class GenericShareDriver(ShareDriver):
         metadata: Any = None,
         on_active: OnActive = nothing,
     ) -> dict[str, str]:
-        """Make a share server; returns its details, to be stored.
+        """Make a share server. Returns its details, which the caller stores.
 
-        ``on_active`` is told the instance's id when ``prepare_share`` can plug volumes into it.
+        ``on_active`` is called with the instance's id when ``prepare_share`` can attach volumes to
+        it.
         """
         return self._setup_server(network_info, metadata, on_active)
 
@@ -113,7 +110,7 @@ class GenericShareDriver(ShareDriver):
         metadata: Any = None,
         on_active: OnActive = nothing,
     ) -> dict[str, str]:
-        """One service instance; of several subnets the first counts."""
+        """Make one service instance. Of several subnets, the first is used."""
         info = network_info if isinstance(network_info, Mapping) else network_info[0]
         return self.service_instance_manager.set_up_service_instance(None, info, on_active)
 
@@ -126,62 +123,33 @@ class GenericShareDriver(ShareDriver):
             self.service_instance_manager.delete_service_instance(None, server_details)
 
     def hold_still(self, share_server: ShareServer, share_ids: Iterable[str]) -> None:
-        """Freeze these shares, before the server's instance is replaced by another on purpose."""
-        manager = self.service_instance_manager
-        guest = manager.reach(server_details(manager, share_server))
+        """Freeze these shares before the server's instance is replaced on purpose."""
+        guest = self.service_instance_manager.reach(self._details(share_server))
         paths = {share_id: self._wanted.path(share_id) for share_id in share_ids}
         hold_still(guest, paths, self.configuration.freeze_seconds)
-
-    def choose_share_server_compatible_with_share(
-        self,
-        context: object,
-        share_servers: Sequence[ShareServer],
-        share: Share,
-        snapshot: Snapshot | None = None,
-        share_group: Any = None,
-    ) -> ShareServer | None:
-        """An active server with room, else one that is being made; None asks for a new one.
-
-        The fullest is taken, so that emptied servers can go.
-        """
-        limit = self.configuration.max_shares_per_share_server
-        fitting = [
-            server
-            for server in share_servers
-            if server.get("status", "active") in ("active", "creating")
-            and not server.get("unhealthy_since")
-            and (server.get("share_count") or 0) < limit
-        ]
-        return max(
-            fitting,
-            key=lambda server: (
-                server.get("status", "active") == "active",
-                server.get("share_count") or 0,
-            ),
-            default=None,
-        )
 
     # --- shares -----------------------------------------------------------------------------
 
     def prepare_share(self, context: object, share: Share, instance_id: str = "") -> None:
-        """Make the share's volume, and plug it in: what can be done while its instance boots.
+        """Make the share's volume, and attach it, as far as possible while its instance boots.
 
-        An instance that takes no volume is no error here; serving the share tries again.
+        Without ``instance_id`` a volume that was made earlier is not looked for: the verb that
+        serves the share does that. An instance that doesn't take the volume is not an error here,
+        because serving the share tries again.
         """
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        self._wanted.check_protocol(share)
+        if not instance_id and self._volumes.is_known(share["id"]):
+            return
         volume = self._volumes.provide(share, share.get("snapshot_id"))
         if instance_id:
             self._serving.plug_in_early(volume, instance_id)
 
     def plug_in_early(self, share_ids: Iterable[str], instance_id: str) -> None:
-        """Have these shares' volumes plugged into an instance that boots in another's place."""
+        """Have these shares' volumes attached to an instance that boots to replace another."""
         for share_id in share_ids:
             volume = self._volumes.find(share_id)
             if volume is not None:
                 self._serving.plug_in_early(volume, instance_id)
-
-    def _locations(self, share: Share, share_server: ShareServer | None) -> list[ExportLocation]:
-        return self._wanted.export_locations(share, self._details(share_server))
 
     def _details(self, share_server: ShareServer | None) -> ServerDetails:
         return server_details(self.service_instance_manager, share_server)
@@ -190,11 +158,12 @@ class GenericShareDriver(ShareDriver):
     def create_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation]:
-        """Volume, file system, mount, export; returns the export locations."""
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        """Make and export a share with an empty file system. Returns its export locations."""
+        self._wanted.check_protocol(share)
+        details = self._details(share_server)
         volume = self._volumes.provide(share)
-        self._serving.serve(context, share, volume, share_server, may_format=True)
-        return self._locations(share, share_server)
+        self._serving.serve(context, share, volume, details, may_format=True)
+        return self._wanted.export_locations(share, details)
 
     @ensure_server
     def create_share_from_snapshot(
@@ -205,31 +174,33 @@ class GenericShareDriver(ShareDriver):
         share_server: ShareServer | None = None,
         parent_share: Share | None = None,
     ) -> dict[str, Any]:
-        """The same with the snapshot's content, grown to the share's size."""
-        self._wanted.helper(share)  # refuses a protocol that isn't offered, before anything is made
+        """Make and export a share with the snapshot's content, grown to the share's size."""
+        self._wanted.check_protocol(share)
+        details = self._details(share_server)
         volume = self._volumes.provide(share, snapshot["id"])
-        self._serving.serve(context, share, volume, share_server)
+        self._serving.serve(context, share, volume, details)
         return {
             "status": ShareStatus.AVAILABLE,
-            "export_locations": self._locations(share, share_server),
+            "export_locations": self._wanted.export_locations(share, details),
         }
 
     @ensure_server
     def ensure_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> list[ExportLocation]:
-        """Plugged in, mounted, exported to ``share["access_rules"]``. Never formats anything.
+        """Have the share attached, mounted and exported to ``share["access_rules"]``.
 
-        Raises ``VolumeLost`` when there is nothing left to serve.
+        It never formats anything. Raises ``VolumeLost`` if the share's volume is gone.
         """
+        details = self._details(share_server)
         volume = self._volumes.of(share["id"])
-        self._serving.serve(context, share, volume, share_server)
-        return self._locations(share, share_server)
+        self._serving.serve(context, share, volume, details)
+        return self._wanted.export_locations(share, details)
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
-        """``ensure_share`` of many; one that fails is in the answer, and stops no other.
+        """``ensure_share`` for many shares. One that fails is reported, and the others go on.
 
-        An instance that does not answer is asked once, not once a share.
+        An instance that does not answer is asked once, not once for each share.
         """
         updates: dict[str, dict[str, Any]] = {}
         for share in shares:
@@ -247,10 +218,11 @@ class GenericShareDriver(ShareDriver):
     def delete_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
     ) -> None:
-        """Stop serving it, destroy its volume, forget it. Absent is fine.
+        """Stop serving the share, and delete its volume and what is stored of it.
 
-        An instance that is off, or gone, has nothing to stop. One that hangs still holds the
-        volume: ``ServiceInstanceUnavailable``, to be tried again when it is mended.
+        The share may be gone already. If its instance is off or gone, there is nothing to stop. One
+        that hangs still has the volume. Then it raises ``ServiceInstanceUnavailable``, to be tried
+        again after the repair.
         """
         share_id = share["id"]
         guest = self._serving.guest_unless_off(share_id, share_server)
@@ -266,11 +238,11 @@ class GenericShareDriver(ShareDriver):
         new_size: int,
         share_server: ShareServer | None = None,
     ) -> None:
-        """Grow volume and file system to ``new_size`` GiB while clients go on."""
+        """Grow volume and file system to ``new_size`` GiB while clients use the share."""
         volume = self._volumes.of(share["id"])
         self._cloud.volumes.extend_volume(volume.id, new_size)
         grown = replace(volume, size_gib=max(volume.size_gib, new_size))
-        self._serving.serve(context, share, grown, share_server)
+        self._serving.serve(context, share, grown, self._details(share_server))
 
     @ensure_server
     def update_access(
@@ -283,36 +255,36 @@ class GenericShareDriver(ShareDriver):
         update_rules: Sequence[AccessRule] = (),
         share_server: ShareServer | None = None,
     ) -> dict[str, RuleUpdate] | None:
-        """Let in exactly whom ``access_rules`` name: the agent finds the difference itself.
+        """Let in exactly the clients of ``access_rules``. The agent finds the difference itself.
 
-        So additions that are there already and deletions of what was never applied are no special
-        case, and recovery (both lists empty) is no other mode. A rule that the protocol or the
-        server software can't have becomes that rule's ``error``; the others are applied.
+        Therefore rules to add that exist already, rules to delete that were never applied, and
+        recovery (both lists empty) need no special treatment. A rule that the protocol or the
+        server software doesn't support is reported as ``error``, and the others are applied.
         """
-        share_id = share["id"]
+        share_id, details = share["id"], self._details(share_server)
         verdict = self._wanted.verdict(share, access_rules)
         file_system = self._volumes.file_system(share_id)
         wish = self._wanted.wish(share, self._volumes.volume_id(share_id), file_system, verdict)
         try:
-            applied = self._serving.apply(context, wish, share_server)
+            applied = self._serving.apply(context, wish, details)
         except StaleFence:
             raise
         except GuestError:
-            # The one good reason to fail is a volume that isn't plugged in any more.
+            # The error is expected only if the volume isn't attached any more.
             volume = self._volumes.of(share_id)
-            if volume.instance_id == self._details(share_server)[INSTANCE_ID]:
+            if volume.instance_id == details[INSTANCE_ID]:
                 raise
-            self._serving.attach(volume, share_server)
-            applied = self._serving.apply(context, wish, share_server)
+            self._serving.attach(volume, details)
+            applied = self._serving.apply(context, wish, details)
         return verdict.updates(applied.rejected_rules) or None
 
     # --- how shares are ---------------------------------------------------------------------
 
     def differences(self, share: Share, health: Health) -> str:
-        """What is wrong with how the share is served, for people; empty if nothing is.
+        """What is wrong with how the share is served, as a sentence, or an empty string.
 
-        ``health`` is one answer of the instance for all of its shares, so that a reconcile pass
-        asks each instance once. Needs ``share["access_rules"]``.
+        ``health`` is the instance's answer for all of its shares, so that a reconcile pass asks
+        each instance once. ``share`` must have ``access_rules``.
         """
         return self._wanted.differences(share, health)
 
@@ -321,31 +293,11 @@ class GenericShareDriver(ShareDriver):
         context: object,
         share_server: ShareServer | None = None,
     ) -> dict[str, ShareUsage]:
-        """Share id → size and used bytes, of all shares of a server in one round trip."""
+        """Size and used bytes by share id, for all shares of a server by one request."""
         usages = self.service_instance_manager.ask(
             self._details(share_server), lambda guest: guest.usage()
         )
         return {usage.share_id: usage for usage in usages}
-
-    def update_share_usage_size(
-        self, context: object, shares: Iterable[Share]
-    ) -> list[dict[str, Any]]:
-        """``id`` and ``used_size`` (GiB) of each share whose server answers."""
-        wanted = {share["id"]: share["share_server"] for share in shares}
-        servers = {(server or {}).get("id"): server for server in wanted.values()}
-        updates = []
-        for server_id, server in servers.items():
-            try:
-                usages = self.get_share_usage(context, server)
-            except (GuestError, ServiceInstanceUnavailable):
-                continue
-            updates += [
-                {"id": share_id, "used_size": usage.used_bytes / (1 << 30)}
-                for share_id, usage in usages.items()
-                # An instance's answer counts only for the shares that it serves.
-                if share_id in wanted and (wanted[share_id] or {}).get("id") == server_id
-            ]
-        return updates
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -354,7 +306,7 @@ class GenericShareDriver(ShareDriver):
     ) -> dict[str, Any]:
         """Copy the volume while its file system is frozen, so that the copy is consistent.
 
-        Raises ``SnapshotInconsistent`` (try again) when the freeze ended before the copy was done.
+        Raises ``SnapshotInconsistent`` (try again) if the freeze ended before the copy was made.
         """
         share_id = snapshot["share_id"]
         volume = self._volumes.of(share_id)
@@ -373,7 +325,7 @@ class GenericShareDriver(ShareDriver):
         snapshot: Snapshot,
         share_server: ShareServer | None = None,
     ) -> None:
-        """Remove the snapshot; shares made from it stay. Absent is fine."""
+        """Remove the snapshot. Shares made from it stay. It may be gone already."""
         self._snapshots.remove(snapshot["id"])
 
     def manage_existing_snapshot(
@@ -393,5 +345,5 @@ class GenericShareDriver(ShareDriver):
         return {"size": found.size_gib, "provider_location": found.id}
 
     def unmanage_snapshot(self, snapshot: Snapshot) -> None:
-        """Forget the snapshot, without touching it."""
+        """Stop managing the snapshot, without changing it."""
         self._snapshots.forget(snapshot["id"])

@@ -1,9 +1,9 @@
-"""Who a service instance is and how we log in: two ed25519 key pairs, made here for each instance.
+"""The two ed25519 key pairs of each service instance: its host key, and the key to log in.
 
 The login key lives as long as the share server, encrypted in private storage. The host key is kept
-(encrypted) only until the instance has answered with it: up to then a repeated set-up must hand the
-same one over, or the pin would not match an instance that an earlier, interrupted try has made.
-After that nobody but the instance knows it; its public half stays, as the pin.
+(encrypted) only until the instance has answered with it. Until then, a repeated set-up must use the
+same key, or the pin would not match an instance that an earlier, interrupted try has made.
+Afterwards only the instance has it. Its public half stays, as the pin.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def new_key() -> tuple[str, str]:
 
 
 class InstanceKeys:
-    """The keys of one share server's instance, as they are in private storage."""
+    """The keys of one share server's instance, in private storage."""
 
     def __init__(self, storage: PrivateStorage, resource: str) -> None:
         self._storage = storage
         self._resource = resource
 
     def identity(self, user: str, hostname: str) -> Identity:
-        """What to hand to a new instance; the same again until ``settle``."""
+        """The keys for a new instance. They stay the same until ``settle``."""
         self._make(LOGIN_KEY, LOGIN_KEY_PUBLIC)
         self._make(HOST_KEY, HOST_KEY_PUBLIC)
         return Identity(
@@ -54,7 +54,7 @@ class InstanceKeys:
         )
 
     def access(self, user: str, address: str) -> Access:
-        """How to log in. Raises ``ServiceInstanceException`` when no keys were ever made."""
+        """How to log in. Raises ``ServiceInstanceException`` if no keys were ever made."""
         return Access(
             user=user,
             address=address,
@@ -63,7 +63,7 @@ class InstanceKeys:
         )
 
     def settle(self) -> None:
-        """Forget the host key's private half: the instance has answered with it."""
+        """Delete the host key's private half, after the instance has answered with it."""
         if self._storage.get(self._resource, HOST_KEY) is not None:
             self._storage.delete(self._resource, HOST_KEY)
 
@@ -71,7 +71,7 @@ class InstanceKeys:
         if self._storage.get(self._resource, private_name) is not None:
             return
         private, public = new_key()
-        # One write, so that a private key never stands beside another one's public half.
+        # This is one write, so that the two halves always belong together.
         self._storage.update(
             self._resource, {private_name: private, public_name: public}, encrypt=True
         )

@@ -1,4 +1,4 @@
-"""What callers hand to the driver: mappings, so that database rows and Manila's models both fit.
+"""What callers pass to the driver: mappings, so that database rows and Manila's models both fit.
 
 Keys that the driver reads (others are ignored):
 
@@ -6,7 +6,7 @@ Keys that the driver reads (others are ignored):
   ``file_system``), ``access_rules`` (the whole set that should be served; absent means: leave
   exports as they are), ``availability_zone``, ``share_server``
 * snapshot: ``id``, ``share_id``; optional ``provider_location``
-* share server: ``id``, ``backend_details``; optional ``status``, ``share_count``
+* share server: ``id``, ``backend_details``
 * access rule: ``id``, ``access_type``, ``access_to``, ``access_level``
 * network info: ``server_id``, ``neutron_net_id``, ``neutron_subnet_id``; optional
   ``availability_zone``
@@ -25,7 +25,7 @@ from atoll.model.states import RuleState
 
 NetworkInfo: TypeAlias = Mapping[str, Any]
 ServerDetails: TypeAlias = Mapping[str, Any]
-"""What ``set_up_service_instance`` returned, as the caller has stored it: text, no secrets."""
+"""What ``set_up_service_instance`` returned and the caller has stored: texts without secrets."""
 
 
 class ExportLocation(TypedDict):
@@ -45,7 +45,7 @@ class RuleUpdate(TypedDict):
 
 
 def file_system_id(share_id: str) -> str:
-    """UUID of a share's file system and its NFS file handles; the share's own where it is one."""
+    """UUID of a share's file system and its NFS file handles: the share's id, if it is a UUID."""
     try:
         return str(UUID(share_id))
     except ValueError:
@@ -63,7 +63,7 @@ def fence_of(context: object) -> int:
 
 
 def option(share: Share, key: str) -> str | None:
-    """One of the share's options, or None where it has no such choice made."""
+    """One of the share's options, or None if it was not chosen."""
     options = share.get("options") or {}
     value = options.get(key)
     return str(value) if value else None

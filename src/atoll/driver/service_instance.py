@@ -1,14 +1,14 @@
-"""Service instances: made, found, reached, rebooted, replaced, removed.
+"""Service instances: how they are made, reached, rebooted, replaced and removed.
 
-A service instance is cattle: its root disk holds nothing that matters. What makes it *this* share
-server's instance is its ports (addresses) and its keys; both are in private storage and outlive it,
-so ``replace_service_instance`` puts a new instance where a dead one was.
+A service instance can be replaced at any time, because its root disk holds no data. Its identity is
+its ports (addresses) and its keys. Both are in private storage and outlive the instance, so
+``replace_service_instance`` gives them to a new one.
 
-What it returns as details is text without secrets: ``server_id``, ``instance_id``, ``image_id``
-(what it was made of), ``username``, ``ip`` (where Atoll reaches it), ``public_address`` and
-``public_addresses`` (comma-separated; where clients mount from), and the ids of what it hangs on,
-as far as there are such things: ``service_port_id``, ``public_port_id``, ``admin_port_id``,
-``subnet_id``, ``router_id``.
+An instance's details are texts without secrets: ``server_id``, ``instance_id``, ``image_id`` (that
+it was made from), ``username``, ``ip`` (where Atoll reaches it), ``public_address`` and
+``public_addresses`` (comma-separated; where clients mount from), and the ids of the network
+resources that it has: ``service_port_id``, ``public_port_id``, ``admin_port_id``, ``subnet_id``,
+``router_id``.
 """
 
 from __future__ import annotations
@@ -39,29 +39,30 @@ from atoll.errors import (
 from atoll.guest.base import Guest, Health
 from atoll.guest.pool import GuestPool
 from atoll.model.keys import server_key
+from atoll.model.states import InstanceStatus
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 OnActive = Callable[[str], None]
-"""What is told an instance's id as soon as volumes can be plugged into it."""
+"""It is called with an instance's id as soon as volumes can be attached to the instance."""
 
 INSTANCE_ID = "instance_id"
 IMAGE_ID = "image_id"
 ANSWER_SECONDS = 10.0
-"""How long an instance that should be up may take to answer: bad news must be quick."""
+"""How long an instance that should be up may take to answer, so that a failure is noticed soon."""
 FIRST_ANSWER_SECONDS = 60.0
-"""The same for one that has just booted: its caches are cold, and a mistake costs another boot."""
+"""The same for one that has just booted. Its caches are cold, and giving up costs another boot."""
 CONNECT_SECONDS = 60.0
 """How long the cloud may take to have packets pass an instance's ports."""
 
 
 def nothing(instance_id: str) -> None:
-    """Nothing is to be done while an instance boots."""
+    """Do nothing while an instance boots."""
 
 
 class ServiceInstanceManager:
-    """Makes and mends service instances. Keeps next to no state; make one for each operation."""
+    """Makes and repairs service instances. It has hardly any state; make one for each operation."""
 
     def __init__(
         self,
@@ -70,8 +71,6 @@ class ServiceInstanceManager:
         cloud: Cloud,
         storage: PrivateStorage,
         pool: GuestPool,
-        vcpus: int = 0,
-        memory_mib: int = 0,
     ) -> None:
         self.cloud = cloud
         self.storage = storage
@@ -79,8 +78,6 @@ class ServiceInstanceManager:
         self._common = CommonServer(cloud, self.options)
         self._common_details: dict[str, str] | None = None
         self._pool = pool
-        self._vcpus = vcpus
-        self._memory_mib = memory_mib
 
     # --- the contract -----------------------------------------------------------------------
 
@@ -94,7 +91,7 @@ class ServiceInstanceManager:
         return getattr(self.options, key)
 
     def get_common_server(self) -> ServerDetails:
-        """The one instance of a back end without share servers; found once, then remembered."""
+        """The one instance of a back end without share servers. It is looked up only once."""
         if self.options.driver_handles_share_servers:
             raise ServiceInstanceException(
                 public="This back end handles share servers; there is no common one. "
@@ -110,27 +107,27 @@ class ServiceInstanceManager:
         network_info: NetworkInfo,
         on_active: OnActive = nothing,
     ) -> dict[str, str]:
-        """Find or make the share server's instance; return its details when it answers.
+        """Find or make the share server's instance. Returns its details when it answers.
 
-        Without ``neutron_net_id`` it is a warm instance, in the service network only; called again
-        with one, the instance is plugged into that network. ``on_active`` is told the instance's id
-        as soon as volumes can be plugged in, long before it answers.
+        Without ``neutron_net_id`` it is a warm instance, in the service network only. A second call
+        with one plugs the instance into that network. ``on_active`` is called with the instance's
+        id as soon as volumes can be attached, long before the instance answers.
 
-        Raises ``ServiceInstanceException`` (the instance is then gone, so that the next try has a
-        fresh one) or ``CloudUnavailable``.
+        Raises ``ServiceInstanceException`` (after deleting the instance, so that the next try gets
+        another) or ``CloudUnavailable``.
         """
         ports = self.network_helper.setup_network(network_info)
         return self._boot(network_info, ports, ports.ids, on_active)
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
-        """True when the instance answers; else ``ServiceInstanceUnavailable``, within seconds."""
+        """True if the instance answers; else raises ``ServiceInstanceUnavailable`` in seconds."""
         self.health(server)
         return True
 
     def delete_service_instance(self, context: object, server_details: ServerDetails) -> None:
-        """Remove the instance, its ports and what is remembered of it. Absent is fine.
+        """Remove the instance, its ports and what is stored about it. They may be gone already.
 
-        ``server_id`` is enough: whatever was made for it is found by its owner.
+        ``server_id`` is sufficient, because everything that was made for it is found by its owner.
         """
         owner = _own(server_details)
         self._pool.drop(owner)
@@ -141,14 +138,14 @@ class ServiceInstanceManager:
         self.storage.delete(owner)
 
     def reboot_server(self, server: ServerDetails, soft_reboot: bool = False) -> None:
-        """Reset the instance, or press its power button; also starts a stopped one."""
+        """Reset the instance, or ask it to reboot. A stopped instance is started."""
         owner = _own(server)
         self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
         self._pool.drop(owner)
         self.cloud.compute.reboot_instance(server[INSTANCE_ID], soft=soft_reboot)
 
     def wait_for_instance_to_be_active(self, instance_id: str, timeout: float) -> Instance:
-        """Return when it is active; raises ``ServiceInstanceException`` if it fails."""
+        """Return when it is active. Raises ``ServiceInstanceException`` if it fails."""
         try:
             return self.cloud.compute.wait_for_instance(instance_id, timeout)
         except CloudUnavailable:
@@ -168,23 +165,24 @@ class ServiceInstanceManager:
         serve: Callable[[dict[str, str]], None] = lambda details: None,
         on_active: OnActive = nothing,
     ) -> dict[str, str]:
-        """Put a new instance in a dead one's place: same ports, so same addresses.
+        """Replace a dead instance by a new one with the same ports, and so the same addresses.
 
-        ``server`` holds the details of the dead one; the returned ones are to be stored. ``serve``
-        is given them, to bring the shares back, before clients can reach the new instance: an NFS
-        server that answers without their exports would make them fail instead of wait. The dead
-        instance is destroyed before the new one is made, so a volume is never in two. ``on_active``
-        is as in ``set_up_service_instance``.
+        ``server`` has the details of the dead one. The caller stores those that are returned.
+        ``serve`` is called with them, to serve the shares again before clients can reach the new
+        instance: an NFS server that answers without exports would make clients fail instead of
+        wait. The dead instance is deleted before the new one is made, so a volume is never in two.
+        ``on_active`` is as in ``set_up_service_instance``.
         """
         owner = _own(server)
         server_id = server["server_id"]
-        # An interrupted replacement has written another id: then only the rest is left to do.
+        # An interrupted replacement has stored another id. Then only the rest is left to do.
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
             self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
             self.cloud.compute.delete_instance(server[INSTANCE_ID])
             self.network_helper.shut_clients_out(server_id)
-        self._pool.drop(owner)  # only now: whatever was frozen by it was to stay so to the end
-        network_info: NetworkInfo = {"server_id": server_id}  # stored ports stand for the networks
+        # Closing the channel earlier would thaw the file systems frozen for this.
+        self._pool.drop(owner)
+        network_info: NetworkInfo = {"server_id": server_id}  # the stored ports say which networks
         ports = self.network_helper.setup_network(network_info)
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
         serve(details)
@@ -195,9 +193,9 @@ class ServiceInstanceManager:
         return details
 
     def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
-        """The channel to the instance's agent, opened where there is none.
+        """The channel to the instance's agent, opened if there is none.
 
-        Raises ``GuestUnreachable``; at once while the instance is known not to answer.
+        Raises ``GuestUnreachable``, at once if the instance is known not to answer.
         """
         server_id = server.get("server_id")
         key = server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
@@ -207,7 +205,7 @@ class ServiceInstanceManager:
             try:
                 access = keys.access(server["username"], server["ip"])
             except (ServiceInstanceException, ConfigurationError) as error:
-                raise GuestUnreachable(f"Nobody can log in to {key}: {error}") from error
+                raise GuestUnreachable(f"Atoll can't log in to {key}: {error}") from error
             return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
 
         return self._pool.get(key, connect, deadline)
@@ -220,7 +218,7 @@ class ServiceInstanceManager:
             raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
 
     def ask(self, server: ServerDetails, call: Callable[[Guest], T]) -> T:
-        """What ``call`` returns; made once more, over a new channel, where the old one was dead.
+        """What ``call`` returns. If the channel is dead, it is called again with a new one.
 
         Raises ``ServiceInstanceUnavailable``, with the cause, for an instance that doesn't answer.
         """
@@ -234,7 +232,7 @@ class ServiceInstanceManager:
             raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
 
     def health(self, server: ServerDetails) -> Health:
-        """What the instance really serves, one round trip.
+        """What the instance actually serves, by one request.
 
         Raises ``ServiceInstanceUnavailable``, within seconds.
         """
@@ -249,16 +247,16 @@ class ServiceInstanceManager:
         return True
 
     def instance_is_off(self, server: ServerDetails) -> bool:
-        """Whether there is nothing to talk to: the instance is gone, stopped or broken.
+        """Whether the instance can't answer, because it is gone, stopped or in error.
 
-        False while the cloud can't tell: the instance itself may still answer.
+        False while the cloud doesn't answer: the instance itself may still do so.
         """
         instance_id = server.get(INSTANCE_ID)
         try:
             instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
         except CloudUnavailable:
             return False
-        return instance is None or instance.status in ("stopped", "error")
+        return instance is None or instance.status.is_off
 
     # --- steps of set-up --------------------------------------------------------------------
 
@@ -269,12 +267,15 @@ class ServiceInstanceManager:
         plugged: tuple[str, ...],
         on_active: OnActive,
     ) -> dict[str, str]:
-        """Find or make the instance, with ``plugged`` only. Details once it answers."""
+        """Find or make the instance with the ports ``plugged``.
+
+        Returns its details when it answers.
+        """
         server_id = network_info["server_id"]
         instance_id = self._provide_instance(network_info, plugged).id
 
         def while_it_boots() -> None:
-            if network_info.get("neutron_net_id"):  # a replacement's clients come when all is there
+            if network_info.get("neutron_net_id"):  # clients of a replacement are let in last
                 self.network_helper.let_clients_in(server_id)
             limit = self.options.max_time_to_build_instance
             self._plug_in(self.wait_for_instance_to_be_active(instance_id, limit), plugged)
@@ -282,7 +283,7 @@ class ServiceInstanceManager:
             self.cloud.compute.connect_ports(instance_id, CONNECT_SECONDS)
 
         self._await_boot(self._details(server_id, instance_id, ports), while_it_boots)
-        return self._details(server_id, instance_id, ports)  # now with the router's id
+        return self._details(server_id, instance_id, ports)  # these have the router's id
 
     def _plug_in(self, instance: Instance, port_ids: Iterable[str]) -> None:
         for port_id in port_ids:
@@ -292,12 +293,12 @@ class ServiceInstanceManager:
     def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
         owner = server_key(network_info["server_id"])
         instance = self._known_instance(owner)
-        if instance is not None and instance.status == "error":
+        if instance is not None and instance.status == InstanceStatus.ERROR:
             self.cloud.compute.delete_instance(instance.id)
             instance = None
         if instance is None:
             instance = self._create_instance(network_info, owner, port_ids)
-        elif instance.status == "stopped":
+        elif instance.status == InstanceStatus.STOPPED:
             self._pool.drop(owner)
             self.cloud.compute.reboot_instance(instance.id)
         return instance
@@ -318,11 +319,9 @@ class ServiceInstanceManager:
             image_id=image_id,
             port_ids=port_ids,
             identity=keys.identity(self.options.service_instance_user, name),
-            vcpus=self._vcpus,
-            memory_mib=self._memory_mib,
             availability_zone=network_info.get("availability_zone") or "",
         )
-        self._pool.drop(owner)  # what was known of an earlier instance doesn't hold for this one
+        self._pool.drop(owner)  # the channel belongs to an earlier instance
         instance = self.cloud.compute.create_instance(spec)
         self.storage.update(owner, {INSTANCE_ID: instance.id, IMAGE_ID: image_id})
         log.info("service_instance_created", instance=instance.id, share_server=owner)
@@ -342,7 +341,7 @@ class ServiceInstanceManager:
         }
 
     def _await_boot(self, details: ServerDetails, while_it_boots: Callable[[], None]) -> None:
-        """Wait until the agent answers; remove an instance that can't be brought to that."""
+        """Wait until the agent answers. An instance whose agent doesn't is deleted."""
         owner = server_key(details["server_id"])
         instance_id = details[INSTANCE_ID]
         limit = self.options.max_time_to_build_instance
@@ -380,17 +379,17 @@ class ServiceInstanceManager:
         try:
             instance = self.cloud.compute.get_instance(instance_id)
         except CloudError as error:
-            return f"The service instance {instance_id} does not answer, nor the cloud: {error}"
+            return f"Neither the service instance {instance_id} nor the cloud answers: {error}"
         if instance is None:
             return f"The service instance {instance_id} is gone."
-        if instance.status != "active":
+        if instance.status != InstanceStatus.ACTIVE:
             fault = f" ({instance.fault})" if instance.fault else ""
             return f"The service instance {instance_id} is {instance.status}{fault}."
         return f"The service instance {instance_id} is active, but does not answer."
 
 
 def _own(server: ServerDetails) -> str:
-    """Key of an instance that we have made. Raises for the common server, which isn't ours."""
+    """Key of an instance that Atoll has made. Raises an error for the common server."""
     if not server.get("server_id"):
         raise ServiceInstanceException(
             public="The common server is not Atoll's to reboot, replace or delete. "

@@ -1,4 +1,4 @@
-"""Serving shares: a volume plugged into an instance, and one wish told to the agent in there."""
+"""Serving shares: a volume is attached to an instance, and the agent is told how to serve it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import structlog
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.driver.ensure import server_details
-from atoll.driver.resources import fence_of
+from atoll.driver.resources import ServerDetails, fence_of
 from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
@@ -44,18 +44,19 @@ class ShareServing:
         context: object,
         share: Share,
         volume: Volume,
-        share_server: ShareServer | None,
+        details: ServerDetails,
         *,
         may_format: bool = False,
     ) -> AppliedShare:
-        """Plug the volume in and let the agent make the rest true.
+        """Attach the volume and let the agent do the rest.
 
-        The agent is asked while the cloud is still plugging in: it waits for the disk itself.
+        The agent is called while the cloud is still attaching the volume, and waits for the disk
+        itself.
         """
         self._wanted.keep_path(share["id"])
         rules = share.get("access_rules")
         verdict = None if rules is None else self._wanted.verdict(share, rules)
-        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+        instance_id = details[INSTANCE_ID]
         is_on_its_way = self._begin(volume, instance_id)
         wish = self._wanted.wish(
             share,
@@ -66,44 +67,44 @@ class ShareServing:
             least_gib=volume.size_gib,
         )
         if not is_on_its_way:
-            return self.apply(context, wish, share_server)
+            return self.apply(context, wish, details)
         try:
-            applied = self.apply(context, wish, share_server)
+            applied = self.apply(context, wish, details)
         except StaleFence:
             raise
         except GuestError:
-            # The cloud's own words, if it could not plug it in; else it was only late.
+            # This raises the cloud's own error if the volume could not be attached.
             self._compute.attach_volume(instance_id, volume.id)
-            return self.apply(context, wish, share_server)
-        self._compute.attach_volume(instance_id, volume.id)  # to its end
+            return self.apply(context, wish, details)
+        self._compute.attach_volume(instance_id, volume.id)  # wait until it is complete
         return applied
 
-    def attach(self, volume: Volume, share_server: ShareServer | None) -> None:
-        """Plug the volume into the server's instance, where it isn't yet."""
-        instance_id = server_details(self._manager, share_server)[INSTANCE_ID]
+    def attach(self, volume: Volume, details: ServerDetails) -> None:
+        """Attach the volume to the server's instance if it isn't yet."""
+        instance_id = details[INSTANCE_ID]
         if self._begin(volume, instance_id):
             self._compute.attach_volume(instance_id, volume.id)
 
     def plug_in_early(self, volume: Volume, instance_id: str) -> None:
-        """Have the volume plugged into an instance that boots; ``serve`` does what has failed."""
+        """Begin to attach the volume to an instance that boots.
+
+        After a failure, ``serve`` does it.
+        """
         try:
             self._begin(volume, instance_id)
         except CloudError as error:
             log.info("volume_not_attached_yet", volume=volume.id, error=str(error))
 
     def _begin(self, volume: Volume, instance_id: str) -> bool:
-        """Whether the volume is on its way into the instance; False where it is in."""
+        """Begin to attach the volume. Returns whether that is in progress; False if it is done."""
         if volume.instance_id == instance_id:
             return False
         with timed("volume_attaching", volume=volume.id, instance=instance_id) as facts:
             facts["on_its_way"] = self._compute.begin_attaching(instance_id, volume.id)
         return bool(facts["on_its_way"])
 
-    def apply(
-        self, context: object, wish: WantedShare, share_server: ShareServer | None
-    ) -> AppliedShare:
-        """Tell the agent, over an open channel or a new one."""
-        details = server_details(self._manager, share_server)
+    def apply(self, context: object, wish: WantedShare, details: ServerDetails) -> AppliedShare:
+        """Tell the agent how to serve the share, over an open channel or a new one."""
         with timed("share_applied", instance=details[INSTANCE_ID]) as facts:
             applied = self._manager.ask(
                 details, lambda guest: guest.apply_share(wish, fence=fence_of(context))
@@ -112,14 +113,14 @@ class ShareServing:
         return applied
 
     def guest_unless_off(self, share_id: str, share_server: ShareServer | None) -> Guest | None:
-        """The agent, proved to answer; None where there is no running instance to talk to.
+        """The agent, after it has answered; None if there is no running instance.
 
         Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
         """
         if share_server is None:
             volume = self._volumes.find(share_id)
             if volume is None or volume.instance_id is None:
-                return None  # nobody serves it, whatever has become of the common server
+                return None  # it isn't served, whether the common server works or not
         elif not (share_server.get("backend_details") or {}).get(INSTANCE_ID):
             return None
         details = server_details(self._manager, share_server)

@@ -1,8 +1,7 @@
-"""Snapshots of share volumes: consistent, or not there.
+"""Snapshots of share volumes. A snapshot that is not consistent is not kept.
 
-A copy counts once it is marked complete, which is after its file system was frozen from before the
-copy began until after it was done. Of a copy without the mark nobody knows that, so it is taken
-again.
+A copy is marked complete if its file system was frozen from before the copy began until after it
+was made. A copy without the mark may be inconsistent, so it is made again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ COMPLETE = "complete"
 
 
 class ShareSnapshots:
-    """Volume snapshots of one cloud, with what is remembered of them."""
+    """Volume snapshots of one cloud, with what is stored about them."""
 
     def __init__(self, cloud: Cloud, storage: PrivateStorage) -> None:
         self._volumes = cloud.volumes
@@ -33,9 +32,10 @@ class ShareSnapshots:
         file_system: str,
         still: AbstractContextManager[None],
     ) -> VolumeSnapshot:
-        """Copy the volume while ``still`` holds (see ``freeze.py``), unless there is a good copy.
+        """Copy the volume within ``still`` (see ``freeze.py``), unless there is a complete copy.
 
-        Raises ``SnapshotInconsistent`` (try again), with nothing left, when it did not hold.
+        Raises ``SnapshotInconsistent`` (try again), after removing the copy, if the freeze ended
+        early.
         """
         key = snapshot_key(snapshot_id)
         if self._storage.get(key, COMPLETE) and (made := self.find(snapshot_id)) is not None:
@@ -59,11 +59,11 @@ class ShareSnapshots:
         return made or self._volumes.find_snapshot(key)
 
     def file_system(self, snapshot_id: str) -> str | None:
-        """What the copied volume is formatted with, as far as that was written down."""
+        """The file system of the copied volume, if it was recorded."""
         return self._storage.get(snapshot_key(snapshot_id), FILE_SYSTEM)
 
     def remove(self, snapshot_id: str) -> None:
-        """Destroy the snapshot and forget it. Absent is fine."""
+        """Delete the snapshot and what is stored about it. It may be gone already."""
         key = snapshot_key(snapshot_id)
         made = self.find(snapshot_id)
         if made is not None:
@@ -72,10 +72,10 @@ class ShareSnapshots:
         self._storage.delete(key)
 
     def adopt(self, snapshot_id: str, made: VolumeSnapshot, file_system: str) -> None:
-        """Remember a volume snapshot that somebody else has made."""
+        """Record a volume snapshot that Atoll has not made."""
         values = {SNAPSHOT_ID: made.id, FILE_SYSTEM: file_system, COMPLETE: "yes"}
         self._storage.update(snapshot_key(snapshot_id), values)
 
     def forget(self, snapshot_id: str) -> None:
-        """Let go of the snapshot without touching it."""
+        """Delete what is stored about the snapshot without changing it."""
         self._storage.delete(snapshot_key(snapshot_id))

@@ -1,4 +1,4 @@
-"""What the back end tells the scheduler: true capacity, and capabilities that are tested."""
+"""What the back end reports to the scheduler: actual capacity, and tested capabilities."""
 
 from __future__ import annotations
 
@@ -8,35 +8,13 @@ from typing import Any
 from atoll import __version__
 from atoll.cloud.base import Pool
 from atoll.config import Driver as DriverOptions
-
-CAPABILITIES: dict[str, Any] = {
-    "snapshot_support": True,
-    "create_share_from_snapshot_support": True,
-    "revert_to_snapshot_support": False,
-    "mount_snapshot_support": False,
-    "mount_point_name_support": False,
-    "replication_type": None,
-    "ipv4_support": True,
-    "ipv6_support": True,
-    "share_server_multiple_subnet_support": False,
-    "security_service_update_support": False,
-    "network_allocation_update_support": False,
-    "encryption_support": None,
-    "qos": False,
-    "dedupe": False,
-    "compression": False,
-}
-"""Capabilities by the scheduler's names; each is false until a test shows that it works.
-
-Each pool reports them, and what all pools of the back end have in common: a share type's extra
-specs are compared with nothing else.
-"""
+from atoll.model.features import REPORTED
 
 
 def share_stats(
     options: DriverOptions, pools: Iterable[Pool], max_over_subscription_ratio: float
 ) -> dict[str, Any]:
-    """The whole report. GiB; ``provisioned`` is what has been promised to volumes."""
+    """The whole report, in GiB. ``provisioned`` is the sum of all volumes' sizes."""
     protocols = options.enabled_share_protocols
     common: dict[str, Any] = {
         "driver_handles_share_servers": options.driver_handles_share_servers,
@@ -54,11 +32,11 @@ def share_stats(
         "max_share_server_size": -1,
         "share_group_stats": {"consistent_snapshot_support": None},
     }
-    return common | CAPABILITIES | report
+    return common | dict(REPORTED) | report
 
 
 def _pool(pool: Pool, max_over_subscription_ratio: float) -> dict[str, Any]:
-    return CAPABILITIES | {
+    return dict(REPORTED) | {
         "pool_name": pool.name,
         "total_capacity_gb": pool.total_gib,
         "free_capacity_gb": pool.free_gib,

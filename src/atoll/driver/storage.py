@@ -1,8 +1,8 @@
-"""What the driver must remember of a resource, and must not lose: ids, pins and keys.
+"""What the driver stores about a resource and must not lose: ids, pins and keys.
 
-An id is written down as soon as it is known and before it is used. A write is refused (by raising)
-when the operation behind it has been taken over, which is what stops an out-dated worker before it
-destroys anything; so a write comes before each step that could.
+An id is stored as soon as it is known and before it is used. A write raises an error if another
+worker has taken the operation over. This stops an outdated worker before it destroys anything, so
+there is a write before each step that could.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class PrivateStorage(Protocol):
         """One value, or None."""
 
     def update(self, resource: str, values: Mapping[str, str], *, encrypt: bool = False) -> None:
-        """Set values, keeping those of other keys. Raises ``LeaseLost`` where fenced."""
+        """Set values, keeping those of other keys. Raises ``LeaseLost`` in an outdated worker."""
 
     def delete(self, resource: str, key: str | None = None) -> None:
-        """Forget one key, or the resource as a whole. Absent is fine."""
+        """Delete one key, or the resource as a whole. It may be absent."""
 
 
 class MemoryStorage:
-    """Storage for simulations and tests: gone with the process."""
+    """Storage for simulations and tests, which ends with the process."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[str, str]] = {}
@@ -54,12 +54,12 @@ class MemoryStorage:
                 self._values.get(resource, {}).pop(key, None)
 
     def resources(self) -> list[str]:
-        """Everything that something is remembered of."""
+        """All resources that something is stored about."""
         with self._lock:
             return sorted(resource for resource, values in self._values.items() if values)
 
     def in_clear(self) -> list[str]:
-        """Every value that was written without encryption: none of them may be a secret."""
+        """Every value that was stored without encryption. None of them may be a secret."""
         with self._lock:
             return [
                 value

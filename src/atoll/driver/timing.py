@@ -1,4 +1,4 @@
-"""How long steps take, told to the log: the same lines serve operators and the benchmarks."""
+"""How long steps take. It is logged for operators, and benchmarks read the same lines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def timed(event: str, **facts: Any) -> Iterator[dict[str, Any]]:
-    """Log ``event`` with its ``seconds`` when the block is done; a failure logs nothing.
+    """Log ``event`` with its ``seconds`` when the block has ended without an error.
 
-    What the block adds to the yielded facts is logged as well.
+    Facts that the block adds to those yielded are logged as well.
     """
     begun = time.monotonic()
     yield facts

@@ -1,7 +1,7 @@
-"""The block volumes behind shares: made, found, removed.
+"""The block volumes of shares.
 
-A volume is found by the id that was written down, or, where a worker died before it could write,
-by its owner.
+A volume is found by the id that was stored or, if a worker died before it stored the id, by its
+owner.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VOLUME_ID = "volume_id"
 
 
 class ShareVolumes:
-    """Volumes of one cloud, with what is remembered of them."""
+    """Volumes of one cloud, with what is stored about them."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class ShareVolumes:
         self._options = options
 
     def provide(self, share: Share, snapshot_id: str | None = None) -> Volume:
-        """The share's volume, made if it isn't there: blank, or with a snapshot's content."""
+        """The share's volume, made if it is missing: blank, or with a snapshot's content."""
         volume = self.find(share["id"])
         if volume is None:
             key = share_key(share["id"])
@@ -57,8 +57,12 @@ class ShareVolumes:
         volume_id = self._storage.get(key, VOLUME_ID)
         return self._volumes.get_volume(volume_id) if volume_id else None
 
+    def is_known(self, share_id: str) -> bool:
+        """Whether the share's volume was made, without asking the cloud if it is still there."""
+        return self._storage.get(share_key(share_id), VOLUME_ID) is not None
+
     def of(self, share_id: str) -> Volume:
-        """The share's volume. Raises ``VolumeLost`` when there is none."""
+        """The share's volume. Raises ``VolumeLost`` if there is none."""
         volume = self.find(share_id)
         if volume is None:
             raise VolumeLost(f"The volume of share {share_id} does not exist any more.")
@@ -75,12 +79,12 @@ class ShareVolumes:
         return volume_id
 
     def file_system(self, share_id: str) -> str:
-        """What the share's volume is formatted with; a clone has its parent's."""
+        """The file system of the share's volume. A clone has its parent's."""
         stored = self._storage.get(share_key(share_id), FILE_SYSTEM)
         return stored or self._options.share_volume_fstype
 
     def remove(self, share_id: str) -> None:
-        """Unplug and destroy the share's volume, and forget it."""
+        """Detach and delete the share's volume, and what is stored about it."""
         key = share_key(share_id)
         volume = self.find(share_id) or self._volumes.find_volume(key)
         if volume is not None:

@@ -1,4 +1,4 @@
-"""How a share should be served: what the agent is told, what clients are told, what is compared."""
+"""How a share should be served: what the agent and clients are told, and what is compared."""
 
 from __future__ import annotations
 
@@ -18,34 +18,37 @@ MOUNT_PATH = "mount_path"
 
 
 class WantedShares:
-    """Derives from a share and its rules how it should be served."""
+    """Decides from a share and its rules how it should be served."""
 
     def __init__(self, options: DriverOptions, storage: PrivateStorage) -> None:
         self._options = options
         self._storage = storage
 
-    def helper(self, share: Share) -> ShareHelper:
-        """The share's protocol. Raises ``ShareBackendException`` for one that isn't offered."""
+    def check_protocol(self, share: Share) -> None:
+        """Raise ``ShareBackendException`` for a protocol that this back end doesn't offer."""
+        self._helper(share)
+
+    def _helper(self, share: Share) -> ShareHelper:
         return helper_for(share["share_proto"], self._options.enabled_share_protocols)
 
     def path(self, share_id: str) -> str:
         """Where a share is mounted in its instance, and what NFS clients mount.
 
-        It stays what it was when the share was first served, because clients have it mounted by
-        this path: ``share_mount_path`` counts for new shares only.
+        It never changes once the share was served, because clients have it mounted by this path.
+        ``share_mount_path`` is used for new shares only.
         """
         kept = self._storage.get(share_key(share_id), MOUNT_PATH)
         return kept or f"{self._options.share_mount_path}/{share_id}"
 
     def keep_path(self, share_id: str) -> None:
-        """Store where the share is mounted, before it is mounted there."""
+        """Store the path before the share is first mounted there."""
         key = share_key(share_id)
         if self._storage.get(key, MOUNT_PATH) is None:
             self._storage.update(key, {MOUNT_PATH: self.path(share_id)})
 
     def verdict(self, share: Share, rules: Iterable[AccessRule]) -> Verdict:
         """Which rules can be applied, and how."""
-        return judge(self.helper(share), rules)
+        return judge(self._helper(share), rules)
 
     def wish(
         self,
@@ -57,14 +60,14 @@ class WantedShares:
         may_format: bool = False,
         least_gib: int = 0,
     ) -> WantedShare:
-        """What the agent is told. Without a verdict exports stay as they are."""
+        """What the agent is told. Without a verdict, exports stay as they are."""
         return WantedShare(
             share_id=share["id"],
             serial=volume_id,
             file_system=cast(FileSystem, file_system),
             may_format=may_format,
             path=self.path(share["id"]),
-            protocol=self.helper(share).protocol,
+            protocol=self._helper(share).protocol,
             fsid=file_system_id(share["id"]),
             rules=None if verdict is None else verdict.exports,
             squash=_squash(share),
@@ -75,10 +78,10 @@ class WantedShares:
     def export_locations(self, share: Share, details: ServerDetails) -> list[ExportLocation]:
         """What clients are told: one location for each address of the instance."""
         hosts = [host for host in details.get("public_addresses", "").split(",") if host]
-        return self.helper(share).export_locations(hosts, self.path(share["id"]))
+        return self._helper(share).export_locations(hosts, self.path(share["id"]))
 
     def differences(self, share: Share, health: Health) -> str:
-        """What is wrong with how the share is served, for people; empty if nothing is."""
+        """What is wrong with how the share is served, as a sentence, or an empty string."""
         served = next((one for one in health.shares if one.share_id == share["id"]), None)
         if served is None or not served.mounted:
             return "It is not mounted."

@@ -33,7 +33,7 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.model.keys import COMMON_LANE, network_key, server_key, share_key
 from atoll.model.records import Share, ShareServer, Subnet
-from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
+from atoll.model.states import SHARES_SERVED, InstanceStatus, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
@@ -259,11 +259,13 @@ class ShareServerHandler:
         key, patience = server["id"], self._backend.settings.driver.replace_dead_after
         silent_for = time.time() - _silent_since(server)
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
-        if instance is not None and instance.status == "active" and instance.fault:
+        if instance is not None and instance.status == InstanceStatus.ACTIVE and instance.fault:
             self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
-        elif instance is None or instance.status == "error" or silent_for > 2 * patience:
+        elif (
+            instance is None or instance.status == InstanceStatus.ERROR or silent_for > 2 * patience
+        ):
             self._replace(operation, server, details)
-        elif instance.status == "stopped" or silent_for > patience:
+        elif instance.status == InstanceStatus.STOPPED or silent_for > patience:
             log.warning("share_server.reboot_started", share_server_id=key)
             try:
                 manager.reboot_server(details)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+SERVICE_NETWORK: Final = "service_network"
+"""Owner of the network in which Atoll reaches service instances. It belongs to the deployment."""
+
 COMMON_LANE: Final = "common_server"
 """Where operations on shares of the common server queue up."""
 
@@ -35,6 +38,14 @@ def network_key(network_id: str) -> str:
 def subnet_key(subnet_id: str) -> str:
     """The subnet of a share network: the network that Atoll has made for it."""
     return f"share_network_subnet/{subnet_id}"
+
+
+def name_of(key: str) -> str:
+    """The name that people see of what was made for the owner of this key.
+
+    Nothing is found by it.
+    """
+    return f"atoll-{key.replace('/', '-')}"
 
 
 def split(key: str) -> tuple[str, str]:

@@ -41,6 +41,11 @@ class Status(StrEnum):
         """The texts of all statuses that an administrator may set: Manila's list."""
         return tuple(status.value for status in cls if status.shown == status.value)
 
+    @classmethod
+    def by_shown(cls) -> Mapping[str, Self]:
+        """The texts that an administrator may set, with the status that is stored for each."""
+        return {shown: cls(shown).by_hand for shown in cls.settable()}
+
 
 class ShareStatus(Status):
     """Statuses of a share."""
@@ -202,6 +207,24 @@ class OperationStatus(StrEnum):
     """The operation has ended well."""
     FAILED = "failed"
     """The operation was given up."""
+
+
+class InstanceStatus(StrEnum):
+    """Statuses of a service instance, the same for every cloud."""
+
+    BUILDING = "building"
+    """The instance is made or rebooted, and does not run yet."""
+    ACTIVE = "active"
+    """The instance runs."""
+    STOPPED = "stopped"
+    """The instance does not run, and can be started."""
+    ERROR = "error"
+    """The cloud could not make or keep the instance."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the instance does not run, so that nothing in it can answer."""
+        return self in (InstanceStatus.STOPPED, InstanceStatus.ERROR)
 
 
 # --- sets of share statuses -----------------------------------------------------------------------

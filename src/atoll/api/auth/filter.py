@@ -9,9 +9,9 @@ from typing import Final
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from atoll.api import faults
-from atoll.api.edge import Application, Environ, StartResponse
-from atoll.api.policy import Identity
+from atoll.api.frame import faults
+from atoll.api.frame.edge import Application, Environ, StartResponse
+from atoll.api.frame.policy import Identity
 from atoll.errors import AtollError
 
 OPEN_PATHS: Final = frozenset({"", "/", "/v2", "/v2/", "/healthcheck", "/metrics"})

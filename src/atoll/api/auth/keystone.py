@@ -21,8 +21,8 @@ from oslo_config import cfg
 from atoll.api.auth import service_user
 from atoll.api.auth.filter import AuthFilter
 from atoll.api.auth.remembered import Remembered
-from atoll.api.edge import Application, Environ, StartResponse
-from atoll.api.policy import Identity
+from atoll.api.frame.edge import Application, Environ, StartResponse
+from atoll.api.frame.policy import Identity
 from atoll.config import Settings
 from atoll.errors import Forbidden, KeystoneUnavailable
 

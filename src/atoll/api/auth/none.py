@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from atoll.api.auth.filter import AuthFilter
-from atoll.api.edge import Application, Environ
-from atoll.api.policy import Identity
+from atoll.api.frame.edge import Application, Environ
+from atoll.api.frame.policy import Identity
 from atoll.config import Settings
 from atoll.errors import Forbidden
 

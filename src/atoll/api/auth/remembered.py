@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import Final
 
-from atoll.api.policy import Identity
+from atoll.api.frame.policy import Identity
 
 _MOST: Final = 4096
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from atoll.api.auth.filter import AuthFilter
 from atoll.api.auth.remembered import Remembered
-from atoll.api.edge import Application, Environ
-from atoll.api.policy import Identity
+from atoll.api.frame.edge import Application, Environ
+from atoll.api.frame.policy import Identity
 from atoll.db import tokens
 from atoll.db.database import Database
 

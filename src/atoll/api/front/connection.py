@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
-from atoll.api import faults
+from atoll.api.frame import faults
 from atoll.api.front.parser import Parser, RequestTimeout
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from atoll.api.edge import Application
+from atoll.api.frame.edge import Application
 from atoll.api.front.connection import Connection
 from atoll.api.front.interest import Interest
 from atoll.api.front.parser import LARGEST_HEADER

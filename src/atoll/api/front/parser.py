@@ -11,7 +11,7 @@ from typing import Any, Final
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.utilities import Error
 
-from atoll.api.edge import is_host
+from atoll.api.frame.edge import is_host
 
 LONGEST_LINE: Final = 8190
 """Bytes of the request line, as most servers and proxies have it."""

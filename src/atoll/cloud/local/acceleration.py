@@ -1,10 +1,10 @@
-"""Whether this machine's KVM really runs guests.
+"""Whether this machine's KVM actually runs guests.
 
-A device that opens proves nothing: nested under some hypervisors, ``/dev/kvm`` answers every
-question, and then each instruction of the guest is emulated, about half a million a second: a
-kernel never gets through unpacking itself. So a guest of one boot sector is run: through the BIOS,
-into long mode, a hundred million times round a loop, and out by the debug-exit port. Real KVM, and
-TCG too, need a fraction of a second. The answer is kept while kernel, QEMU and boot are the same.
+That the device can be opened is no proof. Nested under some hypervisors, ``/dev/kvm`` works, but
+each instruction of a guest is emulated, about half a million a second, so that a kernel never
+finishes unpacking itself. Therefore a guest of one boot sector is run, which switches to long mode,
+counts to a hundred million, and exits by the debug-exit port. Real KVM, and also TCG, need a
+fraction of a second. The result is kept for this kernel, QEMU and boot.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Acceleration = Literal["kvm", "tcg"]
 EMULATOR = "qemu-system-x86_64"
 PROBE_SECONDS = 8.0
 _SUCCESS = 33
-"""QEMU's exit status after the guest wrote 16 to its debug-exit port: 2 x 16 + 1."""
+"""QEMU's exit status after the guest has written 16 to its debug-exit port: 2 x 16 + 1."""
 
 _CODE = bytes.fromhex(
     "fa 31c0 8ed8 8ec0 0f0116b07c"  # cli; ds = es = 0; lgdt [0x7cb0]
@@ -53,7 +53,7 @@ class _Answer(msgspec.Struct):
 
 
 def acceleration(memory: Path) -> Acceleration:
-    """What to run guests with; proved once, then remembered in the file ``memory``."""
+    """What to run guests with. It is tested once, and kept in the file ``memory``."""
     key = _key()
     try:
         answer = msgspec.json.decode(memory.read_bytes(), type=_Answer)
@@ -66,7 +66,7 @@ def acceleration(memory: Path) -> Acceleration:
 
 
 def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
-    """Run a guest under KVM; takes up to ``PROBE_SECONDS`` where it hangs."""
+    """Run a guest under KVM. It takes up to ``PROBE_SECONDS`` if the guest hangs."""
     return device.exists() and probe("kvm", "host")
 
 
@@ -98,7 +98,10 @@ def probe(accelerator: str, cpu: str) -> bool:
 
 
 def _qemu_account() -> pwd.struct_passwd | None:
-    """Whom libvirt runs QEMU as: whether root may use KVM proves nothing. None: ourselves."""
+    """The user that libvirt runs QEMU as, who must be able to use KVM.
+
+    None is this process's user.
+    """
     for name in ("libvirt-qemu", "qemu") if os.geteuid() == 0 else ():
         with suppress(KeyError):
             return pwd.getpwnam(name)
@@ -106,7 +109,7 @@ def _qemu_account() -> pwd.struct_passwd | None:
 
 
 def emulator_version() -> str:
-    """QEMU's version; raises ``CloudError`` where it is not installed."""
+    """QEMU's version. Raises ``CloudError`` if it is not installed."""
     lines = run([EMULATOR, "--version"], seconds=10).splitlines()
     return lines[0] if lines else ""
 

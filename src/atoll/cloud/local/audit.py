@@ -12,7 +12,7 @@ from atoll.cloud.local.domains import Domains
 
 
 class Audit:
-    """Looks at libvirt, processes, the firewall and the files; trusts no record."""
+    """Looks at libvirt, processes, the firewall and the files, and does not rely on records."""
 
     def __init__(
         self, directory: Path, deployment: str, domains: Domains, bridges: Bridges
@@ -23,7 +23,7 @@ class Audit:
         self._bridges = bridges
 
     def lines(self) -> list[str]:
-        """What there is, a line each; empty means that nothing is left."""
+        """One line for each thing that is there. An empty list means that nothing is left."""
         lines = [f"instance {i} of {owner}" for i, owner in self._domains.tagged().items()]
         lines += [f"network {name}" for name in self._bridges.tagged()]
         lines += [f"interface {name}" for name in self._interfaces()]
@@ -34,7 +34,7 @@ class Audit:
         return lines
 
     def sweep(self) -> None:
-        """Take away what is left once all that is known has been deleted."""
+        """Remove what is left after everything that has a record was deleted."""
         for instance_id in self._domains.tagged():
             self._domains.stop(instance_id)
             self._domains.remove(instance_id)
@@ -52,7 +52,7 @@ class Audit:
         return [path.name for path in Path("/sys/class/net").glob(f"{prefix}*")]
 
     def _processes(self) -> list[tuple[int, str]]:
-        """Programs that have a file or bridge of this deployment in their arguments."""
+        """Processes that have a file or bridge of this deployment in their arguments."""
         signs = (f"{self._directory}/", f"/{bridge_prefix(self._deployment)}")
         found = []
         for entry in Path("/proc").iterdir():
@@ -66,7 +66,7 @@ class Audit:
         return found
 
     def _files(self) -> list[Path]:
-        """Files, but for the images, which are a cache."""
+        """Files except the images, which are a cache."""
         images = self._directory / "images"
         paths = sorted(self._directory.rglob("*"))
         return [path for path in paths if path.is_file() and images not in path.parents]

@@ -1,4 +1,4 @@
-"""Bridges with DHCP, as libvirt networks: their XML, and what is said to libvirt about them."""
+"""Bridges with DHCP, as libvirt networks: their XML, and the calls to libvirt about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atoll.errors import CloudNotFound
 _LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
 
 MOST_PORTS = 1000
-"""In one network, however large its range is."""
+"""The most ports in one network, however large its range is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """One bridge. Its lower addresses are for ports, the top quarter for anybody who asks."""
+    """One bridge. Its lower addresses are for ports, the top quarter for other DHCP clients."""
 
     id: str
     cidr: IPv4Network
@@ -42,13 +42,14 @@ class Bridge:
 
     @property
     def host_address(self) -> str:
-        """The host's own."""
+        """The host's own address."""
         return str(self.cidr[1])
 
     def leases(self) -> Iterator[Lease]:
-        """What ports may have, lowest address first.
+        """The MACs and addresses that ports may have, lowest address first.
 
-        All are told to DHCP when the network is made, so that making a port tells nobody anything.
+        DHCP gets all of them when the network is made, so that making a port needs no call to
+        libvirt.
         """
         tag = hashlib.sha256(self.id.encode()).digest()
         for n in range(2, min(self._first_dynamic, MOST_PORTS + 2)):
@@ -57,7 +58,7 @@ class Bridge:
 
     @property
     def dynamic_range(self) -> tuple[str, str]:
-        """First and last address for machines that aren't ours."""
+        """First and last address for machines that Atoll hasn't made."""
         return str(self.cidr[self._first_dynamic]), str(self.cidr[-2])
 
     @property
@@ -66,12 +67,12 @@ class Bridge:
 
 
 def bridge_prefix(deployment: str) -> str:
-    """How the names of a deployment's bridges begin, so that each can be told from outside."""
+    """The prefix of the names of a deployment's bridges, by which they can be recognised."""
     return f"at{hashlib.sha256(deployment.encode()).hexdigest()[:4]}-"
 
 
 def bridge_name(deployment: str, network_id: str) -> str:
-    """A bridge's name; the kernel allows 15 letters."""
+    """A bridge's name. The kernel allows 15 characters."""
     return bridge_prefix(deployment) + network_id[:8]
 
 
@@ -83,13 +84,13 @@ class Bridges:
         self._deployment = deployment
 
     def active(self, bridge: Bridge) -> bool:
-        """Whether it is there and works."""
+        """Whether it exists and is active."""
         found = self._find(bridge.id)
         with translated("Looking at a network"):
             return found is not None and bool(found.isActive())
 
     def ensure(self, bridge: Bridge) -> None:
-        """Have it defined and active. One caller at a time."""
+        """Define and start it, if need be. Only one caller at a time may do this."""
         with translated("Making a network"):
             found = self._find(bridge.id)
             if found is None:
@@ -98,18 +99,18 @@ class Bridges:
             if not found.isActive():
                 found.create()
 
-    def mend(self, bridge: Bridge) -> str:
-        """Restore the device, its address and its DHCP server; return what was missing, or "".
+    def restore(self, bridge: Bridge) -> str:
+        """Restore the device, its address and its DHCP server. Returns what was missing, or "".
 
-        One caller at a time. If the device is a new one, instances' interfaces have to be plugged
-        in again.
+        Only one caller at a time may do this. If the device is new, instances' interfaces have to
+        be plugged in again.
         """
         device = Path("/sys/class/net") / bridge.name
         with translated("Repairing a network"):
             found = self._find(bridge.id)
             if found is None or not found.isActive() or not device.exists():
                 if found is not None and found.isActive():
-                    found.destroy()  # of what libvirt believes to be there
+                    found.destroy()  # libvirt believes that these are there
                 self.ensure(bridge)
                 return "bridge"
         address = f"{bridge.host_address}/{bridge.cidr.prefixlen}"
@@ -128,7 +129,7 @@ class Bridges:
         return ""
 
     def foreign(self, network_id: str) -> Bridge | None:
-        """Any network of libvirt's with a bridge and an IPv4 range; None where there is none."""
+        """Any network of libvirt's with a bridge and an IPv4 range, or None."""
         root = self._description(network_id)
         if root is None:
             return None
@@ -139,12 +140,12 @@ class Bridges:
         return Bridge(network_id, cidr, device.get("name", ""))
 
     def is_users(self, network_id: str) -> bool:
-        """Whether it is a network that no deployment of Atoll on this machine has made."""
+        """Whether it is a network that was not made by any deployment of Atoll on this machine."""
         root = self._description(network_id)
         return root is not None and root.find(f"./metadata/{{{NAMESPACE}}}network") is None
 
     def leased(self, bridge: Bridge) -> set[str]:
-        """Addresses that are fixed there, whoever fixed them."""
+        """Addresses with a fixed DHCP entry there, whoever added it."""
         root = self._description(bridge.id)
         entries = () if root is None else root.iterfind("./ip/dhcp/host")
         return {entry.get("ip", "") for entry in entries}
@@ -157,7 +158,7 @@ class Bridges:
             return parsed(found.XMLDesc())
 
     def remove(self, bridge: Bridge) -> None:
-        """Take it away. Absent is fine."""
+        """Remove it. It may be gone already."""
         found = self._find(bridge.id)
         if found is None:
             return
@@ -167,15 +168,15 @@ class Bridges:
             found.undefine()
 
     def add_lease(self, bridge: Bridge, lease: Lease) -> None:
-        """Have an address fixed in a network that isn't ours."""
+        """Add a fixed DHCP entry to a network that Atoll hasn't made."""
         self._update(bridge, lease, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, wanted=True)
 
     def remove_lease(self, bridge: Bridge, lease: Lease) -> None:
-        """Have it free again."""
+        """Remove that entry."""
         self._update(bridge, lease, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, wanted=False)
 
     def tagged(self) -> list[str]:
-        """Names of this deployment's networks, whether we have a record of them or not."""
+        """Names of this deployment's networks, with or without a record."""
         found = []
         with translated("Listing networks"):
             for network in self._connection().listAllNetworks():
@@ -185,7 +186,7 @@ class Bridges:
         return found
 
     def remove_named(self, name: str) -> None:
-        """Take away one that ``tagged`` named."""
+        """Remove a network that ``tagged`` has named."""
         with translated("Removing a network"):
             found = self._connection().networkLookupByName(name)
             if found.isActive():
@@ -194,7 +195,7 @@ class Bridges:
 
     @staticmethod
     def taken() -> list[IPv4Network]:
-        """Ranges that this machine has an address or a route in."""
+        """Ranges in which this machine has an address or a route."""
         routes = msgspec.json.decode(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
         found = []
         for route in routes:

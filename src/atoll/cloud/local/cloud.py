@@ -28,7 +28,7 @@ from atoll.guest.ssh import SshOptions
 
 
 class LocalCloud:
-    """Implements ``Cloud``. Nothing is started before it is needed.
+    """Implements ``Cloud``. It starts nothing before it is needed.
 
     ``state_dir/local`` holds the daemon that deployments share, and a directory for each of them.
     """
@@ -70,7 +70,10 @@ class LocalCloud:
         self._audit = Audit(self.directory, deployment, domains, bridges)
 
     def place(self) -> dict[str, str]:
-        """The id of our directory, made when it is first asked for: without it all is lost."""
+        """The id of the state directory, which holds everything.
+
+        It is made when first asked for.
+        """
         file = self.directory / "place"
         with locked(self.directory):
             if not file.exists():
@@ -78,7 +81,7 @@ class LocalCloud:
             return {"place": file.read_text()}
 
     def acceleration(self) -> Acceleration:
-        """What instances run with here."""
+        """What instances run with on this machine."""
         if self.settings.acceleration != "auto":
             return self.settings.acceleration
         if self._acceleration is None:
@@ -100,13 +103,13 @@ class LocalCloud:
         return [*found, doctor.isolation(self._isolation)]
 
     def leftovers(self) -> list[str]:
-        """A line for everything of this deployment that is on this machine now."""
+        """One line for each thing of this deployment that is on this machine now."""
         return self._audit.lines()
 
     def purge(self) -> None:
-        """Take away everything of this deployment, shares' data too, and our own daemon.
+        """Remove everything of this deployment, shares' data included, and Atoll's own daemon.
 
-        Safe to run again; nothing else may be done with this object afterwards.
+        It may be run again. Nothing else may be done with this object afterwards.
         """
         self.volumes.close()
         for instance in self.compute.list_instances():
@@ -120,15 +123,15 @@ class LocalCloud:
         shared = self.directory.parent
         own = ("daemon", "acceleration.json")
         if not [path for path in shared.iterdir() if path.name not in own]:
-            self.stop_daemon()  # it was here for this deployment alone
+            self.stop_daemon()  # no other deployment uses it
             shutil.rmtree(shared)
 
     def stop_daemon(self) -> None:
-        """End our own libvirt daemon, if there is one; for the end of a demo or a test."""
+        """End Atoll's own libvirt daemon, if there is one, at the end of a demo or a test."""
         self.connection.close()
         self.connection.daemon.stop()
 
     def close(self) -> None:
-        """Let go of connections; everything that was made goes on."""
+        """Close connections. Everything that was made keeps running."""
         self.volumes.close()
         self.connection.close()

@@ -1,4 +1,4 @@
-"""Service instances: their records, root disks and seeds, and what is plugged into them.
+"""Service instances: their records, root disks and seeds, and what is attached to them.
 
 Locks are taken in this order: a volume, then its instance.
 """
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec
+from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.local.acceleration import Acceleration
 from atoll.cloud.local.connection import QemuUser
 from atoll.cloud.local.domain import Machine, machine_xml
@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:
-    """An instance. Its keys are in its seed only."""
+    """The record of an instance. Its keys are only in its seed."""
 
     id: str
     owner: str
@@ -44,7 +44,7 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What an instance's definition takes from the machine."""
+    """What an instance's definition needs to know of the machine."""
 
     vcpus: int
     memory_mib: int
@@ -74,9 +74,9 @@ class LocalCompute:
         self._shut_files()
 
     def _shut_files(self) -> None:
-        """Make the files of instances unreadable for other users, because they hold keys.
+        """Make the files of instances unreadable for other users, because they contain keys.
 
-        This includes files of older versions. QEMU's user owns the files; other users may have to
+        This includes files of older versions. QEMU's user owns the files. Other users may have to
         pass through the directories.
         """
         for record in self.records.list():
@@ -87,7 +87,10 @@ class LocalCompute:
                         path.chmod(0o600)
 
     def create_instance(self, spec: InstanceSpec) -> Instance:
-        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        """Start an instance, or find the one of ``spec.owner``.
+
+        It returns while the instance boots.
+        """
 
         def new() -> InstanceRecord:
             self._images.path(spec.image_id)
@@ -98,8 +101,8 @@ class LocalCompute:
                 spec.name,
                 spec.image_id,
                 spec.port_ids,
-                spec.vcpus or self._host.vcpus,
-                spec.memory_mib or self._host.memory_mib,
+                self._host.vcpus,
+                self._host.memory_mib,
             )
 
         found = self.records.find_or_create(lambda record: record.owner == spec.owner, new)
@@ -151,7 +154,7 @@ class LocalCompute:
             raise
 
     def _start(self, record: InstanceRecord) -> None:
-        """Start a stopped one, on the volumes' heads as they are by now."""
+        """Start a stopped instance, on the current heads of its volumes."""
         volumes = self._volumes.claimed_by(record.id)
         paths = {volume.id: self._volumes.head_path(volume) for volume in volumes}
         self._domains.start(record.id, paths)
@@ -163,9 +166,9 @@ class LocalCompute:
             instance = self.get_instance(instance_id)
             if instance is None:
                 raise CloudNotFound(f"There is no instance {instance_id}.")
-            if instance.status == "active":
+            if instance.status == InstanceStatus.ACTIVE:
                 return instance
-            if instance.status != "building":
+            if instance.status != InstanceStatus.BUILDING:
                 raise CloudError(instance.fault or f"Instance {instance_id} is stopped.")
             if time.monotonic() > end:
                 raise CloudError(f"Instance {instance_id} was not started in {deadline:.0f} s.")
@@ -177,30 +180,30 @@ class LocalCompute:
         return self._instance(record) if record else None
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """An instance of this deployment by name or id: no other can be served on this machine."""
+        """An instance of this deployment by name or id. Others can't be used on this machine."""
         for record in self.records.list():
             if name_or_id in (record.id, record.name):
                 return self._instance(record)
         return None
 
     def list_instances(self) -> list[Instance]:
-        """All instances of this deployment, those without a record included."""
+        """All instances of this deployment, including those without a record."""
         records = self.records.list()
         lost = self._domains.tagged()
         for record in records:
             lost.pop(record.id, None)
         return [self._instance(record) for record in records] + [
-            Instance(instance_id, owner, "", "error", "Its record is lost.")
+            Instance(instance_id, owner, "", InstanceStatus.ERROR, "Its record is lost.")
             for instance_id, owner in lost.items()
         ]
 
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
-        """Reset it (or press its power button); also starts a stopped one."""
+        """Reset it, or ask it to reboot if ``soft``. A stopped instance is started."""
         self.records.expect(instance_id)
         if soft and self._domains.running(instance_id):
             self._domains.press_power_button(instance_id)
             return
-        # Before taking its lock: who holds that may be waiting for a QEMU that hangs.
+        # This comes before the lock, whose holder may be waiting for a QEMU that hangs.
         self._domains.stop(instance_id)
         with self.records.locked(instance_id) as record:
             for port_id in record.port_ids:
@@ -208,7 +211,7 @@ class LocalCompute:
             self._start(record)
 
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete it. Its volumes are detached and its ports kept, for use by another instance."""
         if self.records.get(instance_id) is None and instance_id not in self._domains.tagged():
             return
         self._domains.stop(instance_id)
@@ -239,7 +242,7 @@ class LocalCompute:
                     self._domains.plug_disk(instance_id, volume_id, path, direct=direct)
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Plug a volume in; it never takes long here."""
+        """Attach a volume. This never takes long here, so it is done when this returns."""
         self.attach_volume(instance_id, volume_id)
         return False
 
@@ -266,7 +269,7 @@ class LocalCompute:
                 self._domains.plug_nic(instance_id, nic)
 
     def connect_ports(self, instance_id: str, deadline: float) -> None:
-        """Nothing is left to do: what is plugged in here is connected."""
+        """Do nothing, because what is plugged in here is connected at once."""
 
     def console(self, instance_id: str) -> str:
         """The last lines of its serial console, for messages about a failed boot."""
@@ -295,7 +298,7 @@ class LocalCompute:
         status, fault = self._domains.status(record.id)
         if fault == NO_ROOM and self._volumes.has_room():
             self._domains.resume(record.id)
-            status, fault = "active", ""
+            status, fault = InstanceStatus.ACTIVE, ""
         return Instance(
             record.id,
             record.owner,

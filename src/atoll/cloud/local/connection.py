@@ -1,4 +1,4 @@
-"""Connections to libvirt, opened anew when the daemon was restarted; its errors become ours."""
+"""Connections to libvirt, reopened when the daemon was restarted, and libvirt's errors."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _LATER = {
     libvirt.VIR_ERR_NO_CONNECT,
     libvirt.VIR_ERR_INVALID_CONN,
     libvirt.VIR_ERR_OPERATION_TIMEOUT,
-    libvirt.VIR_ERR_OPERATION_INVALID,  # stopped by somebody else, meanwhile
+    libvirt.VIR_ERR_OPERATION_INVALID,  # another caller has stopped it meanwhile
     libvirt.VIR_ERR_RPC,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
 }
 ASK_SECONDS = 1.0
 _LATER_WORDS = ("from monitor", "from qemu monitor", "no longer running", '"write" lock')
-"""QEMU ended meanwhile; or another one is just merging layers that this one needs too."""
+"""QEMU has ended meanwhile, or another QEMU is merging layers that this one needs, too."""
 _LATER_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
-# Errors come as exceptions; libvirt would also print each to standard error.
+# Errors are raised as exceptions. By default, libvirt also prints each to standard error.
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class QemuUser:
-    """Whom QEMU runs as: its files must be theirs."""
+    """The user and group that QEMU runs as, which must own its files."""
 
     uid: int
     gid: int
@@ -42,7 +42,7 @@ class QemuUser:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn libvirt's errors into ours, with libvirt's words."""
+    """Turn libvirt's errors into Atoll's, with libvirt's words."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -50,7 +50,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def as_cloud_error(what: str, error: libvirt.libvirtError) -> CloudError:
-    """The error of ours that says what libvirt's means for the caller."""
+    """Atoll's error for one of libvirt's."""
     code, words = error.get_error_code(), error.get_error_message() or str(error)
     message = f"{what}: {words}"
     if code in _GONE:
@@ -64,19 +64,18 @@ def as_cloud_error(what: str, error: libvirt.libvirtError) -> CloudError:
 
 
 class _Opened(threading.local):
-    """A thread's connection; closed when the thread ends."""
+    """A thread's connection, which is closed when the thread ends."""
 
     handle: libvirt.virConnect | None = None
     asked_at = 0.0
 
 
 class Connection:
-    """libvirt, for many threads: each has a connection of its own.
+    """libvirt for many threads, each with a connection of its own.
 
-    Threads that share one take turns in reading its socket, and libvirt before 10.1 may lose the
-    word that it is another's turn ("rpc: fix race in waking up client event loop"): a call then
-    waits for as long as the one before it, such as the destruction of a QEMU that hangs for the
-    attachment that hangs on it.
+    Threads that share one take turns in reading its socket, and libvirt before 10.1 may not wake up
+    the next thread ("rpc: fix race in waking up client event loop"). A call then waits until the
+    one before it ends, which may be an attachment to a QEMU that hangs.
     """
 
     def __init__(self, daemon: Daemon) -> None:
@@ -85,7 +84,7 @@ class Connection:
         self._user: QemuUser | None = None
 
     def __call__(self) -> libvirt.virConnect:
-        """This thread's open connection. Raises ``CloudUnavailable``."""
+        """This thread's connection, opened if need be. Raises ``CloudUnavailable``."""
         opened = self._opened
         if opened.handle is None or not self._is_alive(opened, opened.handle):
             opened.handle = None
@@ -93,7 +92,7 @@ class Connection:
         return opened.handle
 
     def _is_alive(self, opened: _Opened, handle: libvirt.virConnect) -> bool:
-        """Ask the daemon, once in a while; the socket alone does not tell that it was restarted."""
+        """Ask the daemon now and then, because the socket doesn't show that it was restarted."""
         now = time.monotonic()
         if now - opened.asked_at < ASK_SECONDS:
             return bool(handle.isAlive())
@@ -108,7 +107,7 @@ class Connection:
             return libvirt.open(self.daemon.uri())
 
     def qemu_user(self) -> QemuUser:
-        """Whom QEMU runs as, by the daemon's own word."""
+        """The user and group that the daemon runs QEMU as, as it says itself."""
         if self._user is None:
             with translated("libvirt's capabilities"):
                 capabilities = ET.fromstring(self().getCapabilities())  # noqa: S314
@@ -118,5 +117,5 @@ class Connection:
         return self._user
 
     def close(self) -> None:
-        """Let go of all; the next call opens one again."""
+        """Close all connections. The next call opens one again."""
         self._opened = _Opened()

@@ -1,8 +1,8 @@
-"""The libvirt daemon that serves us: the machine's where one runs, else one of our own.
+"""The libvirt daemon that Atoll uses: the machine's if one runs, otherwise Atoll's own.
 
-Our own needs no systemd and no D-Bus; its configuration, sockets, state, logs and pid files are
-all in one directory (``launch.py`` says how). Which of the two it is gets decided once for a state
-directory: with half of the instances on either, a volume could be attached twice.
+Atoll's own needs neither systemd nor D-Bus. Its configuration, sockets, state, logs and pid files
+are all in one directory (see ``launch.py``). Which of the two is used is decided once for a state
+directory, because a volume could be attached twice if each had some of the instances.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ OWN = "own"
 SOCKET_PATH_LIMIT = 107
 START_SECONDS = 60.0
 
-# Without systemd there is nobody to place QEMU in control groups for us, and no D-Bus to ask. A
-# private /dev for each QEMU can't be had where /dev/kvm is hidden (``launch.py``).
+# Without systemd and D-Bus, QEMU can't be placed in control groups. A private /dev for each QEMU is
+# impossible if /dev/kvm is hidden (see ``launch.py``).
 QEMU_CONF = """\
 security_driver = "none"
 cgroup_controllers = [ ]
@@ -51,7 +51,7 @@ log_outputs = "3:file:{log}"
 
 
 class Daemon:
-    """Finds or starts the daemon. Safe to use from many processes."""
+    """Finds or starts the daemon. Many processes may do this at the same time."""
 
     def __init__(self, directory: Path, uri: str, acceleration: Callable[[], Acceleration]) -> None:
         self.directory = directory
@@ -59,7 +59,7 @@ class Daemon:
         self._acceleration = acceleration
 
     def uri(self) -> str:
-        """Where to connect; starts our own daemon if that is the one and it does not run.
+        """The URI to connect to. Starts Atoll's own daemon if that is used and does not run.
 
         Raises ``CloudUnavailable`` if it does not start.
         """
@@ -74,17 +74,17 @@ class Daemon:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a daemon of ours."""
+        """Whether the daemon in use is Atoll's own."""
         choice = self.directory / "choice"
         return not self._configured and choice.exists() and choice.read_text() == OWN
 
     @property
     def running(self) -> bool:
-        """Whether a daemon of our own runs (the machine's is not our business)."""
+        """Whether Atoll's own daemon runs."""
         return any(self._pid(name) for name in ("libvirtd", "virtlogd"))
 
     def stop(self) -> None:
-        """End our own daemon, if any. Instances go on."""
+        """End Atoll's own daemon, if there is one. Instances keep running."""
         if not self.directory.exists():
             return
         with locked(self.directory):
@@ -122,7 +122,7 @@ class Daemon:
         while not _answers(self._own_uri):
             if time.monotonic() > end:
                 raise CloudUnavailable(
-                    "Our libvirt daemon does not answer.", hint=f"See {self._log}."
+                    "Atoll's libvirt daemon does not answer.", hint=f"See {self._log}."
                 )
             time.sleep(0.05)
 
@@ -137,7 +137,8 @@ class Daemon:
             )
         self._forget_other_boot()
         for name in (*PLACES, "sockets"):
-            # Without the world's x bit QEMU, another user, can't reach its own files in there.
+            # Without the x bit for others QEMU, which runs as another user, can't reach its files
+            # there.
             (self.directory / name).mkdir(exist_ok=True, mode=0o755)
         etc = self.directory / "etc"
         (etc / "qemu.conf").write_text(QEMU_CONF)
@@ -147,7 +148,7 @@ class Daemon:
         )
 
     def _forget_other_boot(self) -> None:
-        """What is in ``run`` tells of processes and must not outlive a boot of the machine."""
+        """The files in ``run`` describe processes and must not outlive a boot of the machine."""
         marker = self.directory / "boot"
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
         if not marker.exists() or marker.read_text() != boot:
@@ -157,11 +158,12 @@ class Daemon:
     def _launch(self, name: str) -> None:
         module = [sys.executable, "-m", "atoll.cloud.local.launch", str(self.directory), name]
         module.append(self._acceleration())
-        # "slave": mounts made on the host later are seen inside, ours are not seen outside.
+        # With "slave", later mounts on the host are seen inside, and those made inside are not seen
+        # outside.
         run(["unshare", "--mount", "--propagation", "slave", "--", *module], seconds=START_SECONDS)
 
     def _pid(self, name: str) -> int | None:
-        """Its process, if it runs and is the one of this directory."""
+        """Id of the daemon's process, if it runs and belongs to this directory."""
         try:
             pid = int((self.directory / f"{name}.pid").read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -183,7 +185,7 @@ class Daemon:
 
 
 def machine_daemon_runs() -> bool:
-    """Whether the machine has a libvirt daemon that we may talk to."""
+    """Whether the machine has a libvirt daemon that Atoll may connect to."""
     return _answers(MACHINE)
 
 

@@ -36,7 +36,7 @@ def findings(
     volumes: LocalVolumes,
     acceleration: Callable[[], Acceleration],
 ) -> list[Finding]:
-    """Every check; none stops another."""
+    """The findings of all checks. A check that fails does not stop the others."""
     return [
         _packages(),
         _root(),
@@ -69,7 +69,7 @@ def _virtualisation(acceleration: Callable[[], Acceleration]) -> Finding:
         return Finding("Virtualisation", ok=True, detail="KVM ran a test guest")
     there = Path("/dev/kvm").exists()
     why = "QEMU's user can't run a test guest with /dev/kvm" if there else "no /dev/kvm"
-    # Slow is not broken: everything works, and boots take tens of seconds.
+    # This is only slow: everything works, and boots take tens of seconds.
     detail = f"{why}: instances run on TCG (emulated), about ten times slower"
     return Finding("Virtualisation", ok=True, detail=detail)
 
@@ -116,7 +116,7 @@ def _room(volumes: LocalVolumes) -> Finding:
 
 
 def isolation(of: Isolation) -> Finding:
-    """Whether the rules that keep instances apart are in the kernel, all of them."""
+    """Whether all rules that keep instances apart are in the kernel."""
     if differs := of.differs():
         todo = "A running worker restores them within seconds: does one run on this machine?"
         return Finding("Isolation", ok=False, detail=" ".join(differs), todo=todo)

@@ -1,8 +1,9 @@
-"""What libvirt is told about an instance: its XML, built from typed parts, and read back.
+"""libvirt's XML of an instance, built from typed parts, and read back.
 
-A q35 machine: root disk on virtio-blk, the seed CD and every share volume on one virtio-scsi
-controller (unit numbers given by us: left alone, libvirt runs out after a dozen), a serial console
-into a file, spare PCIe ports so that interfaces can be plugged in.
+It is a q35 machine with the root disk on virtio-blk, the seed CD and every share volume on one
+virtio-scsi controller (Atoll chooses the unit numbers, because libvirt itself gives out only about
+a dozen), a serial console into a file, and spare PCIe ports for interfaces that are plugged in
+later.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from atoll.cloud.local.acceleration import Acceleration
 NAMESPACE = "https://atoll-project.org/xmlns/libvirt/1"
 SPARE_PCIE_PORTS = 12
 TRANSLATION_CACHE_MIB = 128
-"""TCG's cache of translated code; QEMU would take a GiB for each guest."""
+"""The size of TCG's cache of translated code. QEMU's default is a GiB for each guest."""
 _SEED_UNIT = 0
 FIRST_VOLUME_UNIT = 1
 
@@ -30,23 +31,24 @@ class Nic:
     mac: str
     bridge: str
     isolated: bool
-    """Cut off from the bridge's other isolated interfaces: the service network's are."""
+    """Whether it can't reach the bridge's other isolated interfaces, as in the service network.
+    """
     mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A share volume's disk; its serial is the volume's id."""
+    """A share volume's disk. Its serial is the volume's id."""
 
     volume_id: str
     path: Path
     unit: int
     direct: bool
-    """Past the host's page cache; not every file system can."""
+    """Whether it bypasses the host's page cache, which not every file system can."""
 
     @property
     def target(self) -> str:
-        """libvirt's name for it; the guest chooses its own."""
+        """libvirt's name for it. The guest chooses its own."""
         letters, number = "", self.unit
         while number >= 0:
             letters = chr(ord("a") + number % 26) + letters
@@ -106,7 +108,7 @@ def _devices(devices: ET.Element, machine: Machine) -> None:
         ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     ET.SubElement(devices, "controller", type="usb", model="none")
-    # Nothing on the root disk matters (decision 4), so it never waits for the host's disk.
+    # No data is on the root disk (decision 4), so it never waits for the host's disk.
     root = _file_disk(devices, machine.root, "qcow2", cache="unsafe", discard="unmap")
     ET.SubElement(root, "target", dev="vda", bus="virtio")
     seed = _file_disk(devices, machine.seed, "raw")
@@ -151,7 +153,7 @@ def nic_element(nic: Nic) -> ET.Element:
 
 
 def snapshot_xml(target: str, fresh: Path) -> str:
-    """Let a disk go on in the file ``fresh``, whose base is the file it has been in."""
+    """Switch a disk to the file ``fresh``, whose base is the disk's file until now."""
     root = ET.Element("domainsnapshot")
     disk = ET.SubElement(ET.SubElement(root, "disks"), "disk", name=target, snapshot="external")
     ET.SubElement(disk, "driver", type="qcow2")
@@ -190,7 +192,7 @@ def read_plugs(xml: str) -> list[tuple[str, str]]:
 
 
 def read_tag(xml: str) -> tuple[str, str] | None:
-    """Deployment and owner of a domain or network that is Atoll's."""
+    """Deployment and owner of a domain or network, if Atoll has made it."""
     tag = parsed(xml).find(f"./metadata/{{{NAMESPACE}}}instance")
     return None if tag is None else (tag.get("deployment", ""), tag.get("owner", ""))
 
@@ -209,12 +211,15 @@ def with_disk_paths(xml: str, paths: dict[str, Path]) -> str:
 
 
 def parsed(xml: str) -> ET.Element:
-    """What libvirt said, as a tree; it is our own daemon, or root's, that says it."""
+    """libvirt's XML as a tree.
+
+    It is trusted, because it comes from Atoll's own daemon or root's.
+    """
     return ET.fromstring(xml)  # noqa: S314
 
 
 def _file_disk(devices: ET.Element, path: Path, file_format: str, **options: str) -> ET.Element:
-    # Snapshots concern one volume at a time; a disk takes part only when it is named.
+    # A snapshot is of one volume at a time, so other disks take part only if they are named.
     disk = ET.SubElement(devices, "disk", type="file", device="disk", snapshot="no")
     ET.SubElement(disk, "driver", {"name": "qemu", "type": file_format, **options})
     _source(disk, path)
@@ -223,7 +228,7 @@ def _file_disk(devices: ET.Element, path: Path, file_format: str, **options: str
 
 def _source(disk: ET.Element, path: Path) -> None:
     source = ET.SubElement(disk, "source", file=str(path))
-    # We give files to QEMU's user ourselves: libvirt would take shared layers away again.
+    # Atoll gives files to QEMU's user itself, because libvirt would take shared layers back.
     ET.SubElement(source, "seclabel", model="dac", relabel="no")
 
 

@@ -1,4 +1,4 @@
-"""Instances as libvirt has them: power, disks, interfaces. Knows files, not volumes' records."""
+"""Instances in libvirt: power, disks and interfaces. It knows files, but not volumes' records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
 class Domains:
-    """libvirt's domains, by instance id (their UUID). Errors are ours."""
+    """libvirt's domains, by instance id (their UUID). It raises Atoll's errors."""
 
     def __init__(self, connection: Connection, deployment: str, instances: Path) -> None:
         self._connection = connection
@@ -35,9 +35,9 @@ class Domains:
 
     @contextmanager
     def held(self, instance_id: str) -> Iterator[None]:
-        """Keep an instance from being started, stopped or replugged by anybody else.
+        """Keep an instance from being started, stopped or changed by another caller.
 
-        An empty id, or an instance that is gone, needs no holding.
+        An empty id, or an instance that is gone, needs no lock.
         """
         with ExitStack() as stack:
             if instance_id:
@@ -56,14 +56,14 @@ class Domains:
             return None
 
     def expect(self, instance_id: str) -> libvirt.virDomain:
-        """The domain; raises ``CloudNotFound``."""
+        """The domain. Raises ``CloudNotFound``."""
         found = self.find(instance_id)
         if found is None:
             raise CloudNotFound(f"There is no instance {instance_id}.")
         return found
 
     def tagged(self) -> dict[str, str]:
-        """Owner of each of this deployment's domains, whether we have a record of it or not."""
+        """Owner of each of this deployment's domains, with or without a record."""
         owners = {}
         with translated("Listing instances"):
             for domain in self._connection().listAllDomains():
@@ -73,33 +73,33 @@ class Domains:
         return owners
 
     def status(self, instance_id: str) -> tuple[InstanceStatus, str]:
-        """How it is, and libvirt's words where that is bad."""
+        """The instance's status, and the reason if it is stopped by an error or held up."""
         found = self.find(instance_id)
         if found is None:
-            return "building", ""
+            return InstanceStatus.BUILDING, ""
         with translated("Instance state"):
             state, reason = found.state()
         if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR:
-            return "active", NO_ROOM
+            return InstanceStatus.ACTIVE, NO_ROOM
         if state in _RUNNING:
-            return "active", ""
+            return InstanceStatus.ACTIVE, ""
         if state == libvirt.VIR_DOMAIN_CRASHED:
-            return "error", "The instance crashed."
-        return "stopped", ""
+            return InstanceStatus.ERROR, "The instance crashed."
+        return InstanceStatus.STOPPED, ""
 
     def running(self, instance_id: str) -> bool:
-        """Whether it has a QEMU."""
+        """Whether a QEMU process runs for it."""
         found = self.find(instance_id)
         with translated("Instance state"):
             return found is not None and bool(found.isActive())
 
     def define(self, definition: str) -> None:
-        """Make one known; it is started by ``start``."""
+        """Define an instance, which ``start`` then starts."""
         with translated("Defining an instance"):
             self._connection().defineXML(definition)
 
     def start(self, instance_id: str, paths: dict[str, Path]) -> None:
-        """Start a stopped one with its volumes in these files."""
+        """Start a stopped instance with its volumes in these files."""
         found = self.expect(instance_id)
         with translated("Starting an instance"):
             if found.isActive():
@@ -113,7 +113,7 @@ class Domains:
             self.expect(instance_id).reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
     def stop(self, instance_id: str) -> None:
-        """End its QEMU, also one that hangs: whoever waits for its answer gets an error."""
+        """End its QEMU, even if it hangs. Calls that wait for its answer then raise an error."""
         found = self.find(instance_id)
         if found is None or not self.running(instance_id):
             return
@@ -125,12 +125,12 @@ class Domains:
                 raise
 
     def resume(self, instance_id: str) -> None:
-        """Let one go on that was paused for lack of room."""
+        """Resume an instance that was paused because the disk was full."""
         with translated("Resuming an instance"):
             self.expect(instance_id).resume()
 
     def remove(self, instance_id: str) -> None:
-        """Forget it, once it is stopped. Absent is fine."""
+        """Undefine it, once it is stopped. It may be gone already."""
         found = self.find(instance_id)
         if found is None:
             return
@@ -141,7 +141,7 @@ class Domains:
             return
 
     def disks(self, instance_id: str) -> dict[str, xml.Disk]:
-        """The volumes that it has now, by id."""
+        """Ids of the volumes that it has now."""
         found = self.find(instance_id)
         if found is None:
             return {}
@@ -167,14 +167,14 @@ class Domains:
         return found
 
     def plug_nic(self, instance_id: str, nic: xml.Nic) -> None:
-        """Plug an interface in, for good."""
+        """Plug an interface in, also for later starts."""
         found = self.expect(instance_id)
         with translated("Plugging in a port"):
             element = ET.tostring(xml.nic_element(nic), encoding="unicode")
             found.attachDeviceFlags(element, self._both(found))
 
     def plug_disk(self, instance_id: str, volume_id: str, path: Path, *, direct: bool) -> None:
-        """Plug a volume in, for good, at the lowest free unit."""
+        """Attach a volume at the lowest free unit, also for later starts."""
         found = self.expect(instance_id)
         with translated("Attaching a volume"):
             taken = self._units(found)
@@ -183,7 +183,7 @@ class Domains:
             found.attachDeviceFlags(ET.tostring(element, encoding="unicode"), self._both(found))
 
     def unplug_disk(self, instance_id: str, volume_id: str) -> None:
-        """Unplug a volume; returns when QEMU has let go of it."""
+        """Detach a volume. It returns when QEMU has released it."""
         found = self.expect(instance_id)
         with translated("Detaching a volume"):
             for scope in (libvirt.VIR_DOMAIN_XML_INACTIVE, 0):
@@ -198,11 +198,11 @@ class Domains:
         end = time.monotonic() + DETACH_SECONDS
         while volume_id in self.disks(instance_id):
             if time.monotonic() > end:
-                raise CloudUnavailable(f"Instance {instance_id} does not let go of a volume.")
+                raise CloudUnavailable(f"Instance {instance_id} does not release a volume.")
             time.sleep(0.02)
 
     def switch_disk(self, instance_id: str, volume_id: str, fresh: Path) -> None:
-        """Let a running instance's disk go on in a new file on top of the present one."""
+        """Switch a running instance's disk to a new file on top of the present one."""
         found = self.expect(instance_id)
         with translated("Snapshot of a volume"):
             target = self._quiet(found, volume_id)
@@ -229,7 +229,7 @@ class Domains:
             found.blockCommit(target, str(lower), str(upper), 0, 0)
 
     def is_merging(self, instance_id: str, volume_id: str) -> bool:
-        """Whether that goes on."""
+        """Whether that is still in progress."""
         disk = self.disks(instance_id).get(volume_id)
         if disk is None or not self.running(instance_id):
             return False
@@ -238,17 +238,17 @@ class Domains:
 
     @staticmethod
     def _quiet(found: libvirt.virDomain, volume_id: str) -> str:
-        """Call a merge off, which would stand in the way; it loses nothing. The disk's name.
+        """Cancel a merge that is in the way, without losing data. Returns the disk's name.
 
-        One that ends at this moment can't be called off any more: QEMU or libvirt says no, and a
-        moment later it is gone.
+        A merge that ends at this moment can't be cancelled. QEMU or libvirt refuses, and a moment
+        later the merge is over.
         """
         target = xml.read_disks(found.XMLDesc())[volume_id].target
         end = time.monotonic() + QUIET_SECONDS
         while found.blockJobInfo(target):
             try:
                 found.blockJobAbort(target)
-                break  # it has waited for the end
+                break  # the abort has waited for the end
             except libvirt.libvirtError:
                 if time.monotonic() > end:
                     raise
@@ -261,6 +261,6 @@ class Domains:
 
     @staticmethod
     def _units(found: libvirt.virDomain) -> set[int]:
-        """Units in use now or at the next start."""
+        """Unit numbers in use now or at the next start."""
         scopes = (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
         return {d.unit for scope in scopes for d in xml.read_disks(found.XMLDesc(scope)).values()}

@@ -1,8 +1,8 @@
-"""Who may talk to whom: one nftables table for each deployment, always written as a whole.
+"""Which packets may pass: one nftables table for each deployment, always written as a whole.
 
-Instances reach the host for DHCP, ping and answers only; nothing passes from one bridge to another.
-On a share network they reach each other; on the service network the bridge keeps them apart
-(isolated ports), so there is no rule for it. The host may start any conversation.
+Instances reach the host for DHCP, ping and replies only. Nothing passes from one bridge to another.
+On a share network instances reach each other. On the service network the bridge keeps them apart
+(isolated ports), so there is no rule for that. The host may open any connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from atoll.cloud.nftables import table
 
 
 def apply(deployment: str, share_bridges: Iterable[str], service_bridges: Iterable[str]) -> None:
-    """Make the rules be these, in one step; packets never meet half of them."""
+    """Set these rules in one step, so that packets never meet only some of them."""
     nftables.write(rules(deployment, list(share_bridges), list(service_bridges)))
 
 
@@ -25,9 +25,9 @@ def is_whole(deployment: str, share_bridges: list[str], service_bridges: list[st
 
 
 def rules(deployment: str, share_bridges: list[str], service_bridges: list[str]) -> str:
-    """The whole table, in nft's language. Bridges' names are ours, never a user's words."""
+    """The whole table, in nft's language. Bridges' names never contain a user's text."""
     ours = ", ".join(f'"{bridge}"' for bridge in sorted((*share_bridges, *service_bridges)))
-    # Frames within a bridge come by here only where br_netfilter is on.
+    # Frames within a bridge pass this chain only if br_netfilter is on.
     within = [f'iifname "{b}" oifname "{b}" accept' for b in sorted(share_bridges)]
     forward = [*within, f"iifname {{ {ours} }} drop", f"oifname {{ {ours} }} drop"] if ours else []
     incoming = [f"iifname {{ {ours} }} jump from_instances"] if ours else []
@@ -51,10 +51,10 @@ def rules(deployment: str, share_bridges: list[str], service_bridges: list[str])
 
 
 def present(deployment: str) -> bool:
-    """Whether the table is there (a reboot of the host takes it away)."""
+    """Whether the table exists. It does not after a reboot of the host."""
     return nftables.is_there(table(deployment))
 
 
 def remove(deployment: str) -> None:
-    """Take the table away."""
+    """Remove the table."""
     nftables.remove(table(deployment))

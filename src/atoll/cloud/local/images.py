@@ -1,4 +1,4 @@
-"""The service image, kept by its checksum: building a new one changes nobody's root disk."""
+"""The service image, kept by its checksum, so that a new build changes no root disk in use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LocalImages:
         directory.mkdir(parents=True, exist_ok=True, mode=0o711)
 
     def service_image(self) -> Image:
-        """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
+        """The image to boot. Raises ``CloudNotFound``, with what to do, if there is none."""
         if self.source is None or not self.source.exists():
             where = f" at {self.source}" if self.source else ""
             raise CloudNotFound(
@@ -43,14 +43,14 @@ class LocalImages:
         return Image(self._checksum, self.source.name, self._checksum)
 
     def path(self, image_id: str) -> Path:
-        """The file of an image; raises ``CloudNotFound``."""
+        """The file of an image. Raises ``CloudNotFound``."""
         path = self._file(image_id)
         if "/" in image_id or not path.exists():
             raise CloudNotFound(f"There is no image {image_id}.")
         return path
 
     def keep_only(self, in_use: set[str]) -> None:
-        """Forget images that no instance stands on, but for those of the last day."""
+        """Remove images that no instance is based on, except those of the last day."""
         for path in self.directory.glob("*.qcow2"):
             if path.stem not in in_use and time.time() - path.stat().st_mtime > KEEP_SECONDS:
                 path.unlink(missing_ok=True)
@@ -67,12 +67,12 @@ class LocalImages:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
         run([*argv, "-b", str(self.path(image_id)), str(fresh)])
         user = self._user()
-        fresh.chmod(0o600)  # it holds the instance's host key
+        fresh.chmod(0o600)  # the disk contains the instance's host key
         os.chown(fresh, user.uid, user.gid)
         fresh.rename(path)
 
     def _import(self, source: Path) -> str:
-        self._user()  # the first answer takes libvirt seconds: not while a user waits for a share
+        self._user()  # libvirt's first answer takes seconds, which must not delay a user's share
         with locked(self.directory):
             with source.open("rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """The isolation of instances on this machine: it is checked regularly, and restored.
 
-Other programs change a machine's network, too: ``flush ruleset`` removes our rules, a script sets
-up bridges again, somebody ends a dnsmasq. Rules and the isolation of the service network's ports
+Other programs change a machine's network, too: ``flush ruleset`` removes Atoll's rules, a script
+sets up bridges again, or a dnsmasq is ended. Rules and the isolation of the service network's ports
 are checked every few seconds. Bridges, their addresses and DHCP servers, and the interfaces that
 are plugged into them are checked in each reconcile pass.
 """
@@ -21,7 +21,7 @@ _DEVICES = Path("/sys/class/net")
 
 
 class Isolation:
-    """Of one deployment's networks."""
+    """The isolation of one deployment's networks."""
 
     def __init__(
         self, deployment: str, networks: LocalNetworks, bridges: Bridges, domains: Domains
@@ -32,7 +32,7 @@ class Isolation:
         self._domains = domains
 
     def differs(self) -> list[str]:
-        """A sentence for each thing that is wrong, of those that are checked quickly."""
+        """A sentence for each thing that is wrong, among those that can be checked quickly."""
         records = self._networks.records.list()
         if not records:
             return []
@@ -47,7 +47,7 @@ class Isolation:
         done = self._tend_bridges(records) if wholly else []
         if not self._rules_are_whole(records):
             with locked(self._networks.records.directory):
-                self._networks.apply_firewall()  # by the records as they are now
+                self._networks.apply_firewall()  # reads the current records
             done.append(_RULES)
         for port in self._open_ports(records):
             run(["bridge", "link", "set", "dev", port.name, "isolated", "on"])
@@ -80,7 +80,7 @@ class Isolation:
             done = [
                 f"The network {record.device} lacked its {gone}."
                 for record in self._networks.records.list()
-                if (gone := self._bridges.mend(record.bridge))
+                if (gone := self._bridges.restore(record.bridge))
             ]
         service = {record.device for record in records if record.is_service}
         for bridge, device in self._domains.plugs():
@@ -101,5 +101,5 @@ _OPEN = "it was not kept apart from other instances in the service network."
 
 
 def _ports(bridge: str) -> list[Path]:
-    """The devices on a bridge, as directories of what the bridge says of each."""
+    """The devices on a bridge, as directories of the kernel's attributes of each."""
     return sorted((_DEVICES / bridge / "brif").glob("*"))

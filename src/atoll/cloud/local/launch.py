@@ -1,8 +1,9 @@
 """Starts libvirt's daemons with all their state under one directory; run by ``daemon.py``.
 
 libvirtd as root keeps its state in fixed places. Here it runs in a mount namespace of its own,
-where our directory is mounted over each of those, so it leaves nothing elsewhere and is in nobody's
-way. Usage, in such a namespace: ``python -m atoll.cloud.local.launch DIRECTORY DAEMON kvm|tcg``.
+where Atoll's directory is mounted over each of them, so that it leaves nothing elsewhere and
+disturbs no other libvirtd. Usage, in such a namespace:
+``python -m atoll.cloud.local.launch DIRECTORY DAEMON kvm|tcg``.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ KVM = Path("/dev/kvm")
 
 
 def main(directory: Path, daemon: str, acceleration: str) -> None:
-    """Mount, then become the daemon."""
+    """Mount the directories, then become the daemon."""
     from atoll.cloud.program import run
 
     for name, place in PLACES.items():
         place.mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", str(directory / name), str(place)])
     if acceleration != "kvm" and KVM.exists():
-        # libvirtd would ask a device that nobody can use again before every call, for seconds.
+        # Before every call, libvirtd would spend seconds on a device that can't be used.
         hidden = directory / "no-kvm"
         hidden.touch(mode=0o000)
         run(["mount", "--bind", str(hidden), str(KVM)])

@@ -1,9 +1,9 @@
-"""Volumes' bytes: qcow2 files, each holding what differs from the one that it is based on.
+"""Volumes' data: qcow2 files, each with what differs from the one that it is based on.
 
 A volume writes into its head, the topmost layer. A snapshot makes the present head read-only and
 puts a new one on top; a volume made from a snapshot is a new head on the snapshot's layer. No layer
-belongs to anybody: one that no record reaches any more is removed (``collect``), so a parent can go
-before its snapshots and they before what was made from them.
+belongs to one volume or snapshot. A layer that no record needs is removed (``collect``), so a
+parent can be deleted before its snapshots, and these before what was made from them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from atoll.errors import CloudError, CloudNotFound
 
 GIB = 1 << 30
 DEEPEST = 150
-"""Layers on top of each other; libvirt follows at most 200."""
+"""The most layers on top of each other. libvirt follows at most 200."""
 _HEADER = struct.Struct(">4sIQIIQ")
 _MAGIC = b"QFI\xfb"
 
 
 class Layers:
-    """The directory of layers. ``user`` is whom QEMU runs as."""
+    """The directory of layers. ``user`` is the user that QEMU runs as."""
 
     def __init__(self, directory: Path, user: Callable[[], QemuUser]) -> None:
         self.directory = directory
@@ -38,7 +38,7 @@ class Layers:
 
     @property
     def direct(self) -> bool:
-        """Whether the file system here can do without the page cache (tmpfs often can't)."""
+        """Whether the file system supports direct I/O (tmpfs often doesn't)."""
         if self._direct is None:
             with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".direct-") as file:
                 try:
@@ -58,11 +58,14 @@ class Layers:
         return path.name.removesuffix(".qcow2")
 
     def _draft(self, layer: str) -> Path:
-        """Where it is made. Whoever makes it holds its volume's record, so nobody else does."""
+        """The file in which a layer is made.
+
+        Its maker has locked the volume's record, so there is only one.
+        """
         return self.directory / f".draft-{layer}"
 
     def exists(self, layer: str) -> bool:
-        """Whether it was made, completely."""
+        """Whether it was completely made."""
         return self.path(layer).exists()
 
     def create(self, layer: str, size_gib: int, base: str = "") -> None:
@@ -81,15 +84,15 @@ class Layers:
         fresh = self._draft(layer)
         argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
         if base:
-            # A relative name, so that the state directory can be moved; unchecked (-u), because a
-            # running instance may still be writing into the base.
+            # The name is relative, so that the state directory can be moved. It is not checked
+            # (-u), because a running instance may still be writing into the base.
             argv += ["-u", "-b", self.path(base).name, "-F", "qcow2"]
         try:
             run([*argv, str(fresh), f"{size_gib}G"])
             fresh.chmod(0o600)
             user = self._user()
             os.chown(fresh, user.uid, user.gid)
-            # On the disk before a record says that it is in use.
+            # It is on the disk before a record says that it is in use.
             sync(fresh)
             fresh.rename(self.path(layer))
         finally:
@@ -101,7 +104,7 @@ class Layers:
         run(["qemu-img", "resize", "-q", str(self.path(layer)), f"{size_gib}G"])
 
     def base(self, layer: str) -> str:
-        """The layer that this one is based on; empty for none."""
+        """The layer that this one is based on, or an empty string."""
         try:
             with self.path(layer).open("rb") as file:
                 magic, _, offset, length, _, _ = _HEADER.unpack(file.read(_HEADER.size))
@@ -112,7 +115,7 @@ class Layers:
         return self.layer(Path(name)) if name else ""
 
     def size_gib(self, layer: str) -> int:
-        """How large the disk is that the layer shows; 0 where it is not there."""
+        """The size of the disk in the layer, in bytes; 0 if the layer does not exist."""
         try:
             with self.path(layer).open("rb") as file:
                 return int(_HEADER.unpack(file.read(_HEADER.size))[5]) // GIB
@@ -128,14 +131,14 @@ class Layers:
         return found
 
     def children(self) -> Counter[str]:
-        """How many layers stand on each."""
+        """How many layers are based on each."""
         return Counter(self.base(self.layer(path)) for path in self.directory.glob("*.qcow2"))
 
     def collect(self, reached: Callable[[], Iterable[str]]) -> list[str]:
         """Remove the layers that no record reaches, and return their names.
 
-        ``reached`` is called after the files were listed: a record is written before its layer, so
-        whatever is listed and wanted is in a record by then.
+        ``reached`` is called after the files were listed. A record is written before its layer is
+        made, so every listed layer that is needed is in a record by then.
         """
         present = {self.layer(path) for path in self.directory.glob("*.qcow2")}
         drafts = [path.name.removeprefix(".draft-") for path in self.directory.glob(".draft-*")]
@@ -145,7 +148,7 @@ class Layers:
                 wanted.add(layer)
                 layer = self.base(layer)
         for layer in drafts:
-            if layer not in wanted:  # a worker died while it made one
+            if layer not in wanted:  # a worker has died while it made one
                 self._draft(layer).unlink(missing_ok=True)
         unwanted = [layer for layer in present if layer not in wanted]
         for layer in unwanted:

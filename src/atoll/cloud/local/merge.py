@@ -1,14 +1,14 @@
 """Keeping volumes' chains of layers short while their instances run.
 
-A layer that no snapshot needs any more is merged with the one on top of it, downwards, so that only
-what differs is copied; QEMU does it while the instance runs (block commit). Only a pair below the
-head is merged: that never changes which file is written to, so there is no moment at which a
-crash could leave a doubt. While it runs and after it, both files read the same: the upper one
-shadows exactly what was copied. So nothing has to be finished after a crash; what is left over is
-some room, until the snapshot is deleted.
+A layer that no snapshot needs any more is merged with the one on top of it. QEMU does this while
+the instance runs, and copies only the upper layer's data down (block commit). Only a pair below the
+head is merged, so the file that is written to stays the same and a crash leaves no doubt about it.
+During and after the merge, both files read the same, because the upper one covers exactly what was
+copied. So nothing has to be finished after a crash, which only costs space until the snapshot is
+deleted.
 
 A chain is thus at most as long as the volume has snapshots, plus two, plus its parent's. Volumes
-that are not attached are left as they are until they are.
+that are not attached are left as they are until they are attached.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from atoll.errors import CloudError, CloudNotFound
 log = structlog.get_logger(__name__)
 
 REST_SECONDS = 1.0
-"""Between a deletion and the look at all volumes, so that many deletions are one look."""
+"""Seconds from a deletion to the check of all volumes, so that many deletions need one check.
+"""
 _POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two neighbours in a chain; ``child`` stands on them both."""
+    """Two neighbours in a chain. ``child`` is the layer on top of both."""
 
     child: str
     upper: str
@@ -45,7 +46,7 @@ class Pair:
 def mergeable(chain: list[str], needed: set[str], children: Counter[str]) -> Pair | None:
     """The lowest pair of a chain (head first) that may become one layer.
 
-    The lower layer must be nobody's; neither may carry anything outside this chain.
+    No record may need the lower layer, and nothing outside this chain may be based on either.
     """
     for child, upper, lower in reversed(list(zip(chain, chain[1:], chain[2:], strict=False))):
         if lower not in needed and children[lower] == 1 and children[upper] == 1:
@@ -74,7 +75,7 @@ class Merger:
         self._closed = threading.Event()
 
     def later(self) -> None:
-        """Something was deleted: look after all volumes soon. Returns at once."""
+        """Check all volumes soon, because something was deleted. It returns at once."""
         with self._lock:
             self._wanted = True
             if not self._busy:
@@ -93,15 +94,15 @@ class Merger:
                     if volume.instance_id and len(self._layers.chain(volume.head)) > 2:
                         self.shorten(volume.id)
             except (CloudError, OSError) as error:
-                # Nothing depends on it: the next thing that is deleted is another chance.
+                # Nothing depends on a merge, and the next deletion tries again.
                 log.info("layers were not merged", error=str(error))
 
     def close(self) -> None:
-        """Begin no more; what QEMU is merging goes on by itself."""
+        """Begin no more merges. What QEMU is merging continues by itself."""
         self._closed.set()
 
     def shorten(self, volume_id: str) -> int:
-        """Merge until nothing can be merged, and return how many layers became fewer."""
+        """Merge until nothing can be merged, and return how many layers that has removed."""
         count = 0
         while (pair := self._start(volume_id)) is not None:
             instance_id = self._volumes.expect(volume_id).instance_id
@@ -109,7 +110,7 @@ class Merger:
                 if self._closed.wait(_POLL_SECONDS):
                     return count
             if self._layers.base(pair.child) != pair.lower:
-                break  # it was called off, by a new snapshot, say
+                break  # it was cancelled, for example by a new snapshot
             self._finish(pair)
             self._collect()
             count += 1
@@ -135,7 +136,7 @@ class Merger:
         return bases | {snapshot.layer for snapshot in self._snapshots.list()}
 
     def _finish(self, pair: Pair) -> None:
-        """Let snapshots of the upper layer, which nothing stands on now, have the lower one."""
+        """Let snapshots of the upper layer, on which nothing is based now, use the lower one."""
         for snapshot in self._snapshots.list():
             if snapshot.layer == pair.upper:
                 try:

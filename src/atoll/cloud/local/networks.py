@@ -1,7 +1,7 @@
-"""Networks: bridges with DHCP, kept by libvirt, and ports that hold a MAC and an address for ever.
+"""Networks: bridges with DHCP in libvirt, and ports, which keep a MAC and an address.
 
 Each network is a libvirt network without forwarding: a bridge, the host's address on it, a dnsmasq
-that answers DHCP and nothing else. A port is one of the fixed entries in its DHCP table.
+that answers only DHCP. A port is one of the fixed entries in its DHCP table.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
 from atoll.cloud.local.domain import Nic
 from atoll.cloud.local.records import Records, locked
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+from atoll.model.keys import SERVICE_NETWORK
+from atoll.ranges import first_free
 
-SERVICE_OWNER = "service_network"
 SMALLEST = 29
 """Prefix length of the smallest network."""
 _DIRECTLY = "Set connect_share_server_to_tenant_network to true."
@@ -27,19 +28,19 @@ _DIRECTLY = "Set connect_share_server_to_tenant_network to true."
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """A network of ours."""
+    """The record of a network."""
 
     id: str
     owner: str
-    """Empty: a network that isn't ours."""
+    """It is empty for a network that Atoll hasn't made."""
     cidr: str
     device: str
-    """Its bridge."""
+    """The network's bridge."""
 
     @property
     def is_service(self) -> bool:
-        """Whether it is the service network."""
-        return self.owner == SERVICE_OWNER
+        """Whether this is the service network."""
+        return self.owner == SERVICE_NETWORK
 
     @property
     def bridge(self) -> Bridge:
@@ -61,7 +62,7 @@ class PortRecord:
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
-    """Where address ranges come from."""
+    """The ranges that networks are made in."""
 
     service_cidr: str
     share_pool: str
@@ -79,38 +80,36 @@ class LocalNetworks:
         self._bridges = bridges
         self._deployment = deployment
         self._plan = plan
-        # libvirt brings its networks back after a reboot of the host; the rules are up to us.
+        # libvirt restores its networks after a reboot of the host, but not Atoll's rules.
         self._rules_written = False
 
     def service_network(self) -> Network:
         """The management network between Atoll and its instances; made when missing."""
         first = IPv4Network(self._plan.service_cidr)
         # Another deployment on this machine may have the usual range already.
-        after = first.supernet(new_prefix=max(first.prefixlen - 8, 8)).subnets(
-            new_prefix=first.prefixlen
-        )
-        candidates = [first, *(block for block in after if block != first)]
-        return self._find_or_create(SERVICE_OWNER, candidates)
+        around = first.supernet(new_prefix=max(first.prefixlen - 8, 8))
+        return self._find_or_create(SERVICE_NETWORK, [first, around], first.prefixlen)
 
     def create_network(self, owner: str, cidr: str = "") -> Network:
         """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
         if not cidr:
             pool = IPv4Network(self._plan.share_pool)
-            blocks = pool.subnets(new_prefix=max(self._plan.share_prefix, pool.prefixlen))
-            return self._find_or_create(owner, blocks)
+            prefix = max(self._plan.share_prefix, pool.prefixlen)
+            return self._find_or_create(owner, [pool], prefix)
         try:
             block = IPv4Network(cidr)
         except ValueError as error:
-            raise CloudError(f"{cidr!r} is no IPv4 network's address range.") from error
+            raise CloudError(f"{cidr!r} is not the address range of an IPv4 network.") from error
         if block.prefixlen > SMALLEST:
             raise CloudError(f"{cidr} is too small: at least 8 addresses are needed.")
-        return self._find_or_create(owner, [block])
+        return self._find_or_create(owner, [block], block.prefixlen)
 
-    def _find_or_create(self, owner: str, candidates: Iterable[IPv4Network]) -> Network:
+    def _find_or_create(self, owner: str, pools: Iterable[IPv4Network], prefix: int) -> Network:
         def new() -> NetworkRecord:
             taken = [*self._bridges.taken(), *(r.bridge.cidr for r in self.records.list())]
-            for block in candidates:
-                if not any(block.overlaps(other) for other in taken):
+            for pool in pools:
+                block = first_free(pool, prefix, taken)
+                if block is not None:
                     network_id = str(uuid4())
                     device = bridge_name(self._deployment, network_id)
                     return NetworkRecord(network_id, owner, str(block), device)
@@ -121,7 +120,7 @@ class LocalNetworks:
         return _network(record)
 
     def ensure(self, record: NetworkRecord) -> None:
-        """Have the bridge, its DHCP entries and the rules, also after a reboot of the host."""
+        """Restore the bridge, its DHCP entries and the rules, if they are missing."""
         if not record.owner or (self._rules_written and self._bridges.active(record.bridge)):
             return
         with locked(self.records.directory):
@@ -129,7 +128,7 @@ class LocalNetworks:
             self.apply_firewall()
 
     def apply_firewall(self) -> None:
-        """Write the rules for the networks that are there. One caller at a time."""
+        """Write the rules for all networks. Only one caller at a time may do this."""
         records = self.records.list()
         firewall.apply(
             self._deployment,
@@ -139,7 +138,7 @@ class LocalNetworks:
         self._rules_written = True
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """A network by id, also any other of libvirt's; None when absent (or lacks that subnet)."""
+        """Any network of libvirt's, by id; None if it, or the subnet in it, doesn't exist."""
         record = self._record(network_id)
         if record is None or subnet_id not in ("", _subnet_id(network_id)):
             return None
@@ -165,7 +164,7 @@ class LocalNetworks:
         return [_network(record) for record in self.records.list()]
 
     def delete_network(self, network_id: str) -> None:
-        """Remove a network of this deployment; one that isn't ours is left alone."""
+        """Remove a network of this deployment. Any other is left alone."""
         try:
             with self.records.locked(network_id) as record:
                 if any(port.network_id == network_id for port in self.port_records.list()):
@@ -178,33 +177,33 @@ class LocalNetworks:
             self.apply_firewall()
 
     def create_subnet(self, owner: str, network_id: str, cidr: str, *, gateway: bool) -> Subnet:
-        """Not here: a network has the one subnet that it was made with."""
+        """Raise ``CloudError``, because a network here has the one subnet that it was made with."""
         raise CloudError(
             "On this machine a network has one subnet; another can't be added.", hint=_DIRECTLY
         )
 
     def delete_subnet(self, subnet_id: str) -> None:
-        """Nothing to do: a subnet goes with its network."""
+        """Do nothing, because a subnet is removed with its network."""
 
     def list_subnets(self) -> list[OwnedSubnet]:
-        """None."""
+        """Return an empty list, because subnets are never added here."""
         return []
 
     def gateway_router(self, subnet_id: str) -> str:
-        """Not here: networks of this machine are isolated."""
+        """Raise ``CloudError``, because networks of this machine have no routers."""
         raise CloudError(
             "This machine has no routers that a subnet could be connected to.", hint=_DIRECTLY
         )
 
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Not here."""
+        """Raise ``CloudError``, as ``gateway_router`` does."""
         return self.gateway_router(to_subnet_id)
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
-        """Nothing to do: there are no routers."""
+        """Do nothing, because there are no routers."""
 
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
-        """Reserve a MAC and an address; one port an owner in each network (and subnet)."""
+        """Reserve a MAC and an address. An owner has one port in each network."""
         network = self._record(network_id)
         if network is None or subnet_id not in ("", _subnet_id(network_id)):
             raise CloudNotFound(f"There is no network {network_id} with subnet {subnet_id!r}.")
@@ -235,7 +234,7 @@ class LocalNetworks:
         return [_port(record) for record in self.port_records.list()]
 
     def delete_port(self, port_id: str) -> None:
-        """Give the address back."""
+        """Remove a port, so that its address is free."""
         record = self.port_records.get(port_id)
         if record is None:
             return
@@ -245,12 +244,12 @@ class LocalNetworks:
         self.port_records.delete(port_id)
 
     def expect_ports(self, port_ids: Iterable[str]) -> None:
-        """Raises ``CloudNotFound`` or, where another instance has one, ``CloudError``."""
+        """Raise ``CloudNotFound``, or ``CloudError`` if another instance has one."""
         for port_id in port_ids:
             self._check_free(self.port_records.expect(port_id), "")
 
     def plug(self, port_id: str, instance_id: str) -> Nic:
-        """Give a port to an instance; its network is there when this returns."""
+        """Give a port to an instance. Its network exists when this returns."""
         with self.port_records.locked(port_id) as record:
             self._check_free(record, instance_id)
             self.port_records.put(replace(record, instance_id=instance_id))
@@ -261,7 +260,7 @@ class LocalNetworks:
         return Nic(record.mac, network.bridge.name, isolated=network.is_service)
 
     def unplug(self, port_id: str, instance_id: str) -> None:
-        """Take a port back; another instance's is left alone."""
+        """Take a port from this instance. Another instance's port is left alone."""
         try:
             with self.port_records.locked(port_id) as record:
                 if record.instance_id == instance_id:
@@ -277,7 +276,7 @@ class LocalNetworks:
     def _free_lease(self, network: NetworkRecord) -> Lease:
         ports = self.port_records.list()
         taken = {port.address for port in ports if port.network_id == network.id}
-        if not network.owner:  # others have ports there too
+        if not network.owner:  # others have addresses there, too
             taken |= self._bridges.leased(network.bridge)
         for lease in network.bridge.leases():
             if lease.address not in taken:

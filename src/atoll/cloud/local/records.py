@@ -1,9 +1,9 @@
-"""What we know of each thing that we made: one directory a thing, with ``record.json`` in it.
+"""The records of all things that Atoll has made: a directory for each, with ``record.json``.
 
-A record is written before what it describes is made, and removed after that is gone, so a crash
-leaves at most a record without a thing: the next run of the same verb finds it by its owner and
-goes on. Several processes share the records; ``flock`` keeps them apart, and the kernel drops a
-dead process's lock.
+A record is written before the thing is made, and removed after the thing is gone, so a crash leaves
+at most a record without a thing. The next run of the same verb finds it by its owner and continues.
+Several processes share the records. They lock them by ``flock``, because the kernel releases a dead
+process's locks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Identified(Protocol):
-    """Any record: it has an id, a UUID."""
+    """Any record. It has an id, which is a UUID."""
 
     @property
     def id(self) -> str:
@@ -39,7 +39,7 @@ R = TypeVar("R", bound=Identified)
 
 
 def is_id(text: str) -> bool:
-    """Whether it has the form of an id of ours; anything else never becomes a path."""
+    """Whether it has the form of an id. Nothing else is ever put into a path."""
     return _ID.fullmatch(text) is not None
 
 
@@ -47,7 +47,7 @@ def is_id(text: str) -> bool:
 def locked(path: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the lock on a file or directory that exists.
 
-    Raises ``CloudUnavailable`` where another thread or process keeps it (a stopped worker, say).
+    Raises ``CloudUnavailable`` if another thread or process keeps it (such as a stopped worker).
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -71,7 +71,7 @@ def _lock(descriptor: int, path: Path, seconds: float) -> None:
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file's content so that a crash or power cut leaves the old or the new one."""
+    """Replace a file's content so that a crash or power failure leaves the old or the new one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -88,7 +88,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have a file's content, or what a directory lists, on the disk."""
+    """Flush a file's content, or a directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -102,7 +102,7 @@ class Records(Generic[R]):
     def __init__(self, directory: Path, kind: type[R]) -> None:
         self.directory = directory
         self._decoder = msgspec.json.Decoder(kind)
-        # QEMU runs as another user: it may walk through, not list.
+        # QEMU runs as another user, and may pass through the directory without listing it.
         directory.mkdir(parents=True, exist_ok=True, mode=0o711)
 
     def path(self, record_id: str) -> Path:
@@ -110,7 +110,7 @@ class Records(Generic[R]):
         return self.directory / record_id
 
     def get(self, record_id: str) -> R | None:
-        """The record, or None where there is none (or the id is no id of ours)."""
+        """The record, or None if there is none (or the id is malformed)."""
         if not is_id(record_id):
             return None
         try:
@@ -119,7 +119,7 @@ class Records(Generic[R]):
             return None
 
     def expect(self, record_id: str) -> R:
-        """The record; raises ``CloudNotFound``."""
+        """The record. Raises ``CloudNotFound``."""
         record = self.get(record_id)
         if record is None:
             raise CloudNotFound(f"There is no {self.directory.name[:-1]} {record_id}.")
@@ -130,22 +130,23 @@ class Records(Generic[R]):
         try:
             names = sorted(entry.name for entry in os.scandir(self.directory))
         except FileNotFoundError:
-            return []  # purged
+            return []  # a purge has just removed it
         return [record for name in names if (record := self.get(name)) is not None]
 
     def find(self, which: Callable[[R], bool]) -> R | None:
-        """The first that matches."""
+        """The first record that matches, or None."""
         return next((record for record in self.list() if which(record)), None)
 
     def find_or_create(self, which: Callable[[R], bool], make: Callable[[], R]) -> R:
-        """The one that matches, else a new one; never two, whoever asks at the same time."""
+        """The record that matches, or a new one. Callers at the same time never make two."""
         with locked(self.directory):
             found = self.find(which)
             if found is not None:
                 return found
             record = make()
             fresh = self.directory / ".new"
-            shutil.rmtree(fresh, ignore_errors=True)  # a worker died right here
+            # A worker has died between the two steps below.
+            shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o711)
             write_file(fresh / "record.json", msgspec.json.encode(record))
             fresh.rename(self.path(record.id))
@@ -153,7 +154,7 @@ class Records(Generic[R]):
             return record
 
     def put(self, record: R) -> R:
-        """Write a record that exists down anew."""
+        """Replace a record that exists."""
         write_file(self.path(record.id) / "record.json", msgspec.json.encode(record))
         return record
 
@@ -165,7 +166,7 @@ class Records(Generic[R]):
 
     @contextmanager
     def locked(self, record_id: str) -> Iterator[R]:
-        """Hold the lock of one thing and read it; raises ``CloudNotFound`` where it is gone."""
+        """Hold the lock of one thing and read it. Raises ``CloudNotFound`` if it is gone."""
         with ExitStack() as held:
             try:
                 held.enter_context(locked(self.path(self.expect(record_id).id)))

@@ -1,4 +1,4 @@
-"""What an operator chooses about this machine (the section ``[local]`` of the configuration)."""
+"""Options about this machine (the section ``[local]`` of the configuration)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """Everything below ``state_dir/local`` is ours."""
+    """Everything below ``state_dir/local`` belongs to Atoll."""
 
     state_dir: Path
     libvirt_uri: str = ""
-    """Empty: the machine's libvirt daemon, or one of our own where none runs."""
+    """If it is empty: the machine's libvirt daemon, or Atoll's own if none runs."""
     image: Path | None = None
-    """The service image; None where none was built yet."""
+    """The service image; None if none was built yet."""
     service_network_cidr: str = "10.254.0.0/24"
     """If the machine uses it already, the next free range of that size is taken."""
     share_network_pool: str = "10.88.0.0/16"
@@ -24,5 +24,5 @@ class LocalSettings:
     vcpus: int = 1
     memory_mib: int = 512
     reserved_gib: float = 2
-    """Room that stays free on the host's disk."""
+    """Space that stays free on the host's disk."""
     max_over_subscription_ratio: float = 20

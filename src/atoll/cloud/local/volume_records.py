@@ -1,4 +1,4 @@
-"""What is written down about volumes and snapshots."""
+"""The records of volumes and snapshots."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """A volume."""
+    """The record of a volume."""
 
     id: str
     owner: str
     size_gib: int
     head: str
     base: str = ""
-    """The snapshot's layer that its first head is being made on; empty once that stands."""
+    """The snapshot's layer that its first head is based on, until that head is made."""
     pending: str = ""
-    """The head that it is just changing to."""
+    """The head that it is being switched to."""
     making: bool = False
-    """Whether its first head is still being made: it has never held data."""
+    """Whether its first head is still being made, so that it has never held data."""
     instance_id: str = ""
-    """Who has claimed it; written before it is attached, cleared after it is detached."""
+    """The instance that has claimed it: set before it is attached, cleared after it is detached."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """A snapshot; ``layer`` is settled when it is ``ready``."""
+    """The record of a snapshot. Its ``layer`` is final when it is ``ready``."""
 
     id: str
     owner: str

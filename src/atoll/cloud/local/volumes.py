@@ -1,10 +1,10 @@
 """Volumes and their snapshots: records that point at layers (``layers.py``).
 
-The dangerous moment is a snapshot of a volume that is in use: QEMU changes over to a new head, and
-should we die there, nobody may ever write into the old one again. So the new head is in the record
-(``pending``) before QEMU hears of it. Who finds a pending head asks QEMU, if one runs, which of the
-two it writes into; if none runs, the pending one is right either way, for it holds everything that
-was written after the change, or, if there was no change, nothing but its base.
+A snapshot of a volume in use is the critical step: QEMU switches to a new head, and after that the
+old one must never be written to again, even if the worker dies at this moment. Therefore the new
+head is in the record (``pending``) before QEMU is told of it. A worker that finds a pending head
+asks QEMU, if one runs, which of the two it writes into. If none runs, the pending one is right in
+any case: it has everything that was written after the switch or, without a switch, only its base.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POOL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How much may be promised, and how much must stay free on the host's disk (GiB)."""
+    """The limit of all volumes' sizes, and the space that must stay free on the disk, in GiB."""
 
     reserved_gib: float
     over_subscription: float
@@ -54,13 +54,12 @@ class LocalVolumes:
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
         if snapshot_id is None:
             return self._create(owner, size_gib, "")
-        # Held, so that its layer is not exchanged or removed before ours stands on it.
+        # The snapshot is locked, so that its layer stays until the new layer is based on it.
         with self.snapshot_records.locked(snapshot_id) as snapshot:
             return self._create(owner, max(size_gib, snapshot.size_gib), snapshot.layer)
 
@@ -85,13 +84,13 @@ class LocalVolumes:
         return self._volume(found)
 
     def _check_whole(self, record: VolumeRecord) -> None:
-        """Raise ``CloudError`` if one of its files is missing, instead of making it anew."""
+        """Raise ``CloudError`` if one of its files is missing, instead of making it again."""
         missing = [
             layer for layer in self.layers.chain(record.head) if not self.layers.exists(layer)
         ]
         if missing:
             raise CloudError(
-                f"The volume {record.id} lacks its file {self.layers.path(missing[0])}.",
+                f"The file {self.layers.path(missing[0])} of the volume {record.id} is missing.",
                 hint="Restore the file, or mount the file system that it is on.",
             )
 
@@ -131,12 +130,16 @@ class LocalVolumes:
             self.records.put(replace(record, size_gib=size_gib))
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        """Delete it.
+
+        Raises ``VolumeInUse`` while attached. Its snapshots and clones stay usable.
+        """
         try:
             with self.records.locked(volume_id) as record:
                 if self.is_attached(record):
                     raise VolumeInUse(f"Volume {volume_id} is attached to {record.instance_id}.")
-                # The record goes last: who finds it after a crash knows that there is work left.
+                # The record is removed last, because after a crash it shows that there is work
+                # left.
                 self.collect(leaving=volume_id)
                 self.records.delete(volume_id)
         except CloudNotFound:
@@ -156,7 +159,7 @@ class LocalVolumes:
                     str(uuid4()), owner, volume_id, volume.size_gib, volume.head
                 ),
             )
-            # An earlier try that got no further may have meant an earlier head.
+            # An earlier try that was interrupted may have recorded an earlier head.
             record = replace(found, layer=volume.head, size_gib=volume.size_gib)
             self.snapshot_records.put(record)
             try:
@@ -169,7 +172,8 @@ class LocalVolumes:
     def _change_head(self, volume: VolumeRecord) -> None:
         volume = self.records.put(replace(volume, pending=str(uuid4())))
         self.layers.create(volume.pending, volume.size_gib, volume.head)
-        # A stopped instance takes its volumes' heads from the records when it starts: not now.
+        # A stopped instance reads its volumes' heads from the records when it starts, so it must
+        # not start now.
         with self._domains.held(volume.instance_id):
             if self.is_live(volume):
                 fresh = self.layers.path(volume.pending)
@@ -187,21 +191,22 @@ class LocalVolumes:
         return _snapshot(record) if record else None
 
     def list_snapshots(self) -> list[VolumeSnapshot]:
-        """All volume snapshots of this deployment, those half made included."""
+        """All volume snapshots of this deployment, including those that are half made."""
         return [_snapshot(record) for record in self.snapshot_records.list()]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable."""
+        """Delete it. Volumes made from it stay usable."""
         try:
             with self.snapshot_records.locked(snapshot_id):
-                self.collect(leaving=snapshot_id)  # first, as for volumes
+                # Layers are removed before the record, as for volumes.
+                self.collect(leaving=snapshot_id)
                 self.snapshot_records.delete(snapshot_id)
         except CloudNotFound:
             return
         self._merger.later()
 
     def pools(self) -> list[Pool]:
-        """Capacity as it is."""
+        """The current capacity."""
         room = os.statvfs(self.layers.directory)
         total, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
         promised = sum(record.size_gib for record in self.records.list())
@@ -209,27 +214,30 @@ class LocalVolumes:
 
     @contextmanager
     def settled(self, volume_id: str) -> Iterator[VolumeRecord]:
-        """Hold a volume, its head certain; raises ``CloudNotFound``."""
+        """Lock a volume and settle which head it has. Raises ``CloudNotFound``."""
         with self.records.locked(volume_id) as record:
             yield self._settle(record)
 
     def head_path(self, record: VolumeRecord) -> Path:
-        """The file to plug in where no QEMU has the volume; the rule is told at the top."""
+        """The file to attach if no QEMU has the volume, as the module's docstring explains."""
         made = record.pending and self.layers.exists(record.pending)
         return self.layers.path(record.pending if made else record.head)
 
     def claim(self, record: VolumeRecord, instance_id: str) -> VolumeRecord:
-        """Say who is about to have it. Raises ``VolumeInUse`` where another instance has it."""
+        """Record the instance that will have it.
+
+        Raises ``VolumeInUse`` if another instance has it.
+        """
         if record.instance_id not in ("", instance_id) and self.is_attached(record):
             raise VolumeInUse(f"Volume {record.id} is attached to {record.instance_id}.")
         return self.records.put(replace(record, instance_id=instance_id))
 
     def release(self, record: VolumeRecord) -> None:
-        """Nobody has it any more."""
+        """Record that no instance has it any more."""
         self.records.put(replace(record, instance_id=""))
 
     def is_attached(self, record: VolumeRecord) -> bool:
-        """Whether the instance that claimed it has it, running or not."""
+        """Whether the instance that claimed it has it, whether it runs or not."""
         return bool(record.instance_id) and record.id in self._domains.disks(record.instance_id)
 
     def is_live(self, record: VolumeRecord) -> bool:
@@ -237,16 +245,16 @@ class LocalVolumes:
         return self.is_attached(record) and self._domains.running(record.instance_id)
 
     def claimed_by(self, instance_id: str) -> list[VolumeRecord]:
-        """The volumes that an instance has, or is about to get or to lose."""
+        """The volumes that an instance has, or that are being attached or detached."""
         return [record for record in self.records.list() if record.instance_id == instance_id]
 
     def collect(self, leaving: str = "") -> list[str]:
-        """Remove layers that nothing needs but, at most, the record ``leaving``, soon to go."""
+        """Remove layers that no record needs, except perhaps ``leaving``, which is about to go."""
         with locked(self.layers.directory):
             return self.layers.collect(lambda: self._reached(leaving))
 
     def close(self) -> None:
-        """End what goes on in the background."""
+        """Stop the work in the background."""
         self._merger.close()
 
     def _reached(self, leaving: str) -> Iterator[str]:
@@ -264,7 +272,8 @@ class LocalVolumes:
             disks = self._domains.disks(record.instance_id) if live else {}
             path = disks[record.id].path if live else self.head_path(record)
             head = self.layers.layer(path)
-        # Who grew it may have died before saying so; a new head must not be smaller.
+        # A worker may have grown it and died before recording that, and a new head must not be
+        # smaller.
         size_gib = max(record.size_gib, self.layers.size_gib(head))
         settled = replace(record, head=head, pending="", size_gib=size_gib)
         return record if settled == record else self.records.put(settled)
@@ -277,7 +286,7 @@ class LocalVolumes:
         return self.snapshot_records.find(lambda record: record.owner == owner and record.ready)
 
     def has_room(self) -> bool:
-        """Whether the host's disk has more than its reserve left."""
+        """Whether the host's disk has more free space than its reserve."""
         return self.pools()[0].free_gib >= self._capacity.reserved_gib
 
     def _check_room(self, more_gib: float) -> None:

@@ -3,7 +3,7 @@
 ``cloud.py`` is the whole; ``compute.py``, ``volumes.py`` and ``networks.py`` implement the ports,
 ``guest.py`` the guest agent of a simulated instance, ``client.py`` a user's machine that mounts.
 All state is in ``world.py``'s SQLite file. Every call passes ``gate.py``, where ``journal.py``
-notes it and ``faults.py`` makes it go wrong.
+records it and ``faults.py`` injects faults.
 """
 
 from atoll.cloud.memory.client import MemoryClient, Mount

@@ -3,7 +3,7 @@
     mount = cloud.client("10.0.0.42").mount("10.0.0.10:/shares/1f3a")
     mount.write("notes.txt", b"hello")
 
-What can go wrong does so as a kernel shows it: ``PermissionError`` (no rule lets this address in),
+Errors are those of a kernel: ``PermissionError`` (no rule lets this address in),
 ``FileNotFoundError`` (no such export), ``TimeoutError`` (server dead, hung or frozen), and
 ``OSError`` with ``EROFS``, ``ENOSPC`` or ``ESTALE``.
 """
@@ -34,7 +34,7 @@ class Export:
 
 
 class MemoryClient:
-    """A machine at one address; ``user`` is who logs in to CIFS shares."""
+    """A machine at one address. ``user`` is the user that logs in to CIFS shares."""
 
     def __init__(self, world: World, address: str, user: str = "") -> None:
         self._world = world
@@ -47,7 +47,7 @@ class MemoryClient:
         return Mount(self, self._world, location, export.fsid)
 
     def may_mount(self, location: str) -> bool:
-        """Whether ``mount`` would be let in."""
+        """Whether ``mount`` would succeed."""
         try:
             self.reach(location)
         except PermissionError:
@@ -89,14 +89,14 @@ class MemoryClient:
         raise TimeoutError(errno.ETIMEDOUT, "The server does not answer", address)
 
     def _is_routed_to(self, subnet_id: str) -> bool:
-        """Whether a router leads from this machine's subnet to one of Atoll's own."""
-        beside = self._world.rows(
+        """Whether a router connects this machine's subnet to one of Atoll's own."""
+        connected = self._world.rows(
             "SELECT cidr FROM router_interfaces here JOIN router_interfaces there"
             " ON here.router_id = there.router_id JOIN subnets ON subnets.id = here.subnet_id"
             " WHERE there.subnet_id = ?",
             subnet_id,
         )
-        return any(_within(self.address, cidr) for (cidr,) in beside)
+        return any(_within(self.address, cidr) for (cidr,) in connected)
 
     def _level(self, protocol: str, rules: list[list[str]]) -> str | None:
         hosts = [(to, level) for kind, to, level in rules if kind == "ip"]
@@ -110,14 +110,14 @@ class MemoryClient:
         return "rw" if hosts else None
 
     def _nfs_level(self, hosts: list[tuple[str, str]]) -> str | None:
-        """As exports(5): a single address before any network, else the first that matches."""
+        """The rule that applies by exports(5): a single address, else the first that matches."""
         matching = [(to, level) for to, level in hosts if _within(self.address, to)]
         single = [level for to, level in matching if "/" not in to]
         return next(iter(single or [level for _, level in matching]), None)
 
 
 class Mount:
-    """A mounted share. Every access asks the server anew, as the kernel does."""
+    """A mounted share. Every access is a request to the server, as in the kernel."""
 
     def __init__(self, client: MemoryClient, world: World, location: str, fsid: str) -> None:
         self._client = client
@@ -127,7 +127,8 @@ class Mount:
 
     def write(self, name: str, data: bytes, *, sync: bool = True) -> None:
         """Write a whole file. Without ``sync`` it stays in the server's page cache, where a power
-        cut loses it and a snapshot of a file system that isn't frozen doesn't see it."""
+        failure loses it and a snapshot of a file system that isn't frozen doesn't have it.
+        """
         with self._world.change():
             export = self._reach()
             if export.level != "rw":
@@ -173,7 +174,7 @@ class Mount:
         return [row[0] for row in rows]
 
     def size_gib(self) -> int:
-        """Size as ``df`` has it."""
+        """The size that ``df`` shows."""
         return self._reach().size_gib
 
     def _reach(self) -> Export:

@@ -1,4 +1,4 @@
-"""The simulated cloud as a whole, with the accidents that one can stage in it."""
+"""The simulated cloud as a whole, with the accidents that a test can cause in it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.cloud.memory.guest import MemoryGuest
 from atoll.cloud.memory.journal import Journal
 from atoll.cloud.memory.networks import MemoryNetworks
-from atoll.cloud.memory.routers import SERVICE_OWNER
 from atoll.cloud.memory.volumes import MemoryVolumes
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, CloudNotFound, CloudUnavailable, GuestUnreachable
+from atoll.model.keys import SERVICE_NETWORK
 
 _POLL_SECONDS = 0.02
 
@@ -30,24 +30,24 @@ class Disk:
     """What is on a volume or a snapshot."""
 
     signature: str | None
-    """``ext4``, ``xfs`` …; None is blank."""
+    """``ext4``, ``xfs`` …; None if it is blank."""
     fs_uuid: str | None
     fs_gib: int | None
     files: Mapping[str, bytes]
-    """Without what a guest has not flushed yet."""
+    """The files, without what a guest has not flushed yet."""
 
 
 class MemoryImages:
     """Implements ``Images``: the newest image boots at once, as did those before it."""
 
-    room = "images"
+    port = "images"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
 
     def subject(self) -> str:
-        """Nothing."""
+        """Return an empty string."""
         return ""
 
     @call
@@ -58,7 +58,7 @@ class MemoryImages:
         return Image(name, "atoll-service-image", f"{number:064x}")
 
     def publish(self) -> None:
-        """Put a newer image there."""
+        """Add a newer image."""
         with self.gate.world.change():
             self.gate.world.execute(
                 "INSERT OR REPLACE INTO capacity VALUES ('image', ?)", self._number() + 1
@@ -72,15 +72,15 @@ class MemoryImages:
 class MemoryCloud:
     """A simulated cloud whose world is a file, shared by all processes that name the same path.
 
-    ``path`` None is a world of this process's own, in memory, shared by its threads. ``faults``
-    are set at once. ``latency`` has seconds by call (``{"attach_volume": 2, "*": 0.01}``). A guest
-    that can't be reached is noticed after ``silence`` seconds. The limits count when the world is
-    made; ``set_capacity`` changes them.
+    Without ``path``, the world is in this process's memory, shared by its threads. ``faults`` are
+    set at once. ``latency`` has seconds by call (``{"attach_volume": 2, "*": 0.01}``). A guest that
+    can't be reached is noticed after ``silence`` seconds. The limits apply when the world is made,
+    and ``set_capacity`` changes them.
     """
 
     name = "memory"
     project_id = ""
-    room = "cloud"
+    port = "cloud"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(
@@ -118,11 +118,11 @@ class MemoryCloud:
             self.faults.add(fault)
 
     def place(self) -> dict[str, str]:
-        """The world's own id."""
+        """The world's id."""
         return {"place": self._world.id()}
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @waiting_call
@@ -140,7 +140,7 @@ class MemoryCloud:
         return self._world.row(query, instance_id, time.time()) is not None
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Nothing: nobody else changes a simulated network."""
+        """Return an empty list, because no other program changes a simulated network."""
         return []
 
     def check(self) -> list[Finding]:
@@ -171,7 +171,7 @@ class MemoryCloud:
             self.networks.delete_network(network.id)
 
     def close(self) -> None:
-        """Let go of the world; it goes on in its file."""
+        """Close the world, which stays in its file."""
         self._world.close()
 
     # --- a look from outside ----------------------------------------------------------------
@@ -196,8 +196,11 @@ class MemoryCloud:
         return Disk(row[0], row[1], row[2], dict(files))
 
     def leaks(self) -> dict[str, list[str]]:
-        """Everything of this deployment that is there, by kind, as ``owner id``; kinds without
-        any are left out. The service network belongs to the deployment itself and is none."""
+        """Everything of this deployment that is left, by kind, as ``owner id``.
+
+        Kinds of which nothing is left are omitted. The service network belongs to the deployment
+        itself and is not a leak.
+        """
         found = {
             kind: [
                 f"{owner} {thing_id}"
@@ -205,7 +208,7 @@ class MemoryCloud:
                     f"SELECT owner, id FROM {kind}"  # noqa: S608
                     " WHERE deployment = ? AND owner <> ? ORDER BY owner",
                     self._deployment,
-                    SERVICE_OWNER,
+                    SERVICE_NETWORK,
                 )
             ]
             for kind in ("instances", "volumes", "snapshots", "networks", "subnets", "ports")
@@ -228,8 +231,11 @@ class MemoryCloud:
         return {kind: things for kind, things in found.items() if things}
 
     def accidents(self) -> list[str]:
-        """What a careful driver never lets happen: a mounted volume detached from a running
-        instance, or a running share's volume copied without a freeze."""
+        """Everything that a driver must never do.
+
+        That is detaching a mounted volume from a running instance, or copying the volume of a share
+        that is in use without a freeze.
+        """
         rows = self._world.rows(
             "SELECT text FROM accidents WHERE deployment = ? ORDER BY number", self._deployment
         )
@@ -238,7 +244,7 @@ class MemoryCloud:
     # --- what a user has --------------------------------------------------------------------
 
     def add_router(self, *subnet_ids: str) -> str:
-        """A user's router that is the gateway of these subnets; its id."""
+        """Make a user's router that is the gateway of these subnets. Returns its id."""
         router_id = str(uuid4())
         with self._world.change():
             for subnet_id in subnet_ids:
@@ -248,8 +254,10 @@ class MemoryCloud:
         return router_id
 
     def add_subnet(self, network_id: str, cidr: str) -> None:
-        """Somebody else's subnet, whatever it overlaps with: Neutron is late to notice that of two
-        which come at the same moment."""
+        """Make another user's subnet, which may overlap with others.
+
+        Neutron allows that for two subnets that are made at the same moment.
+        """
         with self._world.change():
             self._world.execute(
                 "INSERT INTO subnets (id, network_id, deployment, owner, cidr, gateway)"
@@ -260,19 +268,19 @@ class MemoryCloud:
             )
 
     def remove_router(self, router_id: str) -> None:
-        """Its owner unplugs everything from it and deletes it."""
+        """Delete a user's router with all of its interfaces, as its owner may do."""
         with self._world.change():
             self._world.execute("DELETE FROM router_interfaces WHERE router_id = ?", router_id)
 
     # --- accidents to stage: neither journal nor faults see them ---------------------------------
 
     def kill_instance(self, instance_id: str) -> None:
-        """Cut its power: it is ``stopped``, and what it had not flushed is lost."""
+        """Cut an instance's power: it is ``stopped``, and what it had not flushed is lost."""
         with self._world.change():
             lose_power(self.gate, instance_id)
 
     def fail_instance(self, instance_id: str, fault: str = "No valid host was found.") -> None:
-        """Put it into ``error``, with the cloud's own words."""
+        """Put an instance into ``error``, with this fault."""
         with self._world.change():
             lose_power(self.gate, instance_id)
             self._world.execute(
@@ -280,36 +288,36 @@ class MemoryCloud:
             )
 
     def hang_instance(self, instance_id: str, *, hung: bool = True) -> None:
-        """It stays ``active`` but answers nobody, until it is rebooted (or ``hung=False``)."""
+        """Have an instance stay ``active`` without answering until a reboot (or ``hung=False``)."""
         with self._world.change():
             self._world.execute("UPDATE instances SET hung = ? WHERE id = ?", hung, instance_id)
 
     def delete_instance(self, instance_id: str) -> None:
-        """Delete it behind Atoll's back; volumes and ports stay."""
+        """Delete an instance without Atoll's knowledge. Volumes and ports stay."""
         with self._world.change():
             destroy(self.gate, instance_id)
 
     def delete_volume(self, volume_id: str) -> None:
-        """Delete a volume behind Atoll's back, attached or not."""
+        """Delete a volume without Atoll's knowledge, attached or not."""
         self.lose_volume_attachment(volume_id)
         with self._world.change():
             self._world.execute("DELETE FROM volumes WHERE id = ?", volume_id)
             self._world.execute("DELETE FROM files WHERE disk_id = ?", volume_id)
 
     def lose_volume_attachment(self, volume_id: str) -> None:
-        """Pull a volume out of whatever instance has it; its mount is gone with it."""
+        """Detach a volume from the instance that has it. Its mount is gone, too."""
         with self._world.change():
             row = self._world.row("SELECT instance_id FROM volumes WHERE id = ?", volume_id)
             if row and row[0]:
                 unplug(self.gate, row[0], volume_id)
 
     def lose_exports(self, instance_id: str) -> None:
-        """Somebody logged in and ended all exports; mounts stay."""
+        """End all exports of an instance, as an administrator could. Mounts stay."""
         with self._world.change():
             self._world.execute("UPDATE served SET exported = 0 WHERE instance_id = ?", instance_id)
 
     def write_signature(self, volume_id: str, signature: str = "LVM2_member") -> None:
-        """Put somebody else's data on a volume."""
+        """Write another program's signature on a volume."""
         with self._world.change():
             self._world.execute(
                 "UPDATE volumes SET signature = ? WHERE id = ?", signature, volume_id
@@ -322,7 +330,7 @@ class MemoryCloud:
         instances: int | None = None,
         volumes_per_instance: int | None = None,
     ) -> None:
-        """Change what fits into the world; None leaves a limit as it is."""
+        """Change the limits of the world. None leaves a limit as it is."""
         limits = {
             "volumes_gib": volumes_gib,
             "instances": instances,

@@ -1,11 +1,11 @@
-"""Instances of the simulated cloud: booting, power, and what is plugged in."""
+"""Instances of the simulated cloud: booting, power, and what is attached to them."""
 
 from __future__ import annotations
 
 import time
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec
+from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.errors import (
     AtollError,
@@ -27,9 +27,12 @@ _SELECT = """
 
 
 class MemoryCompute:
-    """Implements ``Compute``. What happens to an instance happens to what it serves."""
+    """Implements ``Compute``.
 
-    room = "compute"
+    What happens to an instance also affects the shares that it serves.
+    """
+
+    port = "compute"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str, boot_seconds: float) -> None:
@@ -39,12 +42,15 @@ class MemoryCompute:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call
     def create_instance(self, spec: InstanceSpec) -> Instance:
-        """Start an instance, or find ``spec.owner``'s; returns while it boots."""
+        """Start an instance, or find the one of ``spec.owner``.
+
+        It returns while the instance boots.
+        """
         made = self._find("deployment = ? AND owner = ?", self._deployment, spec.owner)
         if made:
             return made[0]
@@ -86,9 +92,9 @@ class MemoryCompute:
         end = time.monotonic() + deadline
         while True:
             instance = self._the(instance_id)
-            if instance.status == "active":
+            if instance.status == InstanceStatus.ACTIVE:
                 return instance
-            if instance.status != "building":
+            if instance.status != InstanceStatus.BUILDING:
                 raise CloudError(instance.fault or f"Instance {instance_id} is {instance.status}.")
             if time.monotonic() >= end:
                 raise CloudUnavailable(f"Instance {instance_id} is still booting.")
@@ -117,8 +123,8 @@ class MemoryCompute:
 
     @call
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
-        """Reset it; also starts a stopped one. Units and files bring its shares back."""
-        if self._the(instance_id).status == "error":
+        """Reset it, or start a stopped one. Its units and files bring its shares back."""
+        if self._the(instance_id).status == InstanceStatus.ERROR:
             raise CloudError(f"Instance {instance_id} is in error.")
         lose_power(self.gate, instance_id)
         self._world.execute(
@@ -136,7 +142,7 @@ class MemoryCompute:
 
     @call
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete it. Its volumes are detached and its ports kept, for use by another instance."""
         destroy(self.gate, instance_id)
 
     @call
@@ -162,13 +168,16 @@ class MemoryCompute:
         )
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Plug a volume in; it never takes long here."""
+        """Attach a volume. This never takes long here, so it is done when this returns."""
         self.attach_volume(instance_id, volume_id)
         return False
 
     @call
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
-        """Unplug a volume. One that is still mounted loses what wasn't flushed: an accident."""
+        """Detach a volume.
+
+        One that is still mounted loses what wasn't flushed, which is an accident.
+        """
         self._note_if_mounted(instance_id, volume_id)
         unplug(self.gate, instance_id, volume_id)
 
@@ -181,7 +190,7 @@ class MemoryCompute:
 
     @call
     def connect_ports(self, instance_id: str, deadline: float) -> None:
-        """Nothing is left to do: what is plugged in here is connected."""
+        """Do nothing, because what is plugged in here is connected at once."""
 
     @call
     def console(self, instance_id: str) -> str:
@@ -220,13 +229,12 @@ class MemoryCompute:
         return found[0]
 
     def _find(self, where: str, *values: str) -> list[Instance]:
-        now = time.time()
         return [
             Instance(
                 instance_id,
                 owner,
                 name,
-                "building" if power == "active" and ready_at > now else power,
+                _status(power, ready_at),
                 fault,
                 tuple(ports.split(",")) if ports else (),
                 tuple(volumes.split(",")) if volumes else (),
@@ -237,8 +245,14 @@ class MemoryCompute:
         ]
 
 
+def _status(power: str, ready_at: float) -> InstanceStatus:
+    if power == InstanceStatus.ACTIVE and ready_at > time.time():
+        return InstanceStatus.BUILDING
+    return InstanceStatus(power)
+
+
 def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
-    """Take a volume from an instance, whatever that is doing with it. Within a change."""
+    """Take a volume from an instance, even if it is in use. Call this within a change."""
     unplugged = gate.world.execute(
         "UPDATE volumes SET instance_id = NULL WHERE id = ? AND instance_id = ?",
         volume_id,
@@ -255,7 +269,7 @@ def unplug(gate: Gate, instance_id: str, volume_id: str) -> None:
 
 
 def lose_power(gate: Gate, instance_id: str) -> None:
-    """Stop an instance: page cache, freezes and channels are gone. Within a change."""
+    """Stop an instance, with its page cache, freezes and channels. Call this within a change."""
     gate.world.execute(
         "DELETE FROM files WHERE NOT flushed AND disk_id IN"
         " (SELECT id FROM volumes WHERE instance_id = ?)",
@@ -272,7 +286,7 @@ def lose_power(gate: Gate, instance_id: str) -> None:
 
 
 def destroy(gate: Gate, instance_id: str) -> None:
-    """Remove an instance with its root disk; volumes and ports stay. Within a change."""
+    """Remove an instance. Volumes and ports stay. Call this within a change."""
     lose_power(gate, instance_id)
     for statement in (
         "UPDATE volumes SET instance_id = NULL WHERE instance_id = ?",

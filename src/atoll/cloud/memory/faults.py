@@ -1,4 +1,4 @@
-"""Faults to inject: rows in the world's file, so a test sets them and a worker process obeys.
+"""Faults to inject. They are in the world's file, so a test can set them for worker processes.
 
     cloud.faults.fail("create_volume", "OutOfCapacity")            # the next one
     cloud.faults.delay("attach_volume", 3.0, times=None)           # all from now on
@@ -6,8 +6,8 @@
     cloud.faults.kill("*", nth=9, when="after")                    # SIGKILL after the 9th effect
 
 A call is named as in the ports (``create_volume``, ``apply_share``), or by a pattern over that
-name or its long form (``guest.*``, ``volumes.*``). ``nth`` counts the calls that match from the
-moment the fault is set, in whatever process or thread they happen.
+name or its long form (``guest.*``, ``volumes.*``). ``nth`` counts the matching calls since the
+fault was set, in all processes and threads.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ _COLUMNS = "number, call, about, action, nth, times, after, error, message, seco
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong, and when."""
+    """A fault, and the calls that it affects."""
 
     call: str
-    """Name or pattern of the calls it is about."""
+    """Name or pattern of the calls that it affects."""
     action: Action
     about: str = ""
-    """Only calls with this text in their summary: an owner, an id, a share."""
+    """It affects only calls with this text in their summary: an owner, an id, a share."""
     nth: int = 1
-    """The first matching call that it hits, counted from 1."""
+    """The first matching call that it affects, counted from 1."""
     times: int | None = 1
-    """How many calls in a row it hits from there on; None means all."""
+    """How many calls in a row it affects from there on; None means all."""
     when: When = "after"
     """For ``kill`` and ``freeze``: before or after the call's effect."""
     error: str = "CloudUnavailable"
     """For ``fail``: an error class of ``atoll.errors``."""
     message: str = ""
     seconds: float = 3600
-    """For ``delay`` and ``hang``: at most this long."""
+    """For ``delay`` and ``hang``: the longest time."""
     seen: int = 0
-    """Matching calls until now."""
+    """The number of matching calls until now."""
     number: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if self.action not in get_args(Action):
-            raise Invalid(f"{self.action!r} is no kind of fault.")
+            raise Invalid(f"{self.action!r} is not a kind of fault.")
         self.exception()
 
     def exception(self) -> AtollError:
-        """What a call that fails raises."""
+        """The error that a failing call raises."""
         kind = getattr(errors, self.error, None)
         if not (isinstance(kind, type) and issubclass(kind, AtollError)):
-            raise Invalid(f"{self.error!r} is no error of Atoll.")
+            raise Invalid(f"{self.error!r} is not one of Atoll's errors.")
         return kind(self.message or f"Injected: {kind.__doc__}")
 
     def concerns(self, name: str, about: str) -> bool:
@@ -74,7 +74,7 @@ class Fault:
 
     @property
     def strikes(self) -> bool:
-        """Whether it hits the call that was counted last."""
+        """Whether it affects the call that was counted last."""
         past = self.seen - self.nth
         return past >= 0 and (self.times is None or past < self.times)
 
@@ -110,21 +110,21 @@ class Faults:
         self.add(Fault(call, "lose", about, nth, times))
 
     def hang(self, call: str, *, nth: int = 1, about: str = "", seconds: float = 3600) -> None:
-        """Neither effect nor answer until ``clear`` or ``seconds`` later; then as ``lose``."""
+        """Delay effect and answer until ``clear``, or for ``seconds``; then act as ``lose``."""
         self.add(Fault(call, "hang", about, nth, seconds=seconds))
 
     def kill(self, call: str = "*", *, nth: int = 1, when: When = "after", about: str = "") -> None:
-        """SIGKILL the process that makes the call."""
+        """Kill the process that makes the call with SIGKILL."""
         self.add(Fault(call, "kill", about, nth, when=when))
 
     def freeze(
         self, call: str = "*", *, nth: int = 1, when: When = "after", about: str = ""
     ) -> None:
-        """SIGSTOP the process that makes the call, at a moment when it holds no lock here."""
+        """Stop the process that makes the call with SIGSTOP, while it holds no lock here."""
         self.add(Fault(call, "freeze", about, nth, when=when))
 
     def add(self, fault: Fault) -> None:
-        """Add a fault; several may hit the same call."""
+        """Add a fault. Several may affect the same call."""
         with self._world.change():
             self._world.execute(
                 f"INSERT INTO faults ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608
@@ -140,12 +140,12 @@ class Faults:
             )
 
     def clear(self) -> None:
-        """Forget all faults; calls that hang go on."""
+        """Remove all faults. Calls that hang continue."""
         with self._world.change():
             self._world.execute("DELETE FROM faults")
 
     def current(self) -> list[Fault]:
-        """The faults as they stand, with what they have seen."""
+        """The current faults, with the number of calls that each has counted."""
         return [
             Fault(
                 call, action, about, nth, times, "after" if after else "before",
@@ -156,7 +156,7 @@ class Faults:
         ]  # fmt: skip
 
     def count(self, name: str, about: str) -> tuple[Fault, ...]:
-        """Count a call, and say which faults hit it. Within a change."""
+        """Count a call, and return the faults that affect it. Call this within a change."""
         if self._world.row("SELECT 1 FROM faults") is None:
             return ()
         concerned = [fault for fault in self.current() if fault.concerns(name, about)]
@@ -168,7 +168,7 @@ class Faults:
     def before(
         self, faults: tuple[Fault, ...], unanswered: type[AtollError], deadline: float
     ) -> None:
-        """What hits a call before its effect; a call with a deadline hangs no longer than that."""
+        """Apply faults before a call's effect. A call with a deadline hangs no longer than that."""
         for fault in faults:
             match fault.action:
                 case "fail":
@@ -182,7 +182,7 @@ class Faults:
                     self._signal(fault)
 
     def after(self, faults: tuple[Fault, ...], unanswered: type[AtollError]) -> None:
-        """What hits a call after its effect."""
+        """Apply faults after a call's effect."""
         for fault in faults:
             if fault.action in ("kill", "freeze") and fault.when == "after":
                 self._signal(fault)
@@ -196,8 +196,10 @@ class Faults:
             time.sleep(0.02)
 
     def _signal(self, fault: Fault) -> None:
-        # A process that is stopped in another thread's transaction would block the whole world.
+        # If the process stopped during another thread's transaction, it would block the whole
+        # world.
         with self._world.lock:
             number = signal.SIGKILL if fault.action == "kill" else signal.SIGSTOP
-            # To this very thread: another that takes the signal would let this one run on a while.
+            # The signal is sent to this thread. If another took it, this one would run on for a
+            # while.
             signal.pthread_kill(threading.get_ident(), number)

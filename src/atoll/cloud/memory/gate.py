@@ -1,6 +1,6 @@
 """The gate that every call to the simulated cloud passes: journal, faults, latency.
 
-``@call`` and ``@waiting_call`` mark the methods of the ports. Where nothing is injected, a call's
+``@call`` and ``@waiting_call`` mark the methods of the ports. If no fault is injected, a call's
 journal line and its effect are one transaction.
 """
 
@@ -20,7 +20,7 @@ from atoll.errors import AtollError, CloudUnavailable
 
 
 class Gate:
-    """What stands before a world's calls in this process."""
+    """What a world's calls in this process pass before they take effect."""
 
     def __init__(
         self, world: World, faults: Faults, journal: Journal, latency: Mapping[str, float]
@@ -31,13 +31,13 @@ class Gate:
         self.latency = latency
 
     def enter(self, name: str, about: str) -> tuple[Fault, ...]:
-        """Note a call and count it; the faults that hit it. Within a change."""
+        """Record and count a call. Returns the faults that affect it. Call this within a change."""
         if self.journal.on:
             self.journal.write(name, about)
         return self.faults.count(name, about)
 
     def wait(self, name: str) -> None:
-        """Take as long as the real thing."""
+        """Wait for the call's latency."""
         if self.latency:
             seconds = self.latency.get(name.partition(".")[2], self.latency.get("*", 0.0))
             if seconds:
@@ -45,15 +45,16 @@ class Gate:
 
 
 class Gated(Protocol):
-    """A room whose calls pass the gate."""
+    """An object whose calls pass the gate."""
 
     gate: Gate
-    room: str
+    port: str
+    """The name of the port, with which its calls begin in the journal."""
     unanswered: type[AtollError] = CloudUnavailable
-    """What a lost answer looks like."""
+    """The error for a lost answer."""
 
     def subject(self) -> str:
-        """What all calls of this object are about; an empty string if nothing special."""
+        """Text for the journal about what all calls of this object concern, or an empty string."""
 
 
 S = TypeVar("S", bound=Gated)
@@ -69,7 +70,7 @@ def call(method: Method[S, P, R]) -> Method[S, P, R]:
 
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate, name = self.gate, f"{self.port}.{method.__name__}"
         gate.wait(name)
         with gate.world.change():
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
@@ -85,13 +86,13 @@ def call(method: Method[S, P, R]) -> Method[S, P, R]:
 
 
 def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
-    """A call that may wait, and so makes its transactions itself."""
+    """A call that may wait, and therefore makes its transactions itself."""
 
     deadline = _deadline_of(method)
 
     @functools.wraps(method)
     def gated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        gate, name = self.gate, f"{self.room}.{method.__name__}"
+        gate, name = self.gate, f"{self.port}.{method.__name__}"
         gate.wait(name)
         with gate.world.change():
             faults = gate.enter(name, _summary(self.subject(), *args, *kwargs.values()))
@@ -106,7 +107,7 @@ def waiting_call(method: Method[S, P, R]) -> Method[S, P, R]:
 def _deadline_of(
     method: Callable[..., object],
 ) -> Callable[[Sequence[object], Mapping[str, object]], float]:
-    """What finds a call's ``deadline`` among its arguments; infinite where it has none."""
+    """A function that finds a call's ``deadline`` in its arguments. Without one it is infinite."""
     parameters = inspect.signature(method).parameters
     if "deadline" not in parameters:
         return lambda _args, _kwargs: math.inf
@@ -125,7 +126,7 @@ def _summary(*values: object) -> str:
 
 
 def _text(value: object) -> str:
-    """A value as the journal shows it: plain ones, and what a specification is about."""
+    """A value as the journal shows it: a plain value, or the owner of a specification."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)):

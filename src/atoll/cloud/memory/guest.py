@@ -1,4 +1,4 @@
-"""The guest agent of a simulated instance: the guest port's real semantics, on the world's rows."""
+"""The guest agent of a simulated instance, with the guest port's semantics, on the world's rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Method = Callable[Concatenate["MemoryGuest", P], R]
 
 
 def _patient(method: Method[P, R]) -> Method[P, R]:
-    """Silence is noticed only after a while, as on a network."""
+    """That the guest is silent is noticed only after a while, as in a network."""
 
     @functools.wraps(method)
     def waiting(self: MemoryGuest, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -58,9 +58,9 @@ def _patient(method: Method[P, R]) -> Method[P, R]:
 
 
 class MemoryGuest:
-    """Implements ``Guest``: one channel, which a reboot or the end of its instance cuts."""
+    """Implements ``Guest``: one channel, which ends with a reboot or the end of its instance."""
 
-    room = "guest"
+    port = "guest"
     unanswered: type[AtollError] = GuestUnreachable
 
     def __init__(self, gate: Gate, instance_id: str, boot_id: str, silence: float) -> None:
@@ -104,7 +104,7 @@ class MemoryGuest:
         fence: int,
         deadline: float = 60,
     ) -> None:
-        """Unexport, thaw, flush, unmount, forget. Absent is fine."""
+        """Unexport, thaw, flush and unmount the share. It may be gone already."""
         self._reach()
         self._pass_fence(share_id, fence)
         self._flush(share_id)
@@ -117,7 +117,7 @@ class MemoryGuest:
     @_patient
     @call
     def freeze_share(self, share_id: str, path: str, freeze: Freeze, *, seconds: float) -> None:
-        """Flush and freeze; thawed by itself after ``seconds`` or when this channel ends."""
+        """Flush and freeze. It thaws by itself after ``seconds``, or when this channel ends."""
         self._reach()
         row = self._world.row(
             "SELECT frozen_until, frozen_by, frozen_for FROM served"
@@ -144,7 +144,7 @@ class MemoryGuest:
     @_patient
     @call
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
-        """Undo this freeze, and no other. Raises ``FreezeLost`` unless it held until now."""
+        """End this freeze, and no other. Raises ``FreezeLost`` if it has ended already."""
         self._reach()
         row = self._world.row(
             "SELECT frozen_until, frozen_by FROM served"
@@ -179,7 +179,7 @@ class MemoryGuest:
     @_patient
     @call
     def health(self, *, deadline: float = 10) -> Health:
-        """What the instance really serves."""
+        """What the instance actually serves."""
         ready_at = self._reach()
         rows = self._world.rows(
             "SELECT share_id, mounted, mounted AND exported, fence, rules_digest"
@@ -195,7 +195,7 @@ class MemoryGuest:
                       shares=shares)  # fmt: skip
 
     def close(self) -> None:
-        """End the channel; what it froze thaws."""
+        """End the channel. What it froze thaws."""
         self.alive = False
         with self._world.change():
             self._world.execute(
@@ -205,7 +205,10 @@ class MemoryGuest:
             )
 
     def _reach(self) -> float:
-        """When this boot was finished; raises when nobody answers."""
+        """When this boot was finished.
+
+        Raises ``GuestUnreachable`` if the instance doesn't answer.
+        """
         row = self._world.row(
             "SELECT boot_id, hung, ready_at FROM instances WHERE id = ? AND power = 'active'",
             self._instance_id,
@@ -259,7 +262,7 @@ class MemoryGuest:
         return signature is None, size_gib
 
     def _export(self, wanted: WantedShare) -> dict[str, str]:
-        """Mount and export; the rules that were refused, with the reason."""
+        """Mount and export. Returns the rules that were refused, with the reason."""
         accepted, rejected = servable(map(asdict, wanted.rules or ()), wanted.protocol)
         exported = accepted if wanted.exported else {}
         rules = [(kind, to, level) for (kind, to), level in exported.items()]
@@ -302,7 +305,7 @@ class MemoryGuest:
 
 
 def open_guest(gate: Gate, instance_id: str, access: Access, silence: float) -> MemoryGuest:
-    """A channel to an instance that answers at this address, with this host key."""
+    """Open a channel to the instance that answers at this address with this host key."""
     row = _login(gate.world, instance_id, access)
     if row is None:
         time.sleep(silence)
@@ -328,7 +331,7 @@ def _login(world: World, instance_id: str, access: Access) -> tuple[str, str, st
 
 
 def is_frozen(until: float | None, channel: str | None) -> bool:
-    """Whether a freeze still holds: not after its time, nor when its channel's process is dead."""
+    """Whether a freeze still holds. It ends with its time and with its channel's process."""
     if until is None or channel is None or until < time.time():
         return False
     try:

@@ -1,6 +1,6 @@
-"""The journal of calls: what was asked of the simulated cloud and its guests, by whom and when.
+"""The journal of calls to the simulated cloud and its guests: which, by what process, and when.
 
-Tests count calls with it, and enumerate the points where a worker may be killed:
+Tests use it to count calls, and to list the points at which a worker may be killed:
 
     start = cloud.journal.mark()
     ...                                     # a create, undisturbed
@@ -19,16 +19,16 @@ from atoll.cloud.memory.world import World
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was begun, even if its process was killed before the effect."""
+    """A call that was begun, even if its process was killed before it took effect."""
 
     number: int
     name: str
-    """Room and verb, e.g. ``volumes.create_volume``."""
+    """Port and verb, such as ``volumes.create_volume``."""
     about: str
-    """Owner, ids and plain arguments; no secrets."""
+    """Owner, ids and plain arguments, without secrets."""
     pid: int
     time: float
-    """Wall clock, seconds."""
+    """Wall-clock time in seconds."""
 
 
 class Journal:
@@ -39,7 +39,7 @@ class Journal:
         self.on = on
 
     def write(self, name: str, about: str) -> None:
-        """Note a call. Within a change."""
+        """Record a call. Call this within a change."""
         self._world.execute(
             "INSERT INTO journal (name, about, pid, time) VALUES (?, ?, ?, ?)",
             name,
@@ -54,7 +54,7 @@ class Journal:
         return (row and row[0]) or 0
 
     def calls(self, name: str = "*", *, about: str = "", since: int = 0) -> list[Call]:
-        """Calls in their order; ``name`` may be a pattern, long (``guest.*``) or short."""
+        """Calls in their order. ``name`` may be a pattern, long (``guest.*``) or short."""
         rows = self._world.rows(
             "SELECT number, name, about, pid, time FROM journal WHERE number > ?"
             " AND instr(about, ?) AND (name GLOB ? OR name GLOB ?) ORDER BY number",
@@ -66,11 +66,11 @@ class Journal:
         return [Call(*row) for row in rows]
 
     def count(self, name: str = "*", *, about: str = "", since: int = 0) -> int:
-        """How many calls there were."""
+        """The number of calls."""
         return len(self.calls(name, about=about, since=since))
 
     def counts(self, *, since: int = 0) -> Counter[str]:
-        """Calls per name."""
+        """The number of calls by name."""
         return Counter(
             dict(
                 self._world.rows(
@@ -80,6 +80,6 @@ class Journal:
         )
 
     def clear(self) -> None:
-        """Forget all calls."""
+        """Delete all calls."""
         with self._world.change():
             self._world.execute("DELETE FROM journal")

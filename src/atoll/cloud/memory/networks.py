@@ -1,6 +1,6 @@
-"""Networks and ports of the simulated cloud: addresses that outlive instances.
+"""Networks and ports of the simulated cloud, whose addresses outlive instances.
 
-Subnets of our own, and the routers that they are plugged into, are in ``routers.py``.
+Atoll's own subnets, and the routers that they are plugged into, are in ``routers.py``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from uuid import uuid4
 
 from atoll.cloud.base import Network, Port, Subnet
 from atoll.cloud.memory.gate import call
-from atoll.cloud.memory.routers import SERVICE_OWNER, MemoryRouters
+from atoll.cloud.memory.routers import MemoryRouters
 from atoll.cloud.memory.world import Row
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+from atoll.model.keys import SERVICE_NETWORK
 
-_FIRST_ADDRESS = 10  # below it: the gateway, and what a site's own services like to have
+_FIRST_ADDRESS = 10  # lower ones are for the gateway and other services of a site
 _PORT = "SELECT id, owner, network_id, mac, address, instance_id FROM ports"
 
 
 class MemoryNetworks(MemoryRouters):
-    """Implements ``Networks``. Each network has one subnet to begin with."""
+    """Implements ``Networks``. A new network has one subnet."""
 
     @call
     def service_network(self) -> Network:
-        """The management network; made when missing."""
-        return self._make(SERVICE_OWNER, "", "100.{}.0.0/16", first=64, count=64)
+        """The management network, which is made if it is missing."""
+        return self._make(SERVICE_NETWORK, "", "100.{}.0.0/16", first=64, count=64)
 
     @call
     def create_network(self, owner: str, cidr: str = "") -> Network:
@@ -35,11 +36,11 @@ class MemoryNetworks(MemoryRouters):
         made = self._find("deployment = ? AND owner = ?", self._deployment, owner)
         if made:
             return made[0]
-        kind = "owner = ?" if owner == SERVICE_OWNER else "owner <> ?"
+        kind = "owner = ?" if owner == SERVICE_NETWORK else "owner <> ?"
         (number,) = self._world.row(
             f"SELECT coalesce(max(block) + 1, ?) FROM networks WHERE {kind}",  # noqa: S608
             first,
-            SERVICE_OWNER,
+            SERVICE_NETWORK,
         ) or (first,)
         if number >= first + count:
             raise OutOfCapacity("The simulated cloud has no address range left.")
@@ -48,7 +49,7 @@ class MemoryNetworks(MemoryRouters):
                 cidr or pattern.format(*divmod(number, 256) if first == 0 else (number,))
             )
         except ValueError as error:
-            raise CloudError(f"{cidr!r} is no network's address range.") from error
+            raise CloudError(f"{cidr!r} is not the address range of a network.") from error
         network_id = str(uuid4())
         self._world.execute(
             "INSERT INTO networks (id, deployment, owner, block) VALUES (?, ?, ?, ?)",
@@ -70,9 +71,12 @@ class MemoryNetworks(MemoryRouters):
 
     @call
     def may_use(self, network_id: str, project_id: str) -> bool:
-        """Whether the project may use it; the owner ``project/<id>`` is that project alone."""
+        """Whether the project may use it.
+
+        A network of the owner ``project/<id>`` is for that project.
+        """
         found = self._find("id = ?", network_id)
-        if not found or found[0].owner == SERVICE_OWNER:
+        if not found or found[0].owner == SERVICE_NETWORK:
             return False
         kind, _, whose = found[0].owner.partition("/")
         return kind == "user" or (kind == "project" and whose == project_id)
@@ -100,7 +104,7 @@ class MemoryNetworks(MemoryRouters):
 
     @call
     def delete_network(self, network_id: str) -> None:
-        """Remove a network of this deployment; one that isn't ours is left alone."""
+        """Remove a network of this deployment. Any other is left alone."""
         if not self._find("id = ? AND deployment = ?", network_id, self._deployment):
             return
         if self._world.row("SELECT 1 FROM ports WHERE network_id = ?", network_id):
@@ -115,7 +119,7 @@ class MemoryNetworks(MemoryRouters):
 
     @call
     def create_port(self, owner: str, network_id: str, subnet_id: str = "") -> Port:
-        """Reserve a MAC and an address; one port an owner in each subnet."""
+        """Reserve a MAC and an address. An owner has one port in each subnet."""
         subnet = self._world.row(
             "SELECT id, cidr FROM subnets WHERE network_id = ? AND id = coalesce(?, id)"
             " ORDER BY number",
@@ -162,7 +166,7 @@ class MemoryNetworks(MemoryRouters):
         return number, str(subnet[number])
 
     def _gap(self, subnet_id: str, first: int) -> int:
-        """The lowest number that an earlier port gave back."""
+        """The lowest number of a port that was deleted."""
         (number,) = self._world.row(
             "SELECT n FROM (SELECT ? AS n UNION ALL"
             " SELECT number + 1 FROM ports WHERE subnet_id = ?)"
@@ -193,7 +197,7 @@ class MemoryNetworks(MemoryRouters):
 
     @call
     def delete_port(self, port_id: str) -> None:
-        """Give the address back."""
+        """Remove a port, so that its address is free."""
         self._world.execute("DELETE FROM ports WHERE id = ?", port_id)
 
 

@@ -1,4 +1,4 @@
-"""Subnets of our own in the simulated cloud, and the users' routers that they are plugged into."""
+"""Atoll's own subnets in the simulated cloud, and the users' routers that they are plugged into."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from atoll.cloud.base import OwnedSubnet, Subnet
 from atoll.cloud.memory.gate import Gate, call
 from atoll.errors import AtollError, CloudError, CloudNotFound, CloudUnavailable
 
-SERVICE_OWNER = "service-network"
 Block = IPv4Network | IPv6Network
 
 
 class MemoryRouters:
-    """The part of ``Networks`` that connects our subnets to a user's."""
+    """The part of ``Networks`` that connects Atoll's subnets to a user's."""
 
-    room = "networks"
+    port = "networks"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str) -> None:
@@ -25,7 +24,7 @@ class MemoryRouters:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call
@@ -46,7 +45,7 @@ class MemoryRouters:
         try:
             block = ip_network(cidr)
         except ValueError as error:
-            raise CloudError(f"{cidr!r} is no subnet's address range.") from error
+            raise CloudError(f"{cidr!r} is not the address range of a subnet.") from error
         for (other,) in self._world.rows(
             "SELECT cidr FROM subnets WHERE network_id = ?", network_id
         ):
@@ -94,7 +93,7 @@ class MemoryRouters:
 
     @call
     def delete_subnet(self, subnet_id: str) -> None:
-        """Remove what ``create_subnet`` made for this deployment; another is left alone."""
+        """Remove what ``create_subnet`` made for this deployment. Any other is left alone."""
         if not self._subnets(
             "id = ? AND deployment = ? AND owner IS NOT NULL", subnet_id, self._deployment
         ):
@@ -125,7 +124,7 @@ class MemoryRouters:
 
     @call
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the gateway of the other; the router's id."""
+        """Plug Atoll's subnet into the other one's gateway router, and return the router's id."""
         router = self._gateway_router(to_subnet_id)
         if self._router_of(subnet_id) not in (None, router):
             raise CloudError(f"Subnet {subnet_id} is plugged into another router.")
@@ -139,7 +138,7 @@ class MemoryRouters:
 
     @call
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
-        """Unplug our subnet; what we didn't plug in is left alone."""
+        """Unplug Atoll's subnet. What Atoll didn't plug in is left alone."""
         self._world.execute(
             "DELETE FROM router_interfaces"
             " WHERE router_id = ? AND subnet_id = ? AND deployment = ?",

@@ -1,4 +1,4 @@
-"""Volumes and snapshots of the simulated cloud, with what is written on them."""
+"""Volumes and snapshots of the simulated cloud, with their content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SNAPSHOT = "SELECT id, owner, volume_id, size_gib FROM snapshots"
 class MemoryVolumes:
     """Implements ``Volumes``. A snapshot or a clone is a copy of the content."""
 
-    room = "volumes"
+    port = "volumes"
     unanswered: type[AtollError] = CloudUnavailable
 
     def __init__(self, gate: Gate, deployment: str) -> None:
@@ -33,7 +33,7 @@ class MemoryVolumes:
         self._deployment = deployment
 
     def subject(self) -> str:
-        """Nothing: the arguments say it."""
+        """Return an empty string, because the arguments of each call name what it is about."""
         return ""
 
     @call
@@ -43,7 +43,6 @@ class MemoryVolumes:
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
@@ -100,7 +99,10 @@ class MemoryVolumes:
 
     @call
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached; its snapshots and clones stay usable."""
+        """Delete it.
+
+        Raises ``VolumeInUse`` while attached. Its snapshots and clones stay usable.
+        """
         row = self._world.row("SELECT instance_id FROM volumes WHERE id = ?", volume_id)
         if row and row[0] is not None:
             raise VolumeInUse(f"Volume {volume_id} is attached to instance {row[0]}.")
@@ -149,13 +151,13 @@ class MemoryVolumes:
 
     @call
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it; volumes made from it stay usable."""
+        """Delete it. Volumes made from it stay usable."""
         self._world.execute("DELETE FROM snapshots WHERE id = ?", snapshot_id)
         self._world.execute("DELETE FROM files WHERE disk_id = ?", snapshot_id)
 
     @call
     def pools(self) -> list[Pool]:
-        """Capacity as it is: one pool, which promises no more than it has."""
+        """The current capacity: one pool, which is never over-subscribed."""
         total, allocated = self._capacity()
         return [Pool("memory", total, total - allocated, allocated, thin=False)]
 
@@ -181,7 +183,7 @@ class MemoryVolumes:
         )
 
     def _note_unfrozen(self, volume_id: str) -> None:
-        """A running guest's file system that isn't frozen makes a snapshot like a power cut."""
+        """Note an accident if a running guest has the file system mounted and not frozen."""
         mounted = self._world.row(
             "SELECT share_id, frozen_until, frozen_by FROM volumes v"
             " JOIN served s ON s.instance_id = v.instance_id AND serial = v.id"

@@ -1,9 +1,8 @@
 """The world of the simulated cloud: one SQLite file that outlives every process that uses it.
 
-The file is what a data centre is to a real cloud: kill -9 of a worker leaves it as it is, and the
-API, several workers and a test look at the same one. A call is one short transaction; SQLite's
-``synchronous=OFF`` is right here, because the world must survive the death of a process and not
-that of the machine.
+Like a real cloud, the file is not affected if a worker is killed, and the API, several workers and
+a test use the same one. A call is one short transaction. SQLite's ``synchronous=OFF`` is
+sufficient, because the world must survive the death of a process but not of the machine.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ CREATE TABLE subnets (
     UNIQUE (deployment, owner, network_id));
 CREATE INDEX subnets_by_network ON subnets (network_id);
 
--- A router belongs to whoever staged it; Atoll only plugs subnets in and out.
+-- A router belongs to a user. Atoll only plugs subnets in and out.
 CREATE TABLE router_interfaces (
     subnet_id TEXT PRIMARY KEY, router_id TEXT NOT NULL,
     deployment TEXT) WITHOUT ROWID; -- NULL: the router's owner plugged it in
@@ -136,7 +135,8 @@ class World:
         self.lock = threading.RLock()
         name = ":memory:" if self._path is None else str(self._path)
         if self._path is not None:
-            # Instances' keys and users' files are in it; what SQLite lays beside it has its mode.
+            # It contains instances' keys and users' files. SQLite gives its other files the same
+            # mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             if self._path.stat().st_mode & 0o077:
                 self._path.chmod(0o600)
@@ -165,7 +165,10 @@ class World:
                 return
 
     def _reopen_after_fork(self) -> None:
-        """Neither lock nor connection may cross a fork; closing it here would harm the parent."""
+        """A fork must use neither lock nor connection.
+
+        Closing the connection would harm the parent.
+        """
         with _FORK_LOCK:
             if os.getpid() != self._pid:
                 self._inherited.append(self._db)
@@ -189,9 +192,10 @@ class World:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """One transaction; inside another one it is part of that.
+        """One transaction. Inside another one, it is a part of that.
 
-        An ``AtollError`` commits: what a call did before it failed stays done, as in a real cloud.
+        An ``AtollError`` commits, because what a call did before it failed stays done in a real
+        cloud.
         """
         if os.getpid() != self._pid:
             self._reopen_after_fork()
@@ -221,7 +225,7 @@ class World:
             raise CloudUnavailable(f"The simulated cloud's file is busy: {error}.") from error
 
     def execute(self, sql: str, *values: object) -> int:
-        """Run one statement within ``change``; the number of rows it changed."""
+        """Run one statement within ``change``. Returns the number of rows that it has changed."""
         return self._db.execute(sql, values).rowcount
 
     def row(self, sql: str, *values: object) -> Row | None:
@@ -243,7 +247,7 @@ class World:
             yield
 
     def id(self) -> str:
-        """Tells this world from any other; made when it is first asked for."""
+        """An id that no other world has. It is made when it is first asked for."""
         with self.change():
             self.execute("CREATE TABLE IF NOT EXISTS world (id TEXT NOT NULL)")
             found = self.row("SELECT id FROM world")
@@ -254,13 +258,13 @@ class World:
             return made
 
     def close(self) -> None:
-        """Let go of the file; the world stays (one in memory is gone)."""
+        """Close the file. The world stays, unless it is in memory."""
         with self.lock:
             self._db.close()
 
 
 def _statements(script: str) -> Iterator[str]:
-    # executescript() would commit first, and so let two processes make the schema at once.
+    # executescript() would commit first, so that two processes could make the schema at once.
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

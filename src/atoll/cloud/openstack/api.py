@@ -1,14 +1,13 @@
 """One service's REST API, by way of openstacksdk's adapters.
 
-Requests and answers are plain JSON: the resources' classes of the SDK cost more than the request,
-and hide which microversion is spoken. Reading, and whatever may be repeated without harm, is
-repeated when a service is silent or busy; making something is not: callers look for what an
-unanswered request may have made before they ask again.
+Requests and answers are plain JSON, because the SDK's resource classes cost more than the request
+and hide which microversion is used. Requests that may safely be repeated are repeated when a
+service is silent or busy. A request that makes something is not: callers first look for what an
+unanswered request may have made.
 """
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -20,6 +19,7 @@ from prometheus_client import Counter
 from requests import Response
 
 from atoll.cloud.openstack.failures import check, translated
+from atoll.cloud.sole import repeated
 from atoll.errors import CloudNotFound, CloudUnavailable
 
 log = structlog.get_logger(__name__)
@@ -28,17 +28,15 @@ REQUESTS = Counter(
     "atoll_cloud_requests", "Requests to OpenStack's services", ["service", "method"]
 )
 ANSWER_SECONDS = 60.0
-"""Longest time that a service may take for an answer."""
+"""Longest time that a service may take to answer."""
 UPLOAD_SECONDS = 600.0
 """The same for each read and write of an upload."""
-TRIES = 4
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 Json = dict[str, Any]
 
 
 class Api:
-    """``service_type`` at the one ``microversion`` that our code is written for."""
+    """The API of ``service_type``, at the one ``microversion`` that Atoll is written for."""
 
     def __init__(self, connection: Connection, service_type: str, microversion: str = "") -> None:
         self.service_type = service_type
@@ -48,11 +46,11 @@ class Api:
     # --- reading ------------------------------------------------------------------------------
 
     def get(self, path: str, **query: Any) -> Json:
-        """What is there. Raises ``CloudNotFound``."""
+        """The answer to a GET request. Raises ``CloudNotFound``."""
         return _json(self._repeated("GET", path, params=query))
 
     def find(self, path: str, **query: Any) -> Json | None:
-        """What is there, or None."""
+        """The answer to a GET request, or None if there is no such resource."""
         try:
             return self.get(path, **query)
         except CloudNotFound:
@@ -64,7 +62,9 @@ class Api:
             page = self.get(path, **query)
             listed = page.get(key)
             if not isinstance(listed, list):
-                raise CloudUnavailable(f"{self.service_type} GET {path}: no list of {key} in it.")
+                raise CloudUnavailable(
+                    f"{self.service_type} GET {path}: the answer has no list of {key}."
+                )
             yield from listed
             following = _next(page.get(f"{key}_links"))
             if not following:
@@ -74,20 +74,20 @@ class Api:
     # --- changing -----------------------------------------------------------------------------
 
     def post(self, path: str, body: Mapping[str, Any]) -> Json:
-        """Make or start something; asked once."""
+        """Make or start something. The request is sent once."""
         return _json(self._request("POST", path, json=body))
 
     def put(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
-        """Change something; repeated when there is no answer."""
+        """Change something. The request is repeated when there is no answer."""
         return _json(self._repeated("PUT", path, json=body))
 
     def upload(self, path: str, content: IO[bytes]) -> None:
-        """Send a file's content, as long as it takes."""
+        """Send a file's content, however long that takes."""
         headers = {"Content-Type": "application/octet-stream"}
         self._request("PUT", path, data=content, headers=headers, timeout=UPLOAD_SECONDS)
 
     def delete(self, path: str, **query: Any) -> bool:
-        """Remove something; False if it was gone already."""
+        """Remove something. Returns False if it was gone already."""
         try:
             self._repeated("DELETE", path, params=query)
         except CloudNotFound:
@@ -97,16 +97,7 @@ class Api:
     # --- how ----------------------------------------------------------------------------------
 
     def _repeated(self, method: str, path: str, **options: Any) -> Response:
-        for attempt in range(TRIES):
-            try:
-                return self._request(method, path, **options)
-            except CloudUnavailable as error:
-                if attempt + 1 == TRIES:
-                    raise
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**attempt) * random.uniform(0.5, 1)
-                log.info("openstack.again", service=self.service_type, error=str(error))
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+        return repeated(lambda: self._request(method, path, **options))
 
     def _request(self, method: str, path: str, **options: Any) -> Response:
         what = f"{self.service_type} {method} {path}"
@@ -115,8 +106,8 @@ class Api:
         with translated(what):
             response = self._send(method, path, **options)
             if response.status_code == 401 and "data" not in options:
-                # Our token has ended. The SDK gets another one, but only for the first thread that
-                # notices; the others are told 401, and find it when they ask again.
+                # The token has expired. The SDK gets another one, but only for the first thread
+                # that notices. The others are told 401 and get the new token when they ask again.
                 response = self._send(method, path, **options)
         seconds = round(time.monotonic() - begun, 3)
         log.debug("openstack.request", what=what, status=response.status_code, seconds=seconds)
@@ -138,18 +129,18 @@ class Api:
 
 
 def _json(response: Response) -> Json:
-    """The answer's object. Raises ``CloudUnavailable`` where it is something else."""
+    """The answer's JSON object. Raises ``CloudUnavailable`` if it is something else."""
     try:
         answer = response.json() if response.content else {}
     except ValueError as error:
-        raise CloudUnavailable(f"The answer of {response.url} is no JSON.") from error
+        raise CloudUnavailable(f"The answer of {response.url} is not JSON.") from error
     if not isinstance(answer, dict):
-        raise CloudUnavailable(f"The answer of {response.url} is no JSON object.")
+        raise CloudUnavailable(f"The answer of {response.url} is not a JSON object.")
     return answer
 
 
 def _next(links: Any) -> str:
-    """Where the list goes on; empty: nowhere."""
+    """The address of the list's next page, or an empty string if this is the last."""
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("rel") == "next":
             return str(link.get("href", ""))
@@ -157,7 +148,7 @@ def _next(links: Any) -> str:
 
 
 def part(answer: Json | None, key: str) -> Json:
-    """What an answer is about. Raises ``CloudUnavailable`` where that is not in it."""
+    """The part of an answer under ``key``. Raises ``CloudUnavailable`` if it is missing."""
     found = answer.get(key) if answer else None
     if not isinstance(found, dict):
         raise CloudUnavailable(f"OpenStack answered without a {key}.")

@@ -1,4 +1,4 @@
-"""How workers log in to instances: beside them by a host port, routed, or through a bastion."""
+"""How workers log in to instances: by a port of their host, by routes, or through a bastion."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from atoll.guest.ssh import SshOptions
 log = structlog.get_logger(__name__)
 
 PAUSE = 60.0
-"""Seconds until Neutron is asked again to let workers in, when it could not."""
+"""Seconds after a failure until Neutron is asked again to let workers in."""
 
 
 class Channels:
-    """Opens them, the way that is configured."""
+    """Opens channels to instances, in the way that is configured."""
 
     def __init__(self, networks: NeutronNetworks, settings: OpenStackSettings) -> None:
         self._networks = networks
@@ -40,7 +40,10 @@ class Channels:
 
     @property
     def bastion(self) -> Bastion | None:
-        """What stands between. Raises ``ConfigurationError`` for a key that can't be read."""
+        """The bastion, if there is one.
+
+        Raises ``ConfigurationError`` for a key that can't be read.
+        """
         settings = self._settings
         if not settings.ssh_proxy_jump:
             return None
@@ -62,9 +65,10 @@ class Channels:
         return open_guest(access, SshOptions(self.folder, bastion=bastion), deadline)
 
     def _admit_workers(self) -> None:
-        """Once for each worker, which may have been started with other options than its elders.
+        """Runs once per worker: a new one may have other options than those that run already.
 
-        Nobody waits for it: as a rule, workers are let in already, and Neutron may be away.
+        Channels don't wait for it, because workers are usually let in already and Neutron may be
+        unavailable.
         """
         if self._are_admitted or not self._admitting.acquire(blocking=False):
             return

@@ -22,11 +22,11 @@ from atoll.guest.base import Guest
 NOVA = "2.79"  # tags at creation (2.52), volumes' details in servers
 CINDER = "3.44"  # growing a volume in use (3.42), attachments (3.27, 3.44)
 SPARE_CONNECTIONS = 16
-"""For those who ask beside the operations: the passes that look for repairs."""
+"""Connections for requests outside operations, such as those of the reconcile pass."""
 
 
 class OpenStackCloud:
-    """Implements ``Cloud``. Nothing is asked of the cloud before it is needed."""
+    """Implements ``Cloud``. It sends no request before the answer is needed."""
 
     name = "openstack"
 
@@ -54,14 +54,14 @@ class OpenStackCloud:
 
     @property
     def project_id(self) -> str:
-        """The project that what we make is in."""
+        """The project that contains everything that Atoll makes."""
         with translated("OpenStack's credentials"):
             return str(self._connection.current_project_id)
 
     def place(self) -> dict[str, str]:
-        """The project, whose id is unique among all clouds, and the region that we work in.
+        """The project, whose id is unique among all clouds, and the region that Atoll works in.
 
-        Keystone's address is none of it: the same cloud may have several.
+        Keystone's address is not among them, because one cloud may have several.
         """
         region = self._connection.config.get_region_name()
         with translated("OpenStack's region"):
@@ -72,7 +72,7 @@ class OpenStackCloud:
         return {"project": str(project or ""), "region": str(region or "")}
 
     def reach(self, address: str) -> None:
-        """Plug this machine in beside the address, where it is to be plugged in at all."""
+        """Give this machine a port in the address's subnet, if the configuration asks for one."""
         self.channels.host_port.reach(address)
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
@@ -80,7 +80,7 @@ class OpenStackCloud:
         return self.channels.open(access, deadline)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
-        """Restore this host's rules for the service network; Neutron does the rest itself."""
+        """Restore this host's rules for the service network. Neutron keeps all others."""
         if self.channels.host_port.guard():
             return ["The rules that close this host to the service network were missing."]
         return []
@@ -90,7 +90,7 @@ class OpenStackCloud:
         return doctor.findings(self)
 
     def leftovers(self) -> list[str]:
-        """A line for everything of this deployment that is in the cloud now."""
+        """One line for each thing of this deployment that is in the cloud now."""
         listed = (
             ("instance", self.compute.list_instances()),
             ("volume", self.volumes.list_volumes()),
@@ -101,7 +101,7 @@ class OpenStackCloud:
         return here + self.networks.leftovers()
 
     def purge(self) -> None:
-        """Take away everything of this deployment, shares' data too. Safe to run again."""
+        """Remove everything of this deployment, shares' data included. It may be run again."""
         for instance in self.compute.list_instances():
             self.compute.delete_instance(instance.id)
         self.groups.purge()
@@ -113,15 +113,15 @@ class OpenStackCloud:
         self.networks.purge()
 
     def close(self) -> None:
-        """Let go of connections; everything that was made goes on."""
+        """Close connections. Everything that was made keeps running."""
         self._connection.close()
 
 
 def connect(settings: OpenStackSettings) -> Connection:
     """A connection by clouds.yaml or the environment. Raises ``ConfigurationError``.
 
-    Each thread may have a request under way; and what Keystone and the versions' discovery are
-    asked has a deadline as all else has, unless clouds.yaml says another (``api_timeout``).
+    Each thread may have one request in progress. Requests to Keystone and version discovery have
+    the same deadline as all others, unless clouds.yaml sets another (``api_timeout``).
     """
     with translated("OpenStack's credentials"):
         connection = openstack.connect(cloud=settings.cloud or None, app_name="atoll")

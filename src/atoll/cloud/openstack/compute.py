@@ -1,8 +1,8 @@
 """Service instances in Nova.
 
-A server carries two tags, the deployment's and its owner's, so that one filtered list finds what an
-interrupted call has made. Its identity travels in a config drive; its image says that disks are on
-virtio-scsi, so that a volume's id is its disk's serial, whole, and more than 26 of them fit.
+A server has two tags, the deployment's and its owner's, so that one filtered list finds what an
+interrupted call has made. Its identity is in a config drive. Its image puts disks on virtio-scsi,
+so that a disk's serial is the whole id of its volume and more than 26 of them fit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,16 @@ from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.openstack.api import Api, Json, part
+from atoll.cloud.openstack.nova import (
+    GONE,
+    POWERED_OFF,
+    NovaStatus,
+    fault_of,
+    is_idle,
+    root_volumes_of,
+    share_volumes_of,
+    status_of,
+)
 from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.root_volumes import RootVolumes
 from atoll.cloud.openstack.server_groups import ServerGroups
@@ -26,28 +36,15 @@ from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, VolumeInUs
 from atoll.image.seed import user_data
 
 BUILD_PAUSE = 1.0
-"""Seconds between the first looks at an instance: no build is quicker, and the guest's boot, which
-takes longer, waits for no look."""
+"""Seconds between the first requests for an instance's status.
+
+No build is quicker, and the guest's boot takes longer and doesn't depend on them.
+"""
 WIRING_PAUSE = 0.5
-"""Seconds between the first looks at an instance's ports, which are wired while it boots."""
+"""Seconds between the first requests for the status of ports, which are wired during the boot."""
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
-_GONE = {"DELETED", "SOFT_DELETED"}
-_STATUS: dict[str, InstanceStatus] = {
-    "BUILD": "building",
-    "REBOOT": "building",
-    "HARD_REBOOT": "building",
-    "REBUILD": "building",
-    "ERROR": "error",
-    "UNKNOWN": "error",
-    "SHUTOFF": "stopped",
-    "PAUSED": "stopped",
-    "SUSPENDED": "stopped",
-    "RESCUE": "stopped",
-    "SHELVED": "stopped",
-    "SHELVED_OFFLOADED": "stopped",
-}
 
 
 class NovaCompute:
@@ -85,12 +82,14 @@ class NovaCompute:
         try:
             made = self._api.post("/servers", {"server": self._wish(spec, zone) | boot, **hints})
         except CloudUnavailable:
-            raise  # perhaps it was made, and only the answer is lost
+            raise  # the server may have been made, with only the answer lost
         except CloudError:
             self._root_volumes.discard(spec.owner)
             raise
-        server_id = str(part(made, "server")["id"])  # the answer has little more
-        return Instance(server_id, spec.owner, spec.name, "building", port_ids=spec.port_ids)
+        server_id = str(part(made, "server")["id"])  # the answer contains little else
+        return Instance(
+            server_id, spec.owner, spec.name, InstanceStatus.BUILDING, port_ids=spec.port_ids
+        )
 
     def _wish(self, spec: InstanceSpec, zone: str) -> Json:
         identity = spec.identity
@@ -119,33 +118,33 @@ class NovaCompute:
         def active(server: Json | None) -> bool:
             if server is None:
                 raise CloudNotFound(f"There is no instance {instance_id}.")
-            if server["status"] == "ERROR":
-                raise CloudError(_fault(server) or f"Instance {instance_id} is in error.")
-            if _status(server) == "stopped":
+            if server["status"] == NovaStatus.ERROR:
+                raise CloudError(fault_of(server) or f"Instance {instance_id} is in error.")
+            if status_of(server) == InstanceStatus.STOPPED:
                 raise CloudError(f"Instance {instance_id} is {server['status'].lower()}.")
-            return bool(server["status"] == "ACTIVE")
+            return bool(server["status"] == NovaStatus.ACTIVE)
 
         server = self._watch.until(instance_id, active, deadline, f"The boot of {instance_id}")
         assert server is not None
         return self._instance(server)
 
     def delete_instance(self, instance_id: str) -> None:
-        """Destroy it. Its volumes are detached and its ports kept, both free for another."""
+        """Delete the instance. Its volumes are detached and its ports kept, for use by another."""
         doomed: tuple[str, ...] = ()
         if self._settings.service_instance_boot_volume_gib:
-            doomed = _root_volumes(self._find(instance_id))
+            doomed = root_volumes_of(self._find(instance_id))
         what = f"The deletion of instance {instance_id}"
         if not self._is_kept(instance_id):
             if not self._api.delete(f"/servers/{instance_id}"):
                 return
             self._watch.until(instance_id, lambda server: server is None, DELETE_SECONDS, what)
         if self._is_kept(instance_id):
-            # For a while it could be restored, and until then it has its ports and volumes.
+            # Nova keeps the server for a while so that it can be restored, with ports and volumes.
             self._act(instance_id, "forceDelete", None)
             gone: Watch[bool] = Watch(self._is_kept, dict)
             gone.until(instance_id, lambda is_kept: not is_kept, DELETE_SECONDS, what)
         for volume_id in doomed:
-            self._volumes.delete_volume(volume_id)  # Nova has begun that, as a rule
+            self._volumes.delete_volume(volume_id)  # Nova has usually begun that
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -155,7 +154,7 @@ class NovaCompute:
         return self._instance(server) if server is not None else None
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """Any instance of the project, also one that isn't ours, by its id or its only name."""
+        """Any instance of the project, whoever made it, by its id or its unique name."""
         server = self._find(name_or_id)
         if server is None:
             query = f"^{re.escape(name_or_id)}$"
@@ -189,11 +188,11 @@ class NovaCompute:
         server = self._find(instance_id)
         if server is None:
             raise CloudNotFound(f"There is no instance {instance_id}.")
-        if server["status"] in ("SHUTOFF", "STOPPED"):
+        if server["status"] in POWERED_OFF:
             self._act(instance_id, "os-start", None)
         else:
             self._act(instance_id, "reboot", {"type": "SOFT" if soft else "HARD"})
-        self._watch.until(instance_id, _is_idle, REBOOT_SECONDS, f"The reboot of {instance_id}")
+        self._watch.until(instance_id, is_idle, REBOOT_SECONDS, f"The reboot of {instance_id}")
 
     # --- plugging -----------------------------------------------------------------------------
 
@@ -203,7 +202,7 @@ class NovaCompute:
             self._attachments.await_attached(volume_id, instance_id)
 
     def begin_attaching(self, instance_id: str, volume_id: str) -> bool:
-        """Have a volume plugged in; True if Nova has accepted that, and it goes on."""
+        """Have a volume plugged in. Returns True if Nova accepted that and it is in progress."""
         if self._is_attached(instance_id, volume_id):
             return False
         path = f"/servers/{instance_id}/os-volume_attachments"
@@ -211,8 +210,8 @@ class NovaCompute:
         try:
             self._api.post(path, wish)
         except CloudError as error:
-            # Nova attaches nothing while it builds, nor what somebody else has just begun to
-            # change; or an answer was lost.
+            # Nova attaches nothing while it builds the server, nor a volume that is being changed.
+            # An answer may also have been lost.
             if not (error.retryable or self._attachments.is_plugging(volume_id)):
                 raise
             self.wait_for_instance(instance_id, self._settings.max_time_to_attach)
@@ -222,25 +221,27 @@ class NovaCompute:
         return True
 
     def _is_attached(self, instance_id: str, volume_id: str) -> bool:
-        """Whether the instance has the volume, after what was begun has ended.
+        """Whether the instance has the volume, once no change of the volume is in progress.
 
-        Raises ``VolumeInUse`` if another has it. One that is no more has nothing.
+        Raises ``VolumeInUse`` if another instance has it. An instance that was deleted doesn't
+        count.
         """
         try:
             volume = self._volumes.expect(volume_id)
         except CloudUnavailable:
-            self._forget_the_dead(volume_id)  # a stuck volume's: the next try finds it free
+            # If these keep the volume, the next try finds it free.
+            self._forget_lost_attachments(volume_id)
             raise
         if volume.instance_id not in (None, instance_id):
             if self._find(volume.instance_id) is not None:
                 raise VolumeInUse(
                     f"Volume {volume_id} is attached to instance {volume.instance_id}."
                 )
-            self._forget_the_dead(volume_id)
+            self._forget_lost_attachments(volume_id)
         return volume.instance_id == instance_id
 
-    def _forget_the_dead(self, volume_id: str) -> None:
-        """Delete attachments that no server knows of."""
+    def _forget_lost_attachments(self, volume_id: str) -> None:
+        """Delete attachments that Nova has no server for."""
         for attachment in self._attachments.of(volume_id):
             path = f"/servers/{attachment['instance']}/os-volume_attachments/{volume_id}"
             if self._api.find(path) is None:
@@ -252,14 +253,14 @@ class NovaCompute:
         if volume is None or instance_id not in (a["server_id"] for a in volume["attachments"]):
             return
         if not self._api.delete(f"/servers/{instance_id}/os-volume_attachments/{volume_id}"):
-            self._forget_the_dead(volume_id)  # left behind by a server that is no more
+            self._forget_lost_attachments(volume_id)  # its server was deleted
         self._attachments.await_detached(volume_id)
 
     def attach_port(self, instance_id: str, port_id: str) -> None:
         """Plug a port into a running instance (warm instances)."""
         if port_id in self._ports.by_instance(instance_id).get(instance_id, ()):
             return
-        self._ports.put_up(port_id)  # nobody is held back by it now
+        self._ports.put_up(port_id)  # the instance runs, so its boot can't be delayed by the port
         self._api.post(
             f"/servers/{instance_id}/os-interface", {"interfaceAttachment": {"port_id": port_id}}
         )
@@ -276,22 +277,24 @@ class NovaCompute:
 
     def _find(self, instance_id: str) -> Json | None:
         answer = self._api.find(f"/servers/{instance_id}")
-        if answer is None or part(answer, "server").get("status") in _GONE:
+        if answer is None or part(answer, "server").get("status") in GONE:
             return None
         return checked(Server, answer["server"])
 
     def _is_kept(self, instance_id: str) -> bool:
-        """Whether it is deleted, but not for good (``reclaim_instance_interval``)."""
+        """Whether it is deleted, but can be restored (``reclaim_instance_interval``)."""
         answer = self._api.find(f"/servers/{instance_id}")
-        return answer is not None and part(answer, "server").get("status") == "SOFT_DELETED"
+        return (
+            answer is not None and part(answer, "server").get("status") == NovaStatus.SOFT_DELETED
+        )
 
     def _servers(self, *tags: str) -> Iterable[Json]:
-        """This deployment's, or those that have these tags as well."""
+        """This deployment's servers that also have these tags."""
         wanted = ",".join((deployment_tag(self._deployment), *tags))
         listed = (
             server
             for server in self._api.list("/servers/detail", "servers", tags=wanted)
-            if not (isinstance(server, dict) and server.get("status") in _GONE)
+            if not (isinstance(server, dict) and server.get("status") in GONE)
         )
         if not tags:
             return whole_ones(Server, listed)
@@ -307,39 +310,15 @@ class NovaCompute:
             raise CloudUnavailable(f"Instance {instance_id} is busy: {error}") from error
 
     def _instance(self, server: Json, ports: dict[str, tuple[str, ...]] | None = None) -> Instance:
-        """``server`` as we see it."""
+        """The server as an ``Instance``."""
         instance_id = server["id"]
         ports = self._ports.by_instance(instance_id) if ports is None else ports
         return Instance(
             instance_id,
             owner_of(server["tags"]),
             server["name"],
-            _status(server),
-            _fault(server),
+            status_of(server),
+            fault_of(server),
             ports.get(instance_id, ()),
-            tuple(
-                volume["id"]
-                for volume in server["os-extended-volumes:volumes_attached"]
-                if not volume["delete_on_termination"]  # what it boots from isn't plugged in
-            ),
+            share_volumes_of(server),
         )
-
-
-def _status(server: Json) -> InstanceStatus:
-    return _STATUS.get(server["status"], "active")
-
-
-def _root_volumes(server: Json | None) -> tuple[str, ...]:
-    """What goes with the server."""
-    plugged = server["os-extended-volumes:volumes_attached"] if server else ()
-    return tuple(volume["id"] for volume in plugged if volume["delete_on_termination"])
-
-
-def _fault(server: Json) -> str:
-    return str(server.get("fault", {}).get("message") or "")
-
-
-def _is_idle(server: Json | None) -> bool:
-    return server is None or (
-        server["status"] in ("ACTIVE", "ERROR") and server.get("OS-EXT-STS:task_state") is None
-    )

@@ -1,4 +1,4 @@
-"""What ``atoll doctor`` looks at in an OpenStack."""
+"""What ``atoll doctor`` checks in an OpenStack cloud."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from atoll.cloud.base import Finding
-from atoll.cloud.openstack.host_devices import is_beside
+from atoll.cloud.base import Finding, InstanceStatus
+from atoll.cloud.openstack.host_devices import is_on_link
 from atoll.errors import AtollError, CloudError, ConfigurationError
 from atoll.guest.bastion import Bastion, greets_behind
 from atoll.guest.ssh import await_banner
@@ -29,7 +29,7 @@ _PROGRAMS = {"linuxbridge": ("ip", "nft"), "openvswitch": ("ip", "nft", "ovs-vsc
 
 
 def findings(cloud: OpenStackCloud) -> list[Finding]:
-    """One line for each thing that must be right."""
+    """One finding for each thing that is checked."""
     return [
         _finding("Service image", lambda: cloud.images.service_image().name, _GLANCE),
         _finding("Flavor", lambda: cloud.compute.flavor(), _FLAVOR),
@@ -59,7 +59,7 @@ def _capacity(cloud: OpenStackCloud) -> str:
 
 
 def _way(cloud: OpenStackCloud) -> str:
-    """How instances are reached, tried as far as there is anything to try it on."""
+    """How instances are reached. It is tried if there is an instance to try it on."""
     address = _an_address(cloud)
     bastion = cloud.channels.bastion
     if bastion is not None:
@@ -71,7 +71,7 @@ def _way(cloud: OpenStackCloud) -> str:
         await_banner(address, SSH, ANSWER_SECONDS)
         return f"by routes: the instance at {address} answers"
     host = _pluggable(cloud, kind)
-    if address is None or not is_beside(address):
+    if address is None or not is_on_link(address):
         return f"by a port of the host {host}, which is plugged in when it is needed"
     await_banner(address, SSH, ANSWER_SECONDS)
     return f"by a port of the host {host}: the instance at {address} answers"
@@ -90,8 +90,10 @@ def _isolation(cloud: OpenStackCloud) -> str:
 
 
 def _an_address(cloud: OpenStackCloud) -> str | None:
-    """Where one of the running instances should answer."""
-    active = [each for each in cloud.compute.list_instances() if each.status == "active"]
+    """The address at which one of the running instances should answer."""
+    active = [
+        each for each in cloud.compute.list_instances() if each.status == InstanceStatus.ACTIVE
+    ]
     if not active:
         return None
     management = cloud.networks.service.management()["id"]
@@ -106,15 +108,15 @@ def _an_address(cloud: OpenStackCloud) -> str | None:
 
 def _through(bastion: Bastion, cloud: OpenStackCloud, address: str | None) -> str:
     folder = cloud.channels.folder
-    target = address or "127.0.0.1"  # its own server will do where there is no instance
+    target = address or "127.0.0.1"  # without an instance, the bastion's own ssh server is tried
     port = SSH if address else bastion.port
     greets_behind(bastion, folder, target, port, seconds=ANSWER_SECONDS)
-    seen = f"the instance at {address} answers" if address else "it lets us in"
+    seen = f"the instance at {address} answers" if address else "it accepts the login"
     return f"by the bastion {bastion.host}: {seen}"
 
 
 def _pluggable(cloud: OpenStackCloud, kind: str) -> str:
-    """This host's name, where it can be plugged in. Raises ``CloudError``, with what to do."""
+    """This host's name, if Neutron can plug it in. Raises ``CloudError`` with what to do if not."""
     missing = [program for program in _PROGRAMS[kind] if shutil.which(program) is None]
     if missing:
         raise ConfigurationError(
@@ -130,7 +132,7 @@ def _pluggable(cloud: OpenStackCloud, kind: str) -> str:
     agents = cloud.networks.agents(host)
     if not any(agent["agent_type"] == _AGENTS[kind] and agent["alive"] for agent in agents):
         raise CloudError(
-            f"Neutron knows no living {_AGENTS[kind]} on the host {host!r}.",
+            f"Neutron reports no live {_AGENTS[kind]} on the host {host!r}.",
             hint="Start it, or set service_network_host to this machine's name in 'openstack "
             "network agent list', or choose another way to reach service instances.",
         )

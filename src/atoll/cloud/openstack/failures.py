@@ -1,4 +1,4 @@
-"""What OpenStack's refusals and silences mean to us."""
+"""Which of Atoll's errors stands for which refusal, or for an answer that doesn't come."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, OutOfCapac
 log = structlog.get_logger(__name__)
 
 _LATER = {408, 409, 425, 429, 500, 502, 503, 504}
-"""409: Nova and Cinder say so of things that are in the middle of another change."""
+"""Nova and Cinder answer 409 about a resource that is being changed."""
 _FULL = {413, 507}
 _FULL_WORDS = ("quota", "exceed", "no more ip addresses", "no more free addresses", "insufficient")
 
 
 def check(what: str, response: Response) -> None:
-    """Raise what a refusal means: the operation, and the cloud's own words."""
+    """Raise the error for a refusal. It names the operation and has the cloud's own words."""
     if response.status_code >= 400:
         with translated(what):
             raise_from_response(response)
@@ -36,17 +36,18 @@ def check(what: str, response: Response) -> None:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the SDK's and Keystone's errors into ours.
+    """Turn the SDK's and Keystone's errors into Atoll's.
 
-    A service that answers nothing sensible where its versions should be listed is one that is away:
-    a wrong address looks the same, and the message says which it is that was asked.
+    An unusable answer to version discovery is treated as an outage. A wrong endpoint looks the
+    same, so the message names what was asked.
     """
     try:
         yield
     except HttpException as error:
         raise _of_status(what, error.status_code or 0, str(error.details or error)) from error
     except NoConnection as error:
-        log.info("openstack.no_answer", request=what, error=str(error))  # hosts, for operators only
+        # It names hosts, so it is for operators only.
+        log.info("openstack.no_answer", request=what, error=str(error))
         whose = "Keystone" if "/auth/tokens" in str(error) else "the service"
         raise CloudUnavailable(f"{what}: {whose} does not answer.") from error
     except (NotSupported, ServiceDiscoveryException) as error:
@@ -56,7 +57,7 @@ def translated(what: str) -> Iterator[None]:
         log.info("openstack.not_found", request=what, error=str(error))
         whose = "Keystone" if "identity" in str(error) else "the service"
         raise CloudUnavailable(f"{what}: {whose} does not answer.") from error
-    except HttpError as error:  # the session's own requests: those to Keystone
+    except HttpError as error:  # the session's own requests go to Keystone
         raise _of_status(f"{what}: Keystone", error.http_status, str(error)) from error
     except (ClientException, SDKException) as error:
         raise CloudError(f"{what}: {error}") from error
@@ -73,7 +74,7 @@ def _of_status(what: str, status: int, words: str) -> CloudError:
     if status == 401:
         return CloudError(
             message,
-            hint="Check the credentials in clouds.yaml: has the user a role in the project?",
+            hint="Check the credentials in clouds.yaml: does the user have a role in the project?",
         )
     return CloudError(message)
 

@@ -1,4 +1,4 @@
-"""Network devices of this machine that are Neutron ports: veth pairs, or Open vSwitch's own."""
+"""Network devices of this machine that are Neutron ports: veth pairs, or ports of Open vSwitch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from atoll.cloud.program import run
 from atoll.errors import CloudError
 
 _ID_LETTERS = 11
-"""So much of a port's id is in its devices' names, as Neutron's agents have it."""
+"""Characters of a port's id in its devices' names, as Neutron's agents expect."""
 _PREFIXES = ("ns-", "tap")
 ASK_AGAIN_MS = 200
-"""Pause between questions for the MAC of an address."""
+"""Pause between two ARP or neighbour requests for the MAC of an address."""
 
 
 class Devices:
-    """How a port is plugged into this machine. Each verb may be repeated."""
+    """How a port is plugged into this machine. Each method may be called again."""
 
     def name(self, port_id: str) -> str:
         """The device's name, whether it is there yet or not."""
@@ -36,7 +36,7 @@ class Devices:
         raise NotImplementedError
 
     def remove_others(self, port: Json) -> None:
-        """Remove devices that an earlier port of this host has left: they have the same MAC."""
+        """Remove devices of an earlier port of this host. They have the same MAC."""
         for device in _json(["ip", "-json", "link", "show"]):
             name, prefix = device["ifname"], device["ifname"][:-_ID_LETTERS]
             ours = prefix in _PREFIXES and device.get("address") == port["mac_address"]
@@ -45,7 +45,7 @@ class Devices:
 
 
 class VethPair(Devices):
-    """For Linux bridge's agent: one end is the agent's, the other is ours."""
+    """For the Linux bridge agent: one end of the pair is the agent's, the other is Atoll's."""
 
     def name(self, port_id: str) -> str:
         """The device's name, whether it is there yet or not."""
@@ -70,7 +70,7 @@ class VethPair(Devices):
 
 
 class InternalPort(Devices):
-    """For Open vSwitch's agent: a device of its integration bridge."""
+    """For the Open vSwitch agent: a device of its integration bridge."""
 
     def __init__(self, bridge: str) -> None:
         self._bridge = bridge
@@ -87,12 +87,13 @@ class InternalPort(Devices):
         return name
 
     def argv(self, name: str, port: Json) -> list[str]:
-        """The ``ovs-vsctl`` that makes the device, or finds it."""
-        ids = {
-            "iface-id": port["id"],
-            "iface-status": "active",
-            "attached-mac": port["mac_address"],
-        }
+        """The ``ovs-vsctl`` command that makes the device, or finds it."""
+        # A MAC has colons, so ovs-vsctl needs its value in quotes.
+        ids = (
+            f'iface-id="{port["id"]}"',
+            "iface-status=active",
+            f'attached-mac="{port["mac_address"]}"',
+        )
         return [
             "ovs-vsctl",
             "--may-exist",
@@ -104,8 +105,7 @@ class InternalPort(Devices):
             "Interface",
             name,
             "type=internal",
-            # The shell isn't asked, but ovs-vsctl is: a MAC's colons need its quotes.
-            *(f'external_ids:{key}="{value}"' for key, value in ids.items()),
+            *(f"external_ids:{each}" for each in ids),
         ]
 
     def unplug(self, port_id: str) -> None:
@@ -114,13 +114,13 @@ class InternalPort(Devices):
 
 
 def set_addresses(device: str, wanted: set[str]) -> None:
-    """Have exactly these addresses (``a.b.c.d/n``) on the device, link-local ones aside.
+    """Set exactly these addresses (``a.b.c.d/n``) on the device, besides link-local ones.
 
-    It speaks for these alone, and not for those of another device in the same network.
+    It answers ARP requests for these only, and not for those of another device in the network.
     """
-    # One of several devices speaks for its own addresses only.
+    # By default, every device answers for all addresses of the machine.
     _tune(f"ipv4/conf/{device}/arp_ignore", 1)
-    # The kernel asks once a second: an instance that has booted would be found that much late.
+    # By default, the kernel asks once a second, and finds an instance that much later.
     for family in ("ipv4", "ipv6"):
         _tune(f"{family}/neigh/{device}/retrans_time_ms", ASK_AGAIN_MS)
     (found,) = _json(["ip", "-json", "address", "show", "dev", device])
@@ -136,8 +136,8 @@ def set_addresses(device: str, wanted: set[str]) -> None:
         run(["ip", "address", "delete", address, "dev", device])
 
 
-def is_beside(address: str, device: str = "") -> bool:
-    """Whether this device (any of ours or another deployment's) has an address in its range."""
+def is_on_link(address: str, device: str = "") -> bool:
+    """Whether the device (or else any of Atoll's, of all deployments) is in the address's range."""
     wanted = ip_address(address)
     return any(
         wanted in range_
@@ -157,12 +157,12 @@ def overlaps(device: str, addresses: Iterable[str]) -> dict[str, str]:
 
 
 def _tune(setting: str, value: int) -> None:
-    with suppress(OSError):  # read-only in some containers, and none of them is vital
+    with suppress(OSError):  # some containers have these files read-only, and none of them is vital
         Path(f"/proc/sys/net/{setting}").write_text(str(value), encoding="ascii")
 
 
 def _ranges() -> Iterator[tuple[str, IPv4Network | IPv6Network]]:
-    """Devices, and what they have an address in; of those that are down nothing is told."""
+    """Devices that are up, with the ranges that they have an address in."""
     for found in _json(["ip", "-json", "address", "show", "up"]):
         for each in found.get("addr_info", ()):
             if each["scope"] != "link":
@@ -179,7 +179,7 @@ def _unless_there(argv: list[str], device: str) -> None:
     try:
         run(argv)
     except CloudError:
-        if not exists(device):  # else another worker of this host was quicker
+        if not exists(device):  # otherwise another worker of this host was quicker
             raise
 
 

@@ -1,4 +1,4 @@
-"""How a worker's host gets into the service network: ports of its own, plugged into this machine.
+"""How a worker's host gets into the service network: by Neutron ports plugged into the machine.
 
 The Neutron agent of this host does the rest: Linux bridge's plugs every ``tap…`` device that it
 finds into its network's bridge; Open vSwitch's does the same for ports of the integration bridge
@@ -21,23 +21,26 @@ from atoll.cloud.openstack.host_devices import (
     Devices,
     InternalPort,
     VethPair,
-    is_beside,
+    is_on_link,
     overlaps,
     set_addresses,
 )
 from atoll.cloud.openstack.networks import NeutronNetworks
-from atoll.cloud.openstack.neutron import found_or_made
 from atoll.cloud.openstack.ports import mac_for
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.subnets import HOST
+from atoll.cloud.sole import found_or_made
 from atoll.errors import CloudError
 
 ADDRESSES = 5
-"""So many a port may have, unless Neutron is told otherwise (``max_fixed_ips_per_port``)."""
+"""How many addresses a port may have, by Neutron's default (``max_fixed_ips_per_port``)."""
 
 
 class HostPort:
-    """This host's place in the network that instances are reached in. Needs root to plug it in."""
+    """This host's ports in the network that instances are reached in.
+
+    Plugging them in needs root.
+    """
 
     def __init__(self, networks: NeutronNetworks, settings: OpenStackSettings) -> None:
         self._networks = networks
@@ -53,18 +56,18 @@ class HostPort:
             self._devices = InternalPort(settings.ovs_integration_bridge)
 
     def reach(self, address: str) -> None:
-        """``ensure``, unless a device of ours has an address beside this one already.
+        """``ensure``, unless a device of this host has an address in the same subnet already.
 
-        Each service subnet that is made, by whichever worker, needs an address of this host.
+        This host needs an address in each service subnet, whichever worker made it.
         """
         if self._devices is None:
             return
-        if not any(is_beside(address, device) for device in self._plugged):
+        if not any(is_on_link(address, device) for device in self._plugged):
             self.ensure()
 
     @property
     def _plugged(self) -> list[str]:
-        """Our devices, as far as written down: a worker that starts need not ask Neutron."""
+        """The host's devices, from a record, so that a worker starts without asking Neutron."""
         return self._note.read_text(encoding="ascii").split() if self._note.exists() else []
 
     def ensure(self) -> None:
@@ -119,14 +122,14 @@ class HostPort:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One at a time on this host: a port's addresses can only be set all at once."""
+        """Hold a lock of this host, because a port's addresses can only be set all at once."""
         self._lock.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         with self._lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def remove(self) -> None:
-        """Take it out of this machine and of Neutron. Absent is fine."""
+        """Remove the ports from this machine and from Neutron. They may be absent."""
         self._note.unlink(missing_ok=True)
         for port in self._neutron.ports.of(self._owner):
             if self._devices is not None:
@@ -136,7 +139,7 @@ class HostPort:
             host_rules.remove(self._neutron.deployment)
 
     def _provide(self, network: Json, subnet_ids: list[str]) -> list[Json]:
-        """Our ports, which together have an address in each of the subnets."""
+        """The host's ports, which together have an address in each of the subnets."""
         ports = self._neutron.ports.of(self._owner, network_id=network["id"])
         have = {fixed["subnet_id"] for port in ports for fixed in port["fixed_ips"]}
         missing = [subnet_id for subnet_id in subnet_ids if subnet_id not in have]
@@ -152,7 +155,10 @@ class HostPort:
         return [self._bound(port) for port in ports]
 
     def _make(self, network: Json, subnet_ids: list[str]) -> Json:
-        """Another port; its MAC follows from its first subnet, so there are no two for that."""
+        """Make another port.
+
+        Its MAC depends on its first subnet, so there can't be two for that subnet.
+        """
         ports, network_id = self._neutron.ports, network["id"]
         mac = mac_for(self._neutron.mark(self._owner), network_id, *subnet_ids[:1])
 
@@ -177,7 +183,10 @@ class HostPort:
         return found_or_made(find, make)
 
     def _bound(self, port: Json) -> Json:
-        """It, where Neutron has an agent to plug it in. Raises ``CloudError``."""
+        """The port, bound to this host.
+
+        Raises ``CloudError`` if no agent of Neutron can plug it in.
+        """
         if port["binding:vif_type"] == "binding_failed":
             bind = {"binding:host_id": self.host}
             port = self._neutron.ports.update(port["id"], **bind)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum, auto
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from atoll.cloud.base import Image
@@ -12,12 +14,11 @@ from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.errors import CloudError, CloudNotFound
 
 CHECKSUM = "atoll_checksum"
-_CUT_SHORT = {"queued", "saving", "killed"}
-"""What an upload that ended early has left."""
 PROPERTIES = {
-    "hw_scsi_model": "virtio-scsi",  # volumes by serial, whole, and more than 26 of them
+    # Disks have their volume's whole id as serial, and may be more than 26.
+    "hw_scsi_model": "virtio-scsi",
     "hw_disk_bus": "scsi",
-    "hw_cdrom_bus": "scsi",  # the config drive: our kernel has no IDE or SATA driver
+    "hw_cdrom_bus": "scsi",  # for the config drive: the image's kernel has no IDE or SATA driver
     "hw_vif_model": "virtio",
     "hw_rng_model": "virtio",
     "os_type": "linux",
@@ -25,8 +26,21 @@ PROPERTIES = {
 }
 
 
+class ImageStatus(StrEnum):
+    """Glance's words for the status of an image, as far as Atoll uses them."""
+
+    QUEUED = auto()
+    SAVING = auto()
+    ACTIVE = auto()
+    KILLED = auto()
+
+
+_CUT_SHORT: Final = frozenset({ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.KILLED})
+"""Statuses of an image whose upload was interrupted."""
+
+
 class GlanceImages:
-    """Implements ``Images``. ``wanted`` is the tag of our images, or one image's id."""
+    """Implements ``Images``. ``wanted`` is the tag of Atoll's images, or the id of one image."""
 
     def __init__(self, api: Api, wanted: str) -> None:
         self._api = api
@@ -35,7 +49,7 @@ class GlanceImages:
     def service_image(self) -> Image:
         """The image to boot. ``CloudNotFound``, with what to do, when there is none."""
         found = self._by_id() if _is_id(self._wanted) else self._newest()
-        if found is None or found["status"] != "active":
+        if found is None or found["status"] != ImageStatus.ACTIVE:
             raise CloudNotFound(
                 f"Glance has no active image with the tag {self._wanted!r}.",
                 hint="Run: atoll image upload",
@@ -43,14 +57,14 @@ class GlanceImages:
         return _image(found)
 
     def upload(self, path: Path, checksum: str) -> Image:
-        """Make an image of the file, unless there is one with this checksum (the build's)."""
+        """Upload the file, unless there is an image with this checksum (that of the build)."""
         for found in self._tagged():
             if found.get(CHECKSUM) == checksum:
-                if found["status"] == "active":
+                if found["status"] == ImageStatus.ACTIVE:
                     return _image(found)
                 if found["status"] not in _CUT_SHORT:
                     raise CloudError(
-                        f"Glance has this image already, as {found['status']!r}.",
+                        f"Glance has this image already, with the status {found['status']!r}.",
                         hint=f"Activate the image {found['id']} again, or delete it.",
                     )
                 self._api.delete(f"/images/{found['id']}")
@@ -73,7 +87,9 @@ class GlanceImages:
         return checked(shapes.Image, found) if found is not None else None
 
     def _newest(self) -> Json | None:
-        return next((found for found in self._tagged() if found["status"] == "active"), None)
+        return next(
+            (found for found in self._tagged() if found["status"] == ImageStatus.ACTIVE), None
+        )
 
     def _tagged(self) -> list[Json]:
         query = {"tag": self._wanted, "sort": "created_at:desc"}

@@ -11,11 +11,11 @@ from atoll.cloud.openstack.ports import NeutronPorts
 from atoll.cloud.openstack.routers import Routers
 from atoll.cloud.openstack.service_network import ServiceNetwork
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, first_free, parsed, subnet_of
+from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, free_range, parsed, subnet_of
 from atoll.errors import CloudError
 
 SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX = "10.88.0.0/16", 24
-"""Where ``create_network`` takes a range from when none is given."""
+"""The pool, and the prefix length, of ranges that ``create_network`` chooses itself."""
 
 
 class NeutronNetworks:
@@ -45,12 +45,12 @@ class NeutronNetworks:
         if not found["subnets"]:
             if block is None:
                 taken = [subnet["cidr"] for subnet in self.subnets.ours()]
-                block = first_free(SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX, taken)
+                block = free_range(SHARE_NETWORK_POOL, SHARE_NETWORK_PREFIX, taken)
             self.subnets.provide(OF_NETWORK, found["id"], block, gateway=False)
         return self._network(found, self.subnets.in_network(found["id"]))
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """A network by id, also one that isn't ours; None when absent (or lacks that subnet)."""
+        """A network by id, whoever made it; None if it, or the subnet in it, doesn't exist."""
         found = self._networks.get(network_id)
         if found is None:
             return None
@@ -60,9 +60,10 @@ class NeutronNetworks:
         return self._network(found, subnets)
 
     def may_use(self, network_id: str, project_id: str) -> bool:
-        """Whether the project owns it, or it is shared with that project; see the ports.
+        """Whether the project owns it, or it is shared with that project; see ``Networks``.
 
-        An external network does not count as shared: all see it, but only for floating addresses.
+        An external network does not count as shared. All projects see it, but only for floating
+        IPs.
         """
         found = self._networks.get(network_id)
         if found is None or self.service.is_given(network_id) or is_marked(found):
@@ -73,7 +74,7 @@ class NeutronNetworks:
         granted = self.neutron.shared_with(network_id)
         if granted:
             return not granted.isdisjoint({"*", whose})
-        # Only administrators see with which projects other projects' networks are shared.
+        # Only administrators see which projects the networks of other projects are shared with.
         return bool(found.get("shared"))
 
     def list_networks(self) -> list[Network]:
@@ -85,7 +86,7 @@ class NeutronNetworks:
         return [self._network(found, subnets[found["id"]]) for found in networks]
 
     def delete_network(self, network_id: str) -> None:
-        """Remove a network of this deployment; one that isn't ours is left alone."""
+        """Remove a network of this deployment. Any other is left alone."""
         found = self._networks.get(network_id)
         if found is None or self.neutron.owner_of(found) is None:
             return
@@ -124,13 +125,13 @@ class NeutronNetworks:
         return self._routers.gateway_of(subnet_id)
 
     def connect_router(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the other's gateway; returns the router's id."""
+        """Plug Atoll's subnet into the other one's gateway router, and return the router's id."""
         router_id = self._routers.connect(subnet_id, to_subnet_id)
         self.ports.readmit(subnet_id)
         return router_id
 
     def disconnect_router(self, router_id: str, subnet_id: str) -> None:
-        """Unplug our subnet from the router; what we didn't plug in is left alone."""
+        """Unplug Atoll's subnet from the router. What Atoll didn't plug in is left alone."""
         self._routers.disconnect(router_id, subnet_id)
 
     # --- ports --------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ class NeutronNetworks:
         return self.ports.get(port_id)
 
     def ports_of_instance(self, instance_id: str) -> list[Port]:
-        """All ports of an instance, also of one that isn't ours (then their owner is empty)."""
+        """All ports of an instance. Those that Atoll didn't make have an empty owner."""
         return self.ports.of_instance(instance_id)
 
     def list_ports(self) -> list[Port]:
@@ -156,20 +157,19 @@ class NeutronNetworks:
         self.ports.delete(port_id)
 
     def admit_workers(self) -> None:
-        """Let workers in from where the options say now, also to instances that are there already.
-
-        And from nowhere else.
+        """Let workers in from where the options say, and from nowhere else, to existing instances
+        too.
         """
         self.ports.admit_workers()
 
     def agents(self, host: str) -> list[Json]:
-        """Neutron's agents on a host. Only administrators see any."""
+        """Neutron's agents on a host. Only administrators see them."""
         return list(self.neutron.api.list("/agents", "agents", host=host))
 
     # --- the end ------------------------------------------------------------------------------
 
     def leftovers(self) -> list[str]:
-        """A line for everything of this deployment that Neutron has now."""
+        """One line for each thing of this deployment that Neutron has now."""
         return [
             f"{kind} {thing['id']} of {self.neutron.owner_of(thing)}"
             for kind, things in self.neutron.kinds.items()

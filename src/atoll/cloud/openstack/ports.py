@@ -1,8 +1,8 @@
-"""Ports in Neutron: an owner's place in a network, and who may reach it there.
+"""Ports in Neutron: the addresses of an owner in a network, and who may reach them.
 
 While a server has a port, Nova writes its own name and the server's id into it, and clears both
-when it lets go; the description is ours all the time. A port's MAC follows from whom it is for, and
-Neutron gives no MAC out twice in a network, so two workers can't make two ports for one.
+afterwards. The description stays Atoll's. A port's MAC is derived from its owner, and Neutron
+accepts a MAC only once in a network, so two workers can't make two ports for one owner.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Iterable
 
 from atoll.cloud.base import Port
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import Neutron, found_or_made
+from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.openstack.routers import Routers
 from atoll.cloud.openstack.security_groups import SecurityGroups
 from atoll.cloud.openstack.service_network import ServiceNetwork
 from atoll.cloud.openstack.subnets import HOST, Subnets
+from atoll.cloud.sole import found_or_made
 from atoll.errors import CloudError, CloudNotFound
 
 _COMPUTE = "compute:"
@@ -34,7 +35,7 @@ class NeutronPorts:
         routers: Routers,
         workers: Iterable[str],
     ) -> None:
-        """``workers`` are ranges that ssh is let in from, beside those of the service network."""
+        """``workers`` are ranges that ssh is let in from, in addition to the service network's."""
         self._neutron = neutron
         self._ports = neutron.ports
         self._subnets = subnets
@@ -58,7 +59,7 @@ class NeutronPorts:
             return next((port for port in found if not subnet_id or _is_in(port, subnet_id)), None)
 
         def make(attempt: int) -> Json:
-            tries = str(attempt) if attempt else ""  # another MAC, if it was somebody else's
+            tries = str(attempt) if attempt else ""  # another MAC, in case that one was taken
             mac = mac_for(self._neutron.mark(owner), network_id, subnet_id, tries)
             wish: Json = {"network_id": network_id, "mac_address": mac, "security_groups": groups}
             wish["admin_state_up"] = False  # see ``connect``
@@ -70,13 +71,13 @@ class NeutronPorts:
         try:
             port = self._admit(found_or_made(find, make), groups)
         except CloudNotFound:
-            self.groups.forget()  # one was removed, with the last port that used it
+            self.groups.forget()  # a group was removed with the last port that used it
             groups = self._groups_for(network, subnets, subnet_id)
             port = self._admit(found_or_made(find, make), groups)
         return port_of(port, owner)
 
     def readmit(self, subnet_id: str) -> None:
-        """Let the clients in that our subnet has just been connected to."""
+        """Let in the clients that Atoll's subnet has just been connected to."""
         ports = [
             port
             for port in self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
@@ -101,7 +102,7 @@ class NeutronPorts:
         return groups
 
     def admit_workers(self) -> None:
-        """Put the rules for ssh right where there are instances, as the options are now."""
+        """Set the rules for ssh as the options are now, wherever there are instances."""
         for network_id in self.groups.of_ssh():
             subnets = self._subnets.in_network(network_id or self._service.id)
             if not network_id:
@@ -119,15 +120,16 @@ class NeutronPorts:
         return self._ports.update(port["id"], security_groups=sorted(have.union(groups)))
 
     def get(self, port_id: str) -> Port | None:
-        """The port, or None when it is gone, or isn't ours."""
+        """The port, or None if it is gone or another deployment's."""
         found = self._ports.get(port_id)
         owner = self._neutron.owner_of(found) if found else None
         return port_of(found, owner) if found and owner is not None else None
 
     def ours(self) -> list[Port]:
-        """All of this deployment but the workers' own, which belong to the service network.
+        """All ports of this deployment except those of workers, which belong to the service
+        network.
 
-        Interfaces of routers are told with their subnets.
+        Interfaces of routers are listed with their subnets instead.
         """
         return [
             port_of(port, self._neutron.owner_of(port) or "")
@@ -136,7 +138,7 @@ class NeutronPorts:
         ]
 
     def delete(self, port_id: str) -> None:
-        """Give the address back. A port that isn't ours is left alone."""
+        """Remove a port of this deployment. Any other is left alone."""
         found = self._ports.get(port_id)
         if found is None or self._neutron.owner_of(found) is None:
             return
@@ -147,16 +149,16 @@ class NeutronPorts:
         self.groups.sweep(found["security_groups"])
 
     def of_instance(self, instance_id: str) -> list[Port]:
-        """All ports of a server, whoever made it. One request."""
+        """All ports of a server, whoever made it, in one request."""
         return [
             port_of(port, self._neutron.owner_of(port) or "")
             for port in self._ports.find(device_id=instance_id)
         ]
 
     def by_instance(self, instance_id: str) -> dict[str, tuple[str, ...]]:
-        """Ids of ports by the id of the server that has them, first that which Atoll reaches.
+        """Ids of ports by the id of their server, the one that Atoll reaches first.
 
-        Of all servers for "". One request.
+        An empty ``instance_id`` means all servers. It takes one request.
         """
         plugged = self._plugged(instance_id)
         if not plugged:
@@ -170,10 +172,10 @@ class NeutronPorts:
         return ports
 
     def connect(self, instance_id: str) -> list[str]:
-        """Have packets pass a server's ports; returns ids of those that Neutron still wires.
+        """Set a server's ports up, and return the ids of those that Neutron hasn't wired yet.
 
-        A port is made administratively down, because Nova holds a guest back until those that are
-        up are wired; and before a guest asks for DHCP it has booted for longer than that takes.
+        A port is made administratively down, because Nova doesn't start a guest before those that
+        are up are wired. Wiring takes less time than a guest's boot until it asks for DHCP.
         """
         plugged = self._plugged(instance_id)
         for port in plugged:
@@ -182,11 +184,11 @@ class NeutronPorts:
         return _unwired(plugged)
 
     def put_up(self, port_id: str) -> None:
-        """Have packets pass a port as soon as it is plugged in."""
+        """Set a port up, so that packets pass it as soon as it is plugged in."""
         self._ports.update(port_id, admin_state_up=True)
 
     def unwired(self) -> dict[str, list[str]]:
-        """Ids of ports that Neutron still wires, by the id of the server. One request."""
+        """Ids of ports that Neutron hasn't wired yet, by the id of their server, in one request."""
         plugged: dict[str, list[Json]] = defaultdict(list)
         for port in self._plugged(""):
             plugged[port["device_id"]].append(port)
@@ -209,13 +211,13 @@ class NeutronPorts:
 
 
 def mac_for(*parts: str) -> str:
-    """A MAC that follows from the parts: unicast, locally administered."""
+    """A MAC that is derived from the parts: unicast, locally administered."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
     return ":".join(("fa", *(f"{octet:02x}" for octet in digest[:5])))
 
 
 def port_of(found: Json, owner: str) -> Port:
-    """A port as the ports have it."""
+    """What Neutron says of a port, as a ``Port``."""
     addresses = [fixed["ip_address"] for fixed in found["fixed_ips"]]
     return Port(
         found["id"],

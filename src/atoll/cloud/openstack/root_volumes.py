@@ -1,8 +1,8 @@
-"""Volumes that service instances boot from, where the operator wants no disks of the hosts'.
+"""Volumes that service instances boot from, if the operator doesn't want disks of the hosts.
 
-Such a volume is made of the image for one instance and goes with it: Nova deletes it
-(``delete_on_termination``). It carries the marks of everything of ours, so that it is seen, and
-removed, where Nova did not come to that.
+Such a volume is made from the image for one instance, and Nova deletes it together with the
+instance (``delete_on_termination``). It has the marks of everything that Atoll makes, so that it is
+found and removed if Nova didn't do that.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from atoll.cloud.openstack.volumes import CinderVolumes
 
 
 class RootVolumes:
-    """The deployment's. ``gib`` is their size; 0: instances boot from disks of their hosts."""
+    """The deployment's root volumes of ``gib`` GiB.
+
+    With 0, instances boot from disks of their hosts.
+    """
 
     def __init__(self, volumes: CinderVolumes, gib: int) -> None:
         self._volumes = volumes
         self._gib = gib
 
     def boot_source(self, owner: str, image_id: str, availability_zone: str) -> Json:
-        """What a new server of ``owner`` boots from, as Nova wants it."""
+        """The part of Nova's request that says what a new server of ``owner`` boots from."""
         if not self._gib:
             return {"imageRef": image_id}
         self.discard(owner)
@@ -39,7 +42,7 @@ class RootVolumes:
         }
 
     def discard(self, owner: str) -> None:
-        """Delete what no server of the owner has (any more): nobody knows what is on it."""
+        """Delete the owner's root volumes that no server has, because their content is unknown."""
         if not self._gib:
             return
         for volume in self._volumes.list_volumes():

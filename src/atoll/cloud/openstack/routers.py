@@ -1,20 +1,18 @@
-"""Users' routers that subnets of ours are plugged into.
+"""Users' routers that Atoll's subnets are plugged into.
 
-The interface is a port that we make, with the subnet's gateway address, and then hand to the
-router. So it carries our mark (``router_interface/<our subnet>/<subnet that it leads to>``), and
-only such interfaces are ever removed; and as an address is given out once, two workers can't make
-two of them.
+The interface is a port that Atoll makes, with the subnet's gateway address, and then gives to the
+router. It has an owner (``router_interface/<Atoll's subnet>/<subnet that it leads to>``), and only
+such interfaces are ever removed. Neutron gives an address out once, so two workers can't make two.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import suppress
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, found_or_made
+from atoll.cloud.openstack.neutron import Neutron
 from atoll.cloud.openstack.subnets import Subnets
+from atoll.cloud.sole import sole
 from atoll.errors import CloudError, CloudNotFound
 
 INTERFACE = "router_interface/"
@@ -26,7 +24,7 @@ _DIRECTLY = (
 
 
 class Routers:
-    """Interfaces of routers that are ours."""
+    """The interfaces that Atoll made in users' routers."""
 
     def __init__(self, neutron: Neutron, subnets: Subnets) -> None:
         self._neutron = neutron
@@ -34,19 +32,21 @@ class Routers:
         self._ports = neutron.ports
 
     def connect(self, subnet_id: str, to_subnet_id: str) -> str:
-        """Plug our subnet into the router that is the other's gateway; returns the router's id."""
+        """Plug Atoll's subnet into the other one's gateway router, and return the router's id."""
         subnet = self._neutron.subnets.get(subnet_id)
         if subnet is None or not self._subnets.is_extra(subnet):
             raise CloudNotFound(f"There is no subnet {subnet_id} of this deployment.")
         if not subnet["gateway_ip"]:
-            raise CloudError(f"Our subnet {subnet_id} was made without a gateway.")
+            raise CloudError(f"Atoll's subnet {subnet_id} was made without a gateway.")
         router_id = self.gateway_of(to_subnet_id)
-        interface = found_or_made(
-            lambda: self._interface_in_use(subnet_id),
-            lambda _: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
+        # Neutron doesn't answer for a minute if several workers plug in one port at the same time.
+        # So the worker that has made the port is given time to plug it in.
+        interface = sole(
+            lambda: self._interfaces(subnet_id),
+            lambda found: next((port for port in found if port["device_id"]), None),
+            lambda: self._plug(self._make_interface(subnet, to_subnet_id), router_id),
+            lambda found: self._plug(found, router_id),
         )
-        if not interface["device_id"]:
-            interface = self._plug(interface, router_id)  # who made it has died
         if interface["device_id"] != router_id:
             raise CloudError(
                 f"Subnet {subnet_id} is plugged into the router {interface['device_id']}, but "
@@ -74,42 +74,33 @@ class Routers:
         )
 
     def disconnect(self, router_id: str, subnet_id: str) -> None:
-        """Take our subnet off that router. Absent is fine."""
+        """Unplug Atoll's subnet from that router. It may be unplugged already."""
         interface = self.interface(subnet_id)
         if interface is not None and interface["device_id"] in ("", router_id):
             self.remove(interface)
 
     def remove(self, interface: Json) -> None:
-        """Take an interface of ours off its router, if it is on one."""
+        """Unplug an interface from its router, if it is plugged in, and remove it."""
         if interface["device_id"]:
             path = f"/routers/{interface['device_id']}/remove_router_interface"
             with suppress(CloudNotFound):
                 self._neutron.api.put(path, {"port_id": interface["id"]})
-        self._ports.delete(interface["id"])  # gone with its place in the router, as a rule
+        self._ports.delete(interface["id"])  # unplugging usually removes the port, too
 
     def interface(self, subnet_id: str) -> Json | None:
-        """Our subnet's place in a router; perhaps not plugged in yet."""
+        """The port that connects Atoll's subnet to a router. It may not be plugged in yet."""
+        return next(iter(self._interfaces(subnet_id)), None)
+
+    def _interfaces(self, subnet_id: str) -> list[Json]:
         found = self._ports.find(fixed_ips=f"subnet_id={subnet_id}")
-        return next((port for port in found if self.is_interface(port)), None)
-
-    def _interface_in_use(self, subnet_id: str) -> Json | None:
-        """The same, but who has just made it is given some time to plug it in.
-
-        Neutron stands still for a minute where several plug one port into a router at once.
-        """
-        patience_ends = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            found = self.interface(subnet_id)
-            if found is None or found["device_id"] or time.monotonic() > patience_ends:
-                return found
-            time.sleep(random.uniform(0.3, 1))
+        return [port for port in found if self.is_interface(port)]
 
     def is_interface(self, port: Json) -> bool:
-        """Whether the port is, or shall be, a router's interface of ours."""
+        """Whether the port is, or will be, an interface that Atoll made in a router."""
         return (self._neutron.owner_of(port) or "").startswith(INTERFACE)
 
     def routers(self) -> dict[str, str]:
-        """Ids of routers by the ids of our subnets that are plugged into them."""
+        """Ids of routers, by the ids of Atoll's subnets that are plugged into them."""
         found = filter(self.is_interface, self._ports.ours())
         return {
             port["fixed_ips"][0]["subnet_id"]: port["device_id"]
@@ -118,7 +109,7 @@ class Routers:
         }
 
     def client_cidrs(self, subnet_id: str) -> list[str]:
-        """The ranges of the user's network that our subnet is connected to."""
+        """The ranges of the user's network that Atoll's subnet is connected to."""
         interface = self.interface(subnet_id)
         if interface is None:
             return []
@@ -144,5 +135,5 @@ class Routers:
             plugged = self._ports.get(interface["id"])
             if plugged is None or not plugged["device_id"]:
                 raise
-            return plugged  # another worker has, or our first answer was lost
+            return plugged  # another worker has plugged it in, or the first answer was lost
         return interface | {"device_id": router_id}

@@ -1,23 +1,22 @@
-"""Who may reach a service instance: security groups with the least rules that shares need.
+"""Security groups of service instances, with no more rules than shares need.
 
-The group ``ssh`` lets Atoll in from the service network (``ssh/<network>``: from an
-administrator's), and from where routed workers are. Clients come from the ranges of the share
-network's subnets; there is one group for each range (``clients/<range>``), so its rules never
+The group ``ssh`` lets Atoll in from the service network and from where routed workers are
+(``ssh/<network>`` is the same for an administrator's network). Clients come from the ranges of the
+share network's subnets. There is one group for each range (``clients/<range>``), so its rules never
 change, and networks that have the same range share it. Rules that are missing are added to a group,
-and others that let traffic in are removed, also where the group has been there for long.
+and other rules that let traffic in are removed, however old the group is.
 """
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import TRIES, Neutron
+from atoll.cloud.openstack.neutron import Neutron
+from atoll.cloud.sole import repeated
 from atoll.errors import CloudNotFound, CloudUnavailable, OutOfCapacity
 
 SSH = "ssh"
@@ -25,14 +24,14 @@ CLIENTS = "clients/"
 SHARE_PORTS = {
     # rpcbind, SMB, NFS; then NFS 3's mountd, statd and lockd, fixed in the image's nfs.conf.
     "tcp": (111, 445, 2049, 20048, 32765, 32803),
-    "udp": (111, 32765),  # a client that was restarted tells statd of its lost locks by UDP
+    "udp": (111, 32765),  # a restarted client tells statd by UDP that its locks are lost
 }
 _QUOTAS = "Raise the quotas 'secgroups' and 'secgroup-rules' of Atoll's project."
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rule:
-    """Packets that are let in."""
+    """A rule that lets packets in."""
 
     protocol: str
     port: int
@@ -40,7 +39,7 @@ class Rule:
 
     @property
     def wish(self) -> Json:
-        """As Neutron wants it."""
+        """The rule in the form of Neutron's API."""
         return {
             "direction": "ingress",
             "ethertype": f"IPv{ip_network(self.cidr).version}",
@@ -55,7 +54,7 @@ class SecurityGroups:
     """The deployment's security groups."""
 
     def __init__(self, neutron: Neutron, workers: Iterable[str] = ()) -> None:
-        """``workers`` are the ranges that workers come from, beside the service network's."""
+        """``workers`` are ranges that workers connect from, besides the service network's."""
         self._neutron = neutron
         self._groups = neutron.security_groups
         self._workers = tuple(workers)
@@ -63,22 +62,25 @@ class SecurityGroups:
         self._making = threading.Lock()
 
     def ssh(self, cidrs: Iterable[str], network_id: str = "") -> str:
-        """Id of the group that lets ssh in from these ranges, those of the network, if not ours."""
+        """Id of the group that lets ssh in from these ranges.
+
+        ``network_id`` is an administrator's network. It is empty for the service network.
+        """
         owner = f"{SSH}/{network_id}" if network_id else SSH
         wanted = frozenset(Rule("tcp", 22, cidr) for cidr in (*cidrs, *self._workers))
         return self._ensure(owner, wanted)
 
     def of_ssh(self) -> list[str]:
-        """The networks whose instances have a group for ssh now; "" is the service network."""
+        """Ids of networks that have a group for ssh now. An empty id is the service network."""
         owners = (self._neutron.owner_of(group) or "" for group in self._groups.ours())
         return [owner.partition("/")[2] for owner in owners if owner.partition("/")[0] == SSH]
 
     def clients(self, cidrs: Iterable[str]) -> list[str]:
-        """Ids of the groups that let the clients of shares in from these ranges."""
+        """Ids of the groups that let in clients of shares from these ranges."""
         return [self._ensure(f"{CLIENTS}{cidr}", share_rules(cidr)) for cidr in sorted(set(cidrs))]
 
     def forget(self) -> None:
-        """Look anew whether the groups are there: one of them was not."""
+        """Forget which groups exist, because one of them was missing."""
         self._ready.clear()
 
     def sweep(self, group_ids: Iterable[str]) -> None:
@@ -92,7 +94,7 @@ class SecurityGroups:
             try:
                 self._groups.delete(group["id"])
             except CloudUnavailable:
-                continue  # a port was made with it just now; it goes with that one
+                continue  # a port was just made with it, and the group goes when that port does
 
     def purge(self) -> None:
         """Remove all."""
@@ -107,22 +109,21 @@ class SecurityGroups:
             return self._ready[owner, wanted]
 
     def _converge(self, owner: str, wanted: frozenset[Rule]) -> str:
-        for attempt in range(TRIES):
-            try:
-                group = self._groups.provide(owner, lambda group: bool(_let_in(group)))
-                self._add(group, wanted)
-                for rule in _let_in(group):
-                    if _rule(rule) not in wanted:
-                        self._neutron.api.delete(f"/security-group-rules/{rule['id']}")
-                return str(group["id"])
-            except OutOfCapacity as error:
-                raise OutOfCapacity(error.message, hint=_QUOTAS) from error
-            except (CloudNotFound, CloudUnavailable):
-                # Also: another worker has removed the group, or added the same rule, just now.
-                if attempt + 1 == TRIES:
-                    raise
-            time.sleep(random.uniform(0.1, 0.5))
-        raise AssertionError("unreachable")
+        try:
+            # Another worker may have removed the group, or added the same rule, just now.
+            return repeated(
+                lambda: self._converge_once(owner, wanted), on=(CloudNotFound, CloudUnavailable)
+            )
+        except OutOfCapacity as error:
+            raise OutOfCapacity(error.message, hint=_QUOTAS) from error
+
+    def _converge_once(self, owner: str, wanted: frozenset[Rule]) -> str:
+        group = self._groups.provide(owner, lambda group: bool(_let_in(group)))
+        self._add(group, wanted)
+        for rule in _let_in(group):
+            if _rule(rule) not in wanted:
+                self._neutron.api.delete(f"/security-group-rules/{rule['id']}")
+        return str(group["id"])
 
     def _add(self, group: Json, wanted: frozenset[Rule]) -> None:
         missing = wanted - {_rule(rule) for rule in _let_in(group)}
@@ -132,7 +133,7 @@ class SecurityGroups:
 
 
 def share_rules(cidr: str) -> frozenset[Rule]:
-    """What clients in this range need."""
+    """The rules that clients in this range need."""
     return frozenset(
         Rule(protocol, port, cidr) for protocol, ports in SHARE_PORTS.items() for port in ports
     )
@@ -143,7 +144,7 @@ def _let_in(group: Json) -> list[Json]:
 
 
 def _rule(found: Json) -> Rule | None:
-    """``found`` as one of ours; None for a rule that none of ours equals."""
+    """The rule that Neutron describes, or None if Atoll never makes such a rule."""
     if found["port_range_min"] is None or found["port_range_min"] != found["port_range_max"]:
         return None
     if not found["remote_ip_prefix"] or not found["protocol"]:

@@ -1,8 +1,8 @@
-"""The service network: the deployment's own, made when missing, or one of an administrator's.
+"""The service network: Atoll's own, made when missing, or an administrator's.
 
-Its own subnet is the first free part of ``service_network_cidr``, a sixteenth where that leaves
-enough addresses. The rest is for subnets that are made later. Ranges of other deployments in our
-project are passed over, so that one host can reach all of their service networks.
+Its own subnet is the first free part of ``service_network_cidr``: a sixteenth, if that has enough
+addresses. The rest is for subnets that are made later. Ranges of other deployments in the same
+project are skipped, so that one host can reach all of their service networks.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from atoll.cloud.openstack.api import Json
 from atoll.cloud.openstack.neutron import Neutron, is_id
 from atoll.cloud.openstack.settings import OpenStackSettings
-from atoll.cloud.openstack.subnets import OF_NETWORK, Block, Subnets, first_free, parsed
+from atoll.cloud.openstack.subnets import OF_NETWORK, Subnets, free_range, parsed
 from atoll.errors import CloudNotFound
-
-SERVICE_OWNER = "service_network"
+from atoll.model.keys import SERVICE_NETWORK
+from atoll.ranges import Block
 
 
 class ServiceNetwork:
-    """Where service instances are reached by Atoll."""
+    """The network in which Atoll reaches service instances."""
 
     def __init__(self, neutron: Neutron, subnets: Subnets, settings: OpenStackSettings) -> None:
         self._neutron = neutron
@@ -28,14 +28,17 @@ class ServiceNetwork:
         self._admin_id = settings.admin_network_id
 
     def provide(self) -> Json:
-        """The network, with a subnet. Raises ``CloudNotFound`` for an administrator's, absent."""
+        """The network, with a subnet.
+
+        Raises ``CloudNotFound`` if an administrator's doesn't exist.
+        """
         network = self._given(self._name) if is_id(self._name) else self._own()
         self._id = str(network["id"])
         return network
 
     @property
     def id(self) -> str:
-        """Its id; it is made when missing."""
+        """Its id. The network is made if it is missing."""
         return self._id or str(self.provide()["id"])
 
     @property
@@ -44,11 +47,11 @@ class ServiceNetwork:
         return self._admin_id or self.id
 
     def is_own(self, network_id: str) -> bool:
-        """Whether it is the one that we made; that isn't made only to find out."""
+        """Whether it is the one that Atoll made. This doesn't make one if it is missing."""
         if self.is_given(network_id):
             return False
         if not self._id:
-            self._id = next((str(n["id"]) for n in self._neutron.networks.of(SERVICE_OWNER)), "")
+            self._id = next((str(n["id"]) for n in self._neutron.networks.of(SERVICE_NETWORK)), "")
         return network_id == self._id
 
     def management(self) -> Json:
@@ -56,17 +59,17 @@ class ServiceNetwork:
         return self._given(self._admin_id) if self._admin_id else self.provide()
 
     def is_given(self, network_id: str) -> bool:
-        """Whether it is an administrator's that stands for the service network, or for its part."""
+        """Whether it is an administrator's network that is used as service or admin network."""
         return network_id in (self._name, self._admin_id)
 
     def cidrs(self, subnets: list[Json]) -> list[str]:
-        """All that a worker may come from in our own, given its subnets as they are now."""
+        """All ranges that a worker may have an address in, given Atoll's current subnets."""
         whole = parsed(self._cidr)
         older = {subnet["cidr"] for subnet in subnets if not whole.overlaps(parsed(subnet["cidr"]))}
         return [self._cidr, *sorted(older)]
 
     def own_subnet_id(self, subnets: list[Json]) -> str:
-        """The one for ports that no subnet was chosen for; empty: Neutron may choose."""
+        """The subnet for ports that ask for none. If it is empty, Neutron may choose."""
         came = (s["id"] for s in subnets if self._neutron.owner_of(s) == OF_NETWORK)
         return next(came, "")
 
@@ -83,7 +86,7 @@ class ServiceNetwork:
     def _own(self) -> Json:
         networks = self._neutron.networks
         network = networks.provide(
-            SERVICE_OWNER, lambda network: bool(network["subnets"]), name=self._name
+            SERVICE_NETWORK, lambda network: bool(network["subnets"]), name=self._name
         )
         if network["subnets"]:
             return network
@@ -96,7 +99,7 @@ class ServiceNetwork:
             for subnet in self._neutron.subnets.find(project_id=self._neutron.project_id)
             if (subnet["description"] or "").startswith("atoll:")
         ]
-        return first_free(self._cidr, own_prefix(parsed(self._cidr)), taken)
+        return free_range(self._cidr, own_prefix(parsed(self._cidr)), taken)
 
 
 def own_prefix(whole: Block) -> int:

@@ -1,4 +1,4 @@
-"""What the cloud ``openstack`` is told."""
+"""Settings of the cloud ``openstack``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from atoll.config import OpenStack
 
 
 class OpenStackSettings(OpenStack, frozen=True, kw_only=True):
-    """The section ``[openstack]``, and what others say that concerns this cloud."""
+    """The section ``[openstack]``, and options of other sections that concern this cloud."""
 
     state_dir: Path
     """For the control sockets of channels to instances."""
@@ -17,4 +17,4 @@ class OpenStackSettings(OpenStack, frozen=True, kw_only=True):
     admin_network_id: str = ""
     """An administrator's network that instances are reached in, instead of the service network."""
     threads: int = 32
-    """How many may ask the cloud at once."""
+    """How many threads may send requests to the cloud at once."""

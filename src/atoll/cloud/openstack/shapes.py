@@ -1,9 +1,9 @@
-"""The parts of OpenStack's answers that we need, checked when an answer comes in.
+"""The parts of OpenStack's answers that Atoll needs, checked when an answer arrives.
 
 Services give partial answers when a part of them is down: Nova shows only the id of a server whose
 cell is down. Such an answer is a retryable error about that one resource. A list of all resources
 leaves it out, because such lists are read again regularly. In a search for what was made for an
-owner it is an error, too: it might be the resource in question, and we would make a second one.
+owner it is an error as well: it might be that very resource, and Atoll would make a second one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class PluggedVolume(Struct):
-    """A volume, in a server."""
+    """A volume that is attached to a server."""
 
     id: str
     delete_on_termination: bool
@@ -47,7 +47,7 @@ class Server(Struct, rename={"volumes": "os-extended-volumes:volumes_attached"})
 
 
 class Holder(Struct):
-    """Who has a volume."""
+    """The server that a volume is attached to."""
 
     server_id: str
 
@@ -138,7 +138,7 @@ NEUTRONS: dict[str, type[Struct]] = {
 
 
 def checked(kind: type[Struct], found: Any) -> Json:
-    """``found``, if it is complete. Raises ``CloudUnavailable``, which says what is missing."""
+    """``found``, if it is complete. Raises ``CloudUnavailable`` with what is missing if not."""
     try:
         msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
@@ -152,7 +152,7 @@ def checked(kind: type[Struct], found: Any) -> Json:
 
 
 def whole_ones(kind: type[Struct], listed: Iterable[Any]) -> Iterator[Json]:
-    """The complete ones of a list of all resources."""
+    """Those of a list of all resources that are complete."""
     for found in listed:
         try:
             yield checked(kind, found)

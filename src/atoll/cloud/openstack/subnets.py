@@ -1,45 +1,43 @@
-"""Address ranges: which are free, and subnets, those that came with their network and our own."""
+"""Subnets in Neutron: those that came with their network, and those that Atoll adds."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
 
 from atoll.cloud.base import Subnet
 from atoll.cloud.openstack.api import Json
-from atoll.cloud.openstack.neutron import PATIENCE_SECONDS, Neutron, name_of
+from atoll.cloud.openstack.neutron import Neutron
+from atoll.cloud.sole import sole
 from atoll.errors import CloudError, CloudUnavailable, OutOfCapacity
+from atoll.model.keys import name_of
+from atoll.ranges import Block, first_free, overlaps
 
 OF_NETWORK = "network"
-"""Owner of a subnet that came with its network; it goes with it, too."""
+"""Owner of a subnet that is made and removed together with its network."""
 DRAFT = "atoll-draft"
-"""Name of a subnet that may be taken back."""
+"""Name of a subnet that the worker that made it may still remove."""
 HOST = "atoll:host"
 """``device_owner`` of the port that a worker's host has in the service network."""
 
-Block = IPv4Network | IPv6Network
-
 
 def parsed(cidr: str) -> Block:
-    """The range as such. Raises ``CloudError`` for what is none."""
+    """The range that the text names. Raises ``CloudError`` if it names none."""
     try:
         return ip_network(cidr)
     except ValueError as error:
-        raise CloudError(f"{cidr!r} is no network's address range.") from error
+        raise CloudError(f"{cidr!r} is not the address range of a network.") from error
 
 
-def first_free(pool: str, prefix: int, taken: Iterable[str]) -> Block:
-    """The first block of that prefix length that overlaps with none. Raises ``OutOfCapacity``."""
-    used = [parsed(cidr) for cidr in taken]
-    for block in parsed(pool).subnets(new_prefix=prefix):
-        if not any(block.overlaps(other) for other in used):
-            return block
-    raise OutOfCapacity(
-        f"No range with the prefix length {prefix} is free in {pool}.",
-        hint="Choose a larger range, or remove what is not needed any more.",
-    )
+def free_range(pool: str, prefix: int, taken: Iterable[str]) -> Block:
+    """The first part of that prefix length that overlaps with none. Raises ``OutOfCapacity``."""
+    block = first_free(parsed(pool), prefix, map(parsed, taken))
+    if block is None:
+        raise OutOfCapacity(
+            f"No range with the prefix length {prefix} is free in {pool}.",
+            hint="Choose a larger range, or remove networks that are not needed any more.",
+        )
+    return block
 
 
 class Subnets:
@@ -52,65 +50,56 @@ class Subnets:
     def provide(self, owner: str, network_id: str, block: Block, *, gateway: bool) -> Json:
         """The owner's subnet in that network, made if need be.
 
-        Neutron refuses a range that overlaps with another, but for two that come at the same
-        moment. So who has made one looks again, and takes it back where it is not alone. Until then
-        it is a draft, by its name, which counts for nobody else, unless its maker seems to have
-        died.
+        Neutron refuses a range that overlaps with another one, except when both are requested at
+        the same moment. Therefore a worker that has made a subnet looks again, and removes it if
+        its range is not its own alone. Until then the subnet's name says that it is a draft, which
+        other workers don't use unless the one that made it seems to have died.
         """
-        patience_ends = time.monotonic() + PATIENCE_SECONDS
-        pause = 0.5  # at most; grows with every refusal, or all would meet again
-        while True:
-            found = self._of(owner, network_id)
-            if found is not None and found["name"] != DRAFT:
-                return found
-            is_patient = time.monotonic() < patience_ends
-            if found is None or not is_patient:
-                try:
-                    return self._confirmed(found or self._draft(owner, network_id, block, gateway))
-                except CloudError as error:
-                    others = self._of(owner, network_id) is not None
-                    if not is_patient or not (error.retryable or others):
-                        raise
-                    pause *= 2
-            time.sleep(random.uniform(0.1, pause))
+        return sole(
+            lambda: self._subnets.of(owner, network_id=network_id),
+            _finished,
+            lambda: self._confirmed(self._draft(owner, network_id, block, gateway)),
+            self._confirmed,
+        )
 
     def _draft(self, owner: str, network_id: str, block: Block, gateway: bool) -> Json:
         wish = _wish(block, gateway)
-        return self._subnets.create(owner, name=DRAFT, network_id=network_id, **wish)
-
-    def _of(self, owner: str, network_id: str) -> Json | None:
-        """The owner's subnet; of several, one that is no draft."""
-        found = self._subnets.of(owner, network_id=network_id)
-        return min(found, key=lambda subnet: bool(subnet["name"] == DRAFT), default=None)
+        try:
+            return self._subnets.create(owner, name=DRAFT, network_id=network_id, **wish)
+        except CloudError as error:
+            # Another worker may have made the owner's subnet meanwhile: then it has the range.
+            if error.retryable or not self._subnets.of(owner, network_id=network_id):
+                raise
+            raise CloudUnavailable(error.message, hint=error.hint) from error
 
     def _confirmed(self, made: Json) -> Json:
-        """The draft under its real name, taken back unless it is alone with its range."""
+        """Give the draft its real name, or remove it if another subnet overlaps with its range."""
         block = parsed(made["cidr"])
-        for other in self._subnets.find(network_id=made["network_id"]):
-            if other["id"] != made["id"] and block.overlaps(parsed(other["cidr"])):
-                self._subnets.delete(made["id"])
-                raise CloudUnavailable(
-                    f"The range {block} was given to another subnet at the same moment."
-                )
+        seen = self._subnets.find(network_id=made["network_id"])
+        if overlaps(block, (parsed(each["cidr"]) for each in seen if each["id"] != made["id"])):
+            self._subnets.delete(made["id"])
+            raise CloudUnavailable(
+                f"The range {block} was given to another subnet at the same moment."
+            )
         return self._subnets.update(made["id"], name=name_of(self._neutron.owner_of(made) or ""))
 
     def in_network(self, network_id: str) -> list[Json]:
-        """All of a network: those that came with it first, IPv4 before IPv6."""
+        """All subnets of a network: those that came with it first, IPv4 before IPv6."""
         return sorted(self._subnets.find(network_id=network_id), key=self._rank)
 
     def ours(self) -> list[Json]:
-        """All of this deployment, in the same order."""
+        """All subnets of this deployment, in the same order."""
         return sorted(self._subnets.ours(), key=self._rank)
 
     def _rank(self, subnet: Json) -> tuple[bool, int, str]:
         return (self.is_extra(subnet), subnet["ip_version"], subnet["id"])
 
     def is_extra(self, subnet: Json) -> bool:
-        """Whether ``create_subnet`` made it, in this deployment."""
+        """Whether ``create_subnet`` of this deployment made it."""
         return self._neutron.owner_of(subnet) not in (None, OF_NETWORK)
 
     def delete(self, subnet_id: str) -> None:
-        """Remove one that ``create_subnet`` made. Raises ``CloudError`` while it has ports."""
+        """Remove a subnet that ``create_subnet`` made. Raises ``CloudError`` while it has ports."""
         subnet = self._subnets.get(subnet_id)
         if subnet is None or not self.is_extra(subnet):
             return
@@ -127,6 +116,10 @@ class Subnets:
         self._subnets.delete(subnet_id)
 
 
+def _finished(found: Sequence[Json]) -> Json | None:
+    return next((subnet for subnet in found if subnet["name"] != DRAFT), None)
+
+
 def _wish(block: Block, gateway: bool) -> Json:
     wish: Json = {"cidr": str(block), "ip_version": block.version, "enable_dhcp": True}
     if not gateway:
@@ -138,7 +131,7 @@ def _wish(block: Block, gateway: bool) -> Json:
 
 
 def subnet_of(found: Json) -> Subnet:
-    """A subnet as the ports have it."""
+    """What Neutron says of a subnet, as a ``Subnet``."""
     return Subnet(
         found["id"],
         found["network_id"],

@@ -1,12 +1,12 @@
 """Share volumes and their snapshots in Cinder.
 
-Each carries its deployment and owner in its metadata, which lists can be filtered by. Growing a
+Each has its deployment and its owner in its metadata, which lists can be filtered by. Growing a
 volume that is in use needs microversion 3.42.
 
-While one is being made it also carries the mark ``atoll_making``, which is removed before the
-volume is used. So a volume or snapshot with the mark has never held data: if it could not be made,
-it is deleted and made anew. One without the mark that Cinder shows in ``error`` may hold a user's
-data (perhaps an administrator only has to reset its state), and only a deletion deletes it.
+While one is being made it also has the mark ``atoll_making``, which is removed before it is used. A
+volume or snapshot with the mark has therefore never held data, and is deleted and made again if it
+could not be made. One without the mark that Cinder shows in ``error`` may hold a user's data
+(perhaps an administrator only has to reset its status), so it is deleted only on request.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from weakref import WeakValueDictionary
 from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.openstack import shapes
 from atoll.cloud.openstack.api import Api, Json, part
-from atoll.cloud.openstack.attachments import PLUGGING, Attachments
+from atoll.cloud.openstack.attachments import Attachments
 from atoll.cloud.openstack.cinder import (
+    CHANGING,
     DEPLOYMENT,
     MAKING,
     OWNER,
+    PLUGGING,
+    VolumeStatus,
     id_of,
     in_error,
     is_deleted,
+    is_in_error,
     is_new,
-    name_of,
     pool_of,
     snapshot_of,
     volume_of,
@@ -37,6 +40,7 @@ from atoll.cloud.openstack.cinder import (
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.shapes import checked, whole_ones
 from atoll.cloud.openstack.waiting import Watch
+from atoll.cloud.sole import oldest
 from atoll.errors import (
     CloudError,
     CloudNotFound,
@@ -44,8 +48,7 @@ from atoll.errors import (
     OutOfCapacity,
     VolumeInUse,
 )
-
-_CHANGING = {"creating", "downloading", "extending", "uploading", "backing-up", "retyping"}
+from atoll.model.keys import name_of
 
 
 class CinderVolumes:
@@ -69,7 +72,6 @@ class CinderVolumes:
         size_gib: int,
         *,
         snapshot_id: str | None = None,
-        volume_type: str = "",
         availability_zone: str = "",
     ) -> Volume:
         """Make a blank volume, or one with a snapshot's content, at least as large."""
@@ -83,10 +85,11 @@ class CinderVolumes:
             snapshot = self.get_snapshot(snapshot_id)
             if snapshot is None:
                 raise CloudNotFound(f"There is no snapshot {snapshot_id}.")
-            # Without a type Cinder takes the snapshot's: another might be another back end's.
+            # Without a type, Cinder uses the snapshot's. Another type might belong to another back
+            # end.
             wish |= {"snapshot_id": snapshot_id, "size": max(size_gib, snapshot.size_gib)}
-        elif volume_type or self._settings.cinder_volume_type:
-            wish["volume_type"] = volume_type or self._settings.cinder_volume_type
+        elif self._settings.cinder_volume_type:
+            wish["volume_type"] = self._settings.cinder_volume_type
         if zone := availability_zone or self._settings.availability_zone:
             wish["availability_zone"] = zone
         return volume_of(self._provide_volume(owner, wish))
@@ -94,7 +97,7 @@ class CinderVolumes:
     def create_root_volume(
         self, owner: str, size_gib: int, *, image_id: str, availability_zone: str = ""
     ) -> Volume:
-        """Make a volume of an image, for one boot; never looks for what is there already."""
+        """Make a volume from an image for one boot. It never looks for an earlier one."""
         wish: Json = {
             "name": name_of(owner),
             "description": "Made by Atoll for a service instance to boot from.",
@@ -110,33 +113,24 @@ class CinderVolumes:
         return volume_of(self._made(id_of(made, "volume")))
 
     def _provide_volume(self, owner: str, wish: Json) -> Json:
-        """The one volume of ``owner``. Threads take turns.
-
-        Nothing in Cinder keeps two workers from making two: the oldest counts, and who has made
-        another takes it back. It looks again when its own is settled: by then it sees what was
-        begun before it.
-        """
+        """The one volume of ``owner``: the oldest. Threads of this process take turns."""
         with self._turn(owner):
-            return self._oldest_or_new(owner, wish)
+            return oldest(
+                lambda: self._oldest(owner),
+                lambda: id_of(self._api.post("/volumes", {"volume": wish}), "volume"),
+                self._made,
+                self.delete_volume,
+            )
 
     def _turn(self, owner: str) -> threading.Lock:
         with self._guard:
             return self._turns.setdefault(owner, threading.Lock())
 
-    def _oldest_or_new(self, owner: str, wish: Json) -> Json:
-        found = self._oldest(owner)
-        if found is not None:
-            return self._made(found["id"])
-        made = self._made(id_of(self._api.post("/volumes", {"volume": wish}), "volume"))
-        oldest = self._oldest(owner)
-        if oldest is None or oldest["id"] == made["id"]:
-            return made
-        self.delete_volume(made["id"])
-        return self._made(oldest["id"])
-
-    def _oldest(self, owner: str) -> Json | None:
-        found = self._list("volumes", owner)
-        return min(found, key=lambda each: (each.get("created_at") or "", each["id"]), default=None)
+    def _oldest(self, owner: str) -> str | None:
+        found = (
+            (each.get("created_at") or "", each["id"]) for each in self._list("volumes", owner)
+        )
+        return min(found, default=("", None))[1]
 
     def get_volume(self, volume_id: str) -> Volume | None:
         """The volume, or None when it is gone."""
@@ -144,7 +138,7 @@ class CinderVolumes:
         return volume_of(found) if found is not None else None
 
     def find_volume(self, owner: str) -> Volume | None:
-        """What ``create_volume`` made for this owner: used where its id was never written down."""
+        """What ``create_volume`` made for this owner, for when its id was not recorded."""
         return next((volume_of(found) for found in self._list("volumes", owner)), None)
 
     def list_volumes(self) -> list[Volume]:
@@ -152,7 +146,7 @@ class CinderVolumes:
         return [volume_of(found) for found in self._list("volumes")]
 
     def expect(self, volume_id: str) -> Volume:
-        """The volume, when nobody is changing it. Raises ``CloudNotFound``."""
+        """The volume, once no change is in progress. Raises ``CloudNotFound``."""
         return volume_of(self._expect(volume_id))
 
     def extend_volume(self, volume_id: str, size_gib: int) -> None:
@@ -164,13 +158,13 @@ class CinderVolumes:
             raise OutOfCapacity(f"Cinder could not grow volume {volume_id} to {size_gib} GiB.")
 
     def delete_volume(self, volume_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while attached, or while it has snapshots."""
+        """Delete it. Raises ``VolumeInUse`` while it is attached or has snapshots."""
         found = self._at_rest(volume_id)
         if found is None:
             return
         if found["attachments"]:
             raise VolumeInUse(f"Volume {volume_id} is still attached.")
-        if found["status"] != "deleting":
+        if found["status"] != VolumeStatus.DELETING:
             if next(iter(self._api.list("/snapshots", "snapshots", volume_id=volume_id)), None):
                 raise VolumeInUse(f"Volume {volume_id} has snapshots, which need it.")
             self._begin_deletion(f"/volumes/{volume_id}", lambda: self._find(volume_id))
@@ -211,7 +205,7 @@ class CinderVolumes:
                 "name": name_of(owner),
                 "description": "Made by Atoll for a share snapshot.",
                 "volume_id": volume_id,
-                "force": True,  # also while it is attached
+                "force": True,  # allows a snapshot of an attached volume
                 "metadata": {**self._marks(owner), MAKING: "yes"},
             }
             snapshot_id = id_of(self._api.post("/snapshots", {"snapshot": wish}), "snapshot")
@@ -221,12 +215,12 @@ class CinderVolumes:
         def made(snapshot: Json | None) -> bool:
             if snapshot is None:
                 raise CloudNotFound(f"The snapshot {snapshot_id} is gone.")
-            if snapshot["status"] == "error" and is_new(snapshot):
+            if snapshot["status"] == VolumeStatus.ERROR and is_new(snapshot):
                 self._api.delete(f"/snapshots/{snapshot_id}")
                 raise CloudError(f"Cinder could not make a snapshot of volume {volume_id}.")
-            if snapshot["status"].startswith("error"):
+            if is_in_error(snapshot):
                 raise in_error("snapshot", snapshot)
-            return bool(snapshot["status"] == "available")
+            return bool(snapshot["status"] == VolumeStatus.AVAILABLE)
 
         seconds = self._settings.max_time_to_create_volume
         what = f"The snapshot of volume {volume_id}"
@@ -249,16 +243,16 @@ class CinderVolumes:
         return [snapshot_of(found) for found in self._list("snapshots")]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Destroy it. ``VolumeInUse`` while the back end needs it for volumes made from it."""
+        """Delete it. Raises ``VolumeInUse`` while volumes that were made from it need it."""
         found = self._snapshots.until(
             snapshot_id,
-            lambda snapshot: snapshot is None or snapshot["status"] != "creating",
+            lambda snapshot: snapshot is None or snapshot["status"] != VolumeStatus.CREATING,
             self._settings.max_time_to_create_volume,
             f"The making of snapshot {snapshot_id}, before its deletion,",
         )
         if found is None:
             return
-        if found["status"] != "deleting":
+        if found["status"] != VolumeStatus.DELETING:
             path = f"/snapshots/{snapshot_id}"
             self._begin_deletion(path, lambda: self._find_snapshot(snapshot_id))
         self._snapshots.until(
@@ -271,7 +265,7 @@ class CinderVolumes:
     # --- capacity -----------------------------------------------------------------------------
 
     def pools(self) -> list[Pool]:
-        """Capacity as it is: the back ends' pools, or, for who may not see them, the quota."""
+        """The current capacity: the back ends' pools or, if they are not visible, the quota."""
         try:
             found = list(self._api.list("/scheduler-stats/get_pools", "pools", detail="true"))
         except CloudUnavailable:
@@ -293,10 +287,13 @@ class CinderVolumes:
     # --- how ----------------------------------------------------------------------------------
 
     def _at_rest(self, volume_id: str) -> Json | None:
-        """It, once nobody changes it: what a killed worker began goes on. None: it is gone."""
+        """The volume, once no change is in progress (a killed worker's request still completes).
+
+        None if the volume no longer exists.
+        """
         found = self._volumes.until(
             volume_id,
-            lambda volume: volume is None or volume["status"] not in _CHANGING,
+            lambda volume: volume is None or volume["status"] not in CHANGING,
             self._settings.max_time_to_extend_volume,
             f"A change of volume {volume_id} that had begun before",
         )
@@ -311,10 +308,10 @@ class CinderVolumes:
         return found
 
     def _made(self, volume_id: str) -> Json:
-        """The volume once it is there; raises ``CloudError`` if its making has failed."""
+        """The volume, once it is made. Raises ``CloudError`` if that has failed."""
 
         def refuse(volume: Json) -> None:
-            if volume["status"] == "error" and is_new(volume):
+            if volume["status"] == VolumeStatus.ERROR and is_new(volume):
                 self._api.delete(f"/volumes/{volume_id}")
                 raise OutOfCapacity(
                     f"Cinder could not make the volume {volume_id}.",
@@ -327,10 +324,13 @@ class CinderVolumes:
         return volume
 
     def _grown(self, volume_id: str) -> Json:
-        """The volume once it is not changing; raises ``CloudError`` if it is in an error state."""
+        """The volume, once no change is in progress.
+
+        Raises ``CloudError`` if its growth has failed.
+        """
 
         def refuse(volume: Json) -> None:
-            if volume["status"] == "error_extending":
+            if volume["status"] == VolumeStatus.ERROR_EXTENDING:
                 raise OutOfCapacity(f"Cinder could not grow the volume {volume_id}.")
 
         seconds = self._settings.max_time_to_extend_volume
@@ -339,32 +339,32 @@ class CinderVolumes:
     def _unchanging(
         self, volume_id: str, refuse: Callable[[Json], None], seconds: float, what: str
     ) -> Json:
-        """The volume once no change is in progress; ``refuse`` raises for errors of its own."""
+        """The volume, once no change is in progress. ``refuse`` raises more specific errors."""
 
         def is_settled(volume: Json | None) -> bool:
             if volume is None:
                 raise CloudNotFound(f"The volume {volume_id} is gone.")
             refuse(volume)
-            if volume["status"].startswith("error"):
+            if is_in_error(volume):
                 raise in_error("volume", volume)
-            return volume["status"] not in _CHANGING
+            return volume["status"] not in CHANGING
 
         volume = self._volumes.until(volume_id, is_settled, seconds, what)
         assert volume is not None
         return volume
 
     def _unmark(self, kind: str, thing: Json) -> None:
-        """Remove the mark of a volume that is made: from now on it may hold data."""
+        """Remove the mark of what is being made, because it may hold data from now on."""
         if is_new(thing):
             self._api.delete(f"/{kind}/{thing['id']}/metadata/{MAKING}")
 
     def _begin_deletion(self, path: str, find: Callable[[], Json | None]) -> None:
-        """Have it deleted, unless somebody else has just asked for that."""
+        """Request its deletion, unless another worker has just done that."""
         try:
             self._api.delete(path)
         except CloudError:
             found = find()
-            if found is not None and found["status"] != "deleting":
+            if found is not None and found["status"] != VolumeStatus.DELETING:
                 raise
 
     def _act(self, kind: str, thing_id: str, action: str, arguments: Any) -> Json:
@@ -389,11 +389,11 @@ class CinderVolumes:
         return {**marks, OWNER: owner} if owner else marks
 
     def _list(self, kind: str, owner: str = "") -> Iterable[Json]:
-        """This deployment's (and owner's), but for those that are being deleted for good."""
+        """Those of this deployment, or of the owner without those that are being deleted."""
         marks = str(self._marks(owner))
         shape = shapes.Volume if kind == "volumes" else shapes.Snapshot
         listed: Iterable[Json] = self._api.list(f"/{kind}/detail", kind, metadata=marks)
         listed = map(partial(checked, shape), listed) if owner else whole_ones(shape, listed)
         for found in listed:
-            if not owner or found["status"] != "deleting":
+            if not owner or found["status"] != VolumeStatus.DELETING:
                 yield found

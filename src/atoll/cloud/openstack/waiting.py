@@ -1,4 +1,4 @@
-"""Waiting for things to come about: one look for all who wait, less often the longer it takes."""
+"""Waiting until something is done: by one request for all threads, and less and less often."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from atoll.errors import CloudUnavailable
 
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 3.0, 1.2
 FEW = 2
-"""So many are looked at one by one; of more, the whole list is asked for, once for all."""
+"""Up to this many threads ask for their own thing.
+
+For more, one list request serves all of them.
+"""
 
 T = TypeVar("T")
 
 
 class Watch(Generic[T]):
-    """Waiting for things of one kind, by many threads; ``first_pause`` is in seconds."""
+    """Lets many threads wait for things of one kind. ``first_pause`` is in seconds."""
 
     def __init__(
         self,
@@ -38,10 +41,10 @@ class Watch(Generic[T]):
     def until(
         self, thing_id: str, settled: Callable[[T | None], bool], seconds: float, what: str
     ) -> T | None:
-        """Return the thing as soon as it is ``settled`` (None: it is gone).
+        """Return the thing as soon as it is ``settled``, or None if it is gone.
 
-        ``settled`` may raise to say that it never will be. Raises ``CloudUnavailable``, with
-        ``what`` was waited for, after so many seconds.
+        ``settled`` raises an error if it never will be. Raises ``CloudUnavailable``, with ``what``
+        was waited for, after that many seconds.
         """
         begun = time.monotonic()
         pause = self._first_pause
@@ -52,7 +55,8 @@ class Watch(Generic[T]):
                 if left <= 0:
                     raise CloudUnavailable(f"{what} was not done in {seconds:g} seconds.")
                 time.sleep(min(pause, left))
-                # A list that somebody asked for a moment ago will do, but not one from before us.
+                # A list that another thread got a moment ago is recent enough, unless it is older
+                # than this wait.
                 found = self._look(thing_id, max(begun, time.monotonic() - pause / 2))
                 pause = min(LONGEST_PAUSE, pause * GROWTH)
             return found
@@ -68,7 +72,7 @@ class Watch(Generic[T]):
                 self._listed = self._list_all()
                 self._listed_at = asked_at
             found = self._listed.get(thing_id)
-        # What is missing in a list may only have moved from one page to another.
+        # A thing that is missing in a list may only have moved from one page to another.
         return found if found is not None else self._get(thing_id)
 
     @contextmanager

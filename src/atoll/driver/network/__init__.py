@@ -1,6 +1,6 @@
 """How service instances are connected, before there is an instance: subnets, ports and routers.
 
-``base.py`` has what is asked of any way to connect, ``neutron.py`` the two layouts of the contract,
+``base.py`` has the interface of a way to connect, ``neutron.py`` the two layouts of the contract,
 ``cuts.py`` the address ranges of service subnets.
 """
 

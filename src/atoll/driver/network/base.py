@@ -1,4 +1,4 @@
-"""What is asked of a way to connect service instances.
+"""The interface of a way to connect service instances.
 
 Ports outlive instances, so a replacement keeps the addresses that clients have mounted.
 """
@@ -17,29 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InstancePorts:
-    """A service instance's places in networks."""
+    """A service instance's ports."""
 
     management: Port
-    """Where Atoll reaches the instance."""
+    """The port at which Atoll reaches the instance."""
     public: Port | None
-    """Where clients do; the same port where the instance has only one. None for a warm instance
-    that waits for a share network's."""
+    """The port at which clients reach it: the same one if the instance has only one.
+
+    None for a warm instance, which waits for a share network.
+    """
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """In the order of the instance's interfaces."""
+        """Ids of the ports, in the order of the instance's interfaces."""
         ports = (self.management, self.public)
         return tuple(dict.fromkeys(port.id for port in ports if port is not None))
 
     @property
     def public_addresses(self) -> tuple[str, ...]:
-        """Where clients reach the instance, IPv4 first."""
+        """The addresses at which clients reach the instance, IPv4 first."""
         addresses = self.public.addresses if self.public is not None else ()
         return tuple(sorted(addresses, key=lambda address: ":" in address))
 
 
 class BaseNetworkhelper:
-    """What ``ServiceInstanceManager`` asks of a way to connect instances (contract's name)."""
+    """What ``ServiceInstanceManager`` needs of a way to connect instances (the contract's name)."""
 
     def __init__(self, service_instance_manager: ServiceInstanceManager) -> None:
         self._manager = service_instance_manager
@@ -60,30 +62,30 @@ class BaseNetworkhelper:
         raise NotImplementedError
 
     def setup_network(self, network_info: NetworkInfo) -> InstancePorts:
-        """Make the instance's ports, or find them; ``let_clients_in`` may be needed, too.
+        """Make the instance's ports, or find them. ``let_clients_in`` may be needed, too.
 
-        With only ``server_id``, what is remembered stands for the networks (a replacement), or the
+        With only ``server_id``, the networks are those that are stored (for a replacement), or the
         instance is warm.
         """
         raise NotImplementedError
 
     def teardown_network(self, server_details: ServerDetails) -> None:
-        """Remove the ports and what was made for them. Absent is fine."""
+        """Remove the ports and what was made for them. They may be gone already."""
         raise NotImplementedError
 
     # --- beyond the contract ----------------------------------------------------------------
 
     def check_for_setup_error(self) -> None:
-        """Raise ``ConfigurationError`` for options that can't be."""
+        """Raise ``ConfigurationError`` for impossible options."""
 
     def shut_clients_out(self, server_id: str) -> None:
-        """No client reaches the instance, also where it has no port of its own for them."""
+        """Keep all clients from reaching the instance, even if it has no separate port for them."""
         raise NotImplementedError
 
     def let_clients_in(self, server_id: str) -> None:
-        """Connect the instance with its clients, where its ports alone don't do that."""
+        """Connect the instance with its clients, if its ports alone don't do that."""
         raise NotImplementedError
 
     def details(self, server_id: str) -> dict[str, str]:
-        """Ids of what the instance has in networks, for the share server's details."""
+        """Ids of ports, subnets and routers, for the share server's details."""
         raise NotImplementedError

@@ -7,7 +7,7 @@
   the gateway of the user's subnet. Clients mount from the service port's address.
 
 In both, ``admin_network_id`` puts Atoll's interface into that network instead. A share server keeps
-the layout that it was made with, whatever the options say later.
+the layout that it was made with, even if the options are changed later.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from atoll.driver.network.base import BaseNetworkhelper, InstancePorts
 from atoll.driver.resources import NetworkInfo, ServerDetails
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, ServiceInstanceException
 from atoll.model.keys import server_key
+from atoll.ranges import Block
 
 SERVICE_PORT = "service_port_id"
 PUBLIC_PORT = "public_port_id"
@@ -40,7 +41,7 @@ MANAGEMENT = "management"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a share server was made with."""
+    """The layout that a share server was made with."""
 
     routed: bool
     by_admin_network: bool
@@ -58,17 +59,17 @@ class NeutronNetworkHelper(BaseNetworkhelper):
 
     @property
     def neutron_api(self) -> Networks:
-        """What stands for Neutron here."""
+        """The port of the cloud's networks, which is Neutron in an OpenStack cloud."""
         return self._manager.cloud.networks
 
     @property
     def admin_project_id(self) -> str:
-        """The project that service networks and ports are in; empty where there are none."""
+        """The project of service networks and ports. It is empty in a cloud without projects."""
         return self._manager.cloud.project_id
 
     @property
     def service_network_id(self) -> str:
-        """The service network, made when missing."""
+        """Id of the service network, which is made if it is missing."""
         return self.neutron_api.service_network().id
 
     def get_network_name(self, network_info: NetworkInfo) -> str:
@@ -77,17 +78,21 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         return network.name or network.id
 
     def setup_connectivity_with_service_instances(self) -> None:
-        """Have the network there; the cloud connects this host to its service network."""
+        """Make the network if it is missing.
+
+        The cloud connects this host to its service network.
+        """
         if self._by_admin_network and not self._routed:
             self._admin_network()
         else:
             self.neutron_api.service_network()
 
     def setup_network(self, network_info: NetworkInfo) -> InstancePorts:
-        """Make subnet and ports, or find them; each is written down.
+        """Make subnet and ports, or find them. The id of each is stored.
 
-        The router's interface is left to ``let_clients_in``: it takes Neutron longer than all else,
-        and can be made while the instance boots. That there is a router is seen to here.
+        ``let_clients_in`` makes the router's interface, because that takes Neutron longer than
+        everything else and can be done while the instance boots. Whether there is a router is
+        checked here.
         """
         owner = server_key(network_info["server_id"])
         layout = self._layout(owner)
@@ -97,13 +102,13 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         if layout.routed:
             service = self._service_port(owner, layout)
             return InstancePorts(admin or service, service)
-        with ThreadPoolExecutor(1, "public-port") as beside:  # half a second that users wait for
-            public = beside.submit(copy_context().run, self._public_port, owner)
+        with ThreadPoolExecutor(1, "public-port") as pool:  # saves users half a second
+            public = pool.submit(copy_context().run, self._public_port, owner)
             management = admin or self._service_port(owner, layout)
         return InstancePorts(management, public.result())
 
     def teardown_network(self, server_details: ServerDetails) -> None:
-        """Remove all that the share server's key owns, also what was never written down."""
+        """Remove everything that the share server's key owns, also what was never recorded."""
         owner = server_key(server_details["server_id"])
         networks = self.neutron_api
         subnets = [subnet for subnet in networks.list_subnets() if subnet.owner == owner]
@@ -118,11 +123,14 @@ class NeutronNetworkHelper(BaseNetworkhelper):
     # --- beyond the contract ----------------------------------------------------------------
 
     def check_for_setup_error(self) -> None:
-        """Raise ``ConfigurationError`` where no service subnets can be cut by the options."""
+        """Raise ``ConfigurationError`` if the options leave no room for service subnets."""
         self._pool()
 
     def shut_clients_out(self, server_id: str) -> None:
-        """Unplug the service subnet from the user's router. (Directly, the port is unplugged.)"""
+        """Unplug the service subnet from the user's router.
+
+        (A direct server has a port for clients.)
+        """
         owner = server_key(server_id)
         router, subnet = (self._manager.storage.get(owner, key) for key in (ROUTER, SERVICE_SUBNET))
         if router and subnet:
@@ -181,7 +189,7 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         self._manager.storage.update(owner, {SERVICE_SUBNET: subnet.id})
         return subnet
 
-    def _pool(self) -> cuts.Block:
+    def _pool(self) -> Block:
         options = self._manager.options
         return cuts.pool(options.service_network_cidr, options.service_network_division_mask)
 
@@ -233,7 +241,7 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         return bool(self._manager.options.admin_network_id)
 
     def _layout(self, owner: str) -> Layout:
-        """What the share server was made with; for a new one, what the options say now."""
+        """The layout that the share server was made with. A new one gets that of the options."""
         storage = self._manager.storage
         layout, management = storage.get(owner, LAYOUT), storage.get(owner, MANAGEMENT)
         if layout is None or management is None:
@@ -252,7 +260,7 @@ def _no_network(network_id: str, subnet_id: str) -> ServiceInstanceException:
 
 @contextmanager
 def _users_mistakes(subnet_id: str) -> Iterator[None]:
-    """Turn what is wrong with a user's subnet or router into a message for its user."""
+    """Turn an error about a user's subnet or router into a message for that user."""
     try:
         yield
     except CloudError as error:

@@ -1,0 +1,1 @@
+"""Share networks with their subnets, share servers, and security services."""

@@ -1,0 +1,1 @@
+"""Shares, and what belongs to one: its access rules, export locations and snapshots."""

@@ -1,0 +1,1 @@
+"""The deployment itself: services, pools, zones, projects; and messages to its users."""

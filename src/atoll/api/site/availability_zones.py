@@ -1,0 +1,58 @@
+"""Availability zones: where services run."""
+
+from __future__ import annotations
+
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import Connection
+
+from atoll.api.frame.call import Call
+from atoll.api.frame.policy import rules
+from atoll.api.frame.routing import Body, Routes
+from atoll.api.frame.views import View, field
+from atoll.db import services
+from atoll.errors import Invalid
+from atoll.model.records import Zone
+
+RULES = rules(reader=("availability_zone:index",))
+routes = Routes()
+
+VIEW = View(
+    Zone,
+    # A zone is only a name; clients want an id that stays.
+    field("id", lambda row, _: str(uuid5(NAMESPACE_URL, f"atoll:zone:{row['name']}")), kind=str),
+    field("name"),
+    field("created_at"),
+    field("updated_at"),
+)
+
+
+@routes.get(
+    "/availability-zones",
+    policy="availability_zone:index",
+    legacy="/os-availability-zone",
+    answers={"availability_zones": [VIEW]},
+)
+def index(call: Call) -> Body:
+    """All zones."""
+    with call.database.read() as connection:
+        return {"availability_zones": call.shape(VIEW).many(zones(call, connection))}
+
+
+def zones(call: Call, connection: Connection) -> list[Zone]:
+    """The zones of all services, and the one that new services would be in."""
+    found = services.zones(connection)
+    configured = call.settings.driver.storage_availability_zone
+    if not any(row["name"] == configured for row in found):
+        found.append({"name": configured, "created_at": None, "updated_at": None})
+    return found
+
+
+def check_zone(call: Call, connection: Connection, name: str | None) -> None:
+    """Raises ``Invalid`` when there is no zone of this name; None is any zone."""
+    known = [row["name"] for row in zones(call, connection)] if name is not None else []
+    if name is not None and name not in known:
+        raise Invalid(
+            f"The provided availability zone {name} does not exist.",
+            hint=f"There are: {', '.join(sorted(known))}.",
+        )
