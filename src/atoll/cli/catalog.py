@@ -59,7 +59,9 @@ def interfaces(text: str) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     unknown = [word for word in wanted if word not in INTERFACES]
     if unknown or not wanted:
-        raise Invalid(f"'{text}' is not a valid list.", hint=f"Use some of {','.join(INTERFACES)}.")
+        raise Invalid(
+            f"'{text}' is not a valid list.", hint=f"Use some of {', '.join(INTERFACES)}."
+        )
     return wanted
 
 
