@@ -20,7 +20,7 @@ from atoll.api.frame.openapi import PATH
 from tests.api.conftest import HEADER, Client, World
 from tests.api.described import Known
 
-EXAMPLES = 5
+EXAMPLES = 3
 """Requests to each operation."""
 SEED = 65
 CHECKS = [
