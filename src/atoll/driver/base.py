@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from atoll.driver.resources import ExportLocation, NetworkInfo, RuleUpdate, ServerDetails
+from atoll.driver.resources import (
+    ExportLocation,
+    NetworkInfo,
+    RuleUpdate,
+    ServerDetails,
+    SnapshotUpdate,
+)
 from atoll.errors import NotSupported
 from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
 
@@ -136,7 +142,7 @@ class ShareDriver:
 
     def create_snapshot(
         self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
-    ) -> dict[str, Any]:
+    ) -> SnapshotUpdate:
         """Copy a share as it is now. Returns what the caller stores with the snapshot."""
         raise NotImplementedError
 

@@ -17,7 +17,14 @@ from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
 from atoll.driver.exports import HELPERS
 from atoll.driver.freeze import frozen, hold_still
-from atoll.driver.resources import ExportLocation, NetworkInfo, RuleUpdate, ServerDetails, fence_of
+from atoll.driver.resources import (
+    ExportLocation,
+    NetworkInfo,
+    RuleUpdate,
+    ServerDetails,
+    SnapshotUpdate,
+    fence_of,
+)
 from atoll.driver.service_instance import INSTANCE_ID, OnActive, ServiceInstanceManager, nothing
 from atoll.driver.serving import ShareServing
 from atoll.driver.snapshots import ShareSnapshots
@@ -303,7 +310,7 @@ class GenericShareDriver(ShareDriver):
 
     def create_snapshot(
         self, context: object, snapshot: Snapshot, share_server: ShareServer | None = None
-    ) -> dict[str, Any]:
+    ) -> SnapshotUpdate:
         """Copy the volume while its file system is frozen, so that the copy is consistent.
 
         Raises ``SnapshotInconsistent`` (try again) if the freeze ended before the copy was made.

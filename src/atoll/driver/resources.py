@@ -36,6 +36,14 @@ class ExportLocation(TypedDict):
     metadata: dict[str, Any]
 
 
+class SnapshotUpdate(TypedDict):
+    """What a snapshot has become."""
+
+    provider_location: str
+    size: int
+    """GiB."""
+
+
 class RuleUpdate(TypedDict):
     """What became of an access rule."""
 

@@ -121,9 +121,7 @@ def link(url: str, params: Params, marker: str) -> list[Link]:
     return [{"rel": "next", "href": f"{url}?{query}"}]
 
 
-def cut(
-    rows: Sequence[R], page: Page, key: Callable[[Mapping[str, Any]], Any]
-) -> tuple[Sequence[R], bool]:
+def cut(rows: Sequence[R], page: Page, key: Callable[[R], Any]) -> tuple[Sequence[R], bool]:
     """A page of a short list that is all in memory, and whether there is more behind it."""
     ordered = sorted(rows, key=key, reverse=page.descending)
     start = page.offset

@@ -21,27 +21,35 @@ from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import DELETABLE_SERVERS, ServerStatus
 
+
+def _status(row: ShareServer, _: Any) -> str:
+    return row["status"].shown
+
+
+def _network_name(row: ShareServer, _: Any) -> str | None:
+    return row["share_network_name"] or row["share_network_id"]
+
+
+def _identifier(row: ShareServer, _: Any) -> str:
+    return row["identifier"] or row["id"]
+
+
+def _subnet_ids(row: ShareServer, _: Any) -> list[str]:
+    return [row["share_network_subnet_id"]] if row["share_network_subnet_id"] else []
+
+
 _BRIEF = (
     field("id"),
     field("project_id"),
-    field("status", lambda row, _: row["status"].shown, kind=ServerStatus),
+    field("status", _status, kind=ServerStatus),
     field("host"),
     field("updated_at"),
     field("share_network_id"),
-    field(
-        "share_network_name",
-        lambda row, _: row["share_network_name"] or row["share_network_id"],
-        kind=str | None,
-    ),
+    field("share_network_name", _network_name),
     field("is_auto_deletable", since="2.49"),
-    field("identifier", lambda row, _: row["identifier"] or row["id"], since="2.49", kind=str),
+    field("identifier", _identifier, since="2.49"),
     field("share_network_subnet_id", since="2.51", until="2.69"),
-    field(
-        "share_network_subnet_ids",
-        lambda row, _: [row["share_network_subnet_id"]] if row["share_network_subnet_id"] else [],
-        since="2.70",
-        kind=list[str],
-    ),
+    field("share_network_subnet_ids", _subnet_ids, since="2.70"),
     reported("network_allocation_update_support", since="2.70"),
     constant("task_state", None, since="2.57"),
     constant("source_share_server_id", None, since="2.57"),
@@ -71,7 +79,11 @@ def _find(
     call: Call, connection: Connection, query: Query, page: Page
 ) -> tuple[Sequence[ShareServer], bool]:
     rows = [] if query.is_empty else share_servers.find(connection, query.equal)
-    return paging.cut(rows, page, lambda row: (row[page.sort_key] or "", row["id"]))
+
+    def position(row: ShareServer) -> tuple[str, str]:
+        return str(dict(row)[page.sort_key] or ""), row["id"]
+
+    return paging.cut(rows, page, position)
 
 
 def _get(call: Call, connection: Connection, server_id: str) -> ShareServer:

@@ -56,11 +56,20 @@ _INSIDE: Final = View(Subnet, *_SUBNET, called="SubnetOfNetwork")
 """A subnet inside its share network."""
 _SHAPE: Final = _INSIDE.at(0)
 
+
+def _network_name(_: Subnet, network: ShareNetwork) -> str | None:
+    return network["name"]
+
+
+def _subnets(row: ShareNetwork, _: Any) -> list[dict[str, Any]]:
+    return _SHAPE.many(row["subnets"])
+
+
 SUBNET: Final = View(
     Subnet,
     *_SUBNET,
     field("share_network_id"),
-    field("share_network_name", lambda subnet, network: network["name"], kind=str | None),
+    field("share_network_name", _network_name),
 )
 """A subnet by itself; its scope is its share network."""
 
@@ -78,7 +87,7 @@ DETAIL: Final = View(
     reported("network_allocation_update_support", since="2.70"),
     field(
         "share_network_subnets",
-        lambda row, _: _SHAPE.many(row["subnets"]),
+        _subnets,
         since="2.51",
         kind=[_INSIDE],
     ),

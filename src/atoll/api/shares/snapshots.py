@@ -40,6 +40,10 @@ def _links(row: Snapshot, call: Call) -> list[Link]:
     return call.links(f"snapshots/{row['id']}")
 
 
+def _status(row: Snapshot, _: Call) -> str:
+    return row["status"].shown
+
+
 SUMMARY = View(
     Snapshot, field("id"), field("name"), field("links", _links), called="SnapshotSummary"
 )
@@ -49,7 +53,7 @@ DETAIL = View(
     field("share_id"),
     field("share_size"),
     field("created_at"),
-    field("status", lambda row, _: row["status"].shown, kind=SnapshotStatus),
+    field("status", _status, kind=SnapshotStatus),
     field("name"),
     field("description"),
     field("size"),

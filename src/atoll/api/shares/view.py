@@ -69,6 +69,14 @@ _FROM_SNAPSHOT: Final = ShareStatus.CREATING_FROM_SNAPSHOT
 _OLD_RULES_STATUS: Final = {RulesStatus.SYNCING: "out_of_sync"}
 
 
+def _status(row: Share, _: Scope) -> str:
+    return row["status"].shown
+
+
+def _old_rules_status(row: Share, _: Scope) -> str:
+    return _OLD_RULES_STATUS.get(row["access_rules_status"], row["access_rules_status"])
+
+
 def _old_status(row: Share, _: Scope) -> str:
     status: str = row["status"].shown
     return ShareStatus.CREATING if status == _FROM_SNAPSHOT else status
@@ -83,7 +91,7 @@ DETAIL = View(
     field("availability_zone"),
     field("created_at"),
     field("status", _old_status, until="2.53", kind=ShareStatus),
-    field("status", lambda row, _: row["status"].shown, since="2.54", kind=ShareStatus),
+    field("status", _status, since="2.54", kind=ShareStatus),
     field("name"),
     field("description"),
     field("project_id"),
@@ -105,9 +113,7 @@ DETAIL = View(
     constant("task_state", None, since="2.5"),
     field(
         "access_rules_status",
-        lambda row, _: _OLD_RULES_STATUS.get(
-            row["access_rules_status"], row["access_rules_status"]
-        ),
+        _old_rules_status,
         since="2.10",
         until="2.27",
         kind=OneOf(("active", "out_of_sync", "error")),

@@ -17,6 +17,11 @@ from atoll.db import messages
 from atoll.errors import Invalid
 from atoll.model.records import Message
 
+
+def _links(row: Message, call: Call) -> list[Link]:
+    return call.links(f"messages/{row['id']}")
+
+
 VIEW = View(
     Message,
     field("id"),
@@ -30,7 +35,7 @@ VIEW = View(
     field("user_message"),
     field("created_at"),
     field("expires_at"),
-    field("links", lambda row, call: call.links(f"messages/{row['id']}"), kind=list[Link]),
+    field("links", _links),
 )
 
 

@@ -22,22 +22,27 @@ routes = Routes()
 
 _DOMAIN = "default"
 
+
+def _description(row: Project, _: Call) -> str:
+    return row["description"] or ""
+
+
+def _links(row: Project, call: Call) -> dict[str, str]:
+    return {"self": f"{call.base_url}/v2/projects/{row['id']}"}
+
+
 VIEW = View(
     Project,
     field("id"),
     field("name"),
-    field("description", lambda row, _: row["description"] or "", kind=str),
+    field("description", _description),
     constant("enabled", True),
     constant("is_domain", False),
     constant("domain_id", _DOMAIN),
     constant("parent_id", _DOMAIN),
     field("tags", lambda row, _: [], kind=EMPTY),
     field("options", lambda row, _: {}, kind=dict[str, str]),
-    field(
-        "links",
-        lambda row, call: {"self": f"{call.base_url}/v2/projects/{row['id']}"},
-        kind=dict[str, str],
-    ),
+    field("links", _links),
 )
 
 

@@ -19,6 +19,11 @@ from atoll.model.records import Service
 RULES = rules(overseer=("service:index",), admin=("service:update",))
 routes = Routes()
 
+
+def _status(row: Service, _: Call) -> str:
+    return "disabled" if row["disabled"] else "enabled"
+
+
 VIEW = View(
     Service,
     field("id"),
@@ -27,7 +32,7 @@ VIEW = View(
     field("zone"),
     field(
         "status",
-        lambda row, _: "disabled" if row["disabled"] else "enabled",
+        _status,
         kind=OneOf(("enabled", "disabled")),
     ),
     field("state"),

@@ -57,6 +57,14 @@ def _specs_of_view(row: ShareType, call: Call) -> Mapping[str, Any]:
     return extra_specs.inferred(specs)
 
 
+def _required_specs(row: ShareType, _: Call) -> dict[str, str]:
+    return dict(extra_specs.required(row["extra_specs"]))
+
+
+def _is_default(row: ShareType, call: Call) -> bool:
+    return row["name"] == _default_name(call)
+
+
 VIEW = View(
     ShareType,
     field("id"),
@@ -64,15 +72,9 @@ VIEW = View(
     field("os-share-type-access:is_public", "is_public", until="2.6"),
     field("share_type_access:is_public", "is_public", since="2.7"),
     field("extra_specs", _specs_of_view, kind=dict[str, str | bool]),
-    field(
-        "required_extra_specs",
-        lambda row, _: extra_specs.required(row["extra_specs"]),
-        kind=dict[str, str],
-    ),
+    field("required_extra_specs", _required_specs),
     field("description", since="2.41"),
-    field(
-        "is_default", lambda row, call: row["name"] == _default_name(call), since="2.46", kind=bool
-    ),
+    field("is_default", _is_default, since="2.46"),
 )
 ONE: Kind = {"share_type": VIEW, "volume_type": VIEW}
 
@@ -202,8 +204,11 @@ def create(call: Call, body: dict[str, Any]) -> Body:
 )
 def update(call: Call, type_id: str, body: UpdateType) -> Body:
     """Change name, description or whether it is public."""
-    new: dict[str, Any] = {"name": body.name, "is_public": body.is_public}
-    new = {key: value for key, value in new.items() if value is not None}
+    new: ShareType = {}
+    if body.name is not None:
+        new["name"] = body.name
+    if body.is_public is not None:
+        new["is_public"] = body.is_public
     if body.description is not UNSET:
         new["description"] = body.description
     if not new:
