@@ -110,7 +110,8 @@ class Attachments:
         if status == VolumeStatus.DETACHING:
             self._api.post(f"/volumes/{volume_id}/action", {"os-roll_detaching": None})
         raise CloudUnavailable(
-            f"Volume {volume_id} is stuck: Cinder has shown {status!r} for {self._seconds:g} s.",
+            f"Volume {volume_id} is stuck: Cinder has shown {status!r} "
+            f"for {self._seconds:g} seconds.",
             hint="If this continues, the log of nova-compute says why, and an administrator can"
             " reset the volume's status.",
         )
