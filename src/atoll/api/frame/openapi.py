@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document of each microversion, made from what the routes declare.
 
-``GET /v2/openapi.json?version=2.65`` answers with it. The caller needs a token as for any other
-route: to make a document takes longer than most requests do, which is not to be offered to
-everybody who can reach the port.
+``GET /v2/openapi.json?version=2.65`` answers with it. The caller needs a token, as for any other
+route below ``/v2``: making a document takes longer than most requests, and callers without a token
+should not be able to cause that much work.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _ALWAYS: Final = (400, 401, 403, 404, 406, 500, 503)
 _WITH_CHANGES: Final = (409, 413)
 _WITH_BODY: Final = (422,)
 _WITH_NEW_ROWS: Final = (507,)
-"""Codes of faults: of all requests, and in addition of those that change something, have a body,
-or need room in the database."""
+"""Codes of faults: those of all requests, and those that are added for requests which change
+something, have a body, or need room in the database."""
 _EXPERIMENTAL_HEADER: Final = {
     "name": versions.EXPERIMENTAL,
     "in": "header",
