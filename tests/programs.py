@@ -32,7 +32,7 @@ PACKAGES = {
 }
 """All that tests need beyond the standard library; ``scripts/apt-packages`` brings them."""
 
-MODULES = ("keystonemiddleware", "libvirt", "manilaclient", "openstack", "psycopg")
+MODULES = ("keystonemiddleware", "libvirt", "manilaclient", "openstack", "psycopg", "schemathesis")
 """Libraries without which tests are skipped; they come with the project's environment."""
 
 OPTIONAL = {
