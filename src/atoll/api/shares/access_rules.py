@@ -60,7 +60,12 @@ _FIELDS = (
     field("access_level"),
     field("access_to"),
     field("access_type"),
-    field("state", _old_state, until="2.27", kind=OneOf(("active", "new", "error"))),
+    field(
+        "state",
+        _old_state,
+        until="2.27",
+        kind=OneOf((RulesStatus.ACTIVE, "new", RulesStatus.ERROR)),
+    ),
     field("state", since="2.28"),
     field("access_key", since="2.21"),
     field("created_at", since="2.33"),

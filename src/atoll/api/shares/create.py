@@ -83,16 +83,7 @@ def create(call: Call, body: Create) -> Body:
         zone, zones = share_placement.zone(
             call, connection, body.availability_zone, share_type, network_id, parent
         )
-        quotas.reserve(
-            connection,
-            call.project_id,
-            call.user_id,
-            share_type["id"],
-            shares=1,
-            gigabytes=body.size,
-            per_share_gigabytes=body.size,
-            defaults=call.settings.quota.limits(),
-        )
+        _reserve(call, connection, body.size, share_type["id"])
         values: Share = {
             "name": texts["name"],
             "description": texts["description"],
@@ -124,6 +115,20 @@ def create(call: Call, body: Create) -> Body:
         placement.keep_hints(connection, row)
         enqueue(connection, share_key(row["id"]), request_id=call.request_id)
         return SHARES.shown(call, connection, row)
+
+
+def _reserve(call: Call, connection: Connection, size: int, share_type_id: str) -> None:
+    """Charge the caller's project with a share of this size (GiB). Raises ``QuotaExceeded``."""
+    quotas.reserve(
+        connection,
+        call.project_id,
+        call.user_id,
+        share_type_id,
+        shares=1,
+        gigabytes=size,
+        per_share_gigabytes=size,
+        defaults=call.settings.quota.limits(),
+    )
 
 
 def _protocol(call: Call, wanted: str) -> str:

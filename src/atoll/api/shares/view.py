@@ -116,7 +116,7 @@ DETAIL = View(
         _old_rules_status,
         since="2.10",
         until="2.27",
-        kind=OneOf(("active", "out_of_sync", "error")),
+        kind=OneOf((RulesStatus.ACTIVE, "out_of_sync", RulesStatus.ERROR)),
     ),
     field("access_rules_status", since="2.28"),
     reported("replication_type", since="2.11"),
