@@ -19,20 +19,25 @@ from tests.programs import need_postgres
 
 OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
 """Tests of the host's networks and firewall, and of whole systems, which rely on these."""
+OF_CLOUDS = "tests/cloud/"
+"""Tests of the local cloud, which use the same ranges of addresses."""
 
 
-class InTwoGroups(LoadScopeScheduling):  # type: ignore[misc]
-    """Runs tests of virtual machines two at a time (scripts/test), one of each group.
+class InGroups(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs tests of virtual machines two at a time (scripts/test), of different groups.
 
-    Within a group they share machines, ranges of addresses, and what they change of the host.
+    Within a group they share machines, ranges of addresses, and what they change of the host. The
+    machines of other tests have networks of their own in QEMU, so each file is a group.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "host" if nodeid.startswith(OF_THE_HOST) else "instances"
+        if nodeid.startswith(OF_THE_HOST):
+            return "host"
+        return "clouds" if nodeid.startswith(OF_CLOUDS) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    return InTwoGroups(config, log) if config.getvalue("dist") == "loadscope" else None
+    return InGroups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
