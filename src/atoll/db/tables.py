@@ -9,7 +9,9 @@ record what happened to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -62,15 +64,16 @@ class State(TypeDecorator[StrEnum]):
     def __init__(self, states: type[StrEnum], length: int) -> None:
         super().__init__(length)
         self.states = states
-        self._members = {state.value: state for state in states}
+        self._members: dict[str | None, StrEnum | None] = {None: None}
+        self._members |= {state.value: state for state in states}
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Convert a state to text."""
+        """The text of a state."""
         return None if value is None else str(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        """Convert text to a state. Raises ``KeyError`` for text that is not a known state."""
-        return None if value is None else self._members[value]
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """The state of a text. It raises ``KeyError`` if another program has written the text."""
+        return self._members.__getitem__
 
 
 def _created() -> Column[str]:

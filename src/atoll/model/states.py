@@ -20,10 +20,11 @@ _MARK: Final = " (set)"
 class Status(StrEnum):
     """What the statuses of shares, snapshots and share servers have in common."""
 
-    @property
-    def shown(self) -> str:
-        """The text that clients see."""
-        return self.value.removesuffix(_MARK)
+    shown: str
+    """The text that clients see."""
+
+    def __init__(self, text: str) -> None:
+        self.shown = text.removesuffix(_MARK)
 
     @property
     def by_hand(self) -> Self:
