@@ -53,7 +53,7 @@ class Compute(Protocol):
         """The instance, or None when it is gone."""
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """An instance by name or id, whoever made it; None if there is none.
+        """An instance by name or id, also one of another owner; None if it does not exist.
 
         Raises ``CloudError`` if several have that name.
         """
@@ -158,7 +158,7 @@ class Networks(Protocol):
         """Make an isolated network with DHCP; an empty ``cidr`` means the next free one."""
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """A network by id, whoever made it; None if it, or the subnet in it, doesn't exist."""
+        """A network by id, of any owner; None if it or the subnet in it does not exist."""
 
     def may_use(self, network_id: str, project_id: str) -> bool:
         """Whether users of that project may have shares in this network.

@@ -74,7 +74,7 @@ class Deletion(Generic[R]):
     begin: Callable[[Call, Connection, R], None]
     """Requests the deletion, or raises what prevents it."""
     statuses: Sequence[str] = ()
-    """Those in which the resource may be deleted; none: in all."""
+    """The statuses in which the resource may be deleted. If there are none, it may be in all."""
     refusal: type[AtollError] = Invalid
     sentence: str = ""
     """What is answered in another status; with ``{id}``, ``{status}`` and ``{statuses}``."""

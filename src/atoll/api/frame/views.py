@@ -16,6 +16,7 @@ from typing import Any, Final
 from atoll.api.frame.columns import Of, check, records
 from atoll.api.frame.versions import ALWAYS, LOWEST, minor, text
 from atoll.model.features import REPORTED
+from atoll.model.records import Share, ShareServer, Snapshot
 
 Row = Mapping[str, Any]
 
@@ -25,6 +26,11 @@ class Constant:
     """A value that is the same for all rows."""
 
     value: Any
+
+
+def shown_status(row: Share | Snapshot | ShareServer, _: Any) -> str:
+    """The status without the mark of one that an administrator has set."""
+    return row["status"].shown
 
 
 Source = str | Constant | Callable[[Any, Any], Any]

@@ -13,17 +13,13 @@ from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has, stat
 from atoll.api.frame.paging import Page
 from atoll.api.frame.resource import Deletion, Listing, Resetting, Resource
 from atoll.api.frame.routing import Body
-from atoll.api.frame.views import View, constant, field, reported
+from atoll.api.frame.views import View, constant, field, reported, shown_status
 from atoll.db import placement, share_servers, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import DELETABLE_SERVERS, ServerStatus
-
-
-def _status(row: ShareServer, _: Any) -> str:
-    return row["status"].shown
 
 
 def _network_name(row: ShareServer, _: Any) -> str | None:
@@ -41,7 +37,7 @@ def _subnet_ids(row: ShareServer, _: Any) -> list[str]:
 _BRIEF = (
     field("id"),
     field("project_id"),
-    field("status", _status, kind=ServerStatus),
+    field("status", shown_status, kind=ServerStatus),
     field("host"),
     field("updated_at"),
     field("share_network_id"),

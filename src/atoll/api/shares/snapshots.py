@@ -16,7 +16,7 @@ from atoll.api.frame.paging import Link, Page
 from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
 from atoll.api.frame.routing import Body
 from atoll.api.frame.texts import ChangedTexts, NewTexts
-from atoll.api.frame.views import View, field
+from atoll.api.frame.views import View, field, shown_status
 from atoll.api.shares.shares import own as own_share
 from atoll.capabilities import is_true
 from atoll.db import quotas, share_types, shares, snapshots
@@ -40,10 +40,6 @@ def _links(row: Snapshot, call: Call) -> list[Link]:
     return call.links(f"snapshots/{row['id']}")
 
 
-def _status(row: Snapshot, _: Call) -> str:
-    return row["status"].shown
-
-
 SUMMARY = View(
     Snapshot, field("id"), field("name"), field("links", _links), called="SnapshotSummary"
 )
@@ -53,7 +49,7 @@ DETAIL = View(
     field("share_id"),
     field("share_size"),
     field("created_at"),
-    field("status", _status, kind=SnapshotStatus),
+    field("status", shown_status, kind=SnapshotStatus),
     field("name"),
     field("description"),
     field("size"),

@@ -10,7 +10,7 @@ from typing import Final
 from atoll.api.frame.answers import OneOf
 from atoll.api.frame.call import Call
 from atoll.api.frame.paging import Link
-from atoll.api.frame.views import View, constant, field, reported
+from atoll.api.frame.views import View, constant, field, reported, shown_status
 from atoll.capabilities import is_true
 from atoll.model.records import Share
 from atoll.model.states import RulesStatus, ShareStatus
@@ -69,10 +69,6 @@ _FROM_SNAPSHOT: Final = ShareStatus.CREATING_FROM_SNAPSHOT
 _OLD_RULES_STATUS: Final = {RulesStatus.SYNCING: "out_of_sync"}
 
 
-def _status(row: Share, _: Scope) -> str:
-    return row["status"].shown
-
-
 def _old_rules_status(row: Share, _: Scope) -> str:
     return _OLD_RULES_STATUS.get(row["access_rules_status"], row["access_rules_status"])
 
@@ -91,7 +87,7 @@ DETAIL = View(
     field("availability_zone"),
     field("created_at"),
     field("status", _old_status, until="2.53", kind=ShareStatus),
-    field("status", _status, since="2.54", kind=ShareStatus),
+    field("status", shown_status, since="2.54", kind=ShareStatus),
     field("name"),
     field("description"),
     field("project_id"),

@@ -145,7 +145,7 @@ class Bridges:
         return root is not None and root.find(f"./metadata/{{{NAMESPACE}}}network") is None
 
     def leased(self, bridge: Bridge) -> set[str]:
-        """Addresses with a fixed DHCP entry there, whoever added it."""
+        """Addresses that have a fixed DHCP entry in the network, of any owner."""
         root = self._description(bridge.id)
         entries = () if root is None else root.iterfind("./ip/dhcp/host")
         return {entry.get("ip", "") for entry in entries}

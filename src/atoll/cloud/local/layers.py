@@ -92,7 +92,7 @@ class Layers:
             fresh.chmod(0o600)
             user = self._user()
             os.chown(fresh, user.uid, user.gid)
-            # It is on the disk before a record says that it is in use.
+            # The layer is synced to disk before a record says that it is in use.
             sync(fresh)
             fresh.rename(self.path(layer))
         finally:

@@ -32,7 +32,7 @@ class NetworkRecord:
 
     id: str
     owner: str
-    """It is empty for a network that Atoll hasn't made."""
+    """The owner is empty for a network that Atoll did not make."""
     cidr: str
     device: str
     """The network's bridge."""
@@ -138,7 +138,7 @@ class LocalNetworks:
         self._rules_written = True
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """Any network of libvirt's, by id; None if it, or the subnet in it, doesn't exist."""
+        """Any network of libvirt, by id; None if it or the subnet in it does not exist."""
         record = self._record(network_id)
         if record is None or subnet_id not in ("", _subnet_id(network_id)):
             return None

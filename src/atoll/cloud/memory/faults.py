@@ -37,7 +37,7 @@ class Fault:
     """Name or pattern of the calls that it affects."""
     action: Action
     about: str = ""
-    """It affects only calls with this text in their summary: an owner, an id, a share."""
+    """The fault affects only calls with this text in their summary: an owner, an id, a share."""
     nth: int = 1
     """The first matching call that it affects, counted from 1."""
     times: int | None = 1

@@ -135,8 +135,8 @@ class World:
         self.lock = threading.RLock()
         name = ":memory:" if self._path is None else str(self._path)
         if self._path is not None:
-            # It contains instances' keys and users' files. SQLite gives its other files the same
-            # mode.
+            # The file contains instances' keys and users' files. SQLite gives its other files the
+            # same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             if self._path.stat().st_mode & 0o077:
                 self._path.chmod(0o600)

@@ -154,7 +154,7 @@ class NovaCompute:
         return self._instance(server) if server is not None else None
 
     def find_instance(self, name_or_id: str) -> Instance | None:
-        """Any instance of the project, whoever made it, by its id or its unique name."""
+        """Any instance of the project, also one of another owner, by its id or unique name."""
         server = self._find(name_or_id)
         if server is None:
             query = f"^{re.escape(name_or_id)}$"

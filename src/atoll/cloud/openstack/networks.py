@@ -50,7 +50,7 @@ class NeutronNetworks:
         return self._network(found, self.subnets.in_network(found["id"]))
 
     def get_network(self, network_id: str, subnet_id: str = "") -> Network | None:
-        """A network by id, whoever made it; None if it, or the subnet in it, doesn't exist."""
+        """A network by id, of any owner; None if it or the subnet in it does not exist."""
         found = self._networks.get(network_id)
         if found is None:
             return None

@@ -149,7 +149,7 @@ class NeutronPorts:
         self.groups.sweep(found["security_groups"])
 
     def of_instance(self, instance_id: str) -> list[Port]:
-        """All ports of a server, whoever made it, in one request."""
+        """All ports of a server, of any owner, in one request."""
         return [
             port_of(port, self._neutron.owner_of(port) or "")
             for port in self._ports.find(device_id=instance_id)
