@@ -34,6 +34,11 @@ class ClientVm(Machine):
         self._process: subprocess.Popen[bytes] | None = None
         self.accelerations = directory / "client-acceleration.json"
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start the boot without waiting for it."""
         self._make_keys()

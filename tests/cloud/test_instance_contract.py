@@ -16,10 +16,12 @@ from atoll.errors import (
     FreezeLost,
     GuestBusy,
     GuestError,
+    GuestUnreachable,
     StaleFence,
     VolumeInUse,
 )
 from atoll.guest.base import ExportRule, Freeze, Guest, ServedShare, digest
+from atoll.guest.pool import GuestPool
 
 from .site import BOOT_SECONDS, Site, clear_volumes, nfs, owner, rules
 
@@ -27,20 +29,39 @@ GIB = 1 << 30
 
 
 @pytest.fixture(scope="module")
-def guest(site: Site) -> Iterator[Guest]:
-    channel = site.open_guest()
-    yield channel
-    channel.close()
+def pool() -> Iterator[GuestPool]:
+    """Keeps the channel, as it does for the driver: opening one takes an emulated guest seconds."""
+    kept = GuestPool()
+    yield kept
+    kept.close()
+
+
+def channel(site: Site, pool: GuestPool) -> Guest:
+    """The one that is open, or another where it was lost."""
+
+    def connect(_: float) -> Guest:
+        return site.open_guest()
+
+    guest = pool.get(site.instance.id, connect, BOOT_SECONDS)
+    try:
+        guest.health()
+    except GuestUnreachable:
+        guest = pool.get(site.instance.id, connect, BOOT_SECONDS)
+    return guest
+
+
+@pytest.fixture
+def guest(site: Site, pool: GuestPool) -> Guest:
+    return channel(site, pool)
 
 
 @pytest.fixture(autouse=True)
-def _tidy(site: Site) -> Iterator[None]:
+def _tidy(site: Site, pool: GuestPool) -> Iterator[None]:
     """Each test leaves neither a share nor a volume."""
     yield
-    channel = site.open_guest()
-    for share in channel.health().shares:
-        channel.remove_share(share.share_id, f"/shares/{share.share_id}", fence=1_000)
-    channel.close()
+    guest = channel(site, pool)
+    for share in guest.health().shares:
+        guest.remove_share(share.share_id, f"/shares/{share.share_id}", fence=1_000)
     for volume in site.cloud.volumes.list_volumes():
         site.cloud.compute.detach_volume(site.instance.id, volume.id)
     clear_volumes(site.cloud)

@@ -16,7 +16,7 @@ from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.host_key import host_key
 from atoll.guest.ssh import SshOptions, _command, _KeyFiles
 from tests.guest.conftest import ACCESS, Site
-from tests.guest.machine import Machine, free_port, service_image
+from tests.guest.machine import Machine, free_port
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2rUMtNrQHpWGzsKpVlO3dDXBNKaeJuSDcjaYtWuC1x"
 BASTION = Bastion("gate.example.org", "jump", 2222, Path("/keys/50% of them/id"), KEY)
@@ -110,17 +110,14 @@ def test_what_is_no_host_key_is_refused(given: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def gate(machine: Machine) -> Iterator[Machine]:
     """A service instance that forwards, as no real one does."""
-    machine = Machine(tmp_path_factory.mktemp("gate"), service_image())
-    machine.start()
+    change = "sed -i 's/^{}.*/{}/' /etc/ssh/sshd_config; systemctl restart ssh"
+    real, open_to_all = "DisableForwarding yes", "AllowTcpForwarding yes"
     machine.open().close()
-    machine.shell(
-        "sed -i 's/^DisableForwarding.*/AllowTcpForwarding yes/' /etc/ssh/sshd_config\n"
-        "systemctl restart ssh"
-    )
+    machine.shell(change.format(real, open_to_all))
     yield machine
-    machine.kill()
+    machine.shell(change.format(open_to_all, real))
 
 
 def through(gate: Machine) -> Bastion:

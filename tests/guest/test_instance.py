@@ -19,20 +19,12 @@ from atoll.guest.base import ExportRule, Freeze, WantedShare, digest
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import await_banner
 from tests.guest.conftest import rules
-from tests.guest.machine import BOOT_SECONDS, Machine, service_image
+from tests.guest.machine import BOOT_SECONDS, Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 HOME, AWAY = "127.0.0.1", "10.0.2.15"
 GIB = 1 << 30
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("instance"), service_image())
-    machine.start()
-    yield machine
-    machine.kill()
 
 
 @pytest.fixture

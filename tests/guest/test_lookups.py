@@ -15,7 +15,7 @@ import pytest
 
 from atoll.guest.channel import SshGuest
 from tests.guest.conftest import HERE, rules
-from tests.guest.machine import Machine, service_image
+from tests.guest.machine import Machine
 from tests.guest.test_instance import new_share, plug
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -34,14 +34,6 @@ cat >/root/lookups.py <<'PROGRAM'
 {(HERE / "lookups.py").read_text()}
 PROGRAM
 """
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("instance"), service_image())
-    machine.start()
-    yield machine
-    machine.kill()
 
 
 @pytest.fixture

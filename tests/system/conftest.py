@@ -1,4 +1,4 @@
-"""One deployment and one client for each module."""
+"""One deployment and one client, which each module leaves as it found them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 collect_ignore_glob = [] if importlib.util.find_spec("manilaclient") else ["test_*.py"]
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="session")
+def deployment() -> Iterator[Site]:
+    """Booting its instance and its client takes a minute where they are emulated."""
     from .site import Site  # here: its libraries aren't on every machine
 
     made = Site()
@@ -23,3 +24,9 @@ def site() -> Iterator[Site]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def site(deployment: Site) -> Iterator[Site]:
+    yield deployment
+    deployment.tidy()

@@ -28,13 +28,15 @@ def client(site: Site) -> ClientVm:
 
 
 @pytest.fixture(scope="module")
-def addresses(client: ClientVm) -> tuple[str, str]:
+def addresses(client: ClientVm) -> Iterator[tuple[str, str]]:
     """Two addresses of the client, of which one begins as the other."""
     net = client.address().rpartition(".")[0]
     both = (f"{net}.18", f"{net}.180")  # DHCP gives neither away before hundreds of ports are made
     for address in both:
         client.run(f"ip address replace {address}/24 dev eth1")
-    return both
+    yield both
+    for address in both:
+        client.run(f"ip address delete {address}/24 dev eth1")  # and its routes
 
 
 def come_from(client: ClientVm, export: str, address: str) -> None:

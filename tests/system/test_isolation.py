@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,14 +58,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(site: Site) -> Scene:
+def scene(site: Site) -> Iterator[Scene]:
     here, there = site.network(), site.network("other")
     near = site.share("near")
     far = site.share("far", share_network_id=there["share_network_id"])
     site.boot_client(here)
     servers = [site.server(site.available(share)) for share in (near, far)]
     host = servers[0]["ip"].rpartition(".")[0] + ".1"
-    return Scene(site, site.client, servers[0], servers[1], (host, servers[0]["ip"]))
+    yield Scene(site, site.client, servers[0], servers[1], (host, servers[0]["ip"]))
+    site.client.run("ip route flush proto boot dev eth1")
 
 
 def test_the_shares_ports_are_reached(scene: Scene) -> None:
