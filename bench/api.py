@@ -26,7 +26,7 @@ from atoll.db.migrations import upgrade
 from atoll.model.records import Share
 from atoll.model.states import RulesStatus, ShareStatus
 from bench.number import Number
-from demo.service import free_port
+from harness.service import free_port
 
 SHARES = 1000
 ROUNDS = 5

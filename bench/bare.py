@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from atoll.cloud.local.acceleration import acceleration
-from demo.client import ClientVm
-from demo.machine import BOOT_SECONDS, CommandFailed, Machine
+from harness.client_vm import ClientVm
+from harness.machine import BOOT_SECONDS, CommandFailed, Machine
 
 
 class BareVm(ClientVm):

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from atoll.guest.base import AppliedShare, ExportRule, FileSystem, Freeze, WantedShare
 from atoll.guest.channel import SshGuest
-from tests.guest.machine import Machine, service_image
+from harness.service_vm import ServiceVm, service_image
 
 GIB = 1 << 30
 
@@ -29,7 +29,7 @@ GIB = 1 << 30
 class Bench:
     """One instance, in which the measurements are made."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: ServiceVm) -> None:
         self.machine = machine
         self.guest: SshGuest = machine.open()
 
@@ -116,7 +116,7 @@ class Bench:
 def main() -> None:
     """Boot an instance, measure, and end it."""
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
-        machine = Machine(Path(folder), service_image())
+        machine = ServiceVm(Path(folder), service_image())
         machine.start()
         try:
             start = time.monotonic()

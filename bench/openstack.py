@@ -35,8 +35,8 @@ from bench.number import Number
 from bench.openstack_floor import BareServer, connection, users_network
 from bench.rules import one as one_rule
 from bench.site import Site, on_a_real_cloud
-from demo.openstack_choices import flavor, service_network_interface
-from demo.service import free_port
+from harness.openstack_choices import flavor, service_network_interface
+from harness.service import free_port
 
 SHARES = int(os.environ.get("ATOLL_BENCH_SHARES", "60"))
 AT_ONCE = 10

@@ -20,8 +20,8 @@ from openstack.connection import Connection
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.image.seed import user_data
 from bench.bare import until_login
-from demo.client_server import delete_server
-from demo.machine import Machine
+from harness.client_server import delete_server
+from harness.machine import Machine
 
 PAUSE = 0.2
 

@@ -14,7 +14,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.engine.worker import Worker
 from bench.number import Number
-from tests import postgres
+from harness import postgres
 
 ONE_BY_ONE = 100
 AT_ONCE = 2000

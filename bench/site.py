@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import psutil
 
-from demo.service import Service
+from harness.service import Service
+from harness.wait import wait
 
 CONFIG = """\
 cloud = "memory"
@@ -107,11 +108,7 @@ class Site(Service):
 
     def until(self, look: Callable[[], bool], pause: float = 0.001, seconds: float = 300) -> None:
         """Wait until ``look`` returns true."""
-        end = time.monotonic() + seconds
-        while not look():
-            if time.monotonic() > end:
-                raise RuntimeError(f"the wait took more than {seconds:g} s; see {self.log}")
-            time.sleep(pause)
+        wait(f"what {self.log} should show", look, seconds, pause)
 
     # --- processes --------------------------------------------------------------------------
 

@@ -17,13 +17,15 @@ from rich.markup import escape
 from atoll import log
 from atoll.cli.progress import make_console
 from atoll.errors import AtollError
-from demo.place import Place
-from demo.steps import CheckFailed, Steps, check
-from demo.story import Story, connect
+from harness.place import Place
+from harness.steps import CheckFailed, Steps, check
+from harness.story import Story, connect
+from harness.wait import NotInTime
 
 CLOUDS = ("local", "openstack")
 FAILURES = (
     CheckFailed,
+    NotInTime,
     SDKException,
     ClientException,
     AtollError,
@@ -83,10 +85,10 @@ def _place(cloud: str, state: Path, console: Console) -> Place:
     if cloud == "openstack":
         if not {"OS_CLOUD", "OS_AUTH_URL"} & set(os.environ):
             raise CheckFailed("Name the cloud: OS_CLOUD, an entry of clouds.yaml.")
-        from demo.on_openstack import OnOpenStack
+        from harness.on_openstack import OnOpenStack
 
         return OnOpenStack(state, console)
-    from demo.this_machine import ThisMachine
+    from harness.this_machine import ThisMachine
 
     return ThisMachine(state, console)
 

@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
-from tests import postgres
+from harness import postgres
 from tests.programs import need_postgres
 
 OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")

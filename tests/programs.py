@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
+from harness import postgres
 
 ROOT = Path(__file__).parents[1]
 

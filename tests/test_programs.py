@@ -10,7 +10,7 @@ import pytest
 
 from atoll.cloud.local.doctor import PROGRAMS
 from atoll.image import list_requirements
-from tests import postgres
+from harness import postgres
 from tests.programs import MODULES, OPTIONAL, PACKAGES, ROOT, listed_packages, path_of
 
 SET_UP = "run 'make setup', which installs what scripts/apt-packages names"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import time
-from collections.abc import Callable
 
 import pytest
 
+from harness.wait import wait
 from tests.api.served import Server
 
 pytestmark = [
@@ -81,9 +80,9 @@ def test_openstacksdk(server: Server) -> None:
     )
     assert [each.id for each in api.access_rules(share)] == [rule.id]
     api.delete_access_rule(rule.id, share.id)
-    _wait(lambda: not list(api.access_rules(share)))
+    wait("the rule to go", lambda: not list(api.access_rules(share)), 20)
     api.resize_share(share.id, 2)
-    _wait(lambda: api.get_share(share.id).size == 2)
+    wait("the growth", lambda: api.get_share(share.id).size == 2, 20)
     snapshot = api.create_share_snapshot(share_id=share.id, name="snap")
     api.wait_for_status(snapshot, status="available", interval=0.1, wait=20)
     clone = api.create_share(name="clone", size=3, share_protocol="NFS", snapshot_id=snapshot.id)
@@ -97,10 +96,3 @@ def test_openstacksdk(server: Server) -> None:
     api.delete_share(share.id)
     api.wait_for_delete(share, interval=0.1, wait=20)
     assert list(api.shares()) == []
-
-
-def _wait(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

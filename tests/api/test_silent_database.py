@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
+from harness import postgres
+from harness.wait import wait
 from tests.api.live import Api, live
 from tests.frozen import FreezableProxy, freezable_proxy
 from tests.programs import need_postgres
@@ -57,10 +58,7 @@ def test_a_silent_host_is_503_in_seconds_and_health_checks_answer_at_once(
     # what comes later does not wait for it again
     assert api.ask("/v2/shares")[2] < ANSWERS_WITHIN
     way.thaw()
-    end = time.monotonic() + 30
-    while api.ask("/v2/shares")[0] != 200:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait("the database to be used again", lambda: api.ask("/v2/shares")[0] == 200, 30)
 
 
 def test_a_statement_that_takes_too_long_is_given_up(way: FreezableProxy) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from atoll.cli import serve
-from demo.story import connect
+from harness.story import connect
 from tests.api.served import serving
 from tests.docs.pages import PAGES, commands
 from tests.programs import ROOT

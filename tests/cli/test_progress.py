@@ -31,7 +31,7 @@ exit 1
 LONG_STEP = """
 import time
 from atoll.cli import progress
-from demo.steps import Steps
+from harness.steps import Steps
 
 progress.HEARTBEAT_SECONDS = 0.25
 console = progress.make_console()

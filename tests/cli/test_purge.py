@@ -14,6 +14,7 @@ import pytest
 
 from atoll.db import services
 from atoll.db.database import Database
+from harness.wait import wait
 
 HOST = "storage1"
 
@@ -35,13 +36,10 @@ class Place:
         with self._log.open("wb") as log:
             argv = [sys.executable, "-m", "atoll.cli.process", "worker"]
             self.worker = subprocess.Popen(argv, env=self._environment, stderr=log)
-        deadline = time.monotonic() + 60
-        while not self._beats():
-            assert self.worker.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.1)
+        wait("the worker's start", self._beats, 60)
 
     def _beats(self) -> bool:
+        assert self.worker.poll() is None, self._log.read_text()
         with self.database.read() as connection:
             return bool(services.every(connection, self.database.now(connection)))
 

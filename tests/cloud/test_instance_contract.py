@@ -22,6 +22,7 @@ from atoll.errors import (
 )
 from atoll.guest.base import ExportRule, Freeze, Guest, ServedShare, digest
 from atoll.guest.pool import GuestPool
+from harness.wait import wait
 
 from .site import BOOT_SECONDS, Site, clear_volumes, nfs, owner, rules
 
@@ -399,9 +400,8 @@ def test_a_rebooted_instance_serves_again_by_itself(site: Site) -> None:
     site.cloud.compute.wait_for_instance(site.instance.id, BOOT_SECONDS)
     after = site.open_guest()
     assert after.health().boot_id != boot
-    end = time.monotonic() + BOOT_SECONDS
-    while not (state := served(after, wanted.share_id)).exported:
-        assert time.monotonic() < end, state
-        time.sleep(1)  # sshd answers before the boot has come to the NFS server
+    # sshd answers before the boot has come to the NFS server
+    wait("its export", lambda: served(after, wanted.share_id).exported, BOOT_SECONDS, pause=1)
+    state = served(after, wanted.share_id)
     assert (state.mounted, state.fence) == (True, 1)
     after.close()

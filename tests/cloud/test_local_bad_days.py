@@ -20,6 +20,7 @@ from atoll.cloud.local import LocalCloud
 from atoll.cloud.local.domains import Domains
 from atoll.cloud.program import run
 from atoll.errors import AtollError, CloudUnavailable, OutOfCapacity
+from harness.wait import wait
 
 from .local_place import local_place, make_local
 from .site import BOOT_SECONDS, Site, owner, running_site
@@ -69,10 +70,8 @@ def site(cloud: LocalCloud) -> Iterator[Site]:
 
 
 def cut_power_once_booted(site: Site, cloud: LocalCloud) -> None:
-    end = time.monotonic() + BOOT_SECONDS
-    while not re.search("Started.*ssh.service", cloud.compute.console(site.instance.id)):
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    started = re.compile("Started.*ssh.service")
+    wait("the boot", lambda: started.search(cloud.compute.console(site.instance.id)), BOOT_SECONDS)
     # By now ext4 has the new files' names on the disk, but what is in them only in memory.
     time.sleep(7)
     cut_power(site, cloud)
@@ -133,14 +132,13 @@ def qemu(site: Site, cloud: LocalCloud) -> int:
 def cut_power(site: Site, cloud: LocalCloud) -> None:
     os.kill(qemu(site, cloud), signal.SIGKILL)
     control(site).unlink(missing_ok=True)
-    end = time.monotonic() + 30
-    while True:
+
+    def is_stopped() -> bool:
         found = cloud.compute.get_instance(site.instance.id)
         assert found is not None
-        if found.status == "stopped":
-            break
-        assert time.monotonic() < end
-        time.sleep(0.05)
+        return found.status == "stopped"
+
+    wait("the power cut", is_stopped, 30)
 
 
 def kill_qemu(site: Site, cloud: LocalCloud) -> None:
@@ -207,10 +205,11 @@ def test_rotated_snapshots_keep_their_content_and_the_chain_stays_short(
         kept.append((cloud.volumes.create_snapshot(owner("snapshot"), volume.id).id, content))
         if len(kept) > 2:
             cloud.volumes.delete_snapshot(kept.pop(0)[0])
-    end = time.monotonic() + 60
-    while len(cloud.volumes.layers.chain(cloud.volumes.records.expect(volume.id).head)) > 4:
-        assert time.monotonic() < end, "the chain is not shortened"
-        time.sleep(0.1)
+
+    def chain() -> list[str]:
+        return cloud.volumes.layers.chain(cloud.volumes.records.expect(volume.id).head)
+
+    wait("a shorter chain", lambda: len(chain()) <= 4, 60)
     for snapshot_id, content in kept:
         clone = site.attached_volume(snapshot_id=snapshot_id)
         mounted(site, clone, "/c", "-o ro,noload")
@@ -296,15 +295,13 @@ def test_a_full_disk_pauses_the_instance_and_loses_nothing(
     script = "dd if=/dev/zero bs=1M count=60 | tr '\\0' x > /v/big; sync; sha256sum /v/big"
     writer = threading.Thread(target=lambda: written.append(shell(site, script)))
     writer.start()
-    end = time.monotonic() + 120
-    while True:
+
+    def fault() -> str:
         found = cloud.compute.get_instance(site.instance.id)
         assert found is not None
-        if found.fault:
-            break
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    assert "room" in found.fault
+        return found.fault
+
+    assert "room" in wait("a full disk", fault, 120)
     (layers / "filler").unlink()
     found = cloud.compute.get_instance(site.instance.id)
     assert found is not None
@@ -339,7 +336,8 @@ def test_sixty_volumes_are_on_one_instance(cloud: LocalCloud, site: Site) -> Non
 def wait_for_disks(site: Site, wanted: set[str]) -> None:
     """Until these and no others are the instance's disks: its kernel looks in its own time."""
     serials = "cat /sys/block/sd*/device/vpd_pg80 2>/dev/null | tr -c '0-9a-f-' '\\n'"
-    end = time.monotonic() + 120
-    while (seen := set(re.findall(r"[0-9a-f-]{36}", shell(site, serials)))) != wanted:
-        assert time.monotonic() < end, (wanted - seen, seen - wanted)
-        time.sleep(0.5)
+
+    def seen() -> set[str]:
+        return set(re.findall(r"[0-9a-f-]{36}", shell(site, serials)))
+
+    wait(f"the disks {sorted(wanted)}", lambda: seen() == wanted, 120, pause=0.5)

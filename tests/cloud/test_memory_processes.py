@@ -15,6 +15,7 @@ import pytest
 from atoll.cloud.memory import MemoryCloud
 from atoll.cloud.memory.faults import When
 from atoll.guest.base import Freeze
+from harness.wait import wait
 
 from .site import nfs, owner, running_site
 
@@ -110,9 +111,7 @@ def test_processes_work_at_once(cloud: MemoryCloud, path: Path) -> None:
 
 def test_a_dead_process_freezes_nothing(cloud: MemoryCloud, path: Path) -> None:
     worker = start(freeze_and_wait, path)
-    deadline = time.monotonic() + 30
-    while not cloud.journal.count("freeze_share") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait("the freeze", lambda: cloud.journal.count("freeze_share"), 30)
     (port,) = [p for p in cloud.networks.list_ports() if p.addresses[0].startswith("10.")]
     mount = cloud.client("10.0.0.1").mount(f"{port.addresses[0]}:/shares/s1")
     with pytest.raises(TimeoutError):

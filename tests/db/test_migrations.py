@@ -18,7 +18,7 @@ from atoll.db.migrations import HEAD, upgrade
 from atoll.db.migrations.runner import config
 from atoll.db.tables import metadata
 from atoll.errors import ConfigurationError
-from tests import postgres
+from harness import postgres
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

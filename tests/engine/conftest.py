@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from atoll.engine.operation import Handler, Operation
 from atoll.engine.queue import enqueue
 from atoll.engine.retry import Retry
 from atoll.engine.worker import Worker
+from harness.wait import wait
 
 Act = Callable[[Operation], None]
 
@@ -93,10 +93,7 @@ class Yard:
 
 
 def eventually(condition: Callable[[], bool], within: float = 10.0) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
+    wait("what was asked for", condition, within, pause=0.02)
 
 
 def waiting(event: threading.Event) -> Act:

@@ -13,7 +13,7 @@ from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.engine import worker
 from atoll.engine.operation import Operation
-from tests import postgres
+from harness import postgres
 from tests.engine.conftest import Recorder, Yard, eventually, waiting
 from tests.frozen import freezable_proxy
 from tests.programs import need_postgres

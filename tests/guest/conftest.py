@@ -17,7 +17,7 @@ import pytest
 from atoll.guest.base import Access, ExportRule, WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import SshOptions
-from tests.guest.machine import Machine, service_image
+from harness.service_vm import ServiceVm, service_image
 
 HERE = Path(__file__).parent
 MIB = 1 << 20
@@ -73,9 +73,9 @@ def guest(site: Site) -> Iterator[SshGuest]:
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceVm]:
     """A real service instance, which boots once for all tests of this folder."""
-    machine = Machine(tmp_path_factory.mktemp("instance"), service_image())
+    machine = ServiceVm(tmp_path_factory.mktemp("instance"), service_image())
     machine.start()
     yield machine
     machine.kill()

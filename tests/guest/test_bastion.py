@@ -15,8 +15,8 @@ from atoll.guest.bastion import ALIAS, Bastion, BastionFiles, greets_behind
 from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.host_key import host_key
 from atoll.guest.ssh import SshOptions, _command, _KeyFiles
+from harness.service_vm import ServiceVm, free_port
 from tests.guest.conftest import ACCESS, Site
-from tests.guest.machine import Machine, free_port
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2rUMtNrQHpWGzsKpVlO3dDXBNKaeJuSDcjaYtWuC1x"
 BASTION = Bastion("gate.example.org", "jump", 2222, Path("/keys/50% of them/id"), KEY)
@@ -110,7 +110,7 @@ def test_what_is_no_host_key_is_refused(given: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def gate(machine: Machine) -> Iterator[Machine]:
+def gate(machine: ServiceVm) -> Iterator[ServiceVm]:
     """A service instance that forwards, as no real one does."""
     change = "sed -i 's/^{}.*/{}/' /etc/ssh/sshd_config; systemctl restart ssh"
     real, open_to_all = "DisableForwarding yes", "AllowTcpForwarding yes"
@@ -120,7 +120,7 @@ def gate(machine: Machine) -> Iterator[Machine]:
     machine.shell(change.format(open_to_all, real))
 
 
-def through(gate: Machine) -> Bastion:
+def through(gate: ServiceVm) -> Bastion:
     return Bastion(
         "127.0.0.1", "atoll", gate.port, gate.folder / "user", gate.access.host_key_public
     )
@@ -128,7 +128,7 @@ def through(gate: Machine) -> Bastion:
 
 @pytest.mark.vm
 @pytest.mark.timeout(400)
-def test_an_instance_is_reached_through_a_bastion(gate: Machine, tmp_path: Path) -> None:
+def test_an_instance_is_reached_through_a_bastion(gate: ServiceVm, tmp_path: Path) -> None:
     inside = replace(gate.access, address="127.0.0.1")  # as the bastion sees it, at port 22
     bastion = through(gate)
     greets_behind(bastion, tmp_path, inside.address, seconds=60)
@@ -140,7 +140,7 @@ def test_an_instance_is_reached_through_a_bastion(gate: Machine, tmp_path: Path)
 
 @pytest.mark.vm
 @pytest.mark.timeout(400)
-def test_nobody_can_pose_as_the_bastion_or_as_the_instance(gate: Machine, tmp_path: Path) -> None:
+def test_nobody_can_pose_as_the_bastion_or_as_the_instance(gate: ServiceVm, tmp_path: Path) -> None:
     inside = replace(gate.access, address="127.0.0.1")
     false = replace(through(gate), host_key_public=KEY)
     with pytest.raises(GuestUnreachable, match="Host key verification failed"):

@@ -18,8 +18,8 @@ from atoll.errors import GuestUnreachable
 from atoll.guest.base import ExportRule, Freeze, WantedShare, digest
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import await_banner
+from harness.service_vm import BOOT_SECONDS, ServiceVm
 from tests.guest.conftest import rules
-from tests.guest.machine import BOOT_SECONDS, Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
@@ -28,7 +28,7 @@ GIB = 1 << 30
 
 
 @pytest.fixture
-def guest(machine: Machine) -> Iterator[SshGuest]:
+def guest(machine: ServiceVm) -> Iterator[SshGuest]:
     guest = machine.open()
     yield guest
     guest.close()
@@ -49,7 +49,7 @@ def new_share(serial: str, **changes: object) -> WantedShare:
     return replace(share, **changes)  # type: ignore[arg-type]
 
 
-def plug(machine: Machine) -> str:
+def plug(machine: ServiceVm) -> str:
     serial = str(uuid4())
     machine.disk(serial)
     return serial
@@ -61,7 +61,9 @@ def nfs(share: WantedShare, place: str, server: str = HOME, version: str = "4.2"
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_share_is_mounted_by_those_who_may(machine: Machine, guest: SshGuest, kind: str) -> None:
+def test_a_share_is_mounted_by_those_who_may(
+    machine: ServiceVm, guest: SshGuest, kind: str
+) -> None:
     read_only = ExportRule("ip", "10.0.2.0/24", "ro")
     share = new_share(plug(machine), file_system=kind, rules=(read_only, *rules(HOME)))
     assert guest.apply_share(share, fence=1).formatted
@@ -81,7 +83,7 @@ def test_a_share_is_mounted_by_those_who_may(machine: Machine, guest: SshGuest, 
     guest.remove_share(share.share_id, share.path, fence=2)
 
 
-def test_access_that_is_taken_away_ends_at_once(machine: Machine, guest: SshGuest) -> None:
+def test_access_that_is_taken_away_ends_at_once(machine: ServiceVm, guest: SshGuest) -> None:
     share = new_share(plug(machine), rules=rules(HOME, AWAY))
     guest.apply_share(share, fence=1)
     machine.shell(
@@ -98,7 +100,7 @@ def test_access_that_is_taken_away_ends_at_once(machine: Machine, guest: SshGues
     assert "mine" in machine.shell("sleep 1; ls /mnt/home; umount /mnt/home /mnt/away")
 
 
-def test_a_thousand_rules_are_one_step(machine: Machine, guest: SshGuest) -> None:
+def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: SshGuest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
     many = tuple(rules(*(f"10.{n // 200}.{n % 200}.0/24" for n in range(999))))
@@ -110,7 +112,7 @@ def test_a_thousand_rules_are_one_step(machine: Machine, guest: SshGuest) -> Non
     assert served.rules_digest == digest((*many, *rules("2001:db8::1")), share.squash)
 
 
-def test_a_share_grows_under_a_writing_client(machine: Machine, guest: SshGuest) -> None:
+def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: SshGuest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
     machine.shell(
@@ -131,7 +133,7 @@ def test_a_share_grows_under_a_writing_client(machine: Machine, guest: SshGuest)
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_a_larger_clone_lives_beside_its_parent(
-    machine: Machine, guest: SshGuest, kind: str
+    machine: ServiceVm, guest: SshGuest, kind: str
 ) -> None:
     parent = new_share(plug(machine), file_system=kind)
     guest.apply_share(parent, fence=1)
@@ -156,7 +158,7 @@ def test_a_larger_clone_lives_beside_its_parent(
     assert words == "old\nnew\n"  # two file systems, also to an NFS client
 
 
-def test_an_open_file_does_not_keep_a_share_from_going(machine: Machine, guest: SshGuest) -> None:
+def test_an_open_file_does_not_keep_a_share_from_going(machine: ServiceVm, guest: SshGuest) -> None:
     share, other = new_share(plug(machine)), new_share(plug(machine))
     guest.apply_share(share, fence=1)
     guest.apply_share(other, fence=1)
@@ -174,7 +176,7 @@ def test_an_open_file_does_not_keep_a_share_from_going(machine: Machine, guest: 
     machine.shell("umount -l /mnt/gone; umount /mnt/stays")
 
 
-def test_cifs_sessions_end_when_access_does(machine: Machine, guest: SshGuest) -> None:
+def test_cifs_sessions_end_when_access_does(machine: ServiceVm, guest: SshGuest) -> None:
     share = new_share(plug(machine), protocol="CIFS", rules=rules(HOME, "10.0.2.0/24"))
     guest.apply_share(share, fence=1, deadline=120)
     mount = "mkdir -p {0} && mount -t cifs -o guest,vers=3.0 //{1}/{2} {0}\n"
@@ -192,7 +194,7 @@ def test_cifs_sessions_end_when_access_does(machine: Machine, guest: SshGuest) -
     assert share.path not in machine.shell("net conf list")
 
 
-def test_a_rebooted_instance_serves_without_atoll(machine: Machine) -> None:
+def test_a_rebooted_instance_serves_without_atoll(machine: ServiceVm) -> None:
     guest = machine.open()
     kept, lost = new_share(plug(machine), rules=rules(HOME, AWAY)), new_share(plug(machine))
     guest.apply_share(kept, fence=1)
@@ -221,7 +223,7 @@ def test_a_rebooted_instance_serves_without_atoll(machine: Machine) -> None:
 
 
 def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
-    machine: Machine, guest: SshGuest
+    machine: ServiceVm, guest: SshGuest
 ) -> None:
     """systemd believes udev, and unmounts what has a mount unit when the disk seems to be gone."""
     share = new_share(plug(machine))
@@ -237,7 +239,7 @@ def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
     machine.shell(nfs(share, "/mnt/udev") + "umount /mnt/udev")
 
 
-def test_nobody_can_list_the_shares_of_several_projects(machine: Machine) -> None:
+def test_nobody_can_list_the_shares_of_several_projects(machine: ServiceVm) -> None:
     guest = machine.open()
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)

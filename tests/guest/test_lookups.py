@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 
 from atoll.guest.channel import SshGuest
+from harness.service_vm import ServiceVm
 from tests.guest.conftest import HERE, rules
-from tests.guest.machine import Machine
 from tests.guest.test_instance import new_share, plug
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -37,7 +37,7 @@ PROGRAM
 
 
 @pytest.fixture
-def guest(machine: Machine) -> Iterator[SshGuest]:
+def guest(machine: ServiceVm) -> Iterator[SshGuest]:
     guest = machine.open()
     yield guest
     guest.close()
@@ -46,7 +46,7 @@ def guest(machine: Machine) -> Iterator[SshGuest]:
 class Lookups:
     """The clients, in a network namespace of the instance."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: ServiceVm) -> None:
         machine.shell(PREPARE)
         command = f"ip netns exec clients python3 -u /root/lookups.py 10.99.0.1 {' '.join(CLIENTS)}"
         argv = machine.ssh(f"sudo -n {command}")
@@ -77,7 +77,7 @@ class Lookups:
         return self._process.stdout.readline().strip()
 
 
-def test_rules_hold_whoever_looks_while_they_change(machine: Machine, guest: SshGuest) -> None:
+def test_rules_hold_whoever_looks_while_they_change(machine: ServiceVm, guest: SshGuest) -> None:
     share, other = new_share(plug(machine)), new_share(plug(machine))
     guest.apply_share(share, fence=1, deadline=180)
     guest.apply_share(other, fence=1, deadline=180)

@@ -13,6 +13,7 @@ from atoll.errors import GuestError, GuestUnreachable
 from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
+from harness.wait import wait
 from tests.guest.conftest import Site
 
 HEALTH = Health("boot", nfs_running=True, smb_running=False, uptime_seconds=1)
@@ -80,10 +81,7 @@ def pool(clock: Clock) -> GuestPool:
 
 
 def settle(pool: GuestPool, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait("the pool to settle", condition, 5)
 
 
 def test_callers_share_one_channel(pool: GuestPool) -> None:

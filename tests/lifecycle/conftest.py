@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.house import House
+from harness.memory_deployment import MemoryDeployment
 
 
 @pytest.fixture
-def new_house(
+def new_deployment(
     new_database_url: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., House]]:
+) -> Iterator[Callable[..., MemoryDeployment]]:
     """Make a deployment of its own, without a worker; as often as one likes."""
-    houses: list[House] = []
+    deployments: list[MemoryDeployment] = []
 
-    def make(**driver: Any) -> House:
+    def make(**driver: Any) -> MemoryDeployment:
         directory: Path = tmp_path_factory.mktemp("house")
-        houses.append(House(directory, new_database_url(), **driver))
-        return houses[-1]
+        deployments.append(MemoryDeployment(directory, new_database_url(), **driver))
+        return deployments[-1]
 
     yield make
-    for house in houses:
-        house.close()
+    for deployment in deployments:
+        deployment.close()
 
 
 @pytest.fixture
-def house(new_house: Callable[..., House]) -> House:
+def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
     """A deployment with one worker."""
-    made = new_house()
+    made = new_deployment()
     made.start_worker()
     return made

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from atoll.cli.main import app
 from atoll.db.tables import metadata
-from tests.lifecycle.house import House
+from harness.memory_deployment import MemoryDeployment
 
 Backup = dict[str, list[dict[str, Any]]]
 
@@ -19,9 +19,9 @@ Backup = dict[str, list[dict[str, Any]]]
 class Operator:
     """Runs commands, makes backups and puts them back."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        chosen = house.settings
+    def __init__(self, deployment: MemoryDeployment) -> None:
+        self._deployment = deployment
+        chosen = deployment.settings
         self._config = Path(chosen.state_dir) / "atoll.toml"
         self._config.write_text(
             f'state_dir = "{chosen.state_dir}"\ncloud = "memory"\nhost = "{chosen.host}"\n'
@@ -45,7 +45,7 @@ class Operator:
 
     def backup(self) -> Backup:
         """All rows as they are."""
-        with self._house.database.read() as connection:
+        with self._deployment.database.read() as connection:
             return {
                 table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
                 for table in metadata.sorted_tables
@@ -53,7 +53,7 @@ class Operator:
 
     def restore(self, backup: Backup) -> None:
         """Put the rows of a backup in the place of all that there are."""
-        with self._house.database.begin() as connection:
+        with self._deployment.database.begin() as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(delete(table))
             for table in metadata.sorted_tables:

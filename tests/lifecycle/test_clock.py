@@ -11,28 +11,30 @@ from sqlalchemy import update
 
 from atoll.api.app import create_app
 from atoll.db.tables import operations, services, share_servers
-from tests.lifecycle.house import House
+from harness.memory_deployment import MemoryDeployment
 from tests.lifecycle.operator import Operator
 
 
 @pytest.fixture
-def house(new_house: Callable[..., House]) -> House:
-    return new_house(reconcile_interval=0.3)
+def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
+    return new_deployment(reconcile_interval=0.3)
 
 
 @pytest.mark.parametrize(
     "ago", [timedelta(days=1, hours=1), timedelta(days=20), -timedelta(hours=2)]
 )
-def test_what_failed_is_tried_again_whenever_that_was(house: House, ago: timedelta) -> None:
+def test_what_failed_is_tried_again_whenever_that_was(
+    deployment: MemoryDeployment, ago: timedelta
+) -> None:
     """Also after a day, or a month, without Atoll, and if the clock was ahead."""
-    house.cloud.faults.fail("create_volume", "OutOfCapacity", times=None)
-    house.start_worker()
-    share_id = house.create()
-    assert house.settled(share_id)["status"] == "error"
-    house.stop_workers()
-    house.cloud.faults.clear()
+    deployment.cloud.faults.fail("create_volume", "OutOfCapacity", times=None)
+    deployment.start_worker()
+    share_id = deployment.create()
+    assert deployment.settled(share_id)["status"] == "error"
+    deployment.stop_workers()
+    deployment.cloud.faults.clear()
     then = (datetime.now(UTC) - ago).replace(tzinfo=None).isoformat(timespec="microseconds")
-    with house.database.begin() as connection:
+    with deployment.database.begin() as connection:
         connection.execute(
             update(operations).where(operations.c.status == "failed").values(finished_at=then)
         )
@@ -43,34 +45,34 @@ def test_what_failed_is_tried_again_whenever_that_was(house: House, ago: timedel
             .values(status="failed", finished_at=then)
         )
         connection.exec_driver_sql("UPDATE shares SET status = 'error'")
-    house.start_worker()
-    house.until(lambda: house.share(share_id)["status"] == "available", "another try")
+    deployment.start_worker()
+    deployment.until(lambda: deployment.share(share_id)["status"] == "available", "another try")
 
 
-def test_a_sign_of_life_in_the_future_is_none(house: House) -> None:
-    http = TestClient(create_app(house.settings, house.database))
-    house.start_worker()
-    house.until(lambda: http.simulate_get("/healthcheck").status_code == 200, "a sign of life")
-    house.stop_workers()
-    with house.database.begin() as connection:
+def test_a_sign_of_life_in_the_future_is_none(deployment: MemoryDeployment) -> None:
+    http = TestClient(create_app(deployment.settings, deployment.database))
+    deployment.start_worker()
+    deployment.until(lambda: http.simulate_get("/healthcheck").status_code == 200, "a sign of life")
+    deployment.stop_workers()
+    with deployment.database.begin() as connection:
         connection.execute(update(services).values(heartbeat=services.c.heartbeat + 7200))
     answer = http.simulate_get("/healthcheck")
     assert answer.status_code == 503
     assert answer.json["worker"] == "down"
-    [service] = house.call("GET", "/services")["services"]
+    [service] = deployment.call("GET", "/services")["services"]
     assert service["state"] == "down"
-    house.start_worker()
-    house.until(lambda: http.simulate_get("/healthcheck").status_code == 200, "a sign of life")
+    deployment.start_worker()
+    deployment.until(lambda: http.simulate_get("/healthcheck").status_code == 200, "a sign of life")
 
 
-def test_the_doctor_names_what_is_from_the_future(house: House) -> None:
-    operator = Operator(house)
-    house.start_worker()
-    house.settled(house.create())
-    house.until(lambda: operator.finding("Clocks").get("ok"), "all to be well")
-    house.stop_workers()
+def test_the_doctor_names_what_is_from_the_future(deployment: MemoryDeployment) -> None:
+    operator = Operator(deployment)
+    deployment.start_worker()
+    deployment.settled(deployment.create())
+    deployment.until(lambda: operator.finding("Clocks").get("ok"), "all to be well")
+    deployment.stop_workers()
     later = (datetime.now(UTC) + timedelta(hours=2)).replace(tzinfo=None)
-    with house.database.begin() as connection:
+    with deployment.database.begin() as connection:
         connection.execute(update(services).values(heartbeat=services.c.heartbeat + 7200))
         connection.execute(
             update(operations)
@@ -90,34 +92,34 @@ def test_the_doctor_names_what_is_from_the_future(house: House) -> None:
 
 
 def test_a_server_that_was_idle_in_the_future_is_removed_in_time(
-    new_house: Callable[..., House],
+    new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    house = new_house(reconcile_interval=0.3, unused_share_server_cleanup_interval=3)
-    house.start_worker()
-    share_id = house.create()
-    house.settled(share_id)
-    house.call("DELETE", f"/shares/{share_id}")
-    house.gone("shares")
-    with house.database.begin() as connection:
+    deployment = new_deployment(reconcile_interval=0.3, unused_share_server_cleanup_interval=3)
+    deployment.start_worker()
+    share_id = deployment.create()
+    deployment.settled(share_id)
+    deployment.call("DELETE", f"/shares/{share_id}")
+    deployment.gone("shares")
+    with deployment.database.begin() as connection:
         connection.execute(update(share_servers).values(idle_since=4e9))
-    house.gone("share-servers")
+    deployment.gone("share-servers")
 
 
 def test_a_server_that_fell_silent_in_the_future_is_brought_back_in_time(
-    new_house: Callable[..., House],
+    new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    house = new_house(reconcile_interval=0.3, replace_dead_after=1)
-    house.start_worker()
-    share_id = house.create()
-    house.settled(share_id)
-    house.allow(share_id)
-    house.settled(share_id)
-    server_id = house.share(share_id)["share_server_id"]
-    server = house.call("GET", f"/share-servers/{server_id}")["share_server"]
-    house.stop_workers()
-    house.cloud.hang_instance(server["identifier"])
-    with house.database.begin() as connection:
+    deployment = new_deployment(reconcile_interval=0.3, replace_dead_after=1)
+    deployment.start_worker()
+    share_id = deployment.create()
+    deployment.settled(share_id)
+    deployment.allow(share_id)
+    deployment.settled(share_id)
+    server_id = deployment.share(share_id)["share_server_id"]
+    server = deployment.call("GET", f"/share-servers/{server_id}")["share_server"]
+    deployment.stop_workers()
+    deployment.cloud.hang_instance(server["identifier"])
+    with deployment.database.begin() as connection:
         connection.execute(update(share_servers).values(unhealthy_since=4e9))
-    house.start_worker()
-    house.until(lambda: house.cloud.journal.count("reboot_instance"), "a reset")
-    house.mount(share_id).write("data", b"served again")
+    deployment.start_worker()
+    deployment.until(lambda: deployment.cloud.journal.count("reboot_instance"), "a reset")
+    deployment.mount(share_id).write("data", b"served again")

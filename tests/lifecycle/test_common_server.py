@@ -9,23 +9,23 @@ import pytest
 
 from atoll.cli.doctor import examine
 from atoll.cloud.base import Finding
+from harness.memory_deployment import MemoryDeployment
 from tests import common_server
-from tests.lifecycle.house import House
 
 
 @pytest.fixture
-def common(new_house: Callable[..., House], tmp_path: Path) -> House:
-    house = new_house(**common_server.options(tmp_path), reconcile_interval=0.3)
-    common_server.make(house.settings.state_dir / "memory-cloud.sqlite")
-    house.start_worker()
-    return house
+def common(new_deployment: Callable[..., MemoryDeployment], tmp_path: Path) -> MemoryDeployment:
+    deployment = new_deployment(**common_server.options(tmp_path), reconcile_interval=0.3)
+    common_server.make(deployment.settings.state_dir / "memory-cloud.sqlite")
+    deployment.start_worker()
+    return deployment
 
 
-def create(house: House, **more: object) -> str:
-    return house.create(share_network_id=None, **more)
+def create(deployment: MemoryDeployment, **more: object) -> str:
+    return deployment.create(share_network_id=None, **more)
 
 
-def test_a_share_is_made_filled_grown_copied_and_removed(common: House) -> None:
+def test_a_share_is_made_filled_grown_copied_and_removed(common: MemoryDeployment) -> None:
     share_id = create(common)
     share = common.settled(share_id)
     assert share["status"] == "available"
@@ -56,7 +56,7 @@ def test_a_share_is_made_filled_grown_copied_and_removed(common: House) -> None:
     assert nas.volume_ids == ()
 
 
-def test_what_is_lost_there_is_repaired(common: House) -> None:
+def test_what_is_lost_there_is_repaired(common: MemoryDeployment) -> None:
     share_id = create(common)
     common.settled(share_id)
     common.allow(share_id)
@@ -76,9 +76,11 @@ def test_what_is_lost_there_is_repaired(common: House) -> None:
     assert not common.cloud.journal.calls("delete_instance")
 
 
-def test_a_type_of_the_other_kind_ends_in_error(common: House, house: House) -> None:
+def test_a_type_of_the_other_kind_ends_in_error(
+    common: MemoryDeployment, deployment: MemoryDeployment
+) -> None:
     """On either kind of back end, with a message that says why."""
-    for there, handles in ((common, True), (house, False)):
+    for there, handles in ((common, True), (deployment, False)):
         specs = {"driver_handles_share_servers": str(handles)}
         wish = {"share_type": {"name": "other", "extra_specs": specs}}
         there.call("POST", "/types", wish)
@@ -93,13 +95,15 @@ def test_a_type_of_the_other_kind_ends_in_error(common: House, house: House) -> 
         there.empty()
 
 
-def test_the_doctor_looks_for_it(new_house: Callable[..., House], tmp_path: Path) -> None:
-    house = new_house(**common_server.options(tmp_path))
+def test_the_doctor_looks_for_it(
+    new_deployment: Callable[..., MemoryDeployment], tmp_path: Path
+) -> None:
+    deployment = new_deployment(**common_server.options(tmp_path))
 
     def finding() -> Finding:
-        return next(each for each in examine(house.settings) if each.check == "Common server")
+        return next(each for each in examine(deployment.settings) if each.check == "Common server")
 
     assert not finding().ok
     assert common_server.NAME in finding().detail
-    common_server.make(house.settings.state_dir / "memory-cloud.sqlite")
+    common_server.make(deployment.settings.state_dir / "memory-cloud.sqlite")
     assert finding().ok

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pytest
 
 from atoll.cli import servers
-from tests.lifecycle.house import CLIENT, House
+from harness.memory_deployment import CLIENT, MemoryDeployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,97 +33,97 @@ AT_ONCE = 6
 class Stage:
     """A deployment, and what was made in it before the verb."""
 
-    house: House
+    deployment: MemoryDeployment
     share_id: str = ""
     snapshot_id: str = ""
     made: list[str] = field(default_factory=list)
 
 
-def with_share(house: House) -> Stage:
+def with_share(deployment: MemoryDeployment) -> Stage:
     """A share with data in it and a client let in."""
-    stage = Stage(house, house.create())
-    house.settled(stage.share_id)
-    house.allow(stage.share_id)
-    house.settled(stage.share_id)
-    house.mount(stage.share_id).write("data", b"precious")
+    stage = Stage(deployment, deployment.create())
+    deployment.settled(stage.share_id)
+    deployment.allow(stage.share_id)
+    deployment.settled(stage.share_id)
+    deployment.mount(stage.share_id).write("data", b"precious")
     return stage
 
 
-def with_snapshot(house: House) -> Stage:
+def with_snapshot(deployment: MemoryDeployment) -> Stage:
     """That, and a snapshot of it."""
-    stage = with_share(house)
+    stage = with_share(deployment)
     take_snapshot(stage)
     taken(stage)
     return stage
 
 
-def with_empty_server(house: House) -> Stage:
+def with_empty_server(deployment: MemoryDeployment) -> Stage:
     """A share network whose share server has no share any more."""
-    stage = with_share(house)
+    stage = with_share(deployment)
     delete_share(stage)
-    house.gone("shares")
+    deployment.gone("shares")
     return stage
 
 
 def first_share(stage: Stage) -> None:
-    stage.share_id = stage.house.create()
+    stage.share_id = stage.deployment.create()
 
 
 def another_share(stage: Stage) -> None:
-    stage.made.append(stage.house.create())
+    stage.made.append(stage.deployment.create())
 
 
 def share_of_snapshot(stage: Stage) -> None:
-    stage.made.append(stage.house.create(size=2, snapshot_id=stage.snapshot_id))
+    stage.made.append(stage.deployment.create(size=2, snapshot_id=stage.snapshot_id))
 
 
 def allow(stage: Stage) -> None:
-    stage.house.allow(stage.share_id, "10.0.0.77", "ro")
+    stage.deployment.allow(stage.share_id, "10.0.0.77", "ro")
 
 
 def deny(stage: Stage) -> None:
-    [rule] = stage.house.call("GET", f"/share-access-rules?share_id={stage.share_id}")[
+    [rule] = stage.deployment.call("GET", f"/share-access-rules?share_id={stage.share_id}")[
         "access_list"
     ]
-    stage.house.act(stage.share_id, deny_access={"access_id": rule["id"]})
+    stage.deployment.act(stage.share_id, deny_access={"access_id": rule["id"]})
 
 
 def extend(stage: Stage) -> None:
-    stage.house.act(stage.share_id, extend={"new_size": 3})
+    stage.deployment.act(stage.share_id, extend={"new_size": 3})
 
 
 def take_snapshot(stage: Stage) -> None:
-    stage.snapshot_id = stage.house.snapshot(stage.share_id)
+    stage.snapshot_id = stage.deployment.snapshot(stage.share_id)
 
 
 def delete_snapshot(stage: Stage) -> None:
-    stage.house.call("DELETE", f"/snapshots/{stage.snapshot_id}")
+    stage.deployment.call("DELETE", f"/snapshots/{stage.snapshot_id}")
 
 
 def delete_share(stage: Stage) -> None:
-    stage.house.call("DELETE", f"/shares/{stage.share_id}")
+    stage.deployment.call("DELETE", f"/shares/{stage.share_id}")
 
 
 def upgrade(stage: Stage) -> None:
-    stage.house.cloud.images.publish()
-    [server] = stage.house.call("GET", "/share-servers")["share_servers"]
-    servers.ask(stage.house.database, server["id"])
+    stage.deployment.cloud.images.publish()
+    [server] = stage.deployment.call("GET", "/share-servers")["share_servers"]
+    servers.ask(stage.deployment.database, server["id"])
 
 
 def delete_network(stage: Stage) -> None:
-    for network in stage.house.call("GET", "/share-networks")["share_networks"]:
-        stage.house.call("DELETE", f"/share-networks/{network['id']}")
+    for network in stage.deployment.call("GET", "/share-networks")["share_networks"]:
+        stage.deployment.call("DELETE", f"/share-networks/{network['id']}")
 
 
 # --- what must be true in the end ----------------------------------------------------------------
 
 
 def served(stage: Stage) -> None:
-    house = stage.house
+    deployment = stage.deployment
     for share_id in [stage.share_id, *stage.made]:
-        assert house.settled(share_id)["status"] == "available"
-    instances = house.cloud.compute.list_instances()
-    volumes = house.cloud.volumes.list_volumes()
+        assert deployment.settled(share_id)["status"] == "available"
+    instances = deployment.cloud.compute.list_instances()
+    volumes = deployment.cloud.volumes.list_volumes()
     assert len(instances) == 1
     assert len(volumes) == 1 + len(stage.made)
     assert {volume.instance_id for volume in volumes} == {instances[0].id}
@@ -131,72 +131,76 @@ def served(stage: Stage) -> None:
 
 def readable(stage: Stage) -> None:
     served(stage)
-    assert stage.house.mount(stage.share_id).read("data") == b"precious"
+    assert stage.deployment.mount(stage.share_id).read("data") == b"precious"
 
 
 def allowed(stage: Stage) -> None:
     readable(stage)
-    assert stage.house.rules(stage.share_id) == {CLIENT: "active", "10.0.0.77": "active"}
-    assert stage.house.cloud.client("10.0.0.77").may_mount(stage.house.export(stage.share_id))
+    assert stage.deployment.rules(stage.share_id) == {CLIENT: "active", "10.0.0.77": "active"}
+    assert stage.deployment.cloud.client("10.0.0.77").may_mount(
+        stage.deployment.export(stage.share_id)
+    )
 
 
 def denied(stage: Stage) -> None:
-    stage.house.until(lambda: not stage.house.rules(stage.share_id), "the rule to go")
-    assert not stage.house.cloud.client(CLIENT).may_mount(stage.house.export(stage.share_id))
+    stage.deployment.until(lambda: not stage.deployment.rules(stage.share_id), "the rule to go")
+    assert not stage.deployment.cloud.client(CLIENT).may_mount(
+        stage.deployment.export(stage.share_id)
+    )
 
 
 def extended(stage: Stage) -> None:
     readable(stage)
-    assert stage.house.share(stage.share_id)["size"] == 3
-    assert stage.house.mount(stage.share_id).size_gib() == 3
+    assert stage.deployment.share(stage.share_id)["size"] == 3
+    assert stage.deployment.mount(stage.share_id).size_gib() == 3
 
 
 def upgraded(stage: Stage) -> None:
     def newest() -> bool:
-        [server] = servers.listed(stage.house.settings, stage.house.database)
+        [server] = servers.listed(stage.deployment.settings, stage.deployment.database)
         return server.is_current
 
-    stage.house.until(newest, "an instance of the newest image")
+    stage.deployment.until(newest, "an instance of the newest image")
     readable(stage)
 
 
 def taken(stage: Stage) -> None:
-    house = stage.house
+    deployment = stage.deployment
     path = f"/snapshots/{stage.snapshot_id}"
-    house.until(
-        lambda: house.call("GET", path)["snapshot"]["status"] == "available", "the snapshot"
+    deployment.until(
+        lambda: deployment.call("GET", path)["snapshot"]["status"] == "available", "the snapshot"
     )
-    assert len(house.cloud.volumes.list_snapshots()) == 1
-    house.mount(stage.share_id).write("more", b"not frozen")
+    assert len(deployment.cloud.volumes.list_snapshots()) == 1
+    deployment.mount(stage.share_id).write("more", b"not frozen")
 
 
 def copied(stage: Stage) -> None:
     readable(stage)
     [copy] = stage.made
-    stage.house.allow(copy)
-    stage.house.settled(copy)
-    assert stage.house.mount(copy).read("data") == b"precious"
-    assert stage.house.mount(copy).size_gib() == 2
+    stage.deployment.allow(copy)
+    stage.deployment.settled(copy)
+    assert stage.deployment.mount(copy).read("data") == b"precious"
+    assert stage.deployment.mount(copy).size_gib() == 2
 
 
 def no_snapshot(stage: Stage) -> None:
-    stage.house.gone("snapshots")
-    assert not stage.house.cloud.volumes.list_snapshots()
+    stage.deployment.gone("snapshots")
+    assert not stage.deployment.cloud.volumes.list_snapshots()
     readable(stage)
 
 
 def no_share(stage: Stage) -> None:
-    stage.house.gone("shares")
-    stage.house.until(lambda: not stage.house.cloud.volumes.list_volumes(), "no volumes")
+    stage.deployment.gone("shares")
+    stage.deployment.until(lambda: not stage.deployment.cloud.volumes.list_volumes(), "no volumes")
 
 
 def nothing(stage: Stage) -> None:
-    stage.house.gone("share-networks")
-    stage.house.until(lambda: not stage.house.cloud.leaks(), "an empty cloud")
+    stage.deployment.gone("share-networks")
+    stage.deployment.until(lambda: not stage.deployment.cloud.leaks(), "an empty cloud")
 
 
 Step = Callable[[Stage], None]
-VERBS: dict[str, tuple[Callable[[House], Stage], Step, Step]] = {
+VERBS: dict[str, tuple[Callable[[MemoryDeployment], Stage], Step, Step]] = {
     "create the first share": (Stage, first_share, served),
     "create another share": (with_share, another_share, readable),
     "allow": (with_share, allow, allowed),
@@ -213,23 +217,25 @@ VERBS: dict[str, tuple[Callable[[House], Stage], Step, Step]] = {
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_killed_at_every_call(new_house: Callable[..., House], verb: str, when: When) -> None:
-    first_house = new_house()
-    if when == "before" and not first_house.database.is_sqlite:
+def test_killed_at_every_call(
+    new_deployment: Callable[..., MemoryDeployment], verb: str, when: When
+) -> None:
+    first_deployment = new_deployment()
+    if when == "before" and not first_deployment.database.is_sqlite:
         pytest.skip("before a call is after the one before it: once, on SQLite, is enough")
-    _kill_at_every_call(new_house, _calls(first_house, verb), verb, when)
+    _kill_at_every_call(new_deployment, _calls(first_deployment, verb), verb, when)
 
 
 @pytest.mark.parametrize("verb", ["create the first share", "delete the network"])
 def test_killed_at_every_call_behind_the_users_router(
-    new_house: Callable[..., House], verb: str
+    new_deployment: Callable[..., MemoryDeployment], verb: str
 ) -> None:
     """The layout with service subnets, which a router of the user's is plugged into."""
     options = {"connect_share_server_to_tenant_network": False}
-    first_house = new_house(**options)
-    if not first_house.database.is_sqlite:
+    first_deployment = new_deployment(**options)
+    if not first_deployment.database.is_sqlite:
         pytest.skip("what differs is the cloud's, not the database's: once, on SQLite, is enough")
-    _kill_at_every_call(new_house, _calls(first_house, verb), verb, "after", **options)
+    _kill_at_every_call(new_deployment, _calls(first_deployment, verb), verb, "after", **options)
 
 
 MAY_DIFFER = 3
@@ -238,36 +244,40 @@ others have done, and how often depends on who is quicker."""
 
 
 def _kill_at_every_call(
-    new_house: Callable[..., House], calls: int, verb: str, when: When, **options: Any
+    new_deployment: Callable[..., MemoryDeployment],
+    calls: int,
+    verb: str,
+    when: When,
+    **options: Any,
 ) -> None:
     assert calls > 0
 
     def kill_at(nth: int) -> None:
-        house = new_house(**options)
-        first = house.start_worker()
+        deployment = new_deployment(**options)
+        first = deployment.start_worker()
         prepare, act, check = VERBS[verb]
-        stage = prepare(house)
-        house.cloud.faults.kill(nth=nth, when=when)
+        stage = prepare(deployment)
+        deployment.cloud.faults.kill(nth=nth, when=when)
         act(stage)
         is_last = nth > calls - MAY_DIFFER
         first.join(timeout=10 if is_last else 60)
-        [kill] = house.cloud.faults.current()
+        [kill] = deployment.cloud.faults.current()
         if is_last and first.exitcode is None and kill.seen < nth:
-            house.cloud.faults.clear()  # what is looked at now are calls, too, and our own
+            deployment.cloud.faults.clear()  # what is looked at now are calls, too, and our own
             first.join(timeout=0.5)
             if not first.is_alive():  # the call was made between the two lines before
-                house.start_worker()
+                deployment.start_worker()
             check(stage)
-            house.close()
+            deployment.close()
             return
         first.join(timeout=60)  # the call may have been made while this was looked at
         # Not its exit code: another thread, starting a worker, may have taken that meanwhile.
         assert first.exitcode is not None, f"{verb}: lives on {when} call {nth} of {calls}"
         assert kill.seen >= nth, f"{verb}: no kill {when} call {nth} of {calls}"
-        house.start_worker()
+        deployment.start_worker()
         check(stage)
-        house.empty()
-        house.close()
+        deployment.empty()
+        deployment.close()
 
     # Most of the time goes in waiting for leases to end, so several deployments wait at once.
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -275,40 +285,46 @@ def _kill_at_every_call(
 
 
 @pytest.mark.parametrize("call", ["create_volume", "attach_volume", "apply_share"])
-def test_frozen_overtaken_and_woken(new_house: Callable[..., House], call: str) -> None:
-    stage, zombie = _frozen_at(new_house, call)
-    house = stage.house
-    house.start_worker()
+def test_frozen_overtaken_and_woken(
+    new_deployment: Callable[..., MemoryDeployment], call: str
+) -> None:
+    stage, zombie = _frozen_at(new_deployment, call)
+    deployment = stage.deployment
+    deployment.start_worker()
     readable(stage)
     [copy] = stage.made
-    house.allow(copy)
-    house.settled(copy)
-    house.mount(copy).write("data", b"written meanwhile")
+    deployment.allow(copy)
+    deployment.settled(copy)
+    deployment.mount(copy).write("data", b"written meanwhile")
     os.kill(zombie, signal.SIGCONT)
-    house.until(lambda: not _is_stopped(zombie), "the zombie to go on")
+    deployment.until(lambda: not _is_stopped(zombie), "the zombie to go on")
     time.sleep(1)
     readable(stage)
-    assert house.mount(copy).read("data") == b"written meanwhile"
-    assert not house.cloud.accidents()
-    house.empty()
+    assert deployment.mount(copy).read("data") == b"written meanwhile"
+    assert not deployment.cloud.accidents()
+    deployment.empty()
 
 
 def test_what_a_zombie_makes_for_a_deleted_share_is_removed(
-    new_house: Callable[..., House],
+    new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    stage, zombie = _frozen_at(new_house, "create_volume")
-    house = stage.house
-    house.start_worker()
+    stage, zombie = _frozen_at(new_deployment, "create_volume")
+    deployment = stage.deployment
+    deployment.start_worker()
     readable(stage)
-    house.call("DELETE", f"/shares/{stage.made[0]}")
-    house.until(lambda: len(house.call("GET", "/shares")["shares"]) == 1, "the share to go")
-    mark = house.cloud.journal.mark()
+    deployment.call("DELETE", f"/shares/{stage.made[0]}")
+    deployment.until(
+        lambda: len(deployment.call("GET", "/shares")["shares"]) == 1, "the share to go"
+    )
+    mark = deployment.cloud.journal.mark()
     os.kill(zombie, signal.SIGCONT)
-    house.until(lambda: house.cloud.journal.calls("delete_volume", since=mark), "the repair")
-    house.empty()
+    deployment.until(
+        lambda: deployment.cloud.journal.calls("delete_volume", since=mark), "the repair"
+    )
+    deployment.empty()
 
 
-def _frozen_at(new_house: Callable[..., House], call: str) -> tuple[Stage, int]:
+def _frozen_at(new_deployment: Callable[..., MemoryDeployment], call: str) -> tuple[Stage, int]:
     """A deployment whose worker is stopped in a call for another share; and its process id.
 
     A process that is stopped inside a transaction on SQLite holds everybody up until it goes on,
@@ -316,18 +332,18 @@ def _frozen_at(new_house: Callable[..., House], call: str) -> tuple[Stage, int]:
     its lease was being renewed just then, another deployment is tried.
     """
     for _ in range(3):
-        house = new_house(reconcile_interval=1)
-        worker = house.start_worker()
-        stage = with_share(house)
-        house.cloud.faults.delay(call, 0.3)
-        house.cloud.faults.freeze(call, when="before")
+        deployment = new_deployment(reconcile_interval=1)
+        worker = deployment.start_worker()
+        stage = with_share(deployment)
+        deployment.cloud.faults.delay(call, 0.3)
+        deployment.cloud.faults.freeze(call, when="before")
         another_share(stage)
         assert worker.pid is not None
         pid = worker.pid
-        house.until(lambda: _is_stopped(pid), "the worker to freeze")  # noqa: B023 - used at once
-        if house.writable():
+        deployment.until(lambda: _is_stopped(pid), "the worker to freeze")  # noqa: B023 - used at once
+        if deployment.writable():
             return stage, pid
-        house.close()
+        deployment.close()
     raise AssertionError("the worker was in a transaction each time")
 
 
@@ -335,14 +351,14 @@ def _is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
 
 
-def _calls(house: House, verb: str) -> int:
+def _calls(deployment: MemoryDeployment, verb: str) -> int:
     """How many cloud and guest calls the verb makes when nothing goes wrong."""
     prepare, act, check = VERBS[verb]
-    house.start_worker()
-    stage = prepare(house)
-    mark = house.cloud.journal.mark()
+    deployment.start_worker()
+    stage = prepare(deployment)
+    mark = deployment.cloud.journal.mark()
     act(stage)
     check(stage)
-    worker = house.cloud.journal.calls(since=mark)
+    worker = deployment.cloud.journal.calls(since=mark)
     mine = os.getpid()
     return sum(call.pid != mine for call in worker)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from atoll.db import placement
 from atoll.db import shares as share_rows
 from atoll.db.tables import shares
+from harness.memory_deployment import MemoryDeployment
 from tests import rows
-from tests.lifecycle.house import House
 
 NEWEST = "2.73"
 ALLOCATE_HOST = "001"
@@ -36,207 +36,239 @@ MET: tuple[Mapping[str, str], ...] = (
 )
 
 
-def make_type(house: House, specs: Mapping[str, str]) -> str:
+def make_type(deployment: MemoryDeployment, specs: Mapping[str, str]) -> str:
     wish = {
         "name": repr(sorted(specs.items())),
         "extra_specs": {"driver_handles_share_servers": "True", **specs},
     }
-    return str(house.call("POST", "/types", {"share_type": wish})["share_type"]["id"])
+    return str(deployment.call("POST", "/types", {"share_type": wish})["share_type"]["id"])
 
 
-def refusal(house: House, share_id: str) -> tuple[str, str, str]:
+def refusal(deployment: MemoryDeployment, share_id: str) -> tuple[str, str, str]:
     """Action, detail and text of the message about a share that could not be placed."""
-    share = house.settled(share_id)
+    share = deployment.settled(share_id)
     assert (share["status"], share["host"]) == ("error", None)
-    [message] = house.call("GET", f"/messages?resource_id={share_id}")["messages"]
+    [message] = deployment.call("GET", f"/messages?resource_id={share_id}")["messages"]
     return message["action_id"], message["detail_id"], message["user_message"]
 
 
-def placed(house: House, share_id: str) -> str:
+def placed(deployment: MemoryDeployment, share_id: str) -> str:
     """The host of a share that could be placed."""
-    share = house.settled(share_id)
-    assert share["status"] == "available", house.call("GET", "/messages")
+    share = deployment.settled(share_id)
+    assert share["status"] == "available", deployment.call("GET", "/messages")
     return str(share["host"])
 
 
-def pool_names(house: House, query: str = "") -> set[str]:
-    return {one["name"] for one in house.call("GET", f"/scheduler-stats/pools{query}")["pools"]}
+def pool_names(deployment: MemoryDeployment, query: str = "") -> set[str]:
+    return {
+        one["name"] for one in deployment.call("GET", f"/scheduler-stats/pools{query}")["pools"]
+    }
 
 
-def disable(house: House, host: str, how: str = "disable") -> None:
-    house.call("PUT", f"/services/{how}", {"host": host, "binary": "manila-share"})
+def disable(deployment: MemoryDeployment, host: str, how: str = "disable") -> None:
+    deployment.call("PUT", f"/services/{how}", {"host": host, "binary": "manila-share"})
 
 
-def second_host(house: House, zone: str = "") -> None:
+def second_host(deployment: MemoryDeployment, zone: str = "") -> None:
     """Another worker, on a host of its own, and its pool."""
-    house.start_worker(host="annexe", zone=zone)
-    house.until(lambda: "annexe@memory#memory" in pool_names(house), "the second host")
+    deployment.start_worker(host="annexe", zone=zone)
+    deployment.until(lambda: "annexe@memory#memory" in pool_names(deployment), "the second host")
 
 
-def test_a_type_that_asks_for_what_no_pool_has_is_placed_nowhere(house: House) -> None:
-    made = {make_type(house, specs): specs for specs in UNMET}
-    asked = {house.create(share_type=type_id): type_id for type_id in made}
+def test_a_type_that_asks_for_what_no_pool_has_is_placed_nowhere(
+    deployment: MemoryDeployment,
+) -> None:
+    made = {make_type(deployment, specs): specs for specs in UNMET}
+    asked = {deployment.create(share_type=type_id): type_id for type_id in made}
     for share_id, type_id in asked.items():
         specs = made[type_id]
-        action, detail, text = refusal(house, share_id)
+        action, detail, text = refusal(deployment, share_id)
         assert (action, detail) == (ALLOCATE_HOST, FILTER_CAPABILITIES), specs
         assert "No valid host" in text
         assert ("tier" in text, "vendor_name" in text) == (False, False)  # not users' business
-        assert pool_names(house, f"?share_type={type_id}") == set(), specs
-    assert "revert_to_snapshot_support" in refusal(house, next(iter(asked)))[2]
+        assert pool_names(deployment, f"?share_type={type_id}") == set(), specs
+    assert "revert_to_snapshot_support" in refusal(deployment, next(iter(asked)))[2]
 
 
-def test_a_type_that_asks_for_what_a_pool_has_is_placed_there(house: House) -> None:
+def test_a_type_that_asks_for_what_a_pool_has_is_placed_there(deployment: MemoryDeployment) -> None:
     for specs in MET:
-        type_id = make_type(house, specs)
-        assert placed(house, house.create(share_type=type_id)) == "house@memory#memory", specs
-        assert pool_names(house, f"?share_type={type_id}") == {"house@memory#memory"}, specs
+        type_id = make_type(deployment, specs)
+        assert placed(deployment, deployment.create(share_type=type_id)) == "house@memory#memory", (
+            specs
+        )
+        assert pool_names(deployment, f"?share_type={type_id}") == {"house@memory#memory"}, specs
 
 
-def test_shares_and_pools_call_a_host_by_the_same_name(house: House) -> None:
-    share_id = house.create()
-    host = placed(house, share_id)
-    assert pool_names(house) == {host}
-    services = house.call("GET", "/services?binary=manila-share")["services"]
+def test_shares_and_pools_call_a_host_by_the_same_name(deployment: MemoryDeployment) -> None:
+    share_id = deployment.create()
+    host = placed(deployment, share_id)
+    assert pool_names(deployment) == {host}
+    services = deployment.call("GET", "/services?binary=manila-share")["services"]
     assert [one["host"] for one in services] == [host.partition("#")[0]]
-    assert house.call("GET", "/share-servers?host=house@memory")["share_servers"]
-    found = house.call("GET", f"/shares?host={host.replace('#', '%23')}")["shares"]
+    assert deployment.call("GET", "/share-servers?host=house@memory")["share_servers"]
+    found = deployment.call("GET", f"/shares?host={host.replace('#', '%23')}")["shares"]
     assert [one["id"] for one in found] == [share_id]
-    assert placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": host})) == host
+    assert (
+        placed(deployment, deployment.create(version=NEWEST, scheduler_hints={"only_host": host}))
+        == host
+    )
 
 
-def test_shares_of_an_older_version_get_the_name_that_pools_have(house: House) -> None:
-    share_id = house.create()
-    host = placed(house, share_id)
-    with house.database.begin() as connection:
+def test_shares_of_an_older_version_get_the_name_that_pools_have(
+    deployment: MemoryDeployment,
+) -> None:
+    share_id = deployment.create()
+    host = placed(deployment, share_id)
+    with deployment.database.begin() as connection:
         rows.change(connection, shares, share_id, host="house@memory#generic")
-    house.start_worker()
-    house.until(lambda: house.share(share_id)["host"] == host, "the pool's own name")
+    deployment.start_worker()
+    deployment.until(lambda: deployment.share(share_id)["host"] == host, "the pool's own name")
 
 
-def test_a_share_is_made_in_a_zone_of_its_type_only(house: House) -> None:
-    elsewhere = make_type(house, {"availability_zones": "zz,zy"})
+def test_a_share_is_made_in_a_zone_of_its_type_only(deployment: MemoryDeployment) -> None:
+    elsewhere = make_type(deployment, {"availability_zones": "zz,zy"})
     for version in ("2.48", NEWEST):
-        action, detail, text = refusal(house, house.create(version=version, share_type=elsewhere))
+        action, detail, text = refusal(
+            deployment, deployment.create(version=version, share_type=elsewhere)
+        )
         assert (action, detail) == (ALLOCATE_HOST, FILTER_AVAILABILITY)
         assert "zz" in text
-    second_host(house, zone="zz")
-    share_id = house.create(version=NEWEST, share_type=elsewhere)
-    assert placed(house, share_id) == "annexe@memory#memory"
-    assert house.share(share_id)["availability_zone"] == "zz"
-    here = house.create(
-        version=NEWEST, share_type=make_type(house, {"availability_zones": "nova,zz"})
+    second_host(deployment, zone="zz")
+    share_id = deployment.create(version=NEWEST, share_type=elsewhere)
+    assert placed(deployment, share_id) == "annexe@memory#memory"
+    assert deployment.share(share_id)["availability_zone"] == "zz"
+    here = deployment.create(
+        version=NEWEST, share_type=make_type(deployment, {"availability_zones": "nova,zz"})
     )
-    assert placed(house, here) == "house@memory#memory"
-    asked = house.create(version=NEWEST, availability_zone="zz")
-    assert placed(house, asked) == "annexe@memory#memory"
+    assert placed(deployment, here) == "house@memory#memory"
+    asked = deployment.create(version=NEWEST, availability_zone="zz")
+    assert placed(deployment, asked) == "annexe@memory#memory"
 
     def snapshot() -> str:
-        snapshot_id = house.snapshot(made)
+        snapshot_id = deployment.snapshot(made)
         path = f"/snapshots/{snapshot_id}"
-        house.until(
-            lambda: house.call("GET", path)["snapshot"]["status"] == "available", "the snapshot"
+        deployment.until(
+            lambda: deployment.call("GET", path)["snapshot"]["status"] == "available",
+            "the snapshot",
         )
         return snapshot_id
 
     both = {"snapshot_support": "True", "create_share_from_snapshot_support": "True"}
-    clonable = make_type(house, {"availability_zones": "zz", **both})
-    made = house.create(version=NEWEST, share_type=clonable)
-    placed(house, made)
-    copy = house.create(version=NEWEST, share_type=clonable, snapshot_id=snapshot())
-    assert placed(house, copy) == "annexe@memory#memory"
+    clonable = make_type(deployment, {"availability_zones": "zz", **both})
+    made = deployment.create(version=NEWEST, share_type=clonable)
+    placed(deployment, made)
+    copy = deployment.create(version=NEWEST, share_type=clonable, snapshot_id=snapshot())
+    assert placed(deployment, copy) == "annexe@memory#memory"
 
 
-def test_a_share_is_made_in_a_zone_that_its_network_has_a_subnet_for(house: House) -> None:
-    second_host(house, zone="zz")
-    network = house.call("POST", "/share-networks", {"share_network": {"availability_zone": "zz"}})
-    share_id = house.create(share_network_id=network["share_network"]["id"])
-    assert placed(house, share_id) == "annexe@memory#memory"
-    assert house.share(share_id)["availability_zone"] == "zz"
+def test_a_share_is_made_in_a_zone_that_its_network_has_a_subnet_for(
+    deployment: MemoryDeployment,
+) -> None:
+    second_host(deployment, zone="zz")
+    network = deployment.call(
+        "POST", "/share-networks", {"share_network": {"availability_zone": "zz"}}
+    )
+    share_id = deployment.create(share_network_id=network["share_network"]["id"])
+    assert placed(deployment, share_id) == "annexe@memory#memory"
+    assert deployment.share(share_id)["availability_zone"] == "zz"
 
 
 def test_hints_are_honoured_when_the_share_is_placed_and_on_each_later_try(
-    new_house: Callable[..., House],
+    new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    house = new_house(reconcile_interval=0.3)
-    house.start_worker()
-    first = house.create()
-    host = placed(house, first)
-    near = house.create(version=NEWEST, scheduler_hints={"same_host": first})
-    away = house.create(version=NEWEST, scheduler_hints={"different_host": [first, near]})
-    assert placed(house, near) == host
-    house.until(
-        lambda: house.call("GET", f"/messages?resource_id={away}")["messages"], "the refusal"
+    deployment = new_deployment(reconcile_interval=0.3)
+    deployment.start_worker()
+    first = deployment.create()
+    host = placed(deployment, first)
+    near = deployment.create(version=NEWEST, scheduler_hints={"same_host": first})
+    away = deployment.create(version=NEWEST, scheduler_hints={"different_host": [first, near]})
+    assert placed(deployment, near) == host
+    deployment.until(
+        lambda: deployment.call("GET", f"/messages?resource_id={away}")["messages"], "the refusal"
     )
-    [message] = house.call("GET", f"/messages?resource_id={away}")["messages"]
+    [message] = deployment.call("GET", f"/messages?resource_id={away}")["messages"]
     assert (message["action_id"], message["detail_id"]) == (ALLOCATE_HOST, NO_VALID_HOST)
     assert "different_host" in message["user_message"]
-    assert house.share(near)["metadata"] == {
+    assert deployment.share(near)["metadata"] == {
         "__affinity_same_host": first,
         "__affinity_different_host": away,
     }
-    assert house.share(first)["metadata"] == {
+    assert deployment.share(first)["metadata"] == {
         "__affinity_same_host": near,
         "__affinity_different_host": away,
     }
-    second_host(house)
-    house.until(lambda: house.share(away)["status"] == "available", "the other host to be chosen")
-    assert house.share(away)["host"] == "annexe@memory#memory"
-    house.call("DELETE", f"/shares/{away}")
-    house.until(lambda: len(house.call("GET", "/shares")["shares"]) == 2, "the share to go")
-    assert house.share(first)["metadata"] == {"__affinity_same_host": near}
+    second_host(deployment)
+    deployment.until(
+        lambda: deployment.share(away)["status"] == "available", "the other host to be chosen"
+    )
+    assert deployment.share(away)["host"] == "annexe@memory#memory"
+    deployment.call("DELETE", f"/shares/{away}")
+    deployment.until(
+        lambda: len(deployment.call("GET", "/shares")["shares"]) == 2, "the share to go"
+    )
+    assert deployment.share(first)["metadata"] == {"__affinity_same_host": near}
 
 
-def test_an_administrator_chooses_the_host(house: House) -> None:
-    host = placed(house, house.create())
+def test_an_administrator_chooses_the_host(deployment: MemoryDeployment) -> None:
+    host = placed(deployment, deployment.create())
     for unknown in ("house@memory#nope", "moon@memory#memory", "house", "house@memory#generic"):
-        share_id = house.create(version=NEWEST, scheduler_hints={"only_host": unknown})
-        action, detail, text = refusal(house, share_id)
+        share_id = deployment.create(version=NEWEST, scheduler_hints={"only_host": unknown})
+        action, detail, text = refusal(deployment, share_id)
         assert (action, detail) == (ALLOCATE_HOST, NO_VALID_HOST)
         assert unknown in text
-    ignored = house.create(version="2.66", scheduler_hints={"only_host": "moon@memory#memory"})
-    assert placed(house, ignored) == host
-    second_host(house)
+    ignored = deployment.create(version="2.66", scheduler_hints={"only_host": "moon@memory#memory"})
+    assert placed(deployment, ignored) == host
+    second_host(deployment)
     for name in ("annexe@memory#memory", host):
         assert (
-            placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": name})) == name
+            placed(
+                deployment, deployment.create(version=NEWEST, scheduler_hints={"only_host": name})
+            )
+            == name
         )
 
 
-def test_a_disabled_host_takes_only_what_an_administrator_sends_there(house: House) -> None:
-    host = placed(house, house.create())
-    disable(house, "house@memory")
-    action, detail, text = refusal(house, house.create())
+def test_a_disabled_host_takes_only_what_an_administrator_sends_there(
+    deployment: MemoryDeployment,
+) -> None:
+    host = placed(deployment, deployment.create())
+    disable(deployment, "house@memory")
+    action, detail, text = refusal(deployment, deployment.create())
     assert (action, detail) == (ALLOCATE_HOST, NO_VALID_HOST)
     assert "disabled" in text
     for name in (host, "house@memory"):
         assert (
-            placed(house, house.create(version=NEWEST, scheduler_hints={"only_host": name})) == host
+            placed(
+                deployment, deployment.create(version=NEWEST, scheduler_hints={"only_host": name})
+            )
+            == host
         )
-    second_host(house)
-    assert placed(house, house.create()) == "annexe@memory#memory"
+    second_host(deployment)
+    assert placed(deployment, deployment.create()) == "annexe@memory#memory"
 
 
-def test_the_other_kind_of_back_end_is_told_as_a_capability(house: House) -> None:
+def test_the_other_kind_of_back_end_is_told_as_a_capability(deployment: MemoryDeployment) -> None:
     specs = {"driver_handles_share_servers": "False"}
     wish = {"share_type": {"name": "common", "extra_specs": specs}}
-    house.call("POST", "/types", wish)
-    share_id = house.create(share_type="common", share_network_id=None)
-    action, detail, text = refusal(house, share_id)
+    deployment.call("POST", "/types", wish)
+    share_id = deployment.create(share_type="common", share_network_id=None)
+    action, detail, text = refusal(deployment, share_id)
     assert (action, detail) == (ALLOCATE_HOST, FILTER_CAPABILITIES)
     assert "driver_handles_share_servers" in text
 
 
-def test_a_hint_counts_that_came_while_the_share_waited_to_be_placed(house: House) -> None:
+def test_a_hint_counts_that_came_while_the_share_waited_to_be_placed(
+    deployment: MemoryDeployment,
+) -> None:
     """As when the share was read, and another that names it was asked for and placed first."""
-    first = house.create()
-    host = placed(house, first)
-    late = house.create(version=NEWEST, scheduler_hints={"only_host": "moon@memory#memory"})
-    house.until(lambda: house.share(late)["status"] == "error", "the refusal")
-    with house.database.read() as connection:
+    first = deployment.create()
+    host = placed(deployment, first)
+    late = deployment.create(version=NEWEST, scheduler_hints={"only_host": "moon@memory#memory"})
+    deployment.until(lambda: deployment.share(late)["status"] == "error", "the refusal")
+    with deployment.database.read() as connection:
         seen = share_rows.get(connection, late)
     assert seen is not None
-    named = house.create(version=NEWEST, scheduler_hints={"different_host": late})
-    assert placed(house, named) == host
-    with house.database.begin() as connection:
+    named = deployment.create(version=NEWEST, scheduler_hints={"different_host": late})
+    assert placed(deployment, named) == host
+    with deployment.database.begin() as connection:
         assert placement.hosts_of_hints(connection, seen) == (set(), {host})

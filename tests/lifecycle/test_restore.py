@@ -11,22 +11,22 @@ from sqlalchemy import delete
 from atoll.db.tables import operations, share_network_subnets, shares
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
+from harness.memory_deployment import MemoryDeployment
 from tests import rows
-from tests.lifecycle.house import House
 from tests.lifecycle.operator import Operator
 
 
-def passes(house: House, number: int = 3) -> None:
+def passes(deployment: MemoryDeployment, number: int = 3) -> None:
     """Wait until so many reconcile passes have looked at the cloud."""
-    mark = house.cloud.journal.mark()
-    house.until(
-        lambda: house.cloud.journal.count("list_networks", since=mark) > number, "some passes"
+    mark = deployment.cloud.journal.mark()
+    deployment.until(
+        lambda: deployment.cloud.journal.count("list_networks", since=mark) > number, "some passes"
     )
 
 
-def things(house: House) -> set[str]:
+def things(deployment: MemoryDeployment) -> set[str]:
     """Ids of all that there is in the cloud."""
-    cloud = house.cloud
+    cloud = deployment.cloud
     lists: list[list[Any]] = [
         [*cloud.compute.list_instances()],
         [*cloud.volumes.list_volumes()],
@@ -40,32 +40,32 @@ def things(house: House) -> set[str]:
 class Restored:
     """A deployment with one share, whose database forgot a second one and all that was with it."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.operator = Operator(house)
-        house.start_worker()
-        self.old = house.create()
-        house.settled(self.old)
-        house.stop_workers()
+    def __init__(self, deployment: MemoryDeployment) -> None:
+        self.deployment = deployment
+        self.operator = Operator(deployment)
+        deployment.start_worker()
+        self.old = deployment.create()
+        deployment.settled(self.old)
+        deployment.stop_workers()
         backup = self.operator.backup()
-        house.start_worker()
-        self.share = house.create()
-        house.settled(self.share)
-        house.allow(self.share)
-        house.settled(self.share)
-        house.mount(self.share).write("data", b"precious")
-        self.snapshot = house.snapshot(self.share)
+        deployment.start_worker()
+        self.share = deployment.create()
+        deployment.settled(self.share)
+        deployment.allow(self.share)
+        deployment.settled(self.share)
+        deployment.mount(self.share).write("data", b"precious")
+        self.snapshot = deployment.snapshot(self.share)
         self._available("snapshots", "snapshot", self.snapshot)
-        made = house.call("POST", "/share-networks", {"share_network": {"name": "second"}})
+        made = deployment.call("POST", "/share-networks", {"share_network": {"name": "second"}})
         self.network = made["share_network"]["id"]
-        elsewhere = house.create(share_network_id=self.network)
-        house.settled(elsewhere)
+        elsewhere = deployment.create(share_network_id=self.network)
+        deployment.settled(elsewhere)
         [server] = [
             server["id"]
-            for server in house.call("GET", "/share-servers")["share_servers"]
+            for server in deployment.call("GET", "/share-servers")["share_servers"]
             if server["share_network_id"] == self.network
         ]
-        with house.database.read() as connection:
+        with deployment.database.read() as connection:
             [subnet] = rows.where(connection, share_network_subnets, share_network_id=self.network)
         self.forgotten = {
             f"share/{self.share}",
@@ -74,39 +74,42 @@ class Restored:
             f"share_server/{server}",
             f"share_network_subnet/{subnet['id']}",
         }
-        house.stop_workers()
-        self.there = things(house)
+        deployment.stop_workers()
+        self.there = things(deployment)
         self.operator.restore(backup)
-        house.start_worker()
+        deployment.start_worker()
 
     def _available(self, collection: str, name: str, row_id: str) -> None:
-        self.house.until(
+        self.deployment.until(
             lambda: (
-                self.house.call("GET", f"/{collection}/{row_id}")[name]["status"] == "available"
+                self.deployment.call("GET", f"/{collection}/{row_id}")[name]["status"]
+                == "available"
             ),
             f"{name} {row_id}",
         )
 
     def is_whole(self) -> bool:
         """Whether the pass deletes nothing, and the forgotten share is served as it was."""
-        passes(self.house)
-        volume = self.house.cloud.volumes.find_volume(f"share/{self.share}")
-        return self.there <= things(self.house) and bool(volume and volume.instance_id)
+        passes(self.deployment)
+        volume = self.deployment.cloud.volumes.find_volume(f"share/{self.share}")
+        return self.there <= things(self.deployment) and bool(volume and volume.instance_id)
 
 
 @pytest.fixture
-def restored(new_house: Callable[..., House]) -> Restored:
-    return Restored(new_house(reconcile_interval=0.3))
+def restored(new_deployment: Callable[..., MemoryDeployment]) -> Restored:
+    return Restored(new_deployment(reconcile_interval=0.3))
 
 
 def test_no_operation_makes_a_leftover_of_what_is_not_known(restored: Restored) -> None:
     """However one comes about: by hand, for another resource's sake, or before it is pruned."""
-    with restored.house.database.begin() as connection:
+    with restored.deployment.database.begin() as connection:
         for resource in restored.forgotten | {f"share_network/{restored.network}"}:
             enqueue(connection, resource)
-    restored.house.until(lambda: not _active(restored.house, restored.forgotten), "the end of it")
+    restored.deployment.until(
+        lambda: not _active(restored.deployment, restored.forgotten), "the end of it"
+    )
     assert restored.is_whole()
-    with restored.house.database.begin() as connection:
+    with restored.deployment.database.begin() as connection:
         connection.execute(delete(operations).where(operations.c.status == "done"))
     assert restored.is_whole()
 
@@ -115,7 +118,7 @@ def test_a_retry_of_what_is_not_known_is_refused(restored: Restored) -> None:
     for resource in restored.forgotten:
         done = restored.operator.run("operation", "retry", resource)
         assert isinstance(done.exception, NotFound | Invalid), resource
-    assert not _active(restored.house, restored.forgotten)
+    assert not _active(restored.deployment, restored.forgotten)
     assert restored.is_whole()
 
 
@@ -134,19 +137,19 @@ def test_clients_that_still_know_it_destroy_nothing(restored: Restored) -> None:
     ]
     for method, path, body in wishes:
         with pytest.raises(AssertionError, match="404"):
-            restored.house.call(method, path, body)
+            restored.deployment.call(method, path, body)
     assert restored.is_whole()
 
 
 def test_the_doctor_names_what_is_kept_and_an_operator_may_have_it_removed(
     restored: Restored,
 ) -> None:
-    house, operator = restored.house, restored.operator
+    deployment, operator = restored.deployment, restored.operator
     found = operator.finding("Orphans")
     assert not found["ok"]
     for owner in restored.forgotten:
         assert owner in found["detail"]
-    volume = house.cloud.volumes.find_volume(f"share/{restored.share}")
+    volume = deployment.cloud.volumes.find_volume(f"share/{restored.share}")
     assert volume is not None
     assert volume.id in found["detail"]
     listed = operator.run("orphan", "list", "--json").stdout
@@ -159,10 +162,10 @@ def test_the_doctor_names_what_is_kept_and_an_operator_may_have_it_removed(
     for owner in restored.forgotten:
         done = operator.run("orphan", "remove", owner, "--yes")
         assert done.exit_code == 0, done.output
-    house.until(lambda: operator.finding("Orphans").get("ok"), "all of it to go")
-    with house.database.read() as connection:
+    deployment.until(lambda: operator.finding("Orphans").get("ok"), "all of it to go")
+    with deployment.database.read() as connection:
         assert [row["id"] for row in rows.where(connection, shares)] == [restored.old]
-    assert house.cloud.volumes.find_volume(f"share/{restored.old}") is not None
+    assert deployment.cloud.volumes.find_volume(f"share/{restored.old}") is not None
 
 
 def test_a_retry_names_the_types(restored: Restored) -> None:
@@ -176,39 +179,43 @@ def test_a_retry_names_the_types(restored: Restored) -> None:
         assert restored.operator.run("operation", "retry", resource).exit_code == 0
 
 
-def test_the_network_of_a_removed_subnet_is_removed(new_house: Callable[..., House]) -> None:
+def test_the_network_of_a_removed_subnet_is_removed(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
     """One that a worker made which had been overtaken, say."""
-    house = new_house(reconcile_interval=0.3)
-    house.start_worker()
-    made = house.call("POST", "/share-networks", {"share_network": {"name": "second"}})
+    deployment = new_deployment(reconcile_interval=0.3)
+    deployment.start_worker()
+    made = deployment.call("POST", "/share-networks", {"share_network": {"name": "second"}})
     network_id = made["share_network"]["id"]
-    owner = house.until(
+    owner = deployment.until(
         lambda: next(
             (
                 each.owner
-                for each in house.cloud.networks.list_networks()
+                for each in deployment.cloud.networks.list_networks()
                 if each.owner.startswith("share_network_subnet/")
-                and _network_of(house, each.owner) == network_id
+                and _network_of(deployment, each.owner) == network_id
             ),
             None,
         ),
         "its network",
     )
-    house.call("DELETE", f"/share-networks/{network_id}")
-    house.until(lambda: _network_of(house, owner) is None, "its row to go")
-    network = house.cloud.networks.create_network(owner)
-    port = house.cloud.networks.create_port(owner, network.id)
-    house.until(lambda: house.cloud.networks.get_network(network.id) is None, "it to be removed")
-    assert house.cloud.networks.get_port(port.id) is None
+    deployment.call("DELETE", f"/share-networks/{network_id}")
+    deployment.until(lambda: _network_of(deployment, owner) is None, "its row to go")
+    network = deployment.cloud.networks.create_network(owner)
+    port = deployment.cloud.networks.create_port(owner, network.id)
+    deployment.until(
+        lambda: deployment.cloud.networks.get_network(network.id) is None, "it to be removed"
+    )
+    assert deployment.cloud.networks.get_port(port.id) is None
 
 
-def _network_of(house: House, owner: str) -> str | None:
-    with house.database.read() as connection:
+def _network_of(deployment: MemoryDeployment, owner: str) -> str | None:
+    with deployment.database.read() as connection:
         row = rows.get(connection, share_network_subnets, owner.partition("/")[2])
     return None if row is None else str(row["share_network_id"])
 
 
-def _active(house: House, resources: set[str]) -> bool:
-    with house.database.read() as connection:
+def _active(deployment: MemoryDeployment, resources: set[str]) -> bool:
+    with deployment.database.read() as connection:
         found = rows.where(connection, operations, status=("queued", "running"))
     return any(row["resource"] in resources for row in found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,8 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.heartbeat import Heartbeat
 from atoll.lifecycle.storage import Seal
-from tests.lifecycle.house import House
+from harness.memory_deployment import MemoryDeployment
+from harness.wait import wait
 
 
 class OddCloud(MemoryCloud):
@@ -27,10 +27,7 @@ class OddCloud(MemoryCloud):
 
 
 def until(seen: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait("the thread's next look", seen, 60)
 
 
 def test_the_guard_looks_again_after_an_error_that_nobody_has_foreseen(tmp_path: Path) -> None:
@@ -43,21 +40,25 @@ def test_the_guard_looks_again_after_an_error_that_nobody_has_foreseen(tmp_path:
 
 
 def test_pools_are_seen_again_after_an_answer_that_nobody_has_foreseen(
-    new_house: Callable[..., House],
+    new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    house = new_house()
-    key = house.settings.state_dir / "secret.key"
-    backend = Backend(house.settings, house.database, house.cloud, Seal.from_file(key))
+    deployment = new_deployment()
+    key = deployment.settings.state_dir / "secret.key"
+    backend = Backend(
+        deployment.settings, deployment.database, deployment.cloud, Seal.from_file(key)
+    )
 
     def capacity(value: object) -> None:
-        with closing(sqlite3.connect(house.settings.state_dir / "memory-cloud.sqlite")) as world:
+        with closing(
+            sqlite3.connect(deployment.settings.state_dir / "memory-cloud.sqlite")
+        ) as world:
             world.execute("UPDATE capacity SET value = ? WHERE name = 'volumes_gib'", (value,))
             world.commit()
 
     capacity("much")
     heartbeat = Heartbeat(backend, interval=0.05)
     heartbeat.start()
-    until(lambda: bool(house.call("GET", "/services")["services"]))
+    until(lambda: bool(deployment.call("GET", "/services")["services"]))
     capacity(1000)
-    until(lambda: bool(house.call("GET", "/scheduler-stats/pools")["pools"]))
+    until(lambda: bool(deployment.call("GET", "/scheduler-stats/pools")["pools"]))
     heartbeat.stop()

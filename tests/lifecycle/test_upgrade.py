@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.house import House
+from harness.memory_deployment import MemoryDeployment
 from tests.lifecycle.operator import Operator
 
 
 @pytest.fixture
-def site(new_house: Callable[..., House]) -> House:
+def site(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
     """Two share servers with a share each."""
-    house = new_house(max_shares_per_share_server=1)
-    house.start_worker()
-    return house
+    deployment = new_deployment(max_shares_per_share_server=1)
+    deployment.start_worker()
+    return deployment
 
 
-def filled(house: House) -> Any:
+def filled(deployment: MemoryDeployment) -> Any:
     """A share with a file that its instance has not flushed, as a client has it mounted."""
-    share_id = house.create()
-    assert house.settled(share_id)["status"] == "available"
-    house.allow(share_id)
-    house.settled(share_id)
-    mount = house.mount(share_id)
+    share_id = deployment.create()
+    assert deployment.settled(share_id)["status"] == "available"
+    deployment.allow(share_id)
+    deployment.settled(share_id)
+    mount = deployment.mount(share_id)
     mount.write("data", b"precious", sync=False)
     return mount
 
@@ -41,7 +41,7 @@ def read(mount: Any) -> bytes:
             assert time.monotonic() < end
 
 
-def test_instances_are_replaced_one_after_another(site: House) -> None:
+def test_instances_are_replaced_one_after_another(site: MemoryDeployment) -> None:
     mounts = [filled(site), filled(site)]
     operator = Operator(site)
     before = operator.servers()
@@ -69,7 +69,7 @@ def test_instances_are_replaced_one_after_another(site: House) -> None:
     assert "newest" in operator.run("server", "upgrade").stdout
 
 
-def test_one_may_be_upgraded_before_the_others(site: House) -> None:
+def test_one_may_be_upgraded_before_the_others(site: MemoryDeployment) -> None:
     filled(site), filled(site)
     operator = Operator(site)
     first, second = operator.servers()
@@ -82,7 +82,7 @@ def test_one_may_be_upgraded_before_the_others(site: House) -> None:
 
 
 def test_an_image_that_does_not_boot_costs_one_server_only_and_that_until_it_is_mended(
-    site: House,
+    site: MemoryDeployment,
 ) -> None:
     mounts = [filled(site), filled(site)]
     operator = Operator(site)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .scene import Scene
+    from .deployment import OpenStackDeployment
 
 collect_ignore_glob = [] if importlib.util.find_spec("manilaclient") else ["test_*.py"]
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
-    from .scene import Scene  # here: its libraries aren't on every machine
+def deployment() -> Iterator[OpenStackDeployment]:
+    from .deployment import OpenStackDeployment  # here: its libraries aren't on every machine
 
-    made = Scene()
+    made = OpenStackDeployment()
     try:
         yield made
     finally:

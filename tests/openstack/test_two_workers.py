@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .scene import Scene, nothing_leaked, wait
+from harness.wait import wait
+
+from .deployment import OpenStackDeployment, nothing_leaked
 
 pytestmark = [
     pytest.mark.openstack,
@@ -17,31 +19,31 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+def deployment() -> Iterator[OpenStackDeployment]:
     """Two workers that begin at once, where there is no service network yet."""
-    made = Scene(workers=2)
+    made = OpenStackDeployment(workers=2)
     try:
         yield made
     finally:
         made.close()
 
 
-def test_two_workers_set_up_the_same_network(scene: Scene) -> None:
-    with nothing_leaked(scene), scene.network("10.76.0.0/24") as (one, users):
-        other = scene.share_network(users)
-        shares = [scene.share(each, "new") for each in (one, other)]
+def test_two_workers_set_up_the_same_network(deployment: OpenStackDeployment) -> None:
+    with nothing_leaked(deployment), deployment.network("10.76.0.0/24") as (one, users):
+        other = deployment.share_network(users)
+        shares = [deployment.share(each, "new") for each in (one, other)]
         for share in shares:
-            scene.settled(share)
-            assert scene.messages(share) == []
-        servers = [scene.server_of(share) for share in shares]
+            deployment.settled(share)
+            assert deployment.messages(share) == []
+        servers = [deployment.server_of(share) for share in shares]
         assert len({server["instance_id"] for server in servers}) == 2
-        kinds = Counter((t.kind, t.owner) for t in scene.audit.of(scene.mark))
+        kinds = Counter((t.kind, t.owner) for t in deployment.audit.of(deployment.mark))
         for_all = {key: n for key, n in kinds.items() if not key[1].startswith("share")}
         assert for_all[("network", "service_network")] == 1
         assert for_all[("subnet", "network")] == 1
         assert for_all[("security group", "clients/10.76.0.0/24")] == 1
         assert set(for_all.values()) == {1}
-        assert scene.service.log.read_text().count("worker.started") == 2
-        scene.remove(*shares)
-        scene.shares.delete_share_network(other)
-        wait("its server to go", lambda: not scene.servers(other))
+        assert deployment.service.log.read_text().count("worker.started") == 2
+        deployment.remove(*shares)
+        deployment.shares.delete_share_network(other)
+        wait("its server to go", lambda: not deployment.servers(other))

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .site import Site
+    from .deployment import LibvirtDeployment
 
 collect_ignore_glob = [] if importlib.util.find_spec("manilaclient") else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def deployment() -> Iterator[Site]:
+def libvirt_deployment() -> Iterator[LibvirtDeployment]:
     """Booting its instance and its client takes a minute where they are emulated."""
-    from .site import Site  # here: its libraries aren't on every machine
+    from .deployment import LibvirtDeployment  # here: its libraries aren't on every machine
 
-    made = Site()
+    made = LibvirtDeployment()
     try:
         yield made
     finally:
@@ -27,6 +27,6 @@ def deployment() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def site(deployment: Site) -> Iterator[Site]:
-    yield deployment
-    deployment.tidy()
+def deployment(libvirt_deployment: LibvirtDeployment) -> Iterator[LibvirtDeployment]:
+    yield libvirt_deployment
+    libvirt_deployment.tidy()

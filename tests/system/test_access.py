@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from demo.client import ClientVm
-from tests.system.site import Site, gib, refused
+from harness.client_vm import ClientVm
+from tests.system.deployment import LibvirtDeployment, gib, refused
 
 pytestmark = [
     pytest.mark.vm,
@@ -19,12 +19,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client(site: Site) -> ClientVm:
+def client(deployment: LibvirtDeployment) -> ClientVm:
     """The client, with the service instance booting meanwhile."""
-    site.network()
-    site.boot_client()
-    site.remove(site.available(site.share("first")))
-    return site.client
+    deployment.network()
+    deployment.boot_client()
+    deployment.remove(deployment.available(deployment.share("first")))
+    return deployment.client
 
 
 @pytest.fixture(scope="module")
@@ -65,45 +65,47 @@ def is_refused(client: ClientVm, export: str, address: str, version: str = "4.2"
 
 
 @contextmanager
-def made(site: Site, name: str, **options: Any) -> Iterator[Any]:
-    share = site.available(site.share(name, **options))
+def made(deployment: LibvirtDeployment, name: str, **options: Any) -> Iterator[Any]:
+    share = deployment.available(deployment.share(name, **options))
     yield share
-    site.remove(share)
+    deployment.remove(share)
 
 
 def test_an_address_is_matched_exactly(
-    site: Site, client: ClientVm, addresses: tuple[str, str]
+    deployment: LibvirtDeployment, client: ClientVm, addresses: tuple[str, str]
 ) -> None:
     short, long = addresses
-    with made(site, "exact") as share:
-        export = site.export(share)
+    with made(deployment, "exact") as share:
+        export = deployment.export(share)
         assert is_refused(client, export, short)
-        rule = site.allow(share, short)
+        rule = deployment.allow(share, short)
         assert is_refused(client, export, long)
         assert is_refused(client, export, long, version="3")
         with mounted(client, export, short) as where:
             client.run(f"echo one > {where}/file")
-        site.deny(share, rule)
-        site.allow(share, long)
+        deployment.deny(share, rule)
+        deployment.allow(share, long)
         assert is_refused(client, export, short)
         with mounted(client, export, long) as where:
             assert client.run(f"cat {where}/file") == "one\n"
 
 
-def test_levels_and_ranges(site: Site, client: ClientVm, addresses: tuple[str, str]) -> None:
+def test_levels_and_ranges(
+    deployment: LibvirtDeployment, client: ClientVm, addresses: tuple[str, str]
+) -> None:
     writer, reader = addresses
     net = reader.rpartition(".")[0]
-    with made(site, "levels") as share:
-        export = site.export(share)
-        site.allow(share, f"{net}.128/26", "ro")  # up to .191
-        site.allow(share, writer, "rw")
+    with made(deployment, "levels") as share:
+        export = deployment.export(share)
+        deployment.allow(share, f"{net}.128/26", "ro")  # up to .191
+        deployment.allow(share, writer, "rw")
         assert is_refused(client, export, client.address())
         with mounted(client, export, writer) as where:
             client.run(f"echo one > {where}/file")
         with mounted(client, export, reader) as where:
             assert client.run(f"cat {where}/file") == "one\n"
             assert "Read-only" in refused(client, f"touch {where}/new")
-        site.allow(share, f"{net}.0/24", "ro")  # the narrower rule goes on counting
+        deployment.allow(share, f"{net}.0/24", "ro")  # the narrower rule goes on counting
         with mounted(client, export, writer) as where:
             client.run(f"echo two >> {where}/file")
         with mounted(client, export, client.address()) as where:
@@ -113,63 +115,70 @@ def test_levels_and_ranges(site: Site, client: ClientVm, addresses: tuple[str, s
 
 @pytest.mark.parametrize(("squash", "owner"), [("", "65534"), ("no_root_squash", "0")])
 def test_whom_a_clients_root_arrives_as(
-    site: Site, client: ClientVm, squash: str, owner: str
+    deployment: LibvirtDeployment, client: ClientVm, squash: str, owner: str
 ) -> None:
     options = {"metadata": {"atoll:squash": squash}} if squash else {}
-    with made(site, "squash", **options) as share:
-        export = site.export(share)
-        site.allow(share, client.address())
+    with made(deployment, "squash", **options) as share:
+        export = deployment.export(share)
+        deployment.allow(share, client.address())
         with mounted(client, export, client.address()) as where:
             client.run(f"echo one > {where}/file")
         path = export.partition(":")[2]
-        assert site.inside(site.server(share), f"stat -c %u {path}/file").strip() == owner
+        assert (
+            deployment.inside(deployment.server(share), f"stat -c %u {path}/file").strip() == owner
+        )
 
 
-def test_xfs_by_nfs_3(site: Site, client: ClientVm) -> None:
-    with made(site, "xfs", metadata={"atoll:file_system": "xfs"}) as share:
-        export = site.export(share)
-        site.allow(share, client.address())
+def test_xfs_by_nfs_3(deployment: LibvirtDeployment, client: ClientVm) -> None:
+    with made(deployment, "xfs", metadata={"atoll:file_system": "xfs"}) as share:
+        export = deployment.export(share)
+        deployment.allow(share, client.address())
         with mounted(client, export, client.address(), "vers=3") as where:
             client.run(f"echo one > {where}/file && flock --nonblock {where}/file true")
             assert "vers=3" in client.run(f"findmnt -n -o OPTIONS {where}")
         path = export.partition(":")[2]
-        server = site.server(share)
-        assert site.inside(server, f"findmnt -n -o FSTYPE {path}; cat {path}/file") == "xfs\none\n"
-        site.api.resize_share(share.id, 2)
-        site.available(share)
+        server = deployment.server(share)
+        assert (
+            deployment.inside(server, f"findmnt -n -o FSTYPE {path}; cat {path}/file")
+            == "xfs\none\n"
+        )
+        deployment.api.resize_share(share.id, 2)
+        deployment.available(share)
         with mounted(client, export) as where:
             assert gib(client, where) > 1.8
 
 
-def test_a_rule_taken_away_cuts_a_mounted_client(site: Site, client: ClientVm) -> None:
-    with made(site, "cut") as share:
-        export = site.export(share)
-        rule = site.allow(share, client.address())
+def test_a_rule_taken_away_cuts_a_mounted_client(
+    deployment: LibvirtDeployment, client: ClientVm
+) -> None:
+    with made(deployment, "cut") as share:
+        export = deployment.export(share)
+        rule = deployment.allow(share, client.address())
         with mounted(client, export, client.address()) as where:
             client.run(f"echo one > {where}/file; sync")
-            site.deny(share, rule)
+            deployment.deny(share, rule)
             client.run("echo 3 > /proc/sys/vm/drop_caches")
             assert refused(client, f"timeout 20 cat {where}/file")
-            site.allow(share, client.address())
+            deployment.allow(share, client.address())
             assert client.run(f"cat {where}/file") == "one\n"
 
 
-def test_smb(site: Site, client: ClientVm, addresses: tuple[str, str]) -> None:
-    with made(site, "smb", share_protocol="CIFS") as share:
-        _, _, host, name = site.export(share).split("\\")
+def test_smb(deployment: LibvirtDeployment, client: ClientVm, addresses: tuple[str, str]) -> None:
+    with made(deployment, "smb", share_protocol="CIFS") as share:
+        _, _, host, name = deployment.export(share).split("\\")
         mount = f"mkdir -p /mnt/smb; mount -t cifs -o guest,vers=3.0 //{host}/{name} /mnt/smb"
         come_from(client, host, addresses[1])
-        site.allow(share, addresses[0])
+        deployment.allow(share, addresses[0])
         assert refused(client, mount)
         come_from(client, host, addresses[0])
         client.run(mount)
         client.run("echo one > /mnt/smb/file")
         path = f"/shares/{share.id}"
-        assert site.inside(site.server(share), f"cat {path}/file") == "one\n"
+        assert deployment.inside(deployment.server(share), f"cat {path}/file") == "one\n"
         client.run("umount /mnt/smb")
-        read_only = site.api.create_access_rule(
+        read_only = deployment.api.create_access_rule(
             share.id, access_level="ro", access_type="ip", access_to=addresses[1]
         )
-        seen = site.settled_rule(read_only)
+        seen = deployment.settled_rule(read_only)
         assert seen == "error"
-        assert "rw" in next(site.api.user_messages()).user_message
+        assert "rw" in next(deployment.api.user_messages()).user_message

@@ -15,7 +15,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any
 
 import pytest
 import requests
+
+from harness.wait import NotInTime, wait
 
 USER = 61184  # of nobody's; systemd's dynamic users begin here
 SOURCES = Path(__file__).parents[2]
@@ -89,11 +90,10 @@ class Deployment:
                 process.wait(30)
 
     def until(self, look: Callable[[], Any], what: str) -> Any:
-        end = time.monotonic() + 60
-        while not (seen := look()):
-            assert time.monotonic() < end, f"{what}: {(self.state / 'log').read_text()[-3000:]}"
-            time.sleep(0.05)
-        return seen
+        try:
+            return wait(what, look, 60)
+        except NotInTime as error:
+            raise NotInTime(f"{error}: {(self.state / 'log').read_text()[-3000:]}") from error
 
     def answers(self) -> bool:
         try:

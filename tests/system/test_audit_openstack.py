@@ -9,9 +9,9 @@ from uuid import uuid4
 import openstack
 import pytest
 
-from demo.audit import Audit, deployment_mark, users_mark
-from demo.openstack_choices import external_network
-from demo.user_network import UserNetwork
+from harness.audit import Audit, deployment_mark, users_mark
+from harness.openstack_choices import external_network
+from harness.user_network import UserNetwork
 
 pytestmark = [
     pytest.mark.openstack,

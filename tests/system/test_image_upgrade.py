@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.system.site import Site
+from tests.system.deployment import LibvirtDeployment
 from tests.system.test_bad_days import WRITER, Writing, check_data
 
 pytestmark = [
@@ -17,34 +17,34 @@ pytestmark = [
 ]
 
 
-def test_instances_are_upgraded_under_a_client(site: Site) -> None:
-    site.network()
-    site.boot_client()
-    share = site.available(site.share("used"))
-    client = site.client
-    site.allow(share, client.address())
-    client.mount(site.export(share), "/mnt/used")
+def test_instances_are_upgraded_under_a_client(deployment: LibvirtDeployment) -> None:
+    deployment.network()
+    deployment.boot_client()
+    share = deployment.available(deployment.share("used"))
+    client = deployment.client
+    deployment.allow(share, client.address())
+    client.mount(deployment.export(share), "/mnt/used")
     client.run("dd if=/dev/urandom of=/mnt/used/data bs=1M count=8 conv=fsync")
     client.run("sha256sum /mnt/used/data > /tmp/sum")
     client.put(WRITER, "/tmp/writer.py")
-    before, export, old = site.made(), site.export(share), site.server(share)
+    before, export, old = deployment.made(), deployment.export(share), deployment.server(share)
 
-    newer = site.place / "newer.qcow2"
-    shutil.copyfile(site.image, newer)
+    newer = deployment.place / "newer.qcow2"
+    shutil.copyfile(deployment.image, newer)
     with newer.open("ab") as file:
         file.write(bytes(512))  # another image, as far as anybody can tell
-    site.image = newer
-    site.restart()
-    assert [s["is_current"] for s in json.loads(site.service.run("server", "list", "--json"))] == [
-        False
-    ]
+    deployment.image = newer
+    deployment.restart()
+    assert [
+        s["is_current"] for s in json.loads(deployment.service.run("server", "list", "--json"))
+    ] == [False]
     with Writing(client) as writing:
-        told = site.service.run("server", "upgrade", "--timeout", "250")
+        told = deployment.service.run("server", "upgrade", "--timeout", "250")
         check_data(client, seconds=240)
     assert old["server_id"] in told
     assert (writing.seen["errors"], writing.seen["writes"] > 0) == (0, True)
-    new = site.server(share)
+    new = deployment.server(share)
     assert new["instance_id"] != old["instance_id"]
     assert new["image_id"] != old["image_id"]
-    assert (site.export(share), site.made()) == (export, before)
-    assert "newest" in site.service.run("server", "upgrade")
+    assert (deployment.export(share), deployment.made()) == (export, before)
+    assert "newest" in deployment.service.run("server", "upgrade")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from demo.client import ClientVm
-from tests.system.site import Site
+from harness.client_vm import ClientVm
+from tests.system.deployment import LibvirtDeployment
 
 pytestmark = [
     pytest.mark.vm,
@@ -43,7 +43,7 @@ print(json.dumps(list(ThreadPoolExecutor(len(places)).map(probe, places))))
 class Scene:
     """Two share networks with an instance each, and a client on the first."""
 
-    site: Site
+    deployment: LibvirtDeployment
     client: ClientVm
     near: dict[str, Any]
     far: dict[str, Any]
@@ -58,15 +58,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(site: Site) -> Iterator[Scene]:
-    here, there = site.network(), site.network("other")
-    near = site.share("near")
-    far = site.share("far", share_network_id=there["share_network_id"])
-    site.boot_client(here)
-    servers = [site.server(site.available(share)) for share in (near, far)]
+def scene(deployment: LibvirtDeployment) -> Iterator[Scene]:
+    here, there = deployment.network(), deployment.network("other")
+    near = deployment.share("near")
+    far = deployment.share("far", share_network_id=there["share_network_id"])
+    deployment.boot_client(here)
+    servers = [deployment.server(deployment.available(share)) for share in (near, far)]
     host = servers[0]["ip"].rpartition(".")[0] + ".1"
-    yield Scene(site, site.client, servers[0], servers[1], (host, servers[0]["ip"]))
-    site.client.run("ip route flush proto boot dev eth1")
+    yield Scene(deployment, deployment.client, servers[0], servers[1], (host, servers[0]["ip"]))
+    deployment.client.run("ip route flush proto boot dev eth1")
 
 
 def test_the_shares_ports_are_reached(scene: Scene) -> None:
@@ -91,7 +91,7 @@ def test_nor_by_the_instances_other_address(scene: Scene) -> None:
 def test_the_host_is_not(scene: Scene) -> None:
     host = scene.near["public_address"].rpartition(".")[0] + ".1"
     scene.client.run(f"ip route replace {scene.service_hosts[0]}/32 via {host} dev eth1")
-    api = int(scene.site.service.url.rpartition(":")[2])
+    api = int(scene.deployment.service.url.rpartition(":")[2])
     places = [(h, port) for h in (host, scene.service_hosts[0]) for port in (SSH, 53, api)]
     assert scene.reach(*places) == ["silence"] * len(places)
 
@@ -113,8 +113,8 @@ def test_the_service_network_is_not(scene: Scene) -> None:
 
 
 def test_instances_dont_reach_each_other_nor_the_host(scene: Scene) -> None:
-    here = scene.site.inside
-    api = int(scene.site.service.url.rpartition(":")[2])
+    here = scene.deployment.inside
+    api = int(scene.deployment.service.url.rpartition(":")[2])
     host = scene.service_hosts[0]
     places = [(scene.far["ip"], SSH), (host, SSH), (host, api)]
     script = f"cat > /tmp/probe.py <<'E'\n{PROBE}\nE\npython3 /tmp/probe.py '{json.dumps(places)}'"

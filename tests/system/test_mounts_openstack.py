@@ -15,12 +15,12 @@ import pytest
 from openstack.shared_file_system.v2._proxy import Proxy
 from rich.console import Console
 
-from demo.client_server import ClientServer
-from demo.machine import USER
-from demo.on_openstack import OnOpenStack
-from demo.steps import Steps
-from demo.story import Story, connect
-from demo.user_network import CIDR
+from harness.client_server import ClientServer
+from harness.machine import USER
+from harness.on_openstack import OnOpenStack
+from harness.steps import Steps
+from harness.story import Story, connect
+from harness.user_network import CIDR
 
 pytestmark = [
     pytest.mark.openstack,

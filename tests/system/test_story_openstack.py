@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo.client import ClientVm, CommandFailed
-from demo.steps import CheckFailed, Steps
-from demo.story import Story
-from tests.system.site import Site, gib, refused, wait
+from harness.client_vm import ClientVm, CommandFailed
+from harness.steps import CheckFailed, Steps
+from harness.story import Story
+from harness.wait import wait
+from tests.system.deployment import LibvirtDeployment, gib, refused
 
 pytestmark = [
     pytest.mark.vm,
@@ -30,10 +31,10 @@ def path_of(locations: list[dict[str, Any]]) -> str:
     return str(next(one["Path"] for one in locations))
 
 
-def test_the_openstack_command(site: Site) -> None:
-    run = site.openstack.openstack
-    site.network()
-    client = site.boot_client()
+def test_the_openstack_command(deployment: LibvirtDeployment) -> None:
+    run = deployment.openstack.openstack
+    deployment.network()
+    client = deployment.boot_client()
     quota, _ = run("quota show default", "create NFS 1 --name one --share-network default --wait")
     assert quota["shares"] == 50
     client.wait()
@@ -77,29 +78,29 @@ def test_the_openstack_command(site: Site) -> None:
     assert refused(client, "timeout 20 ls /mnt/one")
     client.unmount("/mnt/one")
     assert refused(client, f"mount -t nfs -o vers=4.2 {path_of(locations)} /mnt/one")
-    (kept,) = site.openstack.attempt("delete one --wait")
+    (kept,) = deployment.openstack.attempt("delete one --wait")
     assert "snapshot" in kept["err"]
     run("snapshot delete moment --wait", "delete one two --wait")
     left, messages = run("list", "message list")
     assert (left, messages) == ([], [])
-    assert site.made() | {"networks": 2} == {
+    assert deployment.made() | {"networks": 2} == {
         "instances": 1,  # kept for the next share on this network
         "volumes": 0,
         "snapshots": 0,
         "ports": 2,
         "networks": 2,
     }
-    assert site.layers() == []
+    assert deployment.layers() == []
 
 
 @pytest.fixture
-def story(site: Site) -> Story:
+def story(deployment: LibvirtDeployment) -> Story:
     steps = Steps(Console(file=io.StringIO()))
-    return Story(site.api, steps, site, data_mib=8)
+    return Story(deployment.api, steps, deployment, data_mib=8)
 
 
-def test_the_storys_checks_are_real(site: Site, story: Story) -> None:
-    client = site.client
+def test_the_storys_checks_are_real(deployment: LibvirtDeployment, story: Story) -> None:
+    client = deployment.client
     network_id = story.share_network()
     share = story.create_share(network_id)
     with pytest.raises(CommandFailed, match=r"denied|No such file"):
@@ -108,19 +109,19 @@ def test_the_storys_checks_are_real(site: Site, story: Story) -> None:
     story.write(client, share)
     path = story._export(share).partition(":")[2]
     change = f"printf x | dd of={path}/data bs=1 seek=4096 conv=notrunc,fsync 2>/dev/null"
-    site.inside(site.server(share), change)
+    deployment.inside(deployment.server(share), change)
     snapshot = story.snapshot(share)
     with pytest.raises(CheckFailed, match="data differs"):
         story.from_snapshot(client, network_id, snapshot)
     client.run("umount -l /mnt/share /mnt/copy")
-    site.api.delete_share_snapshot(snapshot.id)
-    wait("the snapshot to go", lambda: not list(site.api.share_snapshots()), 60)
-    site.remove(*(each for each in site.api.shares() if each.name.startswith("demo")))
+    deployment.api.delete_share_snapshot(snapshot.id)
+    wait("the snapshot to go", lambda: not list(deployment.api.share_snapshots()), 60)
+    deployment.remove(*(each for each in deployment.api.shares() if each.name.startswith("demo")))
 
 
-def test_the_story_by_openstacksdk(site: Site, story: Story) -> None:
+def test_the_story_by_openstacksdk(deployment: LibvirtDeployment, story: Story) -> None:
     story.run()
     nothing = dict.fromkeys(("instances", "volumes", "snapshots", "ports"), 0)
     # Its network goes last, when the API shows nothing any more; the service network stays.
-    wait("an empty cloud", lambda: site.made() == nothing | {"networks": 1}, 60)
-    assert site.layers() == []
+    wait("an empty cloud", lambda: deployment.made() == nothing | {"networks": 1}, 60)
+    assert deployment.layers() == []

@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-class Machine:
+class ServiceVm:
     """One virtual machine; its root disk survives ``kill`` and ``start``."""
 
     def __init__(self, folder: Path, image: Path) -> None:

@@ -22,13 +22,13 @@ from atoll.cli.bootstrap import known_deployment
 from atoll.cli.image import upload
 from atoll.config import load
 from atoll.db.database import Database
-from demo import openstack_choices as choices
-from demo.audit import Audit, deployment_mark, users_mark
-from demo.client_server import ClientServer, delete_server
-from demo.leaks import interfaces, mounts, processes
-from demo.service import Service
-from demo.steps import Steps
-from demo.user_network import UserNetwork
+from harness import openstack_choices as choices
+from harness.audit import Audit, deployment_mark, users_mark
+from harness.client_server import ClientServer, delete_server
+from harness.leaks import interfaces, mounts, processes
+from harness.service import Service
+from harness.steps import Steps
+from harness.user_network import UserNetwork
 
 KEPT = {"service_network", "network", "ssh"}
 """Owners of what is removed only together with the deployment."""

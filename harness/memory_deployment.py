@@ -1,4 +1,4 @@
-"""A whole Atoll on the simulated cloud: the API in process, workers as real processes to kill."""
+"""A deployment on the simulated cloud: the API in process, workers as processes to kill."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.process import BaseProcess
@@ -23,6 +22,7 @@ from atoll.cloud.memory import MemoryCloud
 from atoll.config import DatabaseSettings, Driver, Settings, Worker
 from atoll.db import projects
 from atoll.db.database import Database
+from harness.wait import NotInTime, wait
 
 LEASE = 0.6
 """Seconds; short, so that a dead worker's work is taken over while a test waits."""
@@ -31,10 +31,12 @@ CLIENT = "10.0.0.201"
 
 _forks = multiprocessing.get_context("forkserver")
 # Workers fork from a process that has imported everything, so that each starts at once.
-_forks.set_forkserver_preload(["atoll.cli.worker", "atoll.cloud.memory", "tests.lifecycle.house"])
+_forks.set_forkserver_preload(
+    ["atoll.cli.worker", "atoll.cloud.memory", "harness.memory_deployment"]
+)
 
 
-class House:
+class MemoryDeployment:
     """One deployment. ``close`` ends its workers."""
 
     def __init__(self, directory: Path, database_url: str, **driver: Any) -> None:
@@ -192,16 +194,11 @@ class House:
         return share
 
     def until(self, look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-        """Look until there is something true to see."""
-        end = time.monotonic() + seconds
-        pause = 0.01
-        while True:
-            seen = look()
-            if seen:
-                return seen
-            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self._state()}"
-            time.sleep(pause)
-            pause = min(0.1, 1.5 * pause)  # each look costs CPU that the workers need
+        """Wait, and say on failure what the API shows of the deployment."""
+        try:
+            return wait(what, look, seconds)
+        except NotInTime as error:
+            raise NotInTime(f"{error}: {self._state()}") from error
 
     def gone(self, collection: str, seconds: float = 60) -> None:
         """Wait until nothing of a kind is left, e.g. ``shares`` or ``share-servers``."""

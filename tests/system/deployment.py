@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,12 @@ from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
 from atoll.lifecycle.storage import DatabaseStorage, Seal
 from atoll.model.keys import server_key
-from demo.client import ClientVm, CommandFailed
-from demo.leaks import mounts, processes
-from demo.service import Service
-from demo.story import MICROVERSION, connect
-from demo.this_machine import bridge_of
+from harness.client_vm import ClientVm, CommandFailed
+from harness.leaks import mounts, processes
+from harness.service import Service
+from harness.story import MICROVERSION, connect
+from harness.this_machine import bridge_of
+from harness.wait import wait
 from tests.api.served import Server
 from tests.cloud.local_place import service_image
 
@@ -43,16 +42,7 @@ reserved_gib = {reserved_gib}
 """
 
 
-def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
-    """Look until there is something true to see."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-        time.sleep(0.1)
-    return seen
-
-
-class Site:
+class LibvirtDeployment:
     """``atoll serve`` with a state directory of its own, and at most one client."""
 
     def __init__(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import openstack
 from openstack.shared_file_system.v2._proxy import Proxy
 
-from demo.machine import CommandFailed, Machine
-from demo.steps import Steps, check
+from harness.machine import CommandFailed, Machine
+from harness.steps import Steps, check
+from harness.wait import wait
 
 MICROVERSION = "2.51"
 LONGEST_STALL = 5.0
@@ -30,17 +30,6 @@ def connect(endpoint: str, token: str) -> Proxy:
     )
     proxy: Proxy = connection.shared_file_system
     return proxy
-
-
-def wait(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
-    """Call ``look`` until its result is true, and return it. Exceptions end the wait."""
-    deadline = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        check(time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s")
-        time.sleep(0.1)
 
 
 class User(Protocol):

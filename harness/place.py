@@ -6,9 +6,9 @@ from typing import Protocol
 
 from openstack.shared_file_system.v2._proxy import Proxy
 
-from demo.machine import Machine
-from demo.service import Service
-from demo.steps import Steps
+from harness.machine import Machine
+from harness.service import Service
+from harness.steps import Steps
 
 
 class Place(Protocol):

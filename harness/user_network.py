@@ -12,7 +12,7 @@ from typing import Any
 from openstack import exceptions
 from openstack.connection import Connection
 
-from demo.audit import users_mark
+from harness.audit import users_mark
 
 CIDR = "10.77.0.0/24"
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.root  # makes network namespaces
 
 LOOK_AROUND = """
 import json, pathlib, subprocess, sys
-from demo.leaks import Before
+from harness.leaks import Before
 
 before_run, run = json.loads(sys.argv[1])
 subprocess.run(["sh", "-ec", before_run], check=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from atoll.cloud.local.acceleration import acceleration
 from atoll.image import seed_iso
-from demo.machine import CommandFailed, Machine, command
-from demo.service import free_port
+from harness.machine import CommandFailed, Machine, command
+from harness.service import free_port
 
 __all__ = ["ClientVm", "CommandFailed"]
 

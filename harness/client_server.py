@@ -9,9 +9,9 @@ from typing import Any
 from openstack.connection import Connection
 
 from atoll.image.seed import user_data
-from demo.audit import users_mark
-from demo.machine import Machine
-from demo.user_network import UserNetwork
+from harness.audit import users_mark
+from harness.machine import Machine
+from harness.user_network import UserNetwork
 
 CONSOLE_LINES = 60
 DELETE_SECONDS = 180

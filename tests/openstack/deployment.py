@@ -13,8 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -34,10 +33,11 @@ from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
 from atoll.lifecycle.storage import DatabaseStorage, Seal
 from atoll.model.keys import server_key
-from demo import openstack_choices as choices
-from demo.audit import Audit, deployment_mark
-from demo.service import Service
-from demo.story import MICROVERSION, connect
+from harness import openstack_choices as choices
+from harness.audit import Audit, deployment_mark
+from harness.service import Service
+from harness.story import MICROVERSION, connect
+from harness.wait import wait
 from tests.cloud.openstack_place import UsersNetwork, users_network
 
 from .proxy import Proxy
@@ -62,15 +62,6 @@ max_time_to_attach = 40
 [log]
 format = "json"
 """
-
-
-def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
-    """Look until there is something true to see."""
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-        time.sleep(0.5)
-    return seen
 
 
 class Project:
@@ -113,7 +104,7 @@ class Project:
             cloud.network.delete_network(network)
 
 
-class Scene:
+class OpenStackDeployment:
     """``atoll serve``, its users' networks, and what is seen of both from outside."""
 
     def __init__(self, workers: int = 1) -> None:
@@ -341,14 +332,14 @@ class Scene:
 
 
 @contextmanager
-def nothing_leaked(scene: Scene) -> Iterator[None]:
+def nothing_leaked(deployment: OpenStackDeployment) -> Iterator[None]:
     """What is made within is gone in the end, in the cloud as well."""
-    before = scene.things()
+    before = deployment.things()
     yield
     try:
-        wait("what was made to go", lambda: scene.things() == before, 90)
+        wait("what was made to go", lambda: deployment.things() == before, 90)
     except AssertionError:
-        now = scene.things()
+        now = deployment.things()
         raise AssertionError(f"left: {now - before}; missing: {before - now}") from None
 
 

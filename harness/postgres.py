@@ -59,6 +59,7 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
+        """Start the server, and wait until it answers."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.directory),
@@ -85,6 +86,7 @@ class Cluster:
             self._server = None
 
     def remove(self) -> None:
+        """Stop the server, and delete its data."""
         self.stop()
         shutil.rmtree(self.directory)
 

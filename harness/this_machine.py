@@ -10,11 +10,12 @@ from rich.console import Console
 
 from atoll.cli.image import build
 from atoll.config import load
-from demo.client import ClientVm
-from demo.leaks import Before
-from demo.service import Service
-from demo.steps import Steps
-from demo.story import MICROVERSION, wait
+from harness.client_vm import ClientVm
+from harness.leaks import Before
+from harness.service import Service
+from harness.steps import Steps
+from harness.story import MICROVERSION
+from harness.wait import wait
 
 
 class ThisMachine:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo.tables import BRIDGE, Tables
+from harness.tables import BRIDGE, Tables
 
 EXPECTED_FILES = {
     "admin.token",

@@ -9,7 +9,7 @@ from typing import Any
 from openstack import exceptions
 from openstack.connection import Connection
 
-from demo.steps import CheckFailed
+from harness.steps import CheckFailed
 
 EXTERNAL_NETWORK = "ATOLL_DEMO_EXTERNAL_NETWORK"
 FLAVOR = "ATOLL_DEMO_FLAVOR"
