@@ -130,6 +130,7 @@ class ServiceInstanceManager:
         ``server_id`` is sufficient, because everything that was made for it is found by its owner.
         """
         owner = _own(server_details)
+        self.storage.check_current()
         self._pool.drop(owner)
         for instance in self.cloud.compute.list_instances():
             if instance.owner == owner:
@@ -140,7 +141,7 @@ class ServiceInstanceManager:
     def reboot_server(self, server: ServerDetails, soft_reboot: bool = False) -> None:
         """Reset the instance, or ask it to reboot. A stopped instance is started."""
         owner = _own(server)
-        self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
+        self.storage.check_current()
         self._pool.drop(owner)
         self.cloud.compute.reboot_instance(server[INSTANCE_ID], soft=soft_reboot)
 
@@ -177,7 +178,7 @@ class ServiceInstanceManager:
         server_id = server["server_id"]
         # An interrupted replacement has stored another id. Then only the rest is left to do.
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
-            self.storage.update(owner, {INSTANCE_ID: server[INSTANCE_ID]})  # stops a stale worker
+            self.storage.check_current()
             self.cloud.compute.delete_instance(server[INSTANCE_ID])
             self.network_helper.shut_clients_out(server_id)
         # Closing the channel earlier would thaw the file systems frozen for this.
@@ -357,7 +358,7 @@ class ServiceInstanceManager:
                 error=str(error),
                 console=self._console(instance_id),
             )
-            self.storage.update(owner, {INSTANCE_ID: instance_id})  # stops a stale worker
+            self.storage.check_current()
             self._pool.drop(owner)
             self.cloud.compute.delete_instance(instance_id)
             if isinstance(error, ServiceInstanceException):

@@ -67,7 +67,7 @@ class ShareSnapshots:
         key = snapshot_key(snapshot_id)
         made = self.find(snapshot_id)
         if made is not None:
-            self._storage.update(key, {SNAPSHOT_ID: made.id})  # stops a stale worker
+            self._storage.check_current()
             self._volumes.delete_snapshot(made.id)
         self._storage.delete(key)
 

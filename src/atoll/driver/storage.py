@@ -1,8 +1,8 @@
 """What the driver stores about a resource and must not lose: ids, pins and keys.
 
-An id is stored as soon as it is known and before it is used. A write raises an error if another
-worker has taken the operation over. This stops an outdated worker before it destroys anything, so
-there is a write before each step that could.
+An id is stored as soon as it is known and before it is used. A write raises ``LeaseLost`` if
+another worker has taken the operation over. ``check_current`` raises the same without a write; it
+comes before each step that could destroy something.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ class PrivateStorage(Protocol):
 
     def delete(self, resource: str, key: str | None = None) -> None:
         """Delete one key, or the resource as a whole. It may be absent."""
+
+    def check_current(self) -> None:
+        """Raise ``LeaseLost`` in an outdated worker."""
 
 
 class MemoryStorage:
@@ -52,6 +55,9 @@ class MemoryStorage:
                 self._values.pop(resource, None)
             else:
                 self._values.get(resource, {}).pop(key, None)
+
+    def check_current(self) -> None:
+        """Return always, because no other process sees this storage."""
 
     def resources(self) -> list[str]:
         """All resources that something is stored about."""

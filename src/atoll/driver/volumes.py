@@ -88,7 +88,7 @@ class ShareVolumes:
         key = share_key(share_id)
         volume = self.find(share_id) or self._volumes.find_volume(key)
         if volume is not None:
-            self._storage.update(key, {VOLUME_ID: volume.id})  # stops a stale worker
+            self._storage.check_current()
             if volume.instance_id is not None:
                 self._compute.detach_volume(volume.instance_id, volume.id)
             self._volumes.delete_volume(volume.id)

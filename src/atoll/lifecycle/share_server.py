@@ -21,7 +21,6 @@ from atoll.db.messages import Action, Detail, Resource
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
-    AtollError,
     CloudError,
     OutOfCapacity,
     Postponed,
@@ -30,10 +29,11 @@ from atoll.errors import (
 )
 from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.diagnosis import Cure, Diagnosis
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.model.keys import COMMON_LANE, network_key, server_key, share_key
 from atoll.model.records import Share, ShareServer, Subnet
-from atoll.model.states import SHARES_SERVED, InstanceStatus, ServerStatus, ShareStatus
+from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
@@ -240,45 +240,50 @@ class ShareServerHandler:
             owners.remove(connection, "share_server", server["id"])
 
     def _recover(self, operation: Operation, server: ShareServer) -> None:
-        """Check that the server answers; start, reboot or replace its instance if it does not.
-
-        An instance that is gone or in error is replaced at once. One that only does not answer is
-        rebooted after ``replace_dead_after`` seconds, and replaced after twice that time. An
-        instance that the cloud has paused (e.g. its disk is full) is waited for, because a new one
-        would fail in the same way.
-        """
-        manager = self._backend.driver(operation).service_instance_manager
+        """Check that the server answers; start, reboot or replace its instance if it does not."""
         details = {"server_id": server["id"], **server["backend_details"]}
+        found = self._diagnose(operation, server, details)
+        match found.cure(self._backend.settings.driver.replace_dead_after):
+            case Cure.RENEW:
+                self._renew(operation, server, details)
+            case Cure.SERVE_AGAIN:
+                self._serve_again(operation, server, details)
+            case Cure.WAIT:
+                self._look_again(operation, server, found.fault)
+            case Cure.REBOOT:
+                self._reboot(operation, server, details)
+            case Cure.REPLACE:
+                self._replace(operation, server, details)
+            case Cure.NOTHING:
+                pass
+
+    def _diagnose(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> Diagnosis:
+        manager = self._backend.driver(operation).service_instance_manager
+        was_silent = server["unhealthy_since"] is not None
         is_off = manager.instance_is_off(details)  # then there is no need to wait for an answer
         if not is_off and manager.is_alive(details):
-            if server["renewal_wanted"]:
-                self._renew(operation, server, details)
-            elif server["unhealthy_since"] is not None:
-                self._serve_again(operation, server, details)
-            return
-        key, patience = server["id"], self._backend.settings.driver.replace_dead_after
+            return Diagnosis(True, was_silent, server["renewal_wanted"])
         silent_for = time.time() - _silent_since(server)
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
-        if instance is not None and instance.status == InstanceStatus.ACTIVE and instance.fault:
-            self._look_again(operation, server, ServiceInstanceUnavailable(instance.fault))
-        elif (
-            instance is None or instance.status == InstanceStatus.ERROR or silent_for > 2 * patience
-        ):
+        return Diagnosis(False, was_silent, server["renewal_wanted"], silent_for, instance)
+
+    def _reboot(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Reset the instance, or replace it if the cloud can't."""
+        key = server["id"]
+        log.warning("share_server.reboot_started", share_server_id=key)
+        try:
+            self._backend.driver(operation).service_instance_manager.reboot_server(details)
+        except CloudError as error:
+            if error.retryable or isinstance(error, OutOfCapacity):
+                raise
+            log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
             self._replace(operation, server, details)
-        elif instance.status == InstanceStatus.STOPPED or silent_for > patience:
-            log.warning("share_server.reboot_started", share_server_id=key)
-            try:
-                manager.reboot_server(details)
-            except CloudError as error:
-                if error.retryable or isinstance(error, OutOfCapacity):
-                    raise
-                log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
-                self._replace(operation, server, details)
-            else:
-                why = ServiceInstanceUnavailable("It was rebooted.")
-                self._look_again(operation, server, why)
         else:
-            self._look_again(operation, server, ServiceInstanceUnavailable())
+            self._look_again(operation, server, "It was rebooted.")
 
     def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
         """Replace an instance that serves by one with the newest image."""
@@ -324,13 +329,16 @@ class ShareServerHandler:
             for share in shares.where(connection, share_server_id=server["id"]):
                 tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
-    def _look_again(self, operation: Operation, server: ShareServer, why: AtollError) -> None:
-        """Record since when the server has been silent, and raise ``why``; a retry checks again."""
+    def _look_again(self, operation: Operation, server: ShareServer, why: str) -> None:
+        """Record since when the server has been silent, and raise an error; a retry checks again.
+
+        Raises ``ServiceInstanceUnavailable``.
+        """
         since = _silent_since(server)
         if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], unhealthy_since=since)
-        raise why
+        raise ServiceInstanceUnavailable(*filter(None, [why]))
 
     def _serve_shares(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]

@@ -86,6 +86,11 @@ class DatabaseStorage:
         with self._acting().transaction() as connection:
             private_data.forget(connection, resource, key)
 
+    def check_current(self) -> None:
+        """Raise ``LeaseLost`` if another worker has taken over."""
+        with self._acting().transaction():
+            pass
+
     def _acting(self) -> Operation:
         if self._operation is None:
             raise AssertionError("this storage was opened for reading only")

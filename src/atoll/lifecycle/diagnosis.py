@@ -1,0 +1,62 @@
+"""What is done about a share server, decided from what is known of its service instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from atoll.cloud.base import Instance, InstanceStatus
+
+
+class Cure(StrEnum):
+    """What is done about a share server."""
+
+    NOTHING = "nothing"
+    SERVE_AGAIN = "serve again"
+    """It answers after a silence: all of its shares are checked."""
+    RENEW = "renew"
+    """It serves, and an operator wants an instance of the newest image."""
+    WAIT = "wait"
+    REBOOT = "reboot"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is known of a share server's instance."""
+
+    answers: bool
+    """Whether its agent answers."""
+    was_silent: bool = False
+    """Whether it didn't when it was last asked."""
+    renewal_wanted: bool = False
+    silent_for: float = 0.0
+    """Seconds since it was first found silent, if it does not answer."""
+    instance: Instance | None = None
+    """What the cloud says of it, if it does not answer; None if it is gone."""
+
+    @property
+    def fault(self) -> str:
+        """Why the cloud has paused the instance, e.g. because its disk is full; else empty."""
+        is_active = self.instance is not None and self.instance.status == InstanceStatus.ACTIVE
+        return self.instance.fault if self.instance is not None and is_active else ""
+
+    def cure(self, patience: float) -> Cure:
+        """What to do about it. ``patience`` is the option ``replace_dead_after``, in seconds.
+
+        An instance that is gone or in error is replaced at once. One that only does not answer is
+        rebooted after ``patience`` seconds, and replaced after twice that time. An instance that
+        the cloud has paused is waited for, because a new one would fail in the same way.
+        """
+        if self.answers:
+            if self.renewal_wanted:
+                return Cure.RENEW
+            return Cure.SERVE_AGAIN if self.was_silent else Cure.NOTHING
+        if self.fault:
+            return Cure.WAIT
+        status = None if self.instance is None else self.instance.status
+        if status in (None, InstanceStatus.ERROR) or self.silent_for > 2 * patience:
+            return Cure.REPLACE
+        if status == InstanceStatus.STOPPED or self.silent_for > patience:
+            return Cure.REBOOT
+        return Cure.WAIT
