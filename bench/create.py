@@ -6,15 +6,15 @@ import sqlite3
 import time
 from contextlib import closing
 
+from bench.deployment import BenchDeployment, deployment
 from bench.number import Number
-from bench.site import Site, site
 
 SHARES, NETWORKS, BURSTS = 1000, 50, 8
 
 
 def run() -> list[Number]:
     """Run all measurements."""
-    with site() as atoll:
+    with deployment() as atoll:
         network = atoll.share_network("idle")
         one(atoll, network)  # makes the share server
         idle = [one(atoll, network) * 1000 for _ in range(20)]
@@ -29,7 +29,7 @@ def run() -> list[Number]:
     ]
 
 
-def one(atoll: Site, network: str, pause: float = 0) -> float:
+def one(atoll: BenchDeployment, network: str, pause: float = 0) -> float:
     """Seconds from the POST until the API shows that the share is available."""
     begun = time.perf_counter()
     share = atoll.create(network)
@@ -38,7 +38,7 @@ def one(atoll: Site, network: str, pause: float = 0) -> float:
     return time.perf_counter() - begun
 
 
-def burst(atoll: Site, number: int) -> float:
+def burst(atoll: BenchDeployment, number: int) -> float:
     """Seconds from the first of 100 POSTs until the last share is available."""
     networks = [atoll.share_network(f"burst {number}.{each}") for each in range(5)]
     before = atoll.available()
@@ -50,7 +50,7 @@ def burst(atoll: Site, number: int) -> float:
 
 def thousand() -> list[Number]:
     """Create 1,000 shares on 50 share networks with one worker; then run reconcile passes."""
-    with site() as atoll:
+    with deployment() as atoll:
         begun = time.perf_counter()
         atoll.fill(NETWORKS, SHARES)
         seconds = time.perf_counter() - begun
@@ -63,7 +63,7 @@ def thousand() -> list[Number]:
     ]
 
 
-def reconcile(atoll: Site) -> float:
+def reconcile(atoll: BenchDeployment) -> float:
     """CPU seconds of the worker process for one pass."""
     before, finished = atoll.cpu("worker"), passes_finished(atoll)
     atoll.run("operation", "retry", "reconcile/all")
@@ -71,7 +71,7 @@ def reconcile(atoll: Site) -> float:
     return atoll.cpu("worker") - before
 
 
-def passes_finished(atoll: Site) -> int:
+def passes_finished(atoll: BenchDeployment) -> int:
     """The fence of the last pass that has ended and is scheduled again."""
     query = (
         "SELECT max(fence) FROM operations"

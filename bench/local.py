@@ -25,10 +25,10 @@ from atoll.config import load
 from atoll.errors import ConfigurationError
 from bench.bare import BareVm
 from bench.create import one as one_share
+from bench.deployment import BenchDeployment, on_a_real_cloud
 from bench.number import Number
 from bench.rules import RULES
 from bench.rules import one as one_rule
-from bench.site import Site, on_a_real_cloud
 
 ROUNDS, NEXT, CHANGES = 3, 5, 5
 LOOK = 0.02
@@ -54,7 +54,7 @@ def run() -> list[Number]:
     for number in range(ROUNDS):
         with place() as directory:
             bare.append(BareVm(directory, image).boot())
-            with on_a_real_cloud(Site(directory / "service", config=CONFIG)) as atoll:
+            with on_a_real_cloud(BenchDeployment(directory / "service", config=CONFIG)) as atoll:
                 network = atoll.share_network("bench")
                 first.append((one_share(atoll, network, LOOK), guest_cpu(atoll)))
                 if number == ROUNDS - 1:
@@ -77,7 +77,7 @@ def boots(bare: list[tuple[float, float]], first: list[tuple[float, float]]) -> 
     ]
 
 
-def next_shares(atoll: Site, network: str) -> list[Number]:
+def next_shares(atoll: BenchDeployment, network: str) -> list[Number]:
     """More shares on a running instance, and the time of each of their steps."""
     mark = atoll.log.stat().st_size
     total = [one_share(atoll, network, LOOK) for _ in range(NEXT)]
@@ -108,7 +108,7 @@ def sum_of(steps: dict[str, list[float]]) -> float:
     return sum(median(seconds) for step, seconds in steps.items() if not step.startswith(" "))
 
 
-def rules(atoll: Site, network: str) -> list[Number]:
+def rules(atoll: BenchDeployment, network: str) -> list[Number]:
     """Measure single rules, then a thousand rules."""
     share = atoll.create(network)
     path, listed = f"/shares/{share}", f"/share-access-rules?share_id={share}"
@@ -129,7 +129,7 @@ def rules(atoll: Site, network: str) -> list[Number]:
     ]
 
 
-def guest_cpu(atoll: Site) -> float:
+def guest_cpu(atoll: BenchDeployment) -> float:
     """CPU seconds that the service instance's QEMU has used."""
     found = [
         process.cpu_times()

@@ -36,7 +36,7 @@ def timed(name: str, things: Sequence[T], call: Callable[[T], R]) -> list[R]:
     return results
 
 
-class Site:
+class BenchDeployment:
     """Shares on service instances, with one instance per network."""
 
     def __init__(self, path: Path, shares: int) -> None:
@@ -132,7 +132,7 @@ class Site:
 def main() -> None:
     shares = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     with tempfile.TemporaryDirectory() as directory:
-        site = Site(Path(directory) / "world.sqlite", shares)
+        site = BenchDeployment(Path(directory) / "world.sqlite", shares)
         site.work()
         site.look()
         size = sum(path.stat().st_size for path in Path(directory).iterdir()) / 1e6

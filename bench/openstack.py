@@ -30,11 +30,11 @@ from atoll.cli.progress import make_console
 from atoll.cloud.openstack import OpenStackCloud, OpenStackSettings
 from atoll.config import load
 from bench.create import one as one_share
+from bench.deployment import BenchDeployment, on_a_real_cloud
 from bench.local import CHANGES, LOOK, NEXT, ROUNDS, place, steps_of
 from bench.number import Number
 from bench.openstack_floor import BareServer, connection, users_network
 from bench.rules import one as one_rule
-from bench.site import Site, on_a_real_cloud
 from harness.openstack_choices import flavor, service_network_interface
 from harness.service import free_port
 
@@ -218,7 +218,7 @@ def many(atoll: Cloudy, network: str) -> list[Number]:
     return [Number("shares on one instance", [SHARES], "", note=note)]
 
 
-class Cloudy(Site):
+class Cloudy(BenchDeployment):
     """A deployment whose users bring their own networks."""
 
     def __init__(self, directory: Path, **choices: Any) -> None:

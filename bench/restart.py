@@ -6,15 +6,15 @@ import threading
 import time
 from http.client import HTTPException
 
+from bench.deployment import BenchDeployment, deployment
 from bench.number import Number
-from bench.site import Site, site
 
 SHARES, NETWORKS, TIMES = 1000, 50, 5
 
 
 def run() -> list[Number]:
     """Stop and start it several times."""
-    with site() as atoll:
+    with deployment() as atoll:
         atoll.fill(NETWORKS, SHARES)
         found = []
         for _ in range(TIMES):
@@ -28,7 +28,7 @@ def run() -> list[Number]:
     ]
 
 
-def restart(atoll: Site) -> tuple[float, float, float]:
+def restart(atoll: BenchDeployment) -> tuple[float, float, float]:
     """Seconds until the API answers, and until all is healthy; CPU seconds until then."""
     answered: list[float] = []
     begun = time.perf_counter()

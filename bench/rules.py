@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 
 from atoll.cloud.memory import MemoryCloud
+from bench.deployment import BenchDeployment, deployment
 from bench.number import Number
-from bench.site import Site, site
 
 RULES = 1000
 
 
 def run() -> list[Number]:
     """Measure 20 single changes; then a thousand rules at once on each of three shares."""
-    with site() as atoll:
+    with deployment() as atoll:
         network = atoll.share_network("rules")
         share = atoll.create(network)
         atoll.until(lambda: atoll.available() == 1)
@@ -27,7 +27,7 @@ def run() -> list[Number]:
     ]
 
 
-def one(atoll: Site, share: str, address: str) -> float:
+def one(atoll: BenchDeployment, share: str, address: str) -> float:
     """Seconds from the POST until the API shows that the rule is active."""
     begun = time.perf_counter()
     path = f"/share-access-rules/{atoll.allow(share, address)}"
@@ -35,7 +35,7 @@ def one(atoll: Site, share: str, address: str) -> float:
     return time.perf_counter() - begun
 
 
-def thousand(atoll: Site, network: str) -> tuple[float, int]:
+def thousand(atoll: BenchDeployment, network: str) -> tuple[float, int]:
     """Seconds from the last POST until all rules are active, and the number of agent calls."""
     share = atoll.create(network)
     path = f"/shares/{share}"

@@ -1,4 +1,4 @@
-"""A Keystone with people in it: the stand-in, and a real one where ``OS_CLOUD`` names one."""
+"""A Keystone with people in it: the double, and a real one where ``OS_CLOUD`` names one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atoll.api.auth import service_user as service_user_facts
 from atoll.cli import catalog, service_user
 from atoll.config import Api, Settings
 from atoll.config import Keystone as Section
-from tests.api.standin import StandIn, running
+from tests.api.keystone_double import KeystoneDouble, running
 
 Credentials = dict[str, str]
 """``OS_…`` variables."""
@@ -29,7 +29,7 @@ class Keystone:
     """One Keystone, a region of it that is the tests' own, and what they have made in it."""
 
     admin: Credentials
-    standin: StandIn | None
+    double: KeystoneDouble | None
     run: str = field(default_factory=lambda: f"atoll-test-{secrets.token_hex(3)}")
     undo: ExitStack = field(default_factory=ExitStack)
 
@@ -128,12 +128,12 @@ def unscoped(credentials: Credentials) -> Credentials:
 
 
 @pytest.fixture(
-    scope="session", params=["stand-in", pytest.param("real", marks=pytest.mark.openstack)]
+    scope="session", params=["double", pytest.param("real", marks=pytest.mark.openstack)]
 )
 def keystone(request: pytest.FixtureRequest) -> Iterator[Keystone]:
     """Each test runs against both; the real one only if asked for."""
     with ExitStack() as stack:
-        made = _real() if request.param == "real" else _standin(stack)
+        made = _real() if request.param == "real" else _double(stack)
         try:
             with warnings.catch_warnings(action="ignore"):
                 _furnish(made)
@@ -143,15 +143,15 @@ def keystone(request: pytest.FixtureRequest) -> Iterator[Keystone]:
                 made.undo.close()
 
 
-def _standin(stack: ExitStack) -> Keystone:
-    standin = stack.enter_context(running(StandIn()))
-    return Keystone(administrator(standin), standin)
+def _double(stack: ExitStack) -> Keystone:
+    double = stack.enter_context(running(KeystoneDouble()))
+    return Keystone(administrator(double), double)
 
 
-def administrator(standin: StandIn) -> Credentials:
-    """The stand-in's."""
+def administrator(double: KeystoneDouble) -> Credentials:
+    """The double's."""
     return {
-        "OS_AUTH_URL": standin.url,
+        "OS_AUTH_URL": double.url,
         "OS_USERNAME": "admin",
         "OS_PASSWORD": "admin",
         "OS_PROJECT_NAME": "admin",

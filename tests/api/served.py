@@ -1,4 +1,4 @@
-"""``atoll serve`` on the simulated cloud, for tests through the field's own clients."""
+"""``atoll serve`` on the simulated cloud, for tests through Manila's own clients."""
 
 from __future__ import annotations
 

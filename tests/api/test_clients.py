@@ -1,4 +1,4 @@
-"""The field's own clients against a real server on loopback, with no Keystone anywhere."""
+"""Manila's own clients against a real server on loopback, with no Keystone anywhere."""
 
 from __future__ import annotations
 

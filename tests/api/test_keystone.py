@@ -172,23 +172,23 @@ def test_a_revoked_token(
 
 
 def test_an_expired_token(keystone: Keystone, enter: Callable[[Credentials], Client]) -> None:
-    if keystone.standin is None:
+    if keystone.double is None:
         pytest.skip("a real Keystone's tokens live for an hour")
     member = enter(keystone.person("member", project="blue"))
-    keystone.standin.expire(member.token)
+    keystone.double.expire(member.token)
     assert member("GET", "/shares").status_code == 401
 
 
 def test_a_burst_asks_keystone_once(
     keystone: Keystone, enter: Callable[[Credentials], Client]
 ) -> None:
-    if keystone.standin is None:
+    if keystone.double is None:
         pytest.skip("a real Keystone does not count")
     member = enter(keystone.person("member", project="blue"))
-    before = keystone.standin.validations
+    before = keystone.double.validations
     for _ in range(5):
         member.get("/shares")
-    assert keystone.standin.validations == before + 1
+    assert keystone.double.validations == before + 1
 
 
 def test_identity_headers_of_the_client_count_nothing(
@@ -220,8 +220,8 @@ def test_another_services_token_is_checked_too(
     service = Keystone.person(_with_role(keystone), keystones.ROLE, project="blue")
     headers = {"X-Service-Token": keystones.token(service)}
     assert member("GET", "/shares", headers=headers).status_code == 200
-    if keystone.standin is not None:  # long-running work of Nova for a user goes on
-        keystone.standin.expire(member.token)
+    if keystone.double is not None:  # long-running work of Nova for a user goes on
+        keystone.double.expire(member.token)
         again = {"X-Service-Token": keystones.token(service)}
         assert member("GET", "/shares", headers=again).status_code == 200
         assert member("GET", "/shares").status_code == 401
@@ -236,8 +236,8 @@ def _with_role(keystone: Keystone) -> Keystone:
 def test_application_credentials_may_be_for_some_requests_only(
     keystone: Keystone, http: TestClient, enter: Callable[[Credentials], Client]
 ) -> None:
-    if keystone.standin is not None:
-        pytest.skip("the stand-in has no application credentials")
+    if keystone.double is not None:
+        pytest.skip("the double has no application credentials")
     person = keystone.person("member", project="blue")
     rule = {"service": "shared-file-system", "method": "GET", "path": "/v2/shares"}
     identity = keystone.identity

@@ -21,8 +21,8 @@ from atoll.db.database import Database
 from atoll.errors import ConfigurationError
 from tests.api import keystones
 from tests.api.conftest import Client
+from tests.api.keystone_double import KeystoneDouble, running
 from tests.api.keystones import Keystone
-from tests.api.standin import StandIn, running
 
 keystone = keystones.keystone
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -52,7 +52,7 @@ def test_keystone_is_away_and_comes_back(database: Database, tmp_path: Path, por
     fault = answer.json["serviceUnavailable"]
     assert "Keystone can't be asked at the moment" in fault["message"]
     assert someone("GET", "/").status_code == 200
-    with running(StandIn(), port) as back:
+    with running(KeystoneDouble(), port) as back:
         made = keystones.Keystone(keystones.administrator(back), back)
         made.settings(tmp_path, username="svc", project_name="svc", password="x")
         member = Client(http, keystones.token(made.person("member", project="blue")), "")
@@ -112,15 +112,15 @@ def test_tokens_of_our_own_load_none_of_it(database: Database) -> None:
 
 
 def test_our_own_token_runs_out(keystone: Keystone, database: Database, tmp_path: Path) -> None:
-    if keystone.standin is None:
+    if keystone.double is None:
         pytest.skip("a real Keystone's tokens live for an hour")
     http = TestClient(create_app(keystone.settings(tmp_path), database))
     for _ in range(3):
         member = Client(http, keystones.token(keystone.person("member", project="blue")), "")
         assert member("GET", "/shares").status_code == 200
-        for token_id, token in keystone.standin.tokens.items():
+        for token_id, token in keystone.double.tokens.items():
             if token["user"]["name"] == f"{keystone.run}-service":
-                keystone.standin.expire(token_id)
+                keystone.double.expire(token_id)
 
 
 def test_many_ask_at_once(keystone: Keystone, database: Database, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The field's own clients with an ordinary Keystone login, from the catalog to a share."""
+"""Manila's own clients with an ordinary Keystone login, from the catalog to a share."""
 
 from __future__ import annotations
 

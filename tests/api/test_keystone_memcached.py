@@ -91,7 +91,7 @@ def test_nobody_reads_or_forges_what_is_kept_of_a_token(
     for key, (flags, content) in genuine.items():
         memcached.kept[key] = flags, content[:-9] + bytes(reversed(content[-9:]))
     assert ask() == 200, "Keystone is asked instead"
-    if keystone.standin is not None:
+    if keystone.double is not None:
         another = keystones.token(keystone.person("admin", project="red"))
         memcached.kept.clear()
         client = Client(TestClient(create_app(settings, database)), another, "")

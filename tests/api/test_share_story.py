@@ -1,4 +1,4 @@
-"""The main job through the field's own clients: ``atoll serve`` with a worker, simulated cloud."""
+"""The main job through Manila's own clients: ``atoll serve`` with a worker, simulated cloud."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 SECONDS = 60.0
 
 
-class Place:
+class MemoryState:
     """A machine with a state directory, on the simulated cloud, and the commands there."""
 
     def __init__(
@@ -76,9 +76,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, database_url: str) -> Place:
+def place(tmp_path: Path, database_url: str) -> MemoryState:
     """A deployment whose worker has worked."""
-    made = Place(tmp_path / "state", database_url)
+    made = MemoryState(tmp_path / "state", database_url)
     assert made.run("bootstrap").returncode == 0
     assert made.worker() == ""
     return made
@@ -87,7 +87,7 @@ def place(tmp_path: Path, database_url: str) -> Place:
 REFUSED = (("orphan", "list"), ("server", "list"), ("purge", "--yes", "--even-under-a-live-worker"))
 
 
-def refusal(place: Place, *arguments: str) -> str:
+def refusal(place: MemoryState, *arguments: str) -> str:
     """What the command says when it is refused."""
     done = place.run(*arguments)
     assert done.returncode == 1, done.stdout
@@ -99,20 +99,20 @@ def assert_refused(said: str, *words: str) -> None:
         assert word in said
 
 
-def found_wrong(place: Place) -> str:
+def found_wrong(place: MemoryState) -> str:
     """What the doctor finds, and says to do."""
     found = json.loads(place.run("doctor", "--json").stdout)
     return " ".join(f"{each['detail']} {each['todo']}" for each in found if not each["ok"])
 
 
-def test_the_own_cloud_is_used_again(place: Place) -> None:
+def test_the_own_cloud_is_used_again(place: MemoryState) -> None:
     assert place.worker() == ""
     done = place.run("orphan", "list")
     assert done.returncode == 0, done.stderr
 
 
-def test_another_cloud_of_the_same_kind_is_refused(place: Place, tmp_path: Path) -> None:
-    other = Place(tmp_path / "other", place.url)
+def test_another_cloud_of_the_same_kind_is_refused(place: MemoryState, tmp_path: Path) -> None:
+    other = MemoryState(tmp_path / "other", place.url)
     said = [other.worker(), *(refusal(other, *argv) for argv in REFUSED), found_wrong(other)]
     for sentence in said:
         assert_refused(sentence, "simulated cloud", "another cloud")
@@ -120,15 +120,15 @@ def test_another_cloud_of_the_same_kind_is_refused(place: Place, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["local", "openstack"])
-def test_another_kind_of_cloud_is_refused(place: Place, kind: str) -> None:
-    other = Place(place.state, place.url, ATOLL_CLOUD=kind)
+def test_another_kind_of_cloud_is_refused(place: MemoryState, kind: str) -> None:
+    other = MemoryState(place.state, place.url, ATOLL_CLOUD=kind)
     for sentence in (other.worker(), refusal(other, "bootstrap")):
         assert_refused(sentence, "in the simulated cloud", "another cloud")
     assert not (place.state / "local").exists()
 
 
-def test_an_operator_may_take_a_new_cloud(place: Place, tmp_path: Path) -> None:
-    other = Place(tmp_path / "other", place.url)
+def test_an_operator_may_take_a_new_cloud(place: MemoryState, tmp_path: Path) -> None:
+    other = MemoryState(tmp_path / "other", place.url)
     assert "--yes" in refusal(other, "claim")
     assert other.worker() != ""
     done = other.run("claim", "--yes")
@@ -137,7 +137,7 @@ def test_an_operator_may_take_a_new_cloud(place: Place, tmp_path: Path) -> None:
     assert_refused(place.worker(), "another cloud")
 
 
-def copied(place: Place, tmp_path: Path) -> Place:
+def copied(place: MemoryState, tmp_path: Path) -> MemoryState:
     """The database's copy, on a test machine that has the same credentials for the cloud."""
     if place.url.startswith("sqlite"):
         url = f"sqlite:///{tmp_path}/copy.sqlite"
@@ -151,7 +151,7 @@ def copied(place: Place, tmp_path: Path) -> Place:
         testing = tmp_path / "machine-id"
         testing.write_text("0123456789abcdef0123456789abcdef\n")
         has_id = whereabouts.MACHINE_ID.exists() and whereabouts.MACHINE_ID.stat().st_size > 30
-        return Place(place.state, url, testing if has_id else None, ATOLL_HOST="testing")
+        return MemoryState(place.state, url, testing if has_id else None, ATOLL_HOST="testing")
     name = place.url.partition("?")[0].rsplit("/", 1)[1]
     copy = place.url.replace(f"/{name}", f"/{name}_copy", 1)
     from sqlalchemy import create_engine
@@ -162,12 +162,12 @@ def copied(place: Place, tmp_path: Path) -> Place:
         connection.execute(text(ended), {"name": name})  # a template must not be in use
         connection.execute(text(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}"'))
     engine.dispose()
-    return Place(place.state, copy)
+    return MemoryState(place.state, copy)
 
 
 @pytest.mark.root  # gives the copy's machine another id
 def test_a_copy_of_the_database_is_refused_until_it_is_claimed(
-    place: Place, tmp_path: Path
+    place: MemoryState, tmp_path: Path
 ) -> None:
     copy = copied(place, tmp_path)
     for sentence in (copy.worker(), found_wrong(copy)):

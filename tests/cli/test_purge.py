@@ -19,7 +19,7 @@ from harness.wait import wait
 HOST = "storage1"
 
 
-class Place:
+class MemoryState:
     """A deployment on the simulated cloud, and at most one worker."""
 
     def __init__(self, state: Path, url: str) -> None:
@@ -63,14 +63,14 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def place(tmp_path: Path, database_url: str) -> Iterator[Place]:
-    made = Place(tmp_path, database_url)
+def place(tmp_path: Path, database_url: str) -> Iterator[MemoryState]:
+    made = MemoryState(tmp_path, database_url)
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
-def test_a_purge_waits_for_the_workers_end(place: Place, ending: str) -> None:
+def test_a_purge_waits_for_the_workers_end(place: MemoryState, ending: str) -> None:
     refused = place.run("purge", "--yes")
     assert refused.returncode == 1
     assert f"{HOST}@" in refused.stderr
@@ -87,7 +87,7 @@ def test_a_purge_waits_for_the_workers_end(place: Place, ending: str) -> None:
     assert time.monotonic() - began < services.DOWN_AFTER - 10
 
 
-def test_a_frozen_worker_lives_and_one_may_insist(place: Place) -> None:
+def test_a_frozen_worker_lives_and_one_may_insist(place: MemoryState) -> None:
     place.worker.send_signal(signal.SIGSTOP)
     assert place.run("purge", "--yes").returncode == 1
     assert place.run("purge", "--even-under-a-live-worker").returncode == 1

@@ -8,7 +8,7 @@ import time
 from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.host_devices import is_on_link
 
-from .instance_stand_in import hears
+from .instance_double import hears
 
 
 def dhcp_server(cloud: OpenStackCloud, subnet_id: str) -> str:

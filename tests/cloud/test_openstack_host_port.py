@@ -16,7 +16,7 @@ from atoll.cloud.openstack.host_port import HostPort
 from atoll.cloud.openstack.subnets import HOST
 from atoll.errors import CloudError
 
-from .instance_stand_in import hears, stand_in
+from .instance_double import hears, instance_double
 from .openstack_packets import dhcp_server, falls_silent, is_answered
 from .openstack_place import make_openstack, openstack_settings, users_network
 from .site import owner
@@ -144,7 +144,7 @@ def test_packets_find_their_way_and_no_other(real: OpenStackCloud, tmp_path: Pat
         networks.connect_router(subnet.id, users.subnet_id)
         address = port.addresses[0]
         host.reach(address)
-        with stand_in(real, port, subnet.gateway, 22, 2049):
+        with instance_double(real, port, subnet.gateway, 22, 2049):
             assert hears(users.network_id, address, 2049, 60)
             assert not hears(users.network_id, address, 22, 5)
             assert is_answered(address, 22)

@@ -14,7 +14,7 @@ from atoll.cloud.openstack import OpenStackCloud
 from atoll.cloud.openstack.api import Api
 from atoll.cloud.openstack.server_groups import ServerGroups
 
-from .instance_stand_in import hears
+from .instance_double import hears
 from .neutron_double import NeutronDouble, neutron_double
 from .openstack_place import make_openstack, users_network
 from .site import BOOT_SECONDS, Site, key_pair, nfs, owner

@@ -23,7 +23,7 @@ from atoll.config import Cidr, Driver, OpenStack, Settings, SshHost
 from atoll.errors import GuestUnreachable
 from atoll.guest.ssh import await_banner
 
-from .instance_stand_in import hears, stand_in
+from .instance_double import hears, instance_double
 from .neutron_double import NeutronDouble, neutron_double
 from .openstack_packets import dhcp_server, falls_silent
 from .openstack_place import make_openstack, on_openstack, openstack_settings, users_network
@@ -173,7 +173,7 @@ def test_a_routed_worker_is_let_in_and_shut_out_again(tmp_path: Path) -> None:
         port = networks.create_port(owner("share_server"), service.id, subnet.id)
         networks.connect_router(subnet.id, users.subnet_id)
         address = port.addresses[0]
-        stack.enter_context(stand_in(cloud, port, subnet.gateway, 22, 2049))
+        stack.enter_context(instance_double(cloud, port, subnet.gateway, 22, 2049))
         assert hears(users.network_id, address, 2049, 60)  # there is a way
         assert not hears(users.network_id, address, 22, 5)
         for cidrs, is_let_in in (((Cidr(workers),), True), ((), False)):

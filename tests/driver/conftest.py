@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.driver.site import Row, Site
+from tests.driver.in_memory import MemorySite, Row
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site()
+def site() -> MemorySite:
+    return MemorySite()
 
 
 @pytest.fixture
-def server(site: Site) -> Row:
+def server(site: MemorySite) -> Row:
     return site.server()

@@ -17,12 +17,12 @@ from atoll.errors import (
     ServiceInstanceUnavailable,
 )
 from tests import common_server
-from tests.driver.site import Row, Site, rule
+from tests.driver.in_memory import MemorySite, Row, rule
 
 ALICE = "10.9.0.5"
 
 
-class CommonSite(Site):
+class CommonSite(MemorySite):
     """A site with the administrator's instance on it."""
 
     def __init__(self, directory: Path, **options: Any) -> None:
@@ -136,7 +136,7 @@ def test_one_that_hangs_is_waited_for(common: CommonSite) -> None:
 def test_one_that_is_gone(common: CommonSite, tmp_path: Path) -> None:
     share = common.served_share()
     common.cloud.delete_instance(common.nas.id)
-    fresh = Site(common.cloud, **common_server.options(tmp_path))
+    fresh = MemorySite(common.cloud, **common_server.options(tmp_path))
     with pytest.raises(ServiceInstanceUnavailable, match="nas"):
         fresh.driver.create_share(fresh.context(), fresh.share())
     common.driver.delete_share(common.context(), share)  # nobody serves it any more

@@ -42,14 +42,14 @@ class Recorder:
         self.given_up.append((operation.resource, error))
 
 
-class Yard:
+class Workers:
     """A database with workers, and what a test asks of them."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._workers: list[tuple[Worker, threading.Thread]] = []
 
-    def __enter__(self) -> Yard:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,9 +106,9 @@ def waiting(event: threading.Event) -> Act:
 
 
 @pytest.fixture
-def yard(database: Database) -> Iterator[Yard]:
-    with Yard(database) as yard:
-        yield yard
+def workers(database: Database) -> Iterator[Workers]:
+    with Workers(database) as workers:
+        yield workers
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from atoll.db.database import Database
 from atoll.db.tables import deployment, operations
 from tests.engine import worker_program
-from tests.engine.conftest import Yard, eventually
+from tests.engine.conftest import Workers, eventually
 
 LEASE = 1.5
 
@@ -69,9 +69,9 @@ def counts(database: Database) -> dict[str, int]:
         return {row.key: int(row.value) for row in rows}
 
 
-def test_a_killed_workers_operation_is_taken_over(yard: Yard, crew: Crew) -> None:
+def test_a_killed_workers_operation_is_taken_over(workers: Workers, crew: Crew) -> None:
     first = crew.hire("first")
-    yard.ask("slow/x")
+    workers.ask("slow/x")
     eventually(lambda: crew.has("begun-first"), 30)
     crew.hire("second")
     eventually(lambda: crew.has("ready-second"), 30)
@@ -81,9 +81,9 @@ def test_a_killed_workers_operation_is_taken_over(yard: Yard, crew: Crew) -> Non
     (crew.directory / "go-second").touch()
     eventually(lambda: crew.has("begun-second"), 20)
     assert time.monotonic() - killed < LEASE + 3
-    yard.ends("slow/x")
-    assert counts(yard.database) == {"x": 1}
-    assert yard.rows("slow/x")[0].attempts == 0
+    workers.ends("slow/x")
+    assert counts(workers.database) == {"x": 1}
+    assert workers.rows("slow/x")[0].attempts == 0
 
 
 def freeze(process: subprocess.Popen[bytes], database: Database) -> None:
@@ -103,11 +103,11 @@ def freeze(process: subprocess.Popen[bytes], database: Database) -> None:
             connection.close()
 
 
-def test_a_frozen_worker_that_was_overtaken_writes_nothing(yard: Yard, crew: Crew) -> None:
+def test_a_frozen_worker_that_was_overtaken_writes_nothing(workers: Workers, crew: Crew) -> None:
     first = crew.hire("first")
-    yard.ask("slow/x")
+    workers.ask("slow/x")
     eventually(lambda: crew.has("begun-first"), 30)
-    freeze(first, yard.database)
+    freeze(first, workers.database)
     crew.hire("second")
     eventually(lambda: crew.has("begun-second"), 60)
     fences = [int((crew.directory / f"begun-{n}").read_text()) for n in ("first", "second")]
@@ -115,48 +115,48 @@ def test_a_frozen_worker_that_was_overtaken_writes_nothing(yard: Yard, crew: Cre
     (crew.directory / "go-first").touch()
     first.send_signal(signal.SIGCONT)
     eventually(lambda: crew.has("refused-first"))
-    assert counts(yard.database) == {}
+    assert counts(workers.database) == {}
     (crew.directory / "go-second").touch()
-    yard.ends("slow/x")
-    assert counts(yard.database) == {"x": 1}
+    workers.ends("slow/x")
+    assert counts(workers.database) == {"x": 1}
     assert first.poll() is None  # and it goes on with other work
-    yard.ask("count/y")
-    yard.ends("count/y")
+    workers.ask("count/y")
+    workers.ends("count/y")
 
 
-def test_three_workers_do_three_hundred_operations_once_each(yard: Yard, crew: Crew) -> None:
+def test_three_workers_do_three_hundred_operations_once_each(workers: Workers, crew: Crew) -> None:
     for name in ("first", "second", "third"):
         crew.hire(name)
     for number in range(300):
-        yard.ask(f"count/{number}")
+        workers.ask(f"count/{number}")
 
     def done() -> bool:
         query = select(func.count()).where(
             operations.c.status == "done", operations.c.resource.like("count/%")
         )
-        with yard.database.read() as connection:
+        with workers.database.read() as connection:
             return connection.execute(query).scalar_one() == 300
 
     eventually(done, 60)
-    assert counts(yard.database) == {str(number): 1 for number in range(300)}
+    assert counts(workers.database) == {str(number): 1 for number in range(300)}
 
 
-def test_one_is_killed_in_the_middle_of_many(yard: Yard, crew: Crew) -> None:
+def test_one_is_killed_in_the_middle_of_many(workers: Workers, crew: Crew) -> None:
     first = crew.hire("first")
     for number in range(200):
-        yard.ask(f"count/{number}")
-    eventually(lambda: len(counts(yard.database)) > 5, 30)
+        workers.ask(f"count/{number}")
+    eventually(lambda: len(counts(workers.database)) > 5, 30)
     first.kill()
     crew.hire("second")
-    eventually(lambda: len(counts(yard.database)) == 200, 60)
-    eventually(lambda: _active(yard) == 0, 20)
+    eventually(lambda: len(counts(workers.database)) == 200, 60)
+    eventually(lambda: _active(workers) == 0, 20)
     # what was written but not settled is converged once more
-    assert sum(counts(yard.database).values()) <= 200 + 8
+    assert sum(counts(workers.database).values()) <= 200 + 8
 
 
-def _active(yard: Yard) -> int:
+def _active(workers: Workers) -> int:
     query = select(func.count()).where(
         operations.c.status.in_(["queued", "running"]), operations.c.resource.like("count/%")
     )
-    with yard.database.read() as connection:
+    with workers.database.read() as connection:
         return connection.execute(query).scalar_one()

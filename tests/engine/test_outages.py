@@ -14,7 +14,7 @@ from atoll.db.migrations import upgrade
 from atoll.engine import worker
 from atoll.engine.operation import Operation
 from harness import postgres
-from tests.engine.conftest import Recorder, Yard, eventually, waiting
+from tests.engine.conftest import Recorder, Workers, eventually, waiting
 from tests.frozen import freezable_proxy
 from tests.programs import need_postgres
 
@@ -27,21 +27,21 @@ def own_cluster() -> Iterator[postgres.Cluster]:
 
 
 @pytest.fixture
-def yard(own_cluster: postgres.Cluster) -> Iterator[Yard]:
+def workers(own_cluster: postgres.Cluster) -> Iterator[Workers]:
     database = Database(own_cluster.new_database())
     upgrade(database)
-    with Yard(database) as yard:
-        yield yard
+    with Workers(database) as workers:
+        yield workers
     database.close()
 
 
 @pytest.mark.postgres
 def test_work_goes_on_through_a_crash_of_the_database(
-    own_cluster: postgres.Cluster, yard: Yard, monkeypatch: pytest.MonkeyPatch
+    own_cluster: postgres.Cluster, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # claims come back before heartbeats: the worst order
     monkeypatch.setattr(worker, "_DATABASE_AWAY", 0.005)
-    database = yard.database
+    database = workers.database
     recorder = Recorder()
     go = threading.Event()
     names = [f"share/{number}" for number in range(6)]
@@ -53,9 +53,9 @@ def test_work_goes_on_through_a_crash_of_the_database(
 
     for name in names:
         recorder.does[name] = act
-    yard.ask(*names)
+    workers.ask(*names)
     for _ in range(2):
-        yard.work({"share": recorder}, threads=5)  # both have room to take over
+        workers.work({"share": recorder}, threads=5)  # both have room to take over
     eventually(lambda: len(recorder.converged) == 6)
     own_cluster.stop()
     time.sleep(3.0)  # three leases
@@ -63,15 +63,15 @@ def test_work_goes_on_through_a_crash_of_the_database(
     time.sleep(2.0)
     go.set()
     for name in names:
-        yard.ends(name)
+        workers.ends(name)
     assert [len(runs) for runs in recorder.converged.values()] == [1] * 6
-    yard.ask("share/later")
-    yard.ends("share/later")
+    workers.ask("share/later")
+    workers.ends("share/later")
 
 
 @pytest.mark.postgres
 def test_what_ends_while_the_database_is_away_is_written_later(
-    own_cluster: postgres.Cluster, yard: Yard
+    own_cluster: postgres.Cluster, workers: Workers
 ) -> None:
     recorder = Recorder()
     go = threading.Event()
@@ -82,15 +82,15 @@ def test_what_ends_while_the_database_is_away_is_written_later(
         ended.set()
 
     recorder.does["share/1"] = act
-    yard.ask("share/1")
-    yard.work({"share": recorder})
+    workers.ask("share/1")
+    workers.work({"share": recorder})
     eventually(lambda: len(recorder.converged["share/1"]) == 1)
     own_cluster.stop()
     go.set()
     assert ended.wait(5)
     time.sleep(2.0)
     own_cluster.start()
-    yard.ends("share/1")
+    workers.ends("share/1")
     assert len(recorder.converged["share/1"]) == 1
 
 
@@ -103,7 +103,7 @@ def test_nobody_is_taken_for_dead_while_sqlite_was_locked(
     upgrade(databases[0])
     recorder = Recorder()
     go = threading.Event()
-    with Yard(databases[0]) as first, Yard(databases[1]) as second:
+    with Workers(databases[0]) as first, Workers(databases[1]) as second:
         for number in range(4):
             recorder.does[f"share/{number}"] = waiting(go)
             first.ask(f"share/{number}")
@@ -130,9 +130,9 @@ def test_a_worker_notices_that_the_database_is_silent_and_goes_on_later(
         upgrade(database)
         direct = Database(way.direct)
         recorder = Recorder()
-        with Yard(database) as yard, Yard(direct) as other:
+        with Workers(database) as workers, Workers(direct) as other:
             other.ask("share/first")
-            yard.work({"share": recorder})
+            workers.work({"share": recorder})
             other.ends("share/first")
             way.freeze()
             other.ask("share/meanwhile")

@@ -14,7 +14,7 @@ from atoll.db.operations import hold
 from atoll.db.tables import deployment, operations
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from tests.engine.conftest import Yard, eventually
+from tests.engine.conftest import Workers, eventually
 
 RESOURCES = [f"share/{number}" for number in range(6)]
 
@@ -61,14 +61,14 @@ class Copying:
         raise error
 
 
-def test_every_wish_is_served(yard: Yard) -> None:
-    database = yard.database
+def test_every_wish_is_served(workers: Workers) -> None:
+    database = workers.database
     with database.begin() as connection:
         for resource in RESOURCES:
             for kind in ("wanted", "made"):
                 connection.execute(insert(deployment).values(key=f"{kind} {resource}", value=""))
     for _ in range(2):
-        yard.work({"share": Copying(database)}, threads=4)
+        workers.work({"share": Copying(database)}, threads=4)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda seed: wish(database, seed), range(240)))
 
@@ -87,10 +87,10 @@ def test_every_wish_is_served(yard: Yard) -> None:
         assert connection.execute(failed).all() == []
 
 
-def test_nobody_is_overtaken_inside_a_transaction(yard: Yard) -> None:
+def test_nobody_is_overtaken_inside_a_transaction(workers: Workers) -> None:
     """What a holder wrote is committed before the next one begins."""
-    database = yard.database
-    yard.ask("share/1")
+    database = workers.database
+    workers.ask("share/1")
     (held,) = take(database, "first")
     with database.begin() as connection:
         connection.execute(update(operations).values(lease_until=1.0))

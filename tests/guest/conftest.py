@@ -1,4 +1,4 @@
-"""Guests for tests: the real agent and the real channel, only ssh and the servers are stand-ins."""
+"""Guests for tests: the real agent and the real channel, only ssh and the servers are doubles."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ACCESS = Access("atoll", "192.0.2.1", "PRIVATE", "ssh-ed25519 PUBLIC")
 
 
 @dataclass
-class Site:
+class InstanceDouble:
     """A service instance as far as the agent can tell."""
 
     root: Path
 
     def options(self, delay: float = 0) -> SshOptions:
         """How to reach it."""
-        program = (sys.executable, str(HERE / "fake_ssh.py"), str(self.root), str(delay))
+        program = (sys.executable, str(HERE / "ssh_double.py"), str(self.root), str(delay))
         return SshOptions(self.root / "keys", program=program)
 
     def open(self, delay: float = 0, deadline: float = 20) -> SshGuest:
@@ -41,7 +41,7 @@ class Site:
         return SshGuest(ACCESS, self.options(delay), deadline)
 
     def lines(self, name: str) -> list[str]:
-        """What a stand-in program noted."""
+        """What the double of a program noted."""
         path = self.root / name
         return path.read_text().splitlines() if path.exists() else []
 
@@ -57,16 +57,16 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstanceDouble:
     programs = HERE / "programs"
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}:/usr/sbin:/sbin")
     root = tmp_path / "instance"
     root.mkdir()
-    return Site(root)
+    return InstanceDouble(root)
 
 
 @pytest.fixture
-def guest(site: Site) -> Iterator[SshGuest]:
+def guest(site: InstanceDouble) -> Iterator[SshGuest]:
     guest = site.open()
     yield guest
     guest.close()
@@ -84,7 +84,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceVm]:
 class Disks:
     """Block devices with serials: loop devices on sparse files."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: InstanceDouble) -> None:
         self._site = site
         self._devices: dict[str, Path] = {}
         self._pulled: list[Path] = []
@@ -157,7 +157,7 @@ def _losetup(*arguments: str) -> str:
 
 
 @pytest.fixture
-def disks(site: Site) -> Iterator[Disks]:
+def disks(site: InstanceDouble) -> Iterator[Disks]:
     if not Path("/dev/loop-control").exists():
         pytest.skip("needs loop devices")
     disks = Disks(site)
@@ -170,7 +170,7 @@ def rules(*addresses: str, level: str = "rw") -> tuple[ExportRule, ...]:
     return tuple(ExportRule("ip", to, level) for to in addresses)  # type: ignore[arg-type]
 
 
-def wanted(site: Site, serial: str, **changes: Any) -> WantedShare:
+def wanted(site: InstanceDouble, serial: str, **changes: Any) -> WantedShare:
     """A new share on this disk."""
     share = WantedShare(
         share_id=f"share-{serial[:8]}",

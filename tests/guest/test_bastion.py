@@ -16,7 +16,7 @@ from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.host_key import host_key
 from atoll.guest.ssh import SshOptions, _command, _KeyFiles
 from harness.service_vm import ServiceVm, free_port
-from tests.guest.conftest import ACCESS, Site
+from tests.guest.conftest import ACCESS, InstanceDouble
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2rUMtNrQHpWGzsKpVlO3dDXBNKaeJuSDcjaYtWuC1x"
 BASTION = Bastion("gate.example.org", "jump", 2222, Path("/keys/50% of them/id"), KEY)
@@ -73,7 +73,7 @@ def test_nothing_but_an_address_is_asked_of_a_bastion(tmp_path: Path) -> None:
         SshGuest(access, SshOptions(tmp_path, bastion=BASTION), 5)
 
 
-def test_a_channel_through_a_bastion_leaves_no_files(site: Site) -> None:
+def test_a_channel_through_a_bastion_leaves_no_files(site: InstanceDouble) -> None:
     options = replace(site.options(), bastion=BASTION)
     guest = SshGuest(ACCESS, options, 20)
     assert guest.health()

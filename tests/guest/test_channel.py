@@ -18,7 +18,7 @@ from atoll.guest.answers import Nothing
 from atoll.guest.base import Access
 from atoll.guest.channel import SshGuest, open_guest
 from atoll.guest.ssh import SshOptions, _command, _KeyFiles, await_banner
-from tests.guest.conftest import ACCESS, Site
+from tests.guest.conftest import ACCESS, InstanceDouble
 
 
 def pid_of(guest: SshGuest) -> int:
@@ -85,18 +85,18 @@ def test_an_instance_that_takes_no_requests_blocks_nobody_for_long(
     assert not guest.alive
 
 
-def test_the_refusal_of_ssh_is_in_the_message(site: Site) -> None:
+def test_the_refusal_of_ssh_is_in_the_message(site: InstanceDouble) -> None:
     program = ("sh", "-c", "echo Permission denied. >&2; exit 255")
     with pytest.raises(GuestUnreachable, match=r"192\.0\.2\.1 .*Permission denied"):
         SshGuest(ACCESS, replace(site.options(), program=program), 5)
 
 
-def test_an_instance_without_the_program_is_unreachable(site: Site) -> None:
+def test_an_instance_without_the_program_is_unreachable(site: InstanceDouble) -> None:
     with pytest.raises(GuestUnreachable, match="can't be started"):
         SshGuest(ACCESS, replace(site.options(), program=("/nonexistent",)), 5)
 
 
-def test_a_slow_start_ends_at_the_deadline(site: Site) -> None:
+def test_a_slow_start_ends_at_the_deadline(site: InstanceDouble) -> None:
     start = time.monotonic()
     # The one where the agent's text fits into a pipe that nobody reads, the other where it doesn't.
     with pytest.raises(GuestUnreachable, match=r"No agent in time|takes no requests"):
@@ -104,7 +104,7 @@ def test_a_slow_start_ends_at_the_deadline(site: Site) -> None:
     assert time.monotonic() - start < 4
 
 
-def test_keys_are_private_and_gone_after_the_login(site: Site) -> None:
+def test_keys_are_private_and_gone_after_the_login(site: InstanceDouble) -> None:
     keys = site.root / "keys"
     seen: list[int] = []
 

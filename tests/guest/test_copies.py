@@ -13,7 +13,7 @@ import pytest
 from atoll.errors import GuestBusy
 from atoll.guest.base import Freeze, WantedShare
 from atoll.guest.channel import SshGuest
-from tests.guest.conftest import KINDS, MIB, Disks, Site, wanted
+from tests.guest.conftest import KINDS, MIB, Disks, InstanceDouble, wanted
 
 
 def may_grow(kind: str) -> None:
@@ -24,7 +24,9 @@ def may_grow(kind: str) -> None:
         pytest.skip("needs CAP_SYS_RESOURCE")
 
 
-def clone_of(site: Site, disks: Disks, share: WantedShare, size_mib: int = 512) -> WantedShare:
+def clone_of(
+    site: InstanceDouble, disks: Disks, share: WantedShare, size_mib: int = 512
+) -> WantedShare:
     """A share on a copy of another's disk as it is at this moment."""
     serial = disks.plug(disks.image(share.serial))
     if size_mib != 512:
@@ -34,7 +36,7 @@ def clone_of(site: Site, disks: Disks, share: WantedShare, size_mib: int = 512) 
 
 @KINDS
 def test_a_clone_is_another_file_system_and_fills_its_larger_disk(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     may_grow(kind)
     parent = wanted(site, disks.plug(), file_system=kind)
@@ -56,7 +58,7 @@ def test_a_clone_is_another_file_system_and_fills_its_larger_disk(
 
 @KINDS
 def test_a_copy_of_a_running_file_system_is_recovered(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     parent = wanted(site, disks.plug(), file_system=kind)
     guest.apply_share(parent, fence=1)
@@ -72,7 +74,7 @@ def test_a_copy_of_a_running_file_system_is_recovered(
 
 @KINDS
 def test_a_grown_disk_is_used_while_files_are_open(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     may_grow(kind)
     share = wanted(site, disks.plug(), file_system=kind)
@@ -88,7 +90,7 @@ def test_a_grown_disk_is_used_while_files_are_open(
 
 
 def test_a_disk_that_is_told_late_to_have_grown_is_waited_for(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug(), file_system="xfs")
     guest.apply_share(share, fence=1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from atoll.guest.agent import caches, nfs, system
 from atoll.guest.agent.rules import servable
 from atoll.guest.agent.system import Deadline
-from tests.guest.conftest import HERE, Site
+from tests.guest.conftest import HERE, InstanceDouble
 from tests.guest.test_rules import ip_rules
 
 RULES = {("ip", "10.0.0.1"): "rw"}
@@ -22,7 +22,7 @@ FSID = "11111111-2222-3333-4444-555555555555"
 
 
 @pytest.fixture
-def server(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def server(site: InstanceDouble, monkeypatch: pytest.MonkeyPatch) -> InstanceDouble:
     """This process as the agent of an instance."""
     monkeypatch.setattr(nfs, "EXPORTS", site.root / "etc/exports.d")
     monkeypatch.setattr(nfs, "UNSETTLED", site.root / "exports.unsettled")
@@ -48,7 +48,7 @@ def clients(share_id: str) -> dict[str, frozenset[str]]:
     }
 
 
-def test_a_set_replaces_the_former_one(server: Site) -> None:
+def test_a_set_replaces_the_former_one(server: InstanceDouble) -> None:
     export("a", "10.0.0.1", "10.0.0.10")
     export("b", "10.0.0.1")
     export("a", "10.0.0.10", "2001:db8::/32")
@@ -59,7 +59,7 @@ def test_a_set_replaces_the_former_one(server: Site) -> None:
     assert not (server.root / "etc/exports.d/a.exports").exists()
 
 
-def test_nothing_is_run_where_nothing_changes(server: Site) -> None:
+def test_nothing_is_run_where_nothing_changes(server: InstanceDouble) -> None:
     for _ in range(3):
         export("a", "10.0.0.1")
     assert server.lines("exportfs.log") == ["-r"]
@@ -68,27 +68,27 @@ def test_nothing_is_run_where_nothing_changes(server: Site) -> None:
     assert set(clients("a")) == {"10.0.0.1"}
 
 
-def test_a_changed_level_or_squash_is_a_change(server: Site) -> None:
+def test_a_changed_level_or_squash_is_a_change(server: InstanceDouble) -> None:
     export("a", "10.0.0.1")
     export("a", "10.0.0.1", level="ro", squash="all_squash")
     assert {"ro", "all_squash", f"fsid={FSID}", "mountpoint"} <= clients("a")["10.0.0.1"]
 
 
-def test_a_refused_client_does_not_hurt_the_others(server: Site) -> None:
+def test_a_refused_client_does_not_hurt_the_others(server: InstanceDouble) -> None:
     (server.root / "refused").write_text("10.0.0.2")
     assert export("a", "10.0.0.1", "10.0.0.2") == {"10.0.0.2": "exportfs: 10.0.0.2: no such thing"}
     assert set(clients("a")) == {"10.0.0.1"}
     assert export("b", "10.0.0.3") == {}
 
 
-def test_requests_at_the_same_time_share_a_run(server: Site) -> None:
+def test_requests_at_the_same_time_share_a_run(server: InstanceDouble) -> None:
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda number: export(f"s{number}", "10.0.0.1"), range(20)))
     assert all(clients(f"s{number}") for number in range(20))
     assert len(server.lines("exportfs.log")) <= 4
 
 
-def test_a_run_that_can_not_be_made_fails_its_callers_only(server: Site) -> None:
+def test_a_run_that_can_not_be_made_fails_its_callers_only(server: InstanceDouble) -> None:
     with system.locked("exportfs", Deadline(5)), ThreadPoolExecutor(1) as pool:
         late = pool.submit(
             nfs.export,
@@ -105,7 +105,7 @@ def test_a_run_that_can_not_be_made_fails_its_callers_only(server: Site) -> None
 
 
 @pytest.fixture
-def mountd(server: Site, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mountd(server: InstanceDouble, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the kernel tells of a daemon that answers it, as files."""
     monkeypatch.setattr(caches, "PROC", server.root / "proc")
     monkeypatch.setattr(caches, "_daemons", [])
@@ -122,12 +122,14 @@ def show(process: Path, state: str, where: str, slept: int = 7) -> None:
     (process / "wchan").write_text(where)
 
 
-def flushed(server: Site) -> list[bool]:
+def flushed(server: InstanceDouble) -> list[bool]:
     return [(server.root / "proc/net/rpc" / one / "flush").exists() for one in caches.CACHES]
 
 
 @pytest.mark.parametrize("where", ["poll_schedule_timeout.constprop.0", "do_select"])
-def test_a_mountd_without_work_costs_no_time(server: Site, mountd: Path, where: str) -> None:
+def test_a_mountd_without_work_costs_no_time(
+    server: InstanceDouble, mountd: Path, where: str
+) -> None:
     show(mountd, "S (sleeping)", where)
     begun = time.monotonic()
     caches.settle(Deadline(10))
@@ -136,14 +138,18 @@ def test_a_mountd_without_work_costs_no_time(server: Site, mountd: Path, where: 
 
 
 @pytest.mark.parametrize("where", ["0", "", "a_function_of_tomorrow"])
-def test_a_kernel_need_not_tell_where_mountd_sleeps(server: Site, mountd: Path, where: str) -> None:
+def test_a_kernel_need_not_tell_where_mountd_sleeps(
+    server: InstanceDouble, mountd: Path, where: str
+) -> None:
     show(mountd, "S (sleeping)", where)
     caches.settle(Deadline(10))
     assert all(flushed(server))
 
 
 @pytest.mark.parametrize("state", ["R (running)", "D (disk sleep)"])
-def test_an_answer_in_the_making_is_awaited(server: Site, mountd: Path, state: str) -> None:
+def test_an_answer_in_the_making_is_awaited(
+    server: InstanceDouble, mountd: Path, state: str
+) -> None:
     show(mountd, state, "0")
     with pytest.raises(system.AgentError, match="still answering"):
         caches.settle(Deadline(3 * caches.STILL))
@@ -156,7 +162,7 @@ def test_an_answer_in_the_making_is_awaited(server: Site, mountd: Path, state: s
 
 
 def test_short_sleeps_are_no_wait_for_questions(
-    server: Site, mountd: Path, monkeypatch: pytest.MonkeyPatch
+    server: InstanceDouble, mountd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caches, "STILL", 1.5)  # a busy machine may let the dozing thread wait
     ended = threading.Event()
@@ -180,7 +186,7 @@ def test_short_sleeps_are_no_wait_for_questions(
 
 
 def test_rules_are_settled_by_the_next_agent_where_one_was_cut_short(
-    server: Site, mountd: Path
+    server: InstanceDouble, mountd: Path
 ) -> None:
     show(mountd, "R (running)", "0")
     with pytest.raises(system.AgentError, match="still answering"):
@@ -195,7 +201,7 @@ def test_rules_are_settled_by_the_next_agent_where_one_was_cut_short(
 )
 @given(st.lists(ip_rules), st.lists(ip_rules))
 def test_after_any_two_sets_the_last_one_is_served(
-    server: Site, first: list[dict[str, str]], last: list[dict[str, str]]
+    server: InstanceDouble, first: list[dict[str, str]], last: list[dict[str, str]]
 ) -> None:
     for rules in (first, last):
         accepted, _ = servable(rules, "NFS")

@@ -14,20 +14,20 @@ import pytest
 from atoll.errors import FreezeLost, GuestBusy
 from atoll.guest.base import Freeze, WantedShare
 from atoll.guest.channel import SshGuest
-from tests.guest.conftest import KINDS, Disks, Site, wanted
+from tests.guest.conftest import KINDS, Disks, InstanceDouble, wanted
 
 ONE, TWO = "snapshot/one", "snapshot/two"
 
 
 @pytest.fixture
-def share(guest: SshGuest, site: Site, disks: Disks) -> WantedShare:
+def share(guest: SshGuest, site: InstanceDouble, disks: Disks) -> WantedShare:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
     return share
 
 
 @pytest.fixture
-def other(site: Site) -> Iterator[SshGuest]:
+def other(site: InstanceDouble) -> Iterator[SshGuest]:
     """Another channel, with an agent of its own."""
     other = site.open()
     yield other
@@ -41,7 +41,7 @@ def write(share: WantedShare, name: str = "later") -> None:
 
 @KINDS
 def test_a_frozen_share_takes_no_writes_until_it_thaws(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     share = wanted(site, disks.plug(), file_system=kind)
     guest.apply_share(share, fence=1)

@@ -17,7 +17,7 @@ from atoll.errors import GuestError, GuestUnreachable
 from atoll.guest.base import WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import SshOptions, _KeyFiles
-from tests.guest.conftest import ACCESS, HERE, Site, rules
+from tests.guest.conftest import ACCESS, HERE, InstanceDouble, rules
 
 DIGEST, NO_DIGEST = "0" * 64, f'"{"x" * 64}"'
 SHARE = WantedShare(
@@ -44,7 +44,7 @@ def error(text: str) -> str:
 
 @contextmanager
 def instance(tmp_path: Path, answer: str) -> Iterator[SshGuest]:
-    program = (sys.executable, str(HERE / "hostile_ssh.py"), answer)
+    program = (sys.executable, str(HERE / "hostile_ssh_double.py"), answer)
     guest = SshGuest(ACCESS, SshOptions(tmp_path / "keys", program=program), 10)
     yield guest
     guest.close()
@@ -229,7 +229,7 @@ def test_an_agent_goes_on_after_a_line_that_is_too_long(guest: SshGuest) -> None
     assert guest.usage(deadline=30) == ()
 
 
-def test_keys_that_a_killed_worker_left_are_swept(site: Site) -> None:
+def test_keys_that_a_killed_worker_left_are_swept(site: InstanceDouble) -> None:
     keys = site.root / "keys"
     script = (
         "import os, signal; from pathlib import Path; from tests.guest.conftest import ACCESS;"

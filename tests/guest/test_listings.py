@@ -1,6 +1,6 @@
 """What clients of an instance of several projects can list: nothing, by NFS or SMB.
 
-mountd's stand-in is a process of this machine with its name, which listens as mountd does for
+mountd's double is a process of this machine with its name, which listens as mountd does for
 NFS 3.
 """
 
@@ -17,7 +17,7 @@ import pytest
 
 from atoll.errors import AtollError
 from atoll.guest.channel import SshGuest
-from tests.guest.conftest import Disks, Site, rules, wanted
+from tests.guest.conftest import Disks, InstanceDouble, rules, wanted
 
 LISTEN = """
 import socket, time
@@ -31,7 +31,7 @@ Mountd = subprocess.Popen[str]
 
 
 @pytest.fixture(params=["AF_INET", "AF_INET6"])
-def mountd(site: Site, request: pytest.FixtureRequest) -> Iterator[Mountd]:
+def mountd(site: InstanceDouble, request: pytest.FixtureRequest) -> Iterator[Mountd]:
     program = site.root / "rpc.mountd"
     program.symlink_to(Path(sys.executable).resolve())
     code = LISTEN.format(family=f"socket.{request.param}")
@@ -48,12 +48,12 @@ def mountd(site: Site, request: pytest.FixtureRequest) -> Iterator[Mountd]:
     process.stdout.close()
 
 
-def calls(site: Site) -> list[str]:
+def calls(site: InstanceDouble) -> list[str]:
     return [line for line in site.lines("calls.log") if "nfs-mountd" in line]
 
 
 def test_mountd_listens_no_more_where_several_projects_are(
-    guest: SshGuest, site: Site, disks: Disks, mountd: Mountd
+    guest: SshGuest, site: InstanceDouble, disks: Disks, mountd: Mountd
 ) -> None:
     (site.root / "mountd.pid").write_text(str(mountd.pid))
     share = wanted(site, disks.plug())
@@ -66,7 +66,7 @@ def test_mountd_listens_no_more_where_several_projects_are(
 
 
 def test_a_mountd_that_does_not_listen_is_left_alone(
-    guest: SshGuest, site: Site, disks: Disks, mountd: Mountd
+    guest: SshGuest, site: InstanceDouble, disks: Disks, mountd: Mountd
 ) -> None:
     share = wanted(site, disks.plug(), private=True)
     process = site.root / "proc" / str(mountd.pid)
@@ -78,7 +78,7 @@ def test_a_mountd_that_does_not_listen_is_left_alone(
 
 
 def test_rules_count_even_where_mountd_goes_on_listening(
-    guest: SshGuest, site: Site, disks: Disks, mountd: Mountd
+    guest: SshGuest, site: InstanceDouble, disks: Disks, mountd: Mountd
 ) -> None:
     share = wanted(site, disks.plug(), rules=rules("10.0.0.1", "10.0.0.2"))
     guest.apply_share(share, fence=1)
@@ -89,7 +89,9 @@ def test_rules_count_even_where_mountd_goes_on_listening(
     assert "10.0.0.2" not in (site.root / "var/lib/nfs/etab").read_text()
 
 
-def test_a_private_cifs_share_is_not_browsed(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_a_private_cifs_share_is_not_browsed(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     share = wanted(site, disks.plug(), protocol="CIFS", rules=rules("10.0.0.0/8"))
     registry = site.root / "var/lib/samba/registry.tdb"
     guest.apply_share(share, fence=1)

@@ -14,7 +14,7 @@ from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, Wa
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
 from harness.wait import wait
-from tests.guest.conftest import Site
+from tests.guest.conftest import InstanceDouble
 
 HEALTH = Health("boot", nfs_running=True, smb_running=False, uptime_seconds=1)
 
@@ -176,7 +176,7 @@ def test_a_dropped_instance_is_forgotten_even_while_it_connects(pool: GuestPool)
     assert instance.closed == 1
 
 
-def test_an_ended_channel_is_noticed_before_its_use(pool: GuestPool, site: Site) -> None:
+def test_an_ended_channel_is_noticed_before_its_use(pool: GuestPool, site: InstanceDouble) -> None:
     opened: list[SshGuest] = []
 
     def connect(seconds: float) -> Guest:

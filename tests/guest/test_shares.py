@@ -1,4 +1,4 @@
-"""Shares on real devices and file systems of this machine; only NFS and Samba are stand-ins."""
+"""Shares on real devices and file systems of this machine; only NFS and Samba are doubles."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from atoll.errors import DeviceNotBlank, GuestBusy, GuestError, StaleFence
 from atoll.guest.agent import mounts
 from atoll.guest.base import ExportRule, digest
 from atoll.guest.channel import SshGuest
-from tests.guest.conftest import KINDS, MIB, Disks, Site, rules, wanted
+from tests.guest.conftest import KINDS, MIB, Disks, InstanceDouble, rules, wanted
 
 
 @KINDS
 def test_a_new_share_is_formatted_mounted_and_exported(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     share = wanted(site, disks.plug(), file_system=kind)
     applied = guest.apply_share(share, fence=1)
@@ -44,7 +44,9 @@ def test_a_new_share_is_formatted_mounted_and_exported(
     assert (used.share_id, used.size_bytes) == (share.share_id, applied.size_bytes)
 
 
-def test_applying_again_changes_nothing(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_applying_again_changes_nothing(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
     (Path(share.path) / "data").write_text("kept")
@@ -54,7 +56,9 @@ def test_applying_again_changes_nothing(guest: SshGuest, site: Site, disks: Disk
     assert site.lines("exportfs.log") == ["-r"]
 
 
-def test_a_share_comes_back_in_another_instance(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_a_share_comes_back_in_another_instance(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
     (Path(share.path) / "data").write_text("kept")
@@ -65,7 +69,7 @@ def test_a_share_comes_back_in_another_instance(guest: SshGuest, site: Site, dis
 
 
 def test_a_disk_that_was_pulled_out_is_missed_and_mounted_again(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
@@ -84,7 +88,7 @@ def test_a_disk_that_was_pulled_out_is_missed_and_mounted_again(
 
 
 def test_a_disk_that_is_plugged_in_is_never_unmounted_for_another(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
@@ -95,7 +99,7 @@ def test_a_disk_that_is_plugged_in_is_never_unmounted_for_another(
 
 
 def test_a_root_that_is_not_squashed_owns_its_share(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug(), squash="no_root_squash")
     guest.apply_share(share, fence=1)
@@ -114,7 +118,7 @@ def test_a_root_that_is_not_squashed_owns_its_share(
 )
 @pytest.mark.parametrize("may_format", [True, False])
 def test_what_is_there_is_never_formatted(
-    guest: SshGuest, site: Site, disks: Disks, make: list[str], may_format: bool
+    guest: SshGuest, site: InstanceDouble, disks: Disks, make: list[str], may_format: bool
 ) -> None:
     serial = disks.plug()
     argv = [*make, str(disks.device(serial))]
@@ -131,7 +135,7 @@ def test_what_is_there_is_never_formatted(
 
 
 def test_a_blank_disk_is_not_formatted_at_a_repair(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     with pytest.raises(DeviceNotBlank, match="holds no file system"):
         guest.apply_share(wanted(site, disks.plug(), may_format=False), fence=1)
@@ -139,7 +143,7 @@ def test_a_blank_disk_is_not_formatted_at_a_repair(
 
 @KINDS
 def test_an_interrupted_formatting_is_done_again(
-    guest: SshGuest, site: Site, disks: Disks, kind: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     share = wanted(site, disks.plug(), file_system=kind)
     uuid = ["-U", share.fsid] if kind == "ext4" else ["-m", f"uuid={share.fsid}"]
@@ -153,7 +157,7 @@ def test_an_interrupted_formatting_is_done_again(
 
 @KINDS
 def test_killing_the_agent_at_any_moment_of_a_creation_leaves_nothing_stuck(
-    site: Site, disks: Disks, kind: str
+    site: InstanceDouble, disks: Disks, kind: str
 ) -> None:
     share = wanted(site, disks.plug(), file_system=kind)
     for pause in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3):
@@ -173,7 +177,7 @@ def test_killing_the_agent_at_any_moment_of_a_creation_leaves_nothing_stuck(
 
 
 def test_a_disk_that_is_plugged_in_late_is_waited_for(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     serial = disks.plug()
     (entry,) = (site.root / "sys/block").iterdir()
@@ -185,14 +189,16 @@ def test_a_disk_that_is_plugged_in_late_is_waited_for(
         assert call.result().formatted
 
 
-def test_another_disk_is_never_taken(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_another_disk_is_never_taken(guest: SshGuest, site: InstanceDouble, disks: Disks) -> None:
     disks.plug()
     share = wanted(site, "11111111-2222-3333-4444-555555555555")
     with pytest.raises(GuestError, match="No disk here has the serial"):
         guest.apply_share(share, fence=1, deadline=2)
 
 
-def test_two_disks_with_one_serial_are_refused(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_two_disks_with_one_serial_are_refused(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     serial, other = disks.plug(), disks.plug()
     entry = site.root / "sys/block" / disks.device(other).name / "serial"
     entry.write_text(serial)
@@ -200,7 +206,7 @@ def test_two_disks_with_one_serial_are_refused(guest: SshGuest, site: Site, disk
         guest.apply_share(wanted(site, serial), fence=1)
 
 
-def test_nothing_is_mounted_over_files(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_nothing_is_mounted_over_files(guest: SshGuest, site: InstanceDouble, disks: Disks) -> None:
     share = wanted(site, disks.plug())
     Path(share.path).mkdir(parents=True)
     (Path(share.path) / "precious").touch()
@@ -208,7 +214,7 @@ def test_nothing_is_mounted_over_files(guest: SshGuest, site: Site, disks: Disks
         guest.apply_share(share, fence=1)
 
 
-def test_an_older_operation_is_refused(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_an_older_operation_is_refused(guest: SshGuest, site: InstanceDouble, disks: Disks) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=5)
     guest.apply_share(share, fence=5)
@@ -222,7 +228,7 @@ def test_an_older_operation_is_refused(guest: SshGuest, site: Site, disks: Disks
 
 
 def test_removing_is_complete_and_may_be_repeated(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     guest.remove_share(share.share_id, share.path, fence=1)  # never was there
@@ -238,7 +244,7 @@ def test_removing_is_complete_and_may_be_repeated(
 
 @pytest.mark.parametrize("verb", ["apply_share", "health"])
 def test_a_mount_unit_of_an_older_agent_is_replaced(
-    guest: SshGuest, site: Site, disks: Disks, verb: str
+    guest: SshGuest, site: InstanceDouble, disks: Disks, verb: str
 ) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
@@ -258,7 +264,9 @@ def test_a_mount_unit_of_an_older_agent_is_replaced(
     guest.remove_share(share.share_id, share.path, fence=3)
 
 
-def test_a_withheld_share_lets_nobody_in(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_a_withheld_share_lets_nobody_in(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
     guest.apply_share(replace(share, exported=False), fence=2)
@@ -269,7 +277,7 @@ def test_a_withheld_share_lets_nobody_in(guest: SshGuest, site: Site, disks: Dis
 
 
 def test_an_export_that_was_lost_is_noticed_and_restored(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     guest.apply_share(share, fence=1)
@@ -281,7 +289,9 @@ def test_an_export_that_was_lost_is_noticed_and_restored(
     assert served.exported
 
 
-def test_bad_rules_do_not_hurt_good_ones(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_bad_rules_do_not_hurt_good_ones(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     bad = ExportRule("ip", "$(reboot)", "rw"), ExportRule("user", "anna", "rw")
     share = wanted(site, disks.plug(), rules=(*bad, *rules("10.0.0.1")))
     assert set(guest.apply_share(share, fence=1).rejected_rules) == {"$(reboot)", "anna"}
@@ -302,13 +312,15 @@ def test_bad_rules_do_not_hurt_good_ones(guest: SshGuest, site: Site, disks: Dis
         {"name": "x]\n[y", "protocol": "CIFS"},
     ],
 )
-def test_malformed_shares_are_refused(guest: SshGuest, site: Site, change: dict[str, str]) -> None:
+def test_malformed_shares_are_refused(
+    guest: SshGuest, site: InstanceDouble, change: dict[str, str]
+) -> None:
     share = replace(wanted(site, "11111111-2222-3333-4444-555555555555"), **change)  # type: ignore[arg-type]
     with pytest.raises(GuestError, match=r"malformed|can't be a share's name"):
         guest.apply_share(share, fence=1)
 
 
-def test_a_cifs_share_has_one_section(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_a_cifs_share_has_one_section(guest: SshGuest, site: InstanceDouble, disks: Disks) -> None:
     share = wanted(site, disks.plug(), protocol="CIFS", rules=rules("10.0.0.0/8"))
     guest.apply_share(share, fence=1)
     assert "systemctl enable --now smbd.service" in site.lines("calls.log")
@@ -324,7 +336,7 @@ def test_a_cifs_share_has_one_section(guest: SshGuest, site: Site, disks: Disks)
 
 
 def test_two_agents_work_on_a_share_one_after_the_other(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     other = site.open()
@@ -336,7 +348,7 @@ def test_two_agents_work_on_a_share_one_after_the_other(
 
 
 def test_a_share_that_is_being_worked_on_is_left_alone(
-    guest: SshGuest, site: Site, disks: Disks
+    guest: SshGuest, site: InstanceDouble, disks: Disks
 ) -> None:
     share = wanted(site, disks.plug())
     locks = site.root / "run/atoll"
@@ -351,7 +363,9 @@ def test_a_share_that_is_being_worked_on_is_left_alone(
         holder.kill()
 
 
-def test_shares_are_applied_side_by_side(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_shares_are_applied_side_by_side(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     shares = [wanted(site, disks.plug()) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda share: guest.apply_share(share, fence=1), shares))
@@ -359,7 +373,9 @@ def test_shares_are_applied_side_by_side(guest: SshGuest, site: Site, disks: Dis
     assert {share.share_id for share in guest.usage()} == {share.share_id for share in shares}
 
 
-def test_a_share_is_never_mounted_twice(guest: SshGuest, site: Site, disks: Disks) -> None:
+def test_a_share_is_never_mounted_twice(
+    guest: SshGuest, site: InstanceDouble, disks: Disks
+) -> None:
     for kind in ("ext4", "xfs"):
         share = wanted(site, disks.plug(), file_system=kind)
         guest.apply_share(share, fence=1)

@@ -1,4 +1,4 @@
-"""Stands in for ssh to an instance that somebody has broken into: it answers as argv[1] says.
+"""A double of ssh to an instance that somebody has broken into: it answers as argv[1] says.
 
 argv[1] is a Python expression, worked out for each request with ``id``: bytes to answer with.
 """

@@ -26,7 +26,9 @@ time.sleep(600)
 
 
 @contextmanager
-def stand_in(cloud: OpenStackCloud, port: Port, gateway: str, *listens: int) -> Iterator[None]:
+def instance_double(
+    cloud: OpenStackCloud, port: Port, gateway: str, *listens: int
+) -> Iterator[None]:
     """Somebody with the port's MAC and address, who listens there."""
     name = f"test-{port.id[:8]}"
     neutron = cloud.networks.neutron

@@ -36,10 +36,10 @@ IDLE_SECONDS = 2.0
 """Seconds after which the API may have closed an idle connection."""
 
 
-S = TypeVar("S", bound="Site")
+S = TypeVar("S", bound="BenchDeployment")
 
 
-class Site(Service):
+class BenchDeployment(Service):
     """One deployment. Each thread keeps a connection for its requests."""
 
     def __init__(self, state: Path, *, config: str = CONFIG) -> None:
@@ -128,10 +128,10 @@ class Site(Service):
 
 
 @contextmanager
-def site(config: str = CONFIG) -> Iterator[Site]:
+def deployment(config: str = CONFIG) -> Iterator[BenchDeployment]:
     """Run a deployment in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="atoll-bench-") as directory:
-        made = Site(Path(directory) / "state", config=config)
+        made = BenchDeployment(Path(directory) / "state", config=config)
         made.start()
         try:
             yield made

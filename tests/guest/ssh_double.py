@@ -1,4 +1,4 @@
-"""Stands in for ssh: runs the remote command here, with the agent's system folders below argv[1].
+"""A double of ssh: it runs the remote command here, with the agent's system folders below argv[1].
 
 Where argv[2] is a number, it waits so many seconds first, as a slow instance does.
 """

@@ -1,4 +1,4 @@
-"""Stands in for Keystone where there is none: its v3 API over HTTP, as far as tests need it.
+"""A double of Keystone: its v3 API over HTTP, as far as tests need it.
 
 Tests that use it run against a real Keystone, too (marker ``openstack``), and so hold what it says.
 """
@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from tests.api.standin_rows import SYSTEM, Refused, Row, Rows, matches, only
+from tests.api.keystone_double_rows import SYSTEM, Refused, Row, Rows, matches, only
 
 IMPLIED = {"admin": ("member", "reader"), "member": ("reader",)}
 
 
-class StandIn(Rows):
+class KeystoneDouble(Rows):
     """The administrator is ``admin`` with the password ``admin`` in the project ``admin``."""
 
     def __init__(self) -> None:
@@ -210,7 +210,7 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def running(keystone: StandIn, port: int = 0) -> Iterator[StandIn]:
+def running(keystone: KeystoneDouble, port: int = 0) -> Iterator[KeystoneDouble]:
     """Serve it on loopback."""
     server = make_server("127.0.0.1", port, keystone, server_class=_Server, handler_class=_Silent)
     keystone.publish(f"http://127.0.0.1:{server.server_port}")

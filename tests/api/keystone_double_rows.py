@@ -1,4 +1,4 @@
-"""What the stand-in for Keystone keeps: its collections, and who was given which role."""
+"""What the double for Keystone keeps: its collections, and who was given which role."""
 
 from __future__ import annotations
 
