@@ -88,31 +88,39 @@ def _postgres_template(cluster: postgres.Cluster) -> str:
     return database.url.database
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def new_database_url(
-    request: pytest.FixtureRequest, _sqlite_directory: Path
-) -> Iterator[Callable[[], str]]:
-    """Make a database with the schema and return its URL; as often as one likes."""
+@pytest.fixture(scope="session")
+def make_sqlite(_sqlite_directory: Path, _sqlite_template: Path) -> Callable[[], str]:
+    """Make a database with the schema on SQLite, and return its URL."""
 
-    def sqlite() -> str:
+    def make() -> str:
         path = Path(tempfile.mkdtemp(dir=_sqlite_directory)) / "atoll.db"
-        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        shutil.copy(_sqlite_template, path)
         return f"sqlite:///{path}"
 
-    if request.param == "sqlite":
-        yield sqlite
-        return
-    template = request.getfixturevalue("_postgres_template")
-    cluster: postgres.Cluster = request.getfixturevalue("cluster")
-    made = []
+    return make
 
-    def postgresql() -> str:
-        made.append(cluster.new_database(template))
+
+@pytest.fixture(scope="session")
+def make_postgres(cluster: postgres.Cluster, _postgres_template: str) -> Callable[[], str]:
+    """The same on PostgreSQL."""
+    return lambda: cluster.new_database(_postgres_template)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def new_database_url(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Make a database with the schema and return its URL; as often as one likes."""
+    make: Callable[[], str] = request.getfixturevalue(f"make_{request.param}")
+    made: list[str] = []
+
+    def new() -> str:
+        made.append(make())
         return made[-1]
 
-    yield postgresql
-    for url in made:
-        cluster.drop(url)
+    yield new
+    if request.param == "postgres":
+        cluster: postgres.Cluster = request.getfixturevalue("cluster")
+        for url in made:
+            cluster.drop(url)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from atoll.api.app import create_app
 from atoll.config import Settings
 from atoll.db import projects, share_types, tokens
 from atoll.db.database import Database
-from atoll.db.tables import services
+from atoll.db.tables import fences, metadata, services
 from tests import rows
 from tests.api.served import server
 
@@ -66,10 +66,40 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path)
 
 
+@dataclass
+class Kept:
+    """A database that many tests use, one after the other, and an application on it."""
+
+    database: Database
+    http: TestClient
+
+    def empty(self) -> None:
+        """Make it what it was after the migrations."""
+        with self.database.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                if table is not fences:  # the migrations add its only row
+                    connection.execute(table.delete())
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def kept(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kept]:
+    """To make a database and an application for each test takes longer than most tests do."""
+    make_url = request.getfixturevalue(f"make_{request.param}")
+    database = Database(make_url())
+    settings = Settings(state_dir=tmp_path_factory.mktemp("state"))
+    yield Kept(database, TestClient(create_app(settings, database)))
+    database.close()
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(kept: Kept) -> Database:
     """On SQLite and on PostgreSQL, with three projects, a share type and a live worker."""
-    opened = Database(database_url)
+    kept.empty()
+    opened = kept.database
     with opened.begin() as connection:
         for name in ("blue", "red", "ops"):
             projects.create(connection, name, project_id=name)
@@ -92,13 +122,12 @@ def database(database_url: str) -> Iterator[Database]:
             pools=[],
             heartbeat=opened.now(connection),
         )
-    yield opened
-    opened.close()
+    return opened
 
 
 @pytest.fixture
-def world(settings: Settings, database: Database) -> World:
-    return World(database, settings, TestClient(create_app(settings, database)))
+def world(settings: Settings, database: Database, kept: Kept) -> World:
+    return World(database, settings, kept.http)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from falcon.testing import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from atoll.api.app import RESOURCES
+from atoll.api.app import RESOURCES, create_app
 from atoll.api.frame import versions
+from atoll.config import Settings
 from atoll.db.database import Database
 from tests.api.conftest import HEADER, Client, World
 from tests.api.scene import add_share, add_snapshot
@@ -113,9 +115,13 @@ def test_a_defect_of_ours_tells_the_request_id_and_nothing_else(
     world: World, member: Client, database: Database
 ) -> None:
     member.get("/shares")
+    share_id = add_share(database, "blue")
+    rename = "ALTER TABLE {} RENAME TO {}"
     with database.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE export_locations")
-    result = member("GET", f"/shares/{add_share(database, 'blue')}/export_locations")
+        connection.exec_driver_sql(rename.format("export_locations", "elsewhere"))
+    result = member("GET", f"/shares/{share_id}/export_locations")
+    with database.begin() as connection:
+        connection.exec_driver_sql(rename.format("elsewhere", "export_locations"))
     assert result.status_code in (500, 503)
     fault = fault_of(result)
     assert "Traceback" not in result.text
@@ -124,7 +130,9 @@ def test_a_defect_of_ours_tells_the_request_id_and_nothing_else(
         assert result.headers["x-compute-request-id"] in fault["message"]
 
 
-def test_health_and_metrics(world: World, member: Client) -> None:
+def test_health_and_metrics(settings: Settings, database: Database) -> None:
+    world = World(database, settings, TestClient(create_app(settings, database)))
+    member = world.client("blue", "member")
     member.get("/shares")
     member("GET", "/shares/none-such")
     health = world.http.simulate_get("/healthcheck")
