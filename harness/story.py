@@ -19,14 +19,21 @@ LONGEST_STALL = 5.0
 """Seconds that one write of the client may wait while its share is extended."""
 
 
-def connect(endpoint: str, token: str) -> Proxy:
-    """The SDK, with a bearer token instead of Keystone."""
+def connect(endpoint: str, token: str, microversion: str | None = MICROVERSION) -> Proxy:
+    """The SDK, with a bearer token instead of Keystone.
+
+    Without ``microversion``, the SDK negotiates one for each kind of request.
+    """
+    version: dict[str, Any] = {}
+    if microversion is not None:
+        version["shared_file_system_default_microversion"] = microversion
     connection = openstack.connect(
-        load_yaml_config=False,
+        load_yaml_config=False,  # who runs this may be logged in to a cloud
         load_envvars=False,
         auth_type="admin_token",
         auth={"endpoint": endpoint, "token": token},
-        shared_file_system_default_microversion=MICROVERSION,
+        shared_file_system_endpoint_override=endpoint,
+        **version,
     )
     proxy: Proxy = connection.shared_file_system
     return proxy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import pytest
 
@@ -82,16 +83,9 @@ def test_share_networks(server: Server) -> None:
 
 
 def test_openstacksdk_without_a_microversion(server: Server) -> None:
-    import openstack
+    from harness.story import connect
 
-    cloud = openstack.connect(
-        load_yaml_config=False,  # whoever tests may be logged in to a cloud
-        load_envvars=False,
-        auth_type="admin_token",
-        auth={"endpoint": server.url, "token": server.token},
-        shared_file_system_endpoint_override=server.url,
-    )
-    shared = cloud.shared_file_system
+    shared: Any = connect(server.url, server.token, None)
     made = [shared.create_share_network(name=f"sdk-{number}") for number in range(3)]
     names = {one.name for one in shared.share_networks(limit=1)}
     assert {"sdk-0", "sdk-1", "sdk-2"} <= names
@@ -104,4 +98,3 @@ def test_openstacksdk_without_a_microversion(server: Server) -> None:
     assert [one.name for one in shared.availability_zones()] == ["nova"]
     assert next(shared.storage_pools()).name.endswith("#memory")
     assert list(shared.user_messages()) == []
-    cloud.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import pytest
 
@@ -59,16 +60,9 @@ def test_the_openstack_command(server: Server) -> None:
 
 
 def test_openstacksdk(server: Server) -> None:
-    import openstack
+    from harness.story import connect
 
-    api = openstack.connect(
-        load_yaml_config=False,  # whoever tests may be logged in to a cloud
-        load_envvars=False,
-        auth_type="admin_token",
-        auth={"endpoint": server.url, "token": server.token},
-        shared_file_system_endpoint_override=server.url,
-        shared_file_system_default_microversion="2.65",
-    ).shared_file_system
+    api: Any = connect(server.url, server.token, "2.65")
     (network,) = [each for each in api.share_networks() if each.name == "default"]
     share = api.create_share(
         name="sdk", size=1, share_protocol="NFS", share_network_id=network.id, metadata={"a": "b"}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from harness.client_vm import ClientVm
+
     from .deployment import LibvirtDeployment
 
 collect_ignore_glob = [] if importlib.util.find_spec("manilaclient") else ["test_*.py"]
@@ -30,3 +32,12 @@ def libvirt_deployment() -> Iterator[LibvirtDeployment]:
 def deployment(libvirt_deployment: LibvirtDeployment) -> Iterator[LibvirtDeployment]:
     yield libvirt_deployment
     libvirt_deployment.tidy()
+
+
+@pytest.fixture(scope="module")
+def client(deployment: LibvirtDeployment) -> ClientVm:
+    """The client, with the service instance booting meanwhile."""
+    deployment.network()
+    deployment.boot_client()
+    deployment.remove(deployment.available(deployment.share("first")))
+    return deployment.client

@@ -19,15 +19,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client(deployment: LibvirtDeployment) -> ClientVm:
-    """The client, with the service instance booting meanwhile."""
-    deployment.network()
-    deployment.boot_client()
-    deployment.remove(deployment.available(deployment.share("first")))
-    return deployment.client
-
-
-@pytest.fixture(scope="module")
 def addresses(client: ClientVm) -> Iterator[tuple[str, str]]:
     """Two addresses of the client, of which one begins as the other."""
     net = client.address().rpartition(".")[0]

@@ -27,14 +27,6 @@ WRITER = Path(harness.__file__).with_name("writer.py")
 
 
 @pytest.fixture(scope="module")
-def client(deployment: LibvirtDeployment) -> ClientVm:
-    deployment.network()
-    deployment.boot_client()
-    deployment.remove(deployment.available(deployment.share("first")))
-    return deployment.client
-
-
-@pytest.fixture(scope="module")
 def share(deployment: LibvirtDeployment, client: ClientVm) -> Any:
     """A share that is in use on all of these days."""
     made = deployment.available(deployment.share("used"))
