@@ -48,7 +48,7 @@ class Client:
 
 
 @dataclass
-class World:
+class ApiInProcess:
     """A database, the application on it, and who uses it."""
 
     database: Database
@@ -126,25 +126,25 @@ def database(kept: Kept) -> Database:
 
 
 @pytest.fixture
-def world(settings: Settings, database: Database, kept: Kept) -> World:
-    return World(database, settings, kept.http)
+def world(settings: Settings, database: Database, kept: Kept) -> ApiInProcess:
+    return ApiInProcess(database, settings, kept.http)
 
 
 @pytest.fixture
-def member(world: World) -> Client:
+def member(world: ApiInProcess) -> Client:
     return world.client("blue", "member")
 
 
 @pytest.fixture
-def stranger(world: World) -> Client:
+def stranger(world: ApiInProcess) -> Client:
     return world.client("red", "member")
 
 
 @pytest.fixture
-def reader(world: World) -> Client:
+def reader(world: ApiInProcess) -> Client:
     return world.client("blue", "reader")
 
 
 @pytest.fixture
-def admin(world: World) -> Client:
+def admin(world: ApiInProcess) -> Client:
     return world.client("ops", "admin")

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from atoll.api.frame.openapi import PATH
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 from tests.api.described import Known
 
 EXAMPLES = 3
@@ -31,7 +31,7 @@ CHECKS = [
 ]
 
 
-def load(world: World, caller: Client, version: str) -> Any:
+def load(world: ApiInProcess, caller: Client, version: str) -> Any:
     """The document of a version, as the API serves it."""
     headers = {"X-Auth-Token": caller.token}
     url = f"/v2{PATH}?version={version}"

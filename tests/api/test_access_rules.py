@@ -15,7 +15,7 @@ from atoll.db import access_rules, shares
 from atoll.db.database import Database
 from atoll.errors import Invalid
 from atoll.model.states import RulesStatus, RuleState
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, queued
 
 
@@ -34,7 +34,7 @@ def rules_of(who: Client, share_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_allow_and_deny(world: World, member: Client, share: str) -> None:
+def test_allow_and_deny(world: ApiInProcess, member: Client, share: str) -> None:
     result = allow(member, share, "10.0.0.1", access_level="ro", metadata={"who": "me"})
     assert result.status_code == 200
     rule = result.json["access"]
@@ -81,7 +81,7 @@ def test_allow_and_deny(world: World, member: Client, share: str) -> None:
         ["10.0.0.1"],
     ],
 )
-def test_malformed_clients(world: World, member: Client, share: str, to: Any) -> None:
+def test_malformed_clients(world: ApiInProcess, member: Client, share: str, to: Any) -> None:
     result = allow(member, share, to)
     assert result.status_code == 400
     assert result.json["badRequest"]["message"]

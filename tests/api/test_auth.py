@@ -18,7 +18,7 @@ from atoll.config import Api, Settings
 from atoll.db import tokens
 from atoll.db.database import Database
 from atoll.errors import ConfigurationError
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share
 
 
@@ -27,7 +27,7 @@ def with_api(settings: Settings, **options: object) -> Settings:
 
 
 def test_a_revoked_token_is_forgotten(
-    world: World, member: Client, monkeypatch: pytest.MonkeyPatch
+    world: ApiInProcess, member: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_auth, "REMEMBERED_SECONDS", 0.0)
     member.get("/shares")
@@ -36,7 +36,7 @@ def test_a_revoked_token_is_forgotten(
     assert member("GET", "/shares").status_code == 401
 
 
-def test_an_expired_token(world: World) -> None:
+def test_an_expired_token(world: ApiInProcess) -> None:
     with world.database.begin() as connection:
         old = tokens.create(
             connection, "old", "blue", "u", ("member",), expires_at="2020-01-01T00:00:00.000000"
@@ -60,7 +60,7 @@ def test_identity_headers_of_the_client_count_nothing(member: Client, database: 
 
 
 def test_the_policy_file_overrides_and_takes_effect_when_it_changes(
-    world: World,
+    world: ApiInProcess,
     database: Database,
     settings: Settings,
     tmp_path: Path,
@@ -88,7 +88,7 @@ def test_the_policy_file_overrides_and_takes_effect_when_it_changes(
 
 
 def test_owner_rules_look_at_the_row(
-    world: World, database: Database, settings: Settings, tmp_path: Path
+    world: ApiInProcess, database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text('"share:delete": "user_id:%(user_id)s"\n')

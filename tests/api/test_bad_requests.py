@@ -16,7 +16,7 @@ from atoll.api.app import RESOURCES, create_app
 from atoll.api.frame import versions
 from atoll.config import Settings
 from atoll.db.database import Database
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -112,7 +112,7 @@ def test_the_urls_project_must_be_the_tokens(member: Client) -> None:
 
 
 def test_a_defect_of_ours_tells_the_request_id_and_nothing_else(
-    world: World, member: Client, database: Database
+    world: ApiInProcess, member: Client, database: Database
 ) -> None:
     member.get("/shares")
     share_id = add_share(database, "blue")
@@ -131,7 +131,7 @@ def test_a_defect_of_ours_tells_the_request_id_and_nothing_else(
 
 
 def test_health_and_metrics(settings: Settings, database: Database) -> None:
-    world = World(database, settings, TestClient(create_app(settings, database)))
+    world = ApiInProcess(database, settings, TestClient(create_app(settings, database)))
     member = world.client("blue", "member")
     member.get("/shares")
     member("GET", "/shares/none-such")
@@ -144,7 +144,7 @@ def test_health_and_metrics(settings: Settings, database: Database) -> None:
     assert "none-such" not in text
 
 
-def test_unhealthy_without_a_worker(world: World) -> None:
+def test_unhealthy_without_a_worker(world: ApiInProcess) -> None:
     with world.database.begin() as connection:
         connection.exec_driver_sql("UPDATE services SET heartbeat = 0")
     health = world.http.simulate_get("/healthcheck")

@@ -11,7 +11,7 @@ import pytest
 from atoll.db import share_networks, share_types, subnets
 from atoll.db.database import Database
 from tests.api import scene
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 UNKNOWN = str(uuid4())
 NAMES = ("Backup-DB", "backup-web", "_x", "a%b", "a_b", "Ähre", "zeta", "Zeta", "back\\slash", None)
@@ -77,7 +77,7 @@ def test_names_are_sorted_by_their_characters_on_every_page(member: Client, name
 
 
 def test_parts_and_order_of_share_networks_and_snapshots(
-    world: World, member: Client, database: Database
+    world: ApiInProcess, member: Client, database: Database
 ) -> None:
     share_id = scene.add_share(database, "blue")
     body = {"snapshot": {"share_id": share_id}}
@@ -140,7 +140,7 @@ def test_soft_deleted_shares_are_counted_too(member: Client, named: object) -> N
 
 
 def test_shares_by_the_extra_specs_of_their_types(
-    world: World, admin: Client, member: Client, database: Database
+    world: ApiInProcess, admin: Client, member: Client, database: Database
 ) -> None:
     specs = {"driver_handles_share_servers": "True", "tier": "gold", "availability_zones": "a,b"}
     with database.begin() as connection:

@@ -18,16 +18,16 @@ from atoll.config import Api
 from atoll.db.tables import services
 from atoll.errors import ConfigurationError, Invalid
 from atoll.model.records import Share
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 
 
-def test_root_lists_versions_without_a_token(world: World) -> None:
+def test_root_lists_versions_without_a_token(world: ApiInProcess) -> None:
     result = world.http.simulate_get("/")
     assert result.status_code == 300
     assert result.json["versions"][0]["version"] == versions.text(versions.HIGHEST)
 
 
-def test_v2_redirects_and_shows_its_version(world: World) -> None:
+def test_v2_redirects_and_shows_its_version(world: ApiInProcess) -> None:
     redirect = world.http.simulate_get("/v2")
     assert redirect.status_code == 302
     assert redirect.headers["location"].endswith("/v2/")
@@ -36,7 +36,7 @@ def test_v2_redirects_and_shows_its_version(world: World) -> None:
     assert [one["id"] for one in result.json["versions"]] == ["v2.0"]
 
 
-def test_where_a_public_url_is_set_no_host_changes_a_link(world: World) -> None:
+def test_where_a_public_url_is_set_no_host_changes_a_link(world: ApiInProcess) -> None:
     url = "https://cloud.example/shares"
     settings = msgspec.structs.replace(world.settings, api=Api(public_url=url + "/"))
     http = TestClient(create_app(settings, world.database))
@@ -48,11 +48,11 @@ def test_where_a_public_url_is_set_no_host_changes_a_link(world: World) -> None:
 
 
 @pytest.mark.parametrize("host", ["a b", "x/y", "user@x", "x:y", "x?", "[::1", ""])
-def test_a_malformed_host_is_400(world: World, host: str) -> None:
+def test_a_malformed_host_is_400(world: ApiInProcess, host: str) -> None:
     assert world.http.simulate_get("/v2", headers={"Host": host}).status_code == 400
 
 
-def test_a_probe_can_fail(world: World) -> None:
+def test_a_probe_can_fail(world: ApiInProcess) -> None:
     assert world.http.simulate_options("/healthcheck").status_code == 200
     with world.database.begin() as connection:
         connection.execute(services.delete())  # no worker
@@ -61,7 +61,7 @@ def test_a_probe_can_fail(world: World) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "x" * 600, "é"])
-def test_without_a_valid_token_is_401(world: World, token: str | None) -> None:
+def test_without_a_valid_token_is_401(world: ApiInProcess, token: str | None) -> None:
     headers = {} if token is None else {"X-Auth-Token": token}
     headers["X-Project-Id"] = "blue"
     headers["X-Roles"] = "admin"

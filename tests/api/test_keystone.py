@@ -17,7 +17,7 @@ from atoll.cli import catalog
 from atoll.config import Settings
 from atoll.db.database import Database
 from tests.api import keystones
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.keystones import Credentials, Keystone
 from tests.api.scene import add_share
 
@@ -133,7 +133,7 @@ def test_tokens_without_a_scope(keystone: Keystone, enter: Callable[[Credentials
 
 @pytest.mark.parametrize("token", ["garbage", "a" * 9000, "with\nlines", "ü", "", None])
 def test_what_is_no_token(
-    keystone: Keystone, http: TestClient, world: World, token: str | None
+    keystone: Keystone, http: TestClient, world: ApiInProcess, token: str | None
 ) -> None:
     for path, headers in (
         ("/v2/shares", {"X-Auth-Token": token}),
@@ -150,10 +150,10 @@ def test_what_is_no_token(
 
 
 @pytest.fixture
-def world(database: Database, tmp_path: Path) -> World:
+def world(database: Database, tmp_path: Path) -> ApiInProcess:
     """The same database behind tokens of our own."""
     ours = Settings(state_dir=tmp_path)
-    return World(database, ours, TestClient(create_app(ours, database)))
+    return ApiInProcess(database, ours, TestClient(create_app(ours, database)))
 
 
 def test_a_revoked_token(

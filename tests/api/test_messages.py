@@ -8,10 +8,10 @@ import pytest
 
 from atoll.db import messages
 from atoll.db.messages import Action, Detail, Resource
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 
-def tell(world: World, project: str, resource_id: str = "s-1") -> str:
+def tell(world: ApiInProcess, project: str, resource_id: str = "s-1") -> str:
     with world.database.begin() as connection:
         return messages.create(
             connection,
@@ -25,7 +25,7 @@ def tell(world: World, project: str, resource_id: str = "s-1") -> str:
         )
 
 
-def test_a_message_and_its_end(world: World, member: Client, stranger: Client) -> None:
+def test_a_message_and_its_end(world: ApiInProcess, member: Client, stranger: Client) -> None:
     message_id = tell(world, "blue")
     path = f"/messages/{message_id}"
     shown = member.get(path)["message"]
@@ -45,7 +45,7 @@ def test_a_message_and_its_end(world: World, member: Client, stranger: Client) -
     assert member("GET", path).status_code == 404
 
 
-def test_filters_and_pages(world: World, member: Client, admin: Client) -> None:
+def test_filters_and_pages(world: ApiInProcess, member: Client, admin: Client) -> None:
     ids = [tell(world, "blue", f"s-{number}") for number in range(3)]
     tell(world, "red")
 
@@ -75,7 +75,7 @@ def test_time_filters_came_with_2_52(member: Client) -> None:
     assert member("GET", "/messages?created_since=soon", version="2.51").status_code == 200
 
 
-def test_expired_messages_are_hidden_then_pruned(world: World, member: Client) -> None:
+def test_expired_messages_are_hidden_then_pruned(world: ApiInProcess, member: Client) -> None:
     message_id = tell(world, "blue")
     with world.database.begin() as connection:
         connection.exec_driver_sql("UPDATE messages SET expires_at = '2020-01-01T00:00:00.000000'")
@@ -86,7 +86,7 @@ def test_expired_messages_are_hidden_then_pruned(world: World, member: Client) -
 
 
 def test_a_projects_messages_have_an_end(
-    world: World, member: Client, monkeypatch: pytest.MonkeyPatch
+    world: ApiInProcess, member: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "MOST", 5)
     ids = [tell(world, "blue", f"s-{number}") for number in range(9)]

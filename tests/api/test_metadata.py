@@ -12,7 +12,7 @@ import pytest
 from atoll.api.frame.metadata import LARGEST_BYTES, LARGEST_COUNT
 from atoll.db import shares
 from atoll.db.database import Database
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot
 
 KEYS = (
@@ -133,7 +133,7 @@ def test_there_is_an_end_to_how_much(member: Client, path: str) -> None:
 
 
 def test_each_way_to_give_metadata_has_the_same_end(
-    world: World, member: Client, share: str
+    world: ApiInProcess, member: Client, share: str
 ) -> None:
     many = {f"k{number}": "v" for number in range(LARGEST_COUNT + 1)}
     allow = {"access_type": "ip", "access_to": "10.0.0.1", "metadata": many}
@@ -167,7 +167,9 @@ def test_requests_at_once_lose_nothing(member: Client, path: str) -> None:
     assert len(metadata_of(member, path)) == 12
 
 
-def test_what_is_too_much_already_can_become_less(world: World, member: Client, share: str) -> None:
+def test_what_is_too_much_already_can_become_less(
+    world: ApiInProcess, member: Client, share: str
+) -> None:
     many = {f"k{number}": "v" for number in range(LARGEST_COUNT + 9)}
     with world.database.begin() as connection:
         shares.change(connection, share, metadata=many)
@@ -210,7 +212,7 @@ def test_refusals_are_sentences(member: Client, path: str, metadata: Any, words:
 
 
 def test_administrators_keys_may_be_put_back_and_not_be_changed(
-    world: World, member: Client, share: str
+    world: ApiInProcess, member: Client, share: str
 ) -> None:
     fixed = {"__affinity_same_host": "x"}
     with world.database.begin() as connection:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from atoll.api.app import RESOURCES
 from atoll.db import share_types
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_server, add_share, add_snapshot
 
 BIG = (
@@ -30,7 +30,7 @@ NEWEST = "2.73"
 
 
 @pytest.fixture
-def rows(world: World, member: Client) -> None:
+def rows(world: ApiInProcess, member: Client) -> None:
     """One of each, so that an empty list says something."""
     share = add_share(world.database, "ops", name="a", metadata={"k": "v"})
     add_snapshot(world.database, "ops", share, 1)
@@ -64,7 +64,7 @@ def test_no_row_has_a_number_that_no_column_holds(rows: None, admin: Client) -> 
 
 
 def test_a_flag_without_a_value_says_yes_where_manila_says_so(
-    world: World, admin: Client, member: Client
+    world: ApiInProcess, admin: Client, member: Client
 ) -> None:
     share = add_share(world.database, "blue")
     add_snapshot(world.database, "blue", share, 1)
@@ -109,7 +109,9 @@ DICTIONARIES = (
 
 
 @pytest.mark.parametrize("value", DICTIONARIES)
-def test_what_is_no_dictionary_of_texts_is_400(world: World, admin: Client, value: str) -> None:
+def test_what_is_no_dictionary_of_texts_is_400(
+    world: ApiInProcess, admin: Client, value: str
+) -> None:
     share = add_share(world.database, "ops", metadata={"k": "v"})
     for path in (
         "/shares?metadata=",
@@ -126,7 +128,7 @@ def test_what_is_no_dictionary_of_texts_is_400(world: World, admin: Client, valu
 ORDER = ("", "Backup-DB", "Zebra", "_x", "a b", "a_b", "ab", "backup-web", "Ä", "ä", "é", "💾")
 
 
-def test_names_are_in_the_same_order_on_all_databases(world: World, member: Client) -> None:
+def test_names_are_in_the_same_order_on_all_databases(world: ApiInProcess, member: Client) -> None:
     if not world.database.is_sqlite:
         # A server that was set up for a language sorts by its rules.
         with world.database.begin() as connection:
@@ -147,7 +149,7 @@ def test_names_are_in_the_same_order_on_all_databases(world: World, member: Clie
     assert paged == listed
 
 
-def test_no_answer_tells_whether_a_private_type_exists(world: World, member: Client) -> None:
+def test_no_answer_tells_whether_a_private_type_exists(world: ApiInProcess, member: Client) -> None:
     share = add_share(world.database, "blue")
     snapshot = add_snapshot(world.database, "blue", share, 1)
     with world.database.begin() as connection:

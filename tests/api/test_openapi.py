@@ -14,7 +14,7 @@ from atoll.api.frame import versions
 from atoll.api.frame.openapi import PATH, document, with_document
 from atoll.api.frame.schemas import Schemas, UndeclaredError
 from atoll.api.frame.views import View, field
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 from tests.api.described import Known, one_of_each
 
 NEWEST = versions.text(versions.HIGHEST)
@@ -24,7 +24,7 @@ EVERY = range(versions.LOWEST, versions.HIGHEST + 1)
 
 
 @pytest.fixture
-def known(world: World, admin: Client) -> Known:
+def known(world: ApiInProcess, admin: Client) -> Known:
     return one_of_each(world.database, admin)
 
 
@@ -32,7 +32,7 @@ def of(version: str) -> dict[str, Any]:
     return document(ROUTES, versions.minor(version))
 
 
-def test_it_is_served_to_everybody_with_a_token(world: World, member: Client) -> None:
+def test_it_is_served_to_everybody_with_a_token(world: ApiInProcess, member: Client) -> None:
     assert world.http.simulate_get(f"/v2{PATH}").status_code == 401
     answer = member.get(f"{PATH}?version=2.9", version="2.65")
     assert answer["info"]["version"] == "2.9"
@@ -50,7 +50,7 @@ def test_of_other_versions_there_is_no_document(member: Client, version: str, co
     assert member("GET", f"{PATH}?version={version}").status_code == code
 
 
-def test_it_names_the_public_url(world: World, member: Client) -> None:
+def test_it_names_the_public_url(world: ApiInProcess, member: Client) -> None:
     public = msgspec.structs.replace(
         world.settings,
         api=msgspec.structs.replace(world.settings.api, public_url="https://files.example/"),
@@ -153,7 +153,7 @@ schemathesis_is_there = pytest.mark.skipif(
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_read_is_answered_as_documented(
-    world: World, admin: Client, known: Known, version: str
+    world: ApiInProcess, admin: Client, known: Known, version: str
 ) -> None:
     from tests.api import fuzz
 
@@ -185,7 +185,7 @@ def test_each_read_is_answered_as_documented(
     [*(("admin", version) for version in VERSIONS), ("member", NEWEST)],
 )
 def test_every_answer_is_documented(
-    world: World, admin: Client, known: Known, role: str, version: str
+    world: ApiInProcess, admin: Client, known: Known, role: str, version: str
 ) -> None:
     from tests.api import fuzz
 

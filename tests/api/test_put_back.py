@@ -8,7 +8,7 @@ import pytest
 
 from atoll.api.frame import versions
 from tests.api import scene
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 QUOTAS = "/quota-sets/blue"
 
@@ -16,7 +16,7 @@ QUOTAS = "/quota-sets/blue"
 @pytest.mark.parametrize("version", [f"2.{number}" for number in range(7, versions.HIGHEST + 1, 6)])
 @pytest.mark.parametrize("query", ["", "?user_id=ann", "?share_type=default"])
 def test_a_quota_set_can_be_put_back_as_it_was_read(
-    world: World, admin: Client, version: str, query: str
+    world: ApiInProcess, admin: Client, version: str, query: str
 ) -> None:
     if "share_type" in query and int(version[2:]) < 39:
         pytest.skip("There are no quotas of share types yet.")
@@ -31,7 +31,7 @@ def test_a_quota_set_can_be_put_back_as_it_was_read(
         assert {name: again[name] for name in read} == read
 
 
-def test_a_limit_below_use_can_be_put_back(world: World, admin: Client) -> None:
+def test_a_limit_below_use_can_be_put_back(world: ApiInProcess, admin: Client) -> None:
     for _ in range(3):
         scene.add_share(world.database, "blue")
     forced = {"quota_set": {"shares": 1, "force": True}}
@@ -71,7 +71,7 @@ def test_quotas_without_a_limit_are_400(admin: Client, values: dict[str, Any]) -
 
 @pytest.mark.parametrize("version", ["2.6", "2.36", "2.50", "2.51", "2.63", "2.73"])
 def test_networks_shares_and_snapshots_can_be_put_back(
-    world: World, member: Client, version: str
+    world: ApiInProcess, member: Client, version: str
 ) -> None:
     wish = {"share_network": {"name": "n", "neutron_net_id": "n", "neutron_subnet_id": "s"}}
     network = member("POST", "/share-networks", wish).json["share_network"]["id"]

@@ -10,7 +10,7 @@ from atoll.db import share_types
 from atoll.db.tables import shares
 from tests import rows
 from tests.api import scene
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 PATH = "/quota-sets/blue"
 DEFAULTS = {
@@ -51,7 +51,7 @@ def test_defaults_by_version(member: Client, version: str, path: str, more: dict
     assert member.get(f"{path}/defaults", version=version) == expected
 
 
-def test_usage_is_what_the_rows_say(world: World, member: Client) -> None:
+def test_usage_is_what_the_rows_say(world: ApiInProcess, member: Client) -> None:
     share = scene.add_share(world.database, "blue", size=3, wanted_size=5, status="extending")
     scene.add_share(world.database, "blue", size=2, status="error", user_id="other")
     scene.add_share(world.database, "red", size=100)
@@ -129,7 +129,7 @@ def test_unknown_share_type_is_404(admin: Client) -> None:
     assert put(admin, {"shares": 5}, "?share_type=none").status_code == 404
 
 
-def test_below_usage_needs_force(world: World, admin: Client) -> None:
+def test_below_usage_needs_force(world: ApiInProcess, admin: Client) -> None:
     for _ in range(2):
         scene.add_share(world.database, "blue")
     refused = put(admin, {"shares": 1})
@@ -151,7 +151,7 @@ def test_the_default_class(admin: Client, member: Client) -> None:
 
 
 def test_a_type_in_use_stays_and_a_deleted_one_takes_its_quotas(
-    world: World, admin: Client
+    world: ApiInProcess, admin: Client
 ) -> None:
     with world.database.begin() as connection:
         gold = share_types.create(connection, "gold", {"driver_handles_share_servers": "True"})

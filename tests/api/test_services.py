@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.db import services
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 POOL = {
     "name": "here@memory#fast",
@@ -17,13 +17,13 @@ POOL = {
 }
 
 
-def beat(world: World, host: str = "here@memory", age: float = 0.0) -> None:
+def beat(world: ApiInProcess, host: str = "here@memory", age: float = 0.0) -> None:
     with world.database.begin() as connection:
         now = world.database.now(connection) - age
         services.heartbeat(connection, "manila-share", host, now, zone="nova", pools=[POOL])
 
 
-def test_services_are_up_while_their_heart_beats(world: World, admin: Client) -> None:
+def test_services_are_up_while_their_heart_beats(world: ApiInProcess, admin: Client) -> None:
     beat(world)
     beat(world, "there@memory", age=300)
     listed = admin.get("/services?binary=manila-share")["services"]
@@ -36,7 +36,7 @@ def test_services_are_up_while_their_heart_beats(world: World, admin: Client) ->
     assert admin("GET", "/services", version="2.6").status_code == 404
 
 
-def test_disable_and_enable(world: World, admin: Client, member: Client) -> None:
+def test_disable_and_enable(world: ApiInProcess, admin: Client, member: Client) -> None:
     beat(world)
     which = {"host": "here@memory", "binary": "manila-share"}
     result = admin("PUT", "/services/disable", which)
@@ -54,7 +54,7 @@ def test_disable_and_enable(world: World, admin: Client, member: Client) -> None
     assert member("GET", "/services").status_code == 403
 
 
-def test_pools(world: World, admin: Client, member: Client) -> None:
+def test_pools(world: ApiInProcess, admin: Client, member: Client) -> None:
     beat(world)
     beat(world, "there@memory", age=300)
     brief = {"name": "here@memory#fast", "host": "here", "backend": "memory", "pool": "fast"}

@@ -11,7 +11,7 @@ from atoll.db import share_types, shares
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from atoll.model.states import ShareStatus
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot, queued
 
 
@@ -24,7 +24,7 @@ def act(who: Client, share_id: str, body: Any, version: str = "2.65") -> int:
     return who("POST", f"/shares/{share_id}/action", body, version=version).status_code
 
 
-def test_extend(world: World, member: Client, share: str) -> None:
+def test_extend(world: ApiInProcess, member: Client, share: str) -> None:
     assert act(member, share, {"extend": {"new_size": 3}}) == 202
     with world.database.read() as connection:
         row = shares.get(connection, share)
@@ -35,12 +35,12 @@ def test_extend(world: World, member: Client, share: str) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 1, 0, -1, "x", None, 1.5, 2**31, [3]])
-def test_extend_to_what(world: World, member: Client, share: str, size: Any) -> None:
+def test_extend_to_what(world: ApiInProcess, member: Client, share: str, size: Any) -> None:
     assert act(member, share, {"extend": {"new_size": size}}) == 400
     assert not queued(world.database)
 
 
-def test_extend_over_quota_is_403(world: World, member: Client, share: str) -> None:
+def test_extend_over_quota_is_403(world: ApiInProcess, member: Client, share: str) -> None:
     with world.database.begin() as connection:
         limit = {"project_id": "blue", "user_id": "", "share_type_id": ""}
         connection.execute(quotas.insert().values(**limit, resource="gigabytes", hard_limit=4))
@@ -49,7 +49,7 @@ def test_extend_over_quota_is_403(world: World, member: Client, share: str) -> N
 
 
 def test_extend_beyond_what_the_type_allows(
-    world: World, member: Client, admin: Client, share: str
+    world: ApiInProcess, member: Client, admin: Client, share: str
 ) -> None:
     with world.database.begin() as connection:
         found = share_types.find(connection, "default")
@@ -96,7 +96,7 @@ def test_old_names_end_with_2_6(member: Client, share: str) -> None:
         None,
     ],
 )
-def test_what_is_refused(world: World, member: Client, share: str, body: Any) -> None:
+def test_what_is_refused(world: ApiInProcess, member: Client, share: str, body: Any) -> None:
     raw = msgspec.json.encode(body).decode()
     result = member("POST", f"/shares/{share}/action", raw=raw)
     assert result.status_code in (400, 422)
@@ -105,7 +105,7 @@ def test_what_is_refused(world: World, member: Client, share: str, body: Any) ->
     assert not queued(world.database)
 
 
-def test_reset_status(world: World, member: Client, admin: Client, share: str) -> None:
+def test_reset_status(world: ApiInProcess, member: Client, admin: Client, share: str) -> None:
     reset = {"reset_status": {"status": "error"}}
     assert act(member, share, reset) == 403
     assert act(admin, share, reset) == 202
@@ -134,7 +134,7 @@ def test_strangers_meet_nothing(stranger: Client, share: str) -> None:
 
 
 def test_a_status_can_be_set_to_all_that_manila_knows(
-    world: World, member: Client, admin: Client, share: str
+    world: ApiInProcess, member: Client, admin: Client, share: str
 ) -> None:
     assert {"creating", "deleting", "shrinking_error", "migrating"} < set(ShareStatus.settable())
     for status in ShareStatus.settable():
@@ -157,7 +157,7 @@ def test_a_status_can_be_set_to_all_that_manila_knows(
 
 
 def test_force_delete_of_a_share_with_snapshots_is_400(
-    world: World, admin: Client, share: str
+    world: ApiInProcess, admin: Client, share: str
 ) -> None:
     add_snapshot(world.database, "blue", share, 2)
     result = admin("POST", f"/shares/{share}/action", {"force_delete": None})

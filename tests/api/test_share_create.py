@@ -10,7 +10,7 @@ from atoll.db import services, share_networks, share_types, shares, subnets
 from atoll.db.database import Database
 from atoll.db.tables import quotas
 from tests import rows
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot, queued
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
@@ -29,13 +29,13 @@ def wish(network: str) -> dict[str, Any]:
     return {"share_proto": "NFS", "size": 1, "share_network_id": network}
 
 
-def nothing_made(world: World) -> bool:
+def nothing_made(world: ApiInProcess) -> bool:
     everything = world.client("ops", "admin").get("/shares?all_tenants=1")
     return everything == {"shares": []} and not queued(world.database)
 
 
 def test_the_row_and_its_operation_are_made_together(
-    world: World, member: Client, wish: dict[str, Any]
+    world: ApiInProcess, member: Client, wish: dict[str, Any]
 ) -> None:
     body = {"share": {**wish, "name": "one", "description": "first", "metadata": {"a": "b"}}}
     result = member("POST", "/shares", body)
@@ -104,7 +104,7 @@ def test_old_clients_spell_it_otherwise(member: Client, wish: dict[str, Any]) ->
     ],
 )
 def test_refusals_say_why_and_leave_nothing(
-    world: World,
+    world: ApiInProcess,
     member: Client,
     wish: dict[str, Any],
     change: dict[str, Any],
@@ -128,7 +128,7 @@ def test_required_fields(member: Client, wish: dict[str, Any], missing: str) -> 
 
 
 def test_a_type_that_is_not_for_this_project_does_not_exist(
-    world: World, member: Client, wish: dict[str, Any]
+    world: ApiInProcess, member: Client, wish: dict[str, Any]
 ) -> None:
     with world.database.begin() as connection:
         specs = {"driver_handles_share_servers": "True"}
@@ -140,7 +140,9 @@ def test_a_type_that_is_not_for_this_project_does_not_exist(
     assert member("POST", "/shares", {"share": {**wish, "share_type": "secret"}}).status_code == 200
 
 
-def test_sizes_that_the_type_allows(world: World, member: Client, wish: dict[str, Any]) -> None:
+def test_sizes_that_the_type_allows(
+    world: ApiInProcess, member: Client, wish: dict[str, Any]
+) -> None:
     with world.database.begin() as connection:
         specs = {
             "driver_handles_share_servers": "True",
@@ -157,7 +159,7 @@ def test_sizes_that_the_type_allows(world: World, member: Client, wish: dict[str
 
 
 def test_over_quota_is_413_with_retry_after(
-    world: World, member: Client, wish: dict[str, Any]
+    world: ApiInProcess, member: Client, wish: dict[str, Any]
 ) -> None:
     with world.database.begin() as connection:
         limit = {"project_id": "blue", "user_id": "", "share_type_id": ""}
@@ -171,7 +173,7 @@ def test_over_quota_is_413_with_retry_after(
     assert member("POST", "/shares", {"share": {**wish, "size": 5}}).status_code == 200
 
 
-def options(world: World, share_id: str) -> dict[str, str]:
+def options(world: ApiInProcess, share_id: str) -> dict[str, str]:
     with world.database.read() as connection:
         row = shares.get(connection, share_id)
     assert row is not None
@@ -179,7 +181,7 @@ def options(world: World, share_id: str) -> dict[str, str]:
 
 
 def test_squash_and_file_system_from_type_and_metadata(
-    world: World, member: Client, wish: dict[str, Any]
+    world: ApiInProcess, member: Client, wish: dict[str, Any]
 ) -> None:
     first = member("POST", "/shares", {"share": wish}).json["share"]
     assert options(world, first["id"]) == {"squash": "root_squash", "file_system": "ext4"}
@@ -200,7 +202,7 @@ class TestFromSnapshot:
         return add_snapshot(database, "blue", parent, 3)
 
     def test_it_has_what_its_parent_has(
-        self, world: World, member: Client, snapshot: str, network: str
+        self, world: ApiInProcess, member: Client, snapshot: str, network: str
     ) -> None:
         body = {"share": {"share_proto": "NFS", "size": 5, "snapshot_id": snapshot}}
         share = member("POST", "/shares", body).json["share"]
@@ -236,7 +238,7 @@ class TestFromSnapshot:
         assert stranger("POST", "/shares", body).status_code == 404
 
     def test_a_snapshot_that_is_not_ready(
-        self, world: World, member: Client, snapshot: str
+        self, world: ApiInProcess, member: Client, snapshot: str
     ) -> None:
         from atoll.db.tables import snapshots
 
@@ -255,7 +257,7 @@ def test_readers_can_not_create(reader: Client, wish: dict[str, Any]) -> None:
 
 
 def test_zones_that_can_not_be_are_refused_at_once(
-    world: World, member: Client, wish: dict[str, Any], database: Database
+    world: ApiInProcess, member: Client, wish: dict[str, Any], database: Database
 ) -> None:
     specs = {"driver_handles_share_servers": "True", "availability_zones": "zz"}
     with database.begin() as connection:

@@ -9,7 +9,7 @@ import pytest
 
 from atoll.db import share_networks, subnets
 from tests.api import scene
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 FLAT = {"neutron_net_id", "neutron_subnet_id", "network_type", "segmentation_id", "cidr"}
 
@@ -21,13 +21,15 @@ def make(client: Client, version: str = "2.65", **values: Any) -> dict[str, Any]
     return network
 
 
-def subnet_of(world: World, network: dict[str, Any]) -> str:
+def subnet_of(world: ApiInProcess, network: dict[str, Any]) -> str:
     with world.database.read() as connection:
         subnets = share_networks.require(connection, network["id"])["subnets"]
     return str(subnets[0]["id"])
 
 
-def test_without_neutron_ids_the_network_is_ours_to_make(world: World, member: Client) -> None:
+def test_without_neutron_ids_the_network_is_ours_to_make(
+    world: ApiInProcess, member: Client
+) -> None:
     network = make(member, name="mine")
     assert scene.queued(world.database) == {f"share_network/{network['id']}"}
     with world.database.read() as connection:
@@ -37,7 +39,7 @@ def test_without_neutron_ids_the_network_is_ours_to_make(world: World, member: C
     assert network["status"] == "active"
 
 
-def test_with_neutron_ids_it_is_not(world: World, member: Client) -> None:
+def test_with_neutron_ids_it_is_not(world: ApiInProcess, member: Client) -> None:
     network = make(member, neutron_net_id="net-1", neutron_subnet_id="sub-1")
     with world.database.read() as connection:
         subnet = share_networks.require(connection, network["id"])["subnets"][0]
@@ -60,7 +62,9 @@ def test_with_neutron_ids_it_is_not(world: World, member: Client) -> None:
         {"availability_zone": "moon"},
     ],
 )
-def test_bad_wishes_make_nothing(world: World, member: Client, values: dict[str, Any]) -> None:
+def test_bad_wishes_make_nothing(
+    world: ApiInProcess, member: Client, values: dict[str, Any]
+) -> None:
     result = member("POST", "/share-networks", {"share_network": values})
     assert result.status_code == 400, result.text
     assert result.json["badRequest"]["message"].endswith(".")
@@ -141,7 +145,7 @@ def test_readers_only_read(reader: Client, member: Client) -> None:
     assert reader.get(f"/share-networks/{network['id']}")
 
 
-def test_update(world: World, member: Client) -> None:
+def test_update(world: ApiInProcess, member: Client) -> None:
     network = make(member, name="a", neutron_net_id="n", neutron_subnet_id="s")
     path = f"/share-networks/{network['id']}"
     body: dict[str, Any] = {"name": "b", "neutron_net_id": "n2", "neutron_subnet_id": "s2"}
@@ -159,7 +163,9 @@ def put(who: Client, network: dict[str, Any], version: str = "2.51", **values: A
     return who("PUT", path, {"share_network": values}, version=version)
 
 
-def test_a_partial_update_is_checked_against_what_is_there(world: World, member: Client) -> None:
+def test_a_partial_update_is_checked_against_what_is_there(
+    world: ApiInProcess, member: Client
+) -> None:
     network = make(member, neutron_net_id="n", neutron_subnet_id="s")
     subnet = network["share_network_subnets"][0]["id"]
     result = put(member, network, neutron_subnet_id="s2")
@@ -177,7 +183,7 @@ def test_a_partial_update_is_checked_against_what_is_there(world: World, member:
     assert put(member, network, name="new", description=None).status_code == 200
 
 
-def test_a_network_made_without_ids_gets_some(world: World, member: Client) -> None:
+def test_a_network_made_without_ids_gets_some(world: ApiInProcess, member: Client) -> None:
     network = make(member)
     alone = put(member, network, neutron_subnet_id="s")
     assert alone.status_code == 400
@@ -189,7 +195,9 @@ def test_a_network_made_without_ids_gets_some(world: World, member: Client) -> N
     assert f"share_network/{network['id']}" in scene.queued(world.database)
 
 
-def test_without_a_default_subnet_it_is_not_clear_what_moves(world: World, member: Client) -> None:
+def test_without_a_default_subnet_it_is_not_clear_what_moves(
+    world: ApiInProcess, member: Client
+) -> None:
     network = make(member, neutron_net_id="n", neutron_subnet_id="s", availability_zone="nova")
     refused = put(member, network, neutron_net_id="n2", neutron_subnet_id="s2")
     assert refused.status_code == 400
@@ -217,7 +225,7 @@ def test_a_subnet_without_its_envelope_is_400(member: Client, body: Any) -> None
 
 
 def test_what_the_provider_calls_the_network_is_for_administrators(
-    world: World, member: Client, admin: Client
+    world: ApiInProcess, member: Client, admin: Client
 ) -> None:
     network = make(member, neutron_net_id="n", neutron_subnet_id="s")
     subnet = subnet_of(world, network)
@@ -245,7 +253,7 @@ def test_what_the_provider_calls_the_network_is_for_administrators(
         assert len(found) == finds
 
 
-def test_delete_hides_it_at_once(world: World, member: Client) -> None:
+def test_delete_hides_it_at_once(world: ApiInProcess, member: Client) -> None:
     network = make(member)
     path = f"/share-networks/{network['id']}"
     assert member("DELETE", path).status_code == 202
@@ -257,7 +265,7 @@ def test_delete_hides_it_at_once(world: World, member: Client) -> None:
     assert member.get("/limits")["limits"]["absolute"]["totalShareNetworksUsed"] == 0
 
 
-def test_delete_is_refused_while_shares_use_it(world: World, member: Client) -> None:
+def test_delete_is_refused_while_shares_use_it(world: ApiInProcess, member: Client) -> None:
     network = make(member)
     scene.add_share(world.database, "blue", share_network_id=network["id"], status="creating")
     result = member("DELETE", f"/share-networks/{network['id']}")
@@ -280,7 +288,7 @@ def test_a_share_and_the_networks_end_never_both_come_true(member: Client) -> No
         assert codes in ((200, 409), (404, 202)), codes
 
 
-def test_subnets(world: World, member: Client, stranger: Client) -> None:
+def test_subnets(world: ApiInProcess, member: Client, stranger: Client) -> None:
     network = make(member, name="mine")
     path = f"/share-networks/{network['id']}/subnets"
     again = member("POST", path, {"share-network-subnet": {}})

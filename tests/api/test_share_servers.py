@@ -7,11 +7,11 @@ import pytest
 from atoll.db import share_networks, subnets
 from atoll.model.states import ServerStatus
 from tests.api import scene
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 
 
 @pytest.fixture
-def server(world: World) -> tuple[str, str]:
+def server(world: ApiInProcess) -> tuple[str, str]:
     """A share server's id and its share network's."""
     with world.database.begin() as connection:
         network = share_networks.create(connection, "blue", "u", name="blue-net")
@@ -45,7 +45,7 @@ def test_projects_do_not_see_them(member: Client, server: tuple[str, str]) -> No
     assert member("DELETE", f"/share-servers/{server[0]}").status_code == 403
 
 
-def test_delete(world: World, admin: Client, server: tuple[str, str]) -> None:
+def test_delete(world: ApiInProcess, admin: Client, server: tuple[str, str]) -> None:
     path = f"/share-servers/{server[0]}"
     assert admin("DELETE", path).status_code == 202
     assert admin.get(path)["share_server"]["status"] == "deleting"
@@ -55,14 +55,14 @@ def test_delete(world: World, admin: Client, server: tuple[str, str]) -> None:
 
 
 def test_delete_is_refused_while_it_has_shares(
-    world: World, admin: Client, server: tuple[str, str]
+    world: ApiInProcess, admin: Client, server: tuple[str, str]
 ) -> None:
     scene.add_share(world.database, "blue", share_server_id=server[0])
     assert admin("DELETE", f"/share-servers/{server[0]}").status_code == 409
     assert scene.queued(world.database) == set()
 
 
-def test_reset_status(world: World, admin: Client, server: tuple[str, str]) -> None:
+def test_reset_status(world: ApiInProcess, admin: Client, server: tuple[str, str]) -> None:
     path = f"/share-servers/{server[0]}"
     body = {"reset_status": {"status": "error"}}
     assert admin("POST", f"{path}/action", body).status_code == 202
@@ -73,7 +73,7 @@ def test_reset_status(world: World, admin: Client, server: tuple[str, str]) -> N
 
 
 def test_a_status_can_be_set_to_all_that_manila_knows(
-    world: World, admin: Client, server: tuple[str, str]
+    world: ApiInProcess, admin: Client, server: tuple[str, str]
 ) -> None:
     path = f"/share-servers/{server[0]}"
     for status in ServerStatus.settable():

@@ -8,7 +8,7 @@ import pytest
 
 from atoll.api.types import extra_specs
 from atoll.db import share_types
-from tests.api.conftest import HEADER, Client, World
+from tests.api.conftest import HEADER, ApiInProcess, Client
 
 SPECS = {"driver_handles_share_servers": True, "secret:tier": "gold"}
 
@@ -232,7 +232,7 @@ def test_description_needs_2_41(admin: Client) -> None:
 @pytest.mark.parametrize("version", [None, "2.0", "2.6", "2.7", "2.73"])
 @pytest.mark.parametrize("name", ["share_type_access", "os-share-type-access"])
 def test_both_names_of_the_access_list_are_there_at_all_versions(
-    world: World, admin: Client, version: str | None, name: str
+    world: ApiInProcess, admin: Client, version: str | None, name: str
 ) -> None:
     with world.database.begin() as connection:
         specs = {"driver_handles_share_servers": "True"}

@@ -9,7 +9,7 @@ import pytest
 
 from atoll.db import export_locations, shares
 from atoll.db.database import Database
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot, queued
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
@@ -215,7 +215,9 @@ def test_update(member: Client, reader: Client, three: list[str]) -> None:
 
 class TestDelete:
     @pytest.mark.parametrize("status", ["available", "error", "error_deleting", "inactive"])
-    def test_it_is_marked_and_asked_for(self, world: World, member: Client, status: str) -> None:
+    def test_it_is_marked_and_asked_for(
+        self, world: ApiInProcess, member: Client, status: str
+    ) -> None:
         share_id = add_share(world.database, "blue", status=status)
         result = member("DELETE", f"/shares/{share_id}")
         assert (result.status_code, result.text) == (202, "")
@@ -224,7 +226,7 @@ class TestDelete:
 
     @pytest.mark.parametrize("status", ["creating", "deleting", "extending"])
     def test_not_while_work_is_under_way(
-        self, world: World, member: Client, admin: Client, status: str
+        self, world: ApiInProcess, member: Client, admin: Client, status: str
     ) -> None:
         share_id = add_share(world.database, "blue", status=status)
         result = member("DELETE", f"/shares/{share_id}")
@@ -236,7 +238,7 @@ class TestDelete:
         assert admin("POST", f"/shares/{share_id}/action", forced).status_code == 202
         assert queued(world.database) == {f"share/{share_id}"}
 
-    def test_not_while_it_has_snapshots(self, world: World, member: Client) -> None:
+    def test_not_while_it_has_snapshots(self, world: ApiInProcess, member: Client) -> None:
         share_id = add_share(world.database, "blue")
         add_snapshot(world.database, "blue", share_id, 1)
         result = member("DELETE", f"/shares/{share_id}")

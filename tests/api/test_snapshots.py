@@ -12,7 +12,7 @@ from atoll.db.tables import quotas
 from atoll.db.tables import snapshots as table
 from atoll.model.states import SnapshotStatus
 from tests import rows
-from tests.api.conftest import Client, World
+from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot, queued
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
@@ -28,7 +28,7 @@ def snapshot(database: Database, share: str) -> str:
     return add_snapshot(database, "blue", share, 2)
 
 
-def test_create(world: World, member: Client, share: str) -> None:
+def test_create(world: ApiInProcess, member: Client, share: str) -> None:
     result = member("POST", "/snapshots", {"snapshot": {"share_id": share, "name": "s"}})
     assert result.status_code == 202
     snapshot = result.json["snapshot"]
@@ -50,12 +50,14 @@ def test_create(world: World, member: Client, share: str) -> None:
         ({"share_id": UNKNOWN, "name": "x" * 256}, 400),
     ],
 )
-def test_refusals(world: World, member: Client, body: dict[str, Any], code: int) -> None:
+def test_refusals(world: ApiInProcess, member: Client, body: dict[str, Any], code: int) -> None:
     assert member("POST", "/snapshots", {"snapshot": body}).status_code == code
     assert not queued(world.database)
 
 
-def test_not_of_every_share(world: World, member: Client, stranger: Client, share: str) -> None:
+def test_not_of_every_share(
+    world: ApiInProcess, member: Client, stranger: Client, share: str
+) -> None:
     body = {"snapshot": {"share_id": share}}
     assert stranger("POST", "/snapshots", body).status_code == 404
     busy = add_share(world.database, "blue", status="creating")
@@ -114,7 +116,7 @@ def test_metadata_since_2_73(member: Client, share: str, snapshot: str) -> None:
     assert "metadata" not in member.get(f"/snapshots/{snapshot}", version="2.72")["snapshot"]
 
 
-def test_delete(world: World, member: Client, snapshot: str) -> None:
+def test_delete(world: ApiInProcess, member: Client, snapshot: str) -> None:
     assert member("DELETE", f"/snapshots/{snapshot}").status_code == 202
     assert member.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "deleting"
     assert queued(world.database) == {f"snapshot/{snapshot}"}
@@ -131,7 +133,7 @@ def test_not_while_a_share_is_made_from_it(
     assert copy in result.json["conflictingRequest"]["message"]
 
 
-def test_actions(world: World, member: Client, admin: Client, snapshot: str) -> None:
+def test_actions(world: ApiInProcess, member: Client, admin: Client, snapshot: str) -> None:
     path = f"/snapshots/{snapshot}/action"
     assert member("POST", path, {"reset_status": {"status": "error"}}).status_code == 403
     assert admin("POST", path, {"reset_status": {"status": "error"}}).status_code == 202
@@ -182,7 +184,7 @@ class TestExportLocations:
 
 
 def test_a_status_can_be_set_to_all_that_manila_knows(
-    world: World, member: Client, admin: Client, snapshot: str
+    world: ApiInProcess, member: Client, admin: Client, snapshot: str
 ) -> None:
     for status in SnapshotStatus.settable():
         body = {"reset_status": {"status": status}}

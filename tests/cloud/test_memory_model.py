@@ -49,7 +49,7 @@ class ModelServer:
     mounted: set[str] = field(default_factory=set)
 
 
-class World(RuleBasedStateMachine):
+class CloudMachine(RuleBasedStateMachine):
     """Shares named ``a``, ``b`` and ``c``, each with its volume, on two instances."""
 
     def __init__(self) -> None:
@@ -347,5 +347,5 @@ class World(RuleBasedStateMachine):
         volume.cached.clear()
 
 
-TestWorld = World.TestCase
+TestWorld = CloudMachine.TestCase
 TestWorld.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)

@@ -14,7 +14,7 @@ from atoll.cloud.openstack.waiting import FEW, Watch
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, OutOfCapacity
 
 
-class Site:
+class SlowThings:
     """Things that are finished after a while, and a count of who looked."""
 
     def __init__(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class Site:
 
 
 def test_many_wait_with_one_look_for_all() -> None:
-    site = Site(1.5)
+    site = SlowThings(1.5)
     threads = [threading.Thread(target=site.wait, args=(f"thing {n}",)) for n in range(50)]
     for thread in threads:
         thread.start()
@@ -50,13 +50,13 @@ def test_many_wait_with_one_look_for_all() -> None:
 
 
 def test_one_alone_looks_only_at_its_own() -> None:
-    site = Site(0.5)
+    site = SlowThings(0.5)
     assert site.wait("thing 1") == "available"
     assert site.lists == 0
 
 
 def test_what_a_list_lacks_is_asked_for_by_id_before_it_counts_as_gone() -> None:
-    site = Site(0.3)
+    site = SlowThings(0.3)
     others = [threading.Thread(target=site.wait, args=(f"thing {n}",)) for n in range(FEW + 1)]
     for thread in others:
         thread.start()
@@ -68,7 +68,7 @@ def test_what_a_list_lacks_is_asked_for_by_id_before_it_counts_as_gone() -> None
 
 def test_patience_ends_with_a_sentence() -> None:
     with pytest.raises(CloudUnavailable, match=r"The making was not done in 0\.3 seconds"):
-        Site(60).wait("thing 1", 0.3)
+        SlowThings(60).wait("thing 1", 0.3)
 
 
 @pytest.mark.parametrize(

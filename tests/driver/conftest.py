@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.driver.in_memory import MemorySite, Row
+from tests.driver.in_memory import DriverOnMemory, Row
 
 
 @pytest.fixture
-def site() -> MemorySite:
-    return MemorySite()
+def site() -> DriverOnMemory:
+    return DriverOnMemory()
 
 
 @pytest.fixture
-def server(site: MemorySite) -> Row:
+def server(site: DriverOnMemory) -> Row:
     return site.server()

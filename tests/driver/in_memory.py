@@ -25,7 +25,7 @@ class Context:
         self.fence = fence
 
 
-class MemorySite:
+class DriverOnMemory:
     def __init__(self, cloud: MemoryCloud | None = None, **options: Any) -> None:
         self.cloud = cloud or MemoryCloud("test", silence=0.01)
         self.storage = MemoryStorage()
@@ -82,7 +82,7 @@ class MemorySite:
         return found
 
 
-class RoutedMemorySite(MemorySite):
+class RoutedDriverOnMemory(DriverOnMemory):
     """A site whose instances have one interface, behind the router that its user has."""
 
     def __init__(self, cloud: MemoryCloud | None = None, **options: Any) -> None:

@@ -14,12 +14,12 @@ from atoll import addresses
 from atoll.driver.access import judge
 from atoll.driver.exports import CIFSHelper, NFSHelper
 from atoll.errors import Invalid
-from tests.driver.in_memory import MemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, Row, rule
 
 ALICE = "10.0.0.1"
 
 
-def served(site: MemorySite, share: Row, server: Row, *clients: str) -> str:
+def served(site: DriverOnMemory, share: Row, server: Row, *clients: str) -> str:
     """Levels of clients as they find them: ``w`` may write, ``r`` may read, ``-`` is refused."""
     location = f"{server['backend_details']['public_address']}:/shares/{share['id']}"
     answer = ""
@@ -37,7 +37,7 @@ def served(site: MemorySite, share: Row, server: Row, *clients: str) -> str:
 
 
 @pytest.fixture
-def share(site: MemorySite, server: Row) -> Row:
+def share(site: DriverOnMemory, server: Row) -> Row:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
     return share
@@ -56,33 +56,33 @@ def test_what_a_server_says_of_a_client_is_for_operators() -> None:
     assert [line["reason"] for line in lines] == [words]
 
 
-def test_addresses_match_exactly(site: MemorySite, server: Row, share: Row) -> None:
+def test_addresses_match_exactly(site: DriverOnMemory, server: Row, share: Row) -> None:
     site.update_access(share, server, rule("10.0.0.10"))
     assert served(site, share, server, "10.0.0.1", "10.0.0.10", "10.0.0.100") == "-w-"
 
 
 def test_levels_networks_and_the_more_specific_rule(
-    site: MemorySite, server: Row, share: Row
+    site: DriverOnMemory, server: Row, share: Row
 ) -> None:
     rules = [rule("0.0.0.0/0", "ro"), rule("10.0.0.0/24"), rule("10.0.0.7", "ro")]
     assert site.update_access(share, server, *rules) == {}
     assert served(site, share, server, "10.0.0.7", "10.0.0.8", "192.0.2.1") == "rwr"
 
 
-def test_ipv6_rules_count(site: MemorySite, server: Row, share: Row) -> None:
+def test_ipv6_rules_count(site: DriverOnMemory, server: Row, share: Row) -> None:
     rules = [rule("fd00::1", "ro"), rule("fd00:1::/64"), rule("::/0", "ro")]
     assert site.update_access(share, server, *rules) == {}
     assert served(site, share, server, "fd00::1", "fd00:1::9", "fd00:2::", ALICE) == "rwr-"
 
 
-def test_recovery_converges_to_the_rules(site: MemorySite, server: Row, share: Row) -> None:
+def test_recovery_converges_to_the_rules(site: DriverOnMemory, server: Row, share: Row) -> None:
     site.update_access(share, server, rule("10.0.0.1"), rule("10.0.0.2"))
     site.update_access(share, server, rule("10.0.0.2", "ro"), rule("10.0.0.3"))
     assert served(site, share, server, "10.0.0.1", "10.0.0.2", "10.0.0.3") == "-rw"
 
 
 def test_adding_what_is_there_and_deleting_what_never_was(
-    site: MemorySite, server: Row, share: Row
+    site: DriverOnMemory, server: Row, share: Row
 ) -> None:
     there, never, bad = rule("10.0.0.1"), rule("10.0.0.9"), rule("nobody", access_type="user")
     for _ in range(2):
@@ -93,7 +93,7 @@ def test_adding_what_is_there_and_deleting_what_never_was(
     assert served(site, share, server, "10.0.0.1", "10.0.0.9") == "w-"
 
 
-def test_one_bad_rule_is_its_own_error_only(site: MemorySite, server: Row, share: Row) -> None:
+def test_one_bad_rule_is_its_own_error_only(site: DriverOnMemory, server: Row, share: Row) -> None:
     good = rule("10.0.0.1")
     bad = [
         rule("alice", access_type="user"),
@@ -109,7 +109,7 @@ def test_one_bad_rule_is_its_own_error_only(site: MemorySite, server: Row, share
     assert served(site, share, server, "10.0.0.1", "10.0.0.2") == "w-"
 
 
-def test_two_ways_to_write_one_client(site: MemorySite, server: Row, share: Row) -> None:
+def test_two_ways_to_write_one_client(site: DriverOnMemory, server: Row, share: Row) -> None:
     plain, long, clash = rule("10.0.0.1"), rule("10.0.0.1/32"), rule("::ffff:10.0.0.1", "ro")
     updates = site.update_access(share, server, plain, long, clash)
     assert set(updates) == {clash["id"]}

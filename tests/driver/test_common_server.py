@@ -17,12 +17,12 @@ from atoll.errors import (
     ServiceInstanceUnavailable,
 )
 from tests import common_server
-from tests.driver.in_memory import MemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, Row, rule
 
 ALICE = "10.9.0.5"
 
 
-class CommonSite(MemorySite):
+class CommonServerOnMemory(DriverOnMemory):
     """A site with the administrator's instance on it."""
 
     def __init__(self, directory: Path, **options: Any) -> None:
@@ -40,11 +40,11 @@ class CommonSite(MemorySite):
 
 
 @pytest.fixture
-def common(tmp_path: Path) -> CommonSite:
-    return CommonSite(tmp_path)
+def common(tmp_path: Path) -> CommonServerOnMemory:
+    return CommonServerOnMemory(tmp_path)
 
 
-def test_a_shares_life_on_the_common_server(common: CommonSite) -> None:
+def test_a_shares_life_on_the_common_server(common: CommonServerOnMemory) -> None:
     common.driver.do_setup(None)
     common.driver.check_for_setup_error()
     share = common.served_share()
@@ -73,13 +73,13 @@ def test_a_shares_life_on_the_common_server(common: CommonSite) -> None:
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_shares_are_private_where_others_use_the_server(tmp_path: Path, ours: bool) -> None:
-    site = CommonSite(tmp_path, driver_handles_share_servers=ours)
+    site = CommonServerOnMemory(tmp_path, driver_handles_share_servers=ours)
     shares, share = WantedShares(site.options, site.storage), site.share()
     wish = shares.wish(share, "v1", "ext4", shares.verdict(share, [rule(ALICE)]))
     assert wish.private is not ours
 
 
-def test_details_by_name_by_id_and_by_address(common: CommonSite, tmp_path: Path) -> None:
+def test_details_by_name_by_id_and_by_address(common: CommonServerOnMemory, tmp_path: Path) -> None:
     details = common.manager.get_common_server()
     networks = common.cloud.networks
     by_network = {port.network_id: port for port in networks.ports_of_instance(common.nas.id)}
@@ -90,7 +90,7 @@ def test_details_by_name_by_id_and_by_address(common: CommonSite, tmp_path: Path
         names[network.name] = port.addresses[0]
     assert details["ip"] == names["admin/management"]
     assert details["public_address"] == names["admin/clients"]
-    again = CommonSite(
+    again = CommonServerOnMemory(
         tmp_path,
         service_instance_name_or_id=common.nas.id,
         service_net_name_or_ip=details["ip"],
@@ -103,13 +103,13 @@ def test_details_by_name_by_id_and_by_address(common: CommonSite, tmp_path: Path
     }
 
 
-def test_it_is_found_once_an_operation(common: CommonSite) -> None:
+def test_it_is_found_once_an_operation(common: CommonServerOnMemory) -> None:
     start = common.cloud.journal.mark()
     common.served_share()
     assert common.cloud.journal.count("find_instance", since=start) == 1
 
 
-def test_it_is_not_ours_to_touch(common: CommonSite) -> None:
+def test_it_is_not_ours_to_touch(common: CommonServerOnMemory) -> None:
     details = common.manager.get_common_server()
     manager = common.manager
     with pytest.raises(ServiceInstanceException, match="not Atoll's"):
@@ -122,7 +122,7 @@ def test_it_is_not_ours_to_touch(common: CommonSite) -> None:
     assert common.cloud.compute.find_instance("nas") is not None
 
 
-def test_one_that_hangs_is_waited_for(common: CommonSite) -> None:
+def test_one_that_hangs_is_waited_for(common: CommonServerOnMemory) -> None:
     share = common.served_share()
     common.cloud.hang_instance(common.nas.id)
     with pytest.raises(ServiceInstanceUnavailable):
@@ -133,24 +133,24 @@ def test_one_that_hangs_is_waited_for(common: CommonSite) -> None:
     assert common.leftovers() == {}
 
 
-def test_one_that_is_gone(common: CommonSite, tmp_path: Path) -> None:
+def test_one_that_is_gone(common: CommonServerOnMemory, tmp_path: Path) -> None:
     share = common.served_share()
     common.cloud.delete_instance(common.nas.id)
-    fresh = MemorySite(common.cloud, **common_server.options(tmp_path))
+    fresh = DriverOnMemory(common.cloud, **common_server.options(tmp_path))
     with pytest.raises(ServiceInstanceUnavailable, match="nas"):
         fresh.driver.create_share(fresh.context(), fresh.share())
     common.driver.delete_share(common.context(), share)  # nobody serves it any more
     assert common.leftovers() == {}
 
 
-def test_two_of_one_name_are_refused(common: CommonSite, tmp_path: Path) -> None:
+def test_two_of_one_name_are_refused(common: CommonServerOnMemory, tmp_path: Path) -> None:
     common_server.make(tmp_path / "world.sqlite", owner="admin/another")
     with pytest.raises(CloudError, match="2 instances"):
         common.manager.get_common_server()
 
 
 def test_an_unknown_host_key_is_refused(tmp_path: Path) -> None:
-    site = CommonSite(tmp_path, service_instance_host_key="ssh-ed25519 AAAAother")
+    site = CommonServerOnMemory(tmp_path, service_instance_host_key="ssh-ed25519 AAAAother")
     with pytest.raises(ServiceInstanceUnavailable):
         site.driver.create_share(site.context(), site.share())
 
@@ -158,7 +158,7 @@ def test_an_unknown_host_key_is_refused(tmp_path: Path) -> None:
 def test_the_host_key_may_be_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "ssh_host_ed25519_key.pub"
     file.write_text(f"{common_server.HOST_KEY} root@nas\n", encoding="utf-8")
-    CommonSite(tmp_path, service_instance_host_key=str(file)).served_share()
+    CommonServerOnMemory(tmp_path, service_instance_host_key=str(file)).served_share()
 
 
 @pytest.mark.parametrize(
@@ -170,18 +170,18 @@ def test_the_host_key_may_be_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_can_not_be(tmp_path: Path, option: str, value: Any, words: str) -> None:
-    site = CommonSite(tmp_path, **{option: value})
+    site = CommonServerOnMemory(tmp_path, **{option: value})
     with pytest.raises(ConfigurationError, match=words):
         site.manager.get_common_server()
 
 
 def test_a_network_that_it_is_not_in(tmp_path: Path) -> None:
-    site = CommonSite(tmp_path, tenant_net_name_or_ip="elsewhere")
+    site = CommonServerOnMemory(tmp_path, tenant_net_name_or_ip="elsewhere")
     with pytest.raises(ServiceInstanceException, match="elsewhere"):
         site.manager.get_common_server()
 
 
-def test_the_capability_says_it(common: CommonSite) -> None:
+def test_the_capability_says_it(common: CommonServerOnMemory) -> None:
     stats = common.driver.get_share_stats(refresh=True)
     assert stats["driver_handles_share_servers"] is False
     assert stats["pools"][0]["driver_handles_share_servers"] is False

@@ -17,7 +17,7 @@ from atoll.driver.generic import GenericShareDriver
 from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.errors import AtollError
 from atoll.guest.pool import GuestPool
-from tests.driver.in_memory import MemorySite, RoutedMemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, RoutedDriverOnMemory, Row, rule
 
 ALICE, BOB = "10.0.0.205", "10.0.0.206"
 SHARE = "5d0c5bd8-5b5c-4f5f-9d5b-3c8f0e3c2a11"
@@ -27,7 +27,7 @@ CLONE = "8a3f7a08-1111-4f5f-9d5b-3c8f0e3c2a11"
 class Story:
     """A share's life up to some point, and the verb that is broken off there."""
 
-    def __init__(self, site: MemorySite) -> None:
+    def __init__(self, site: DriverOnMemory) -> None:
         self.site = site
         self.share = self.site.share(2, rules=[rule(ALICE)]) | {"id": SHARE}
         self.clone = self.site.share(3, rules=[rule(ALICE)]) | {"id": CLONE}
@@ -177,7 +177,7 @@ def break_off(story: Story, way: str, number: int) -> None:
         faults.fail("*", nth=number + 1, times=None)
 
 
-def calls_of(layout: type[MemorySite], case: str) -> int:
+def calls_of(layout: type[DriverOnMemory], case: str) -> int:
     """How many calls the verb makes when nobody disturbs it."""
     before, verb, after = CASES[case]
     story = begin(layout, before)
@@ -189,7 +189,7 @@ def calls_of(layout: type[MemorySite], case: str) -> int:
     return calls
 
 
-def begin(layout: type[MemorySite], before: list[Verb]) -> Story:
+def begin(layout: type[DriverOnMemory], before: list[Verb]) -> Story:
     story = Story(layout())
     for step in before:
         step(story)
@@ -209,15 +209,17 @@ def remove_everything(story: Story) -> None:
 in_both_layouts = pytest.mark.parametrize(
     ("layout", "case"),
     [
-        *((MemorySite, case) for case in CASES),
-        *((RoutedMemorySite, case) for case in ("setup_server", "replace", "teardown_server")),
+        *((DriverOnMemory, case) for case in CASES),
+        *((RoutedDriverOnMemory, case) for case in ("setup_server", "replace", "teardown_server")),
     ],
 )
 
 
 @pytest.mark.parametrize("way", ["fail", "lose", "die"])
 @in_both_layouts
-def test_broken_off_anywhere_and_run_again(layout: type[MemorySite], case: str, way: str) -> None:
+def test_broken_off_anywhere_and_run_again(
+    layout: type[DriverOnMemory], case: str, way: str
+) -> None:
     before, verb, after = CASES[case]
     for number in range(1, calls_of(layout, case) + 1):
         story = begin(layout, before)
@@ -232,7 +234,9 @@ def test_broken_off_anywhere_and_run_again(layout: type[MemorySite], case: str, 
 
 @pytest.mark.parametrize("way", ["fail", "lose", "die"])
 @in_both_layouts
-def test_broken_off_anywhere_and_given_up(layout: type[MemorySite], case: str, way: str) -> None:
+def test_broken_off_anywhere_and_given_up(
+    layout: type[DriverOnMemory], case: str, way: str
+) -> None:
     before, verb, _ = CASES[case]
     for number in range(1, calls_of(layout, case) + 1):
         story = begin(layout, before)

@@ -20,7 +20,7 @@ from atoll.errors import (
     ServiceInstanceException,
 )
 from atoll.model.keys import SERVICE_NETWORK
-from tests.driver.in_memory import MemorySite, RoutedMemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, RoutedDriverOnMemory, Row, rule
 
 ALICE = "10.0.0.201"
 """On the first network that a site makes."""
@@ -29,8 +29,8 @@ BOB = "10.0.1.7"
 
 
 @pytest.fixture
-def routed() -> RoutedMemorySite:
-    return RoutedMemorySite()
+def routed() -> RoutedDriverOnMemory:
+    return RoutedDriverOnMemory()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def world(tmp_path: Path) -> Path:
     return tmp_path / "world.sqlite"
 
 
-def test_names_of_the_contract(site: MemorySite) -> None:
+def test_names_of_the_contract(site: DriverOnMemory) -> None:
     helper = site.manager.network_helper
     assert isinstance(helper, NeutronNetworkHelper)
     assert helper.NAME == "neutron"
@@ -51,7 +51,7 @@ def test_names_of_the_contract(site: MemorySite) -> None:
 # --- through the user's router --------------------------------------------------------------------
 
 
-def test_one_interface_behind_the_users_router(routed: RoutedMemorySite) -> None:
+def test_one_interface_behind_the_users_router(routed: RoutedDriverOnMemory) -> None:
     server = routed.server()
     details = server["backend_details"]
     [port] = routed.cloud.networks.list_ports()
@@ -66,7 +66,7 @@ def test_one_interface_behind_the_users_router(routed: RoutedMemorySite) -> None
         routed.mount(locations, BOB)
 
 
-def test_each_share_server_has_a_subnet_of_its_own(routed: RoutedMemorySite) -> None:
+def test_each_share_server_has_a_subnet_of_its_own(routed: RoutedDriverOnMemory) -> None:
     for server_id in ("s1", "s2", "s3"):
         routed.server(server_id)
     assert routed.subnets() == ["10.254.0.0/28", "10.254.0.16/28", "10.254.0.32/28"]
@@ -76,16 +76,16 @@ def test_each_share_server_has_a_subnet_of_its_own(routed: RoutedMemorySite) -> 
     assert sorted(routed.subnets()) == ["10.254.0.0/28", "10.254.0.16/28", "10.254.0.32/28"]
 
 
-def test_nothing_is_left_and_the_users_router_stays(routed: RoutedMemorySite) -> None:
+def test_nothing_is_left_and_the_users_router_stays(routed: RoutedDriverOnMemory) -> None:
     routed.server()
     routed.driver.teardown_server({"server_id": "s1"})
     assert routed.leftovers() == {}
     routed.server("s2")  # the router is still there
 
 
-def test_options_changed_later_count_for_new_servers(routed: RoutedMemorySite) -> None:
+def test_options_changed_later_count_for_new_servers(routed: RoutedDriverOnMemory) -> None:
     old = routed.server()
-    changed = MemorySite(
+    changed = DriverOnMemory(
         routed.cloud,
         connect_share_server_to_tenant_network=False,
         service_network_cidr="192.168.0.0/24",
@@ -98,8 +98,8 @@ def test_options_changed_later_count_for_new_servers(routed: RoutedMemorySite) -
     assert routed.subnets() == ["10.254.0.0/28", "192.168.0.0/29"]
 
 
-def test_a_server_keeps_the_layout_that_it_was_made_with(site: MemorySite, server: Row) -> None:
-    later = MemorySite(
+def test_a_server_keeps_the_layout_that_it_was_made_with(site: DriverOnMemory, server: Row) -> None:
+    later = DriverOnMemory(
         site.cloud, connect_share_server_to_tenant_network=False, admin_network_id="x"
     )
     later.manager.storage = site.storage
@@ -109,7 +109,9 @@ def test_a_server_keeps_the_layout_that_it_was_made_with(site: MemorySite, serve
     assert new | {"instance_id": ""} == old | {"instance_id": ""}
 
 
-def test_a_replacement_lets_clients_in_when_its_shares_are_there(routed: RoutedMemorySite) -> None:
+def test_a_replacement_lets_clients_in_when_its_shares_are_there(
+    routed: RoutedDriverOnMemory,
+) -> None:
     server = routed.server()
     share = routed.share(rules=[rule(ALICE)])
     locations = routed.driver.create_share(routed.context(), share, server)
@@ -129,7 +131,7 @@ def test_a_replacement_lets_clients_in_when_its_shares_are_there(routed: RoutedM
     assert mount.read("a") == b"data"
 
 
-def test_a_warm_instance_only_needs_the_router(routed: RoutedMemorySite) -> None:
+def test_a_warm_instance_only_needs_the_router(routed: RoutedDriverOnMemory) -> None:
     warm = routed.driver.setup_server({"server_id": "s1"})
     start = routed.cloud.journal.mark()
     details = routed.driver.setup_server(routed.network_info())
@@ -143,14 +145,14 @@ def test_a_warm_instance_only_needs_the_router(routed: RoutedMemorySite) -> None
     routed.mount(locations, ALICE).write("a", b"")
 
 
-def test_the_router_is_plugged_in_while_the_instance_boots(routed: RoutedMemorySite) -> None:
+def test_the_router_is_plugged_in_while_the_instance_boots(routed: RoutedDriverOnMemory) -> None:
     routed.server()
     calls = [call.name for call in routed.cloud.journal.calls()]
     plugged = calls.index("networks.connect_router")
     assert calls.index("compute.create_instance") < plugged < calls.index("compute.connect_ports")
 
 
-def test_a_router_that_fails_late_leaves_no_instance(routed: RoutedMemorySite) -> None:
+def test_a_router_that_fails_late_leaves_no_instance(routed: RoutedDriverOnMemory) -> None:
     routed.cloud.faults.fail("connect_router", "CloudError", "The ranges overlap.")
     with pytest.raises(ServiceInstanceException, match="The ranges overlap"):
         routed.server()
@@ -159,7 +161,7 @@ def test_a_router_that_fails_late_leaves_no_instance(routed: RoutedMemorySite) -
     assert routed.leftovers() == {}
 
 
-def test_no_router_is_said_before_anything_boots(routed: RoutedMemorySite) -> None:
+def test_no_router_is_said_before_anything_boots(routed: RoutedDriverOnMemory) -> None:
     routed.cloud.remove_router(routed.router)
     with pytest.raises(ServiceInstanceException, match="router"):
         routed.server()
@@ -168,7 +170,7 @@ def test_no_router_is_said_before_anything_boots(routed: RoutedMemorySite) -> No
     assert routed.leftovers() == {}
 
 
-def test_no_gateway_is_said(routed: RoutedMemorySite) -> None:
+def test_no_gateway_is_said(routed: RoutedDriverOnMemory) -> None:
     tenant = routed.cloud.networks
     bare = tenant.create_subnet("share_network_subnet/x", routed.network.id, "10.9.0.0/24",
                                 gateway=False)  # fmt: skip
@@ -180,7 +182,9 @@ def test_no_gateway_is_said(routed: RoutedMemorySite) -> None:
 @pytest.mark.parametrize(
     "call", ["create_subnet", "create_port", "connect_router", "disconnect_router", "delete_subnet"]
 )
-def test_a_lost_answer_leaves_no_double_and_no_leak(routed: RoutedMemorySite, call: str) -> None:
+def test_a_lost_answer_leaves_no_double_and_no_leak(
+    routed: RoutedDriverOnMemory, call: str
+) -> None:
     routed.cloud.faults.lose(call)
     for act in (routed.server, lambda: routed.driver.teardown_server({"server_id": "s1"})):
         try:
@@ -191,8 +195,8 @@ def test_a_lost_answer_leaves_no_double_and_no_leak(routed: RoutedMemorySite, ca
 
 
 def test_two_workers_at_once_cut_different_subnets(world: Path) -> None:
-    site = RoutedMemorySite(MemoryCloud("test", path=world, silence=0.01))
-    others = [MemorySite(MemoryCloud("test", path=world, silence=0.01)) for _ in range(2)]
+    site = RoutedDriverOnMemory(MemoryCloud("test", path=world, silence=0.01))
+    others = [DriverOnMemory(MemoryCloud("test", path=world, silence=0.01)) for _ in range(2)]
     for other in others:
         other.network = site.network
         other.manager.storage, other.manager.options = site.storage, site.options
@@ -205,7 +209,7 @@ def test_two_workers_at_once_cut_different_subnets(world: Path) -> None:
     assert sorted(site.subnets()) == sorted(f"10.254.0.{16 * n}/28" for n in range(6))
 
 
-def test_who_shares_a_range_with_another_gives_way(routed: RoutedMemorySite) -> None:
+def test_who_shares_a_range_with_another_gives_way(routed: RoutedDriverOnMemory) -> None:
     service = routed.cloud.networks.service_network()
     routed.cloud.faults.delay("get_network", 0.5, about=service.id)
     with ThreadPoolExecutor(1) as pool:
@@ -218,8 +222,8 @@ def test_who_shares_a_range_with_another_gives_way(routed: RoutedMemorySite) -> 
     assert routed.subnets() == ["10.254.0.32/28"]
 
 
-def test_the_range_ends(routed: RoutedMemorySite) -> None:
-    small = RoutedMemorySite(service_network_cidr="10.254.0.0/28")
+def test_the_range_ends(routed: RoutedDriverOnMemory) -> None:
+    small = RoutedDriverOnMemory(service_network_cidr="10.254.0.0/28")
     small.server()
     with pytest.raises(OutOfCapacity, match=r"10\.254\.0\.0/28"):
         small.server("s2")
@@ -230,13 +234,15 @@ def test_the_range_ends(routed: RoutedMemorySite) -> None:
 
 def test_ranges_that_can_not_be_cut_are_said_at_the_start() -> None:
     for cidr, mask in (("10.254.0.0/16", 30), ("10.254.0.0/16", 12), ("10.254.0.1/16", 28)):
-        site = MemorySite(service_network_cidr=cidr, service_network_division_mask=mask)
+        site = DriverOnMemory(service_network_cidr=cidr, service_network_division_mask=mask)
         with pytest.raises(ConfigurationError):
             site.driver.check_for_setup_error()
 
 
 def test_ipv6_service_subnets() -> None:
-    site = RoutedMemorySite(service_network_cidr="fd00:9::/48", service_network_division_mask=64)
+    site = RoutedDriverOnMemory(
+        service_network_cidr="fd00:9::/48", service_network_division_mask=64
+    )
     server = site.server()
     share = site.share(rules=[rule(ALICE)])
     locations = site.driver.create_share(site.context(), share, server)
@@ -244,7 +250,7 @@ def test_ipv6_service_subnets() -> None:
     site.mount(locations, ALICE).write("a", b"")
 
 
-def test_subnets_of_one_share_network_have_their_own_servers(routed: RoutedMemorySite) -> None:
+def test_subnets_of_one_share_network_have_their_own_servers(routed: RoutedDriverOnMemory) -> None:
     """A share network's subnets may lie in different networks, at different routers."""
     routed.server()
     second = routed.cloud.networks.create_network("share_network_subnet/n2")
@@ -262,8 +268,8 @@ def test_subnets_of_one_share_network_have_their_own_servers(routed: RoutedMemor
 
 
 def test_another_deployments_things_are_left_alone(world: Path) -> None:
-    site = RoutedMemorySite(MemoryCloud("test", path=world, silence=0.01))
-    other = MemorySite(
+    site = RoutedDriverOnMemory(MemoryCloud("test", path=world, silence=0.01))
+    other = DriverOnMemory(
         MemoryCloud("other", path=world, silence=0.01),
         connect_share_server_to_tenant_network=False,
     )
@@ -286,7 +292,7 @@ def admin_network(cloud: MemoryCloud) -> Network:
 def test_an_admin_network_stands_in_for_the_service_network(direct: bool) -> None:
     cloud = MemoryCloud("test", silence=0.01)
     admin = admin_network(cloud)
-    site = RoutedMemorySite(
+    site = RoutedDriverOnMemory(
         cloud,
         connect_share_server_to_tenant_network=direct,
         admin_network_id=admin.id,
@@ -312,6 +318,6 @@ def test_an_admin_network_stands_in_for_the_service_network(direct: bool) -> Non
 
 
 def test_an_admin_network_that_is_not_there() -> None:
-    site = MemorySite(admin_network_id="gone")
+    site = DriverOnMemory(admin_network_id="gone")
     with pytest.raises(CloudNotFound, match="admin_network_id"):
         site.driver.do_setup(None)

@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 
 from atoll.driver.identity import HOST_KEY, HOST_KEY_PUBLIC, LOGIN_KEY, InstanceKeys
 from atoll.errors import ServiceInstanceException, ServiceInstanceUnavailable
-from tests.driver.in_memory import MemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, Row, rule
 
 ALICE = "10.9.0.5"
 
 
-def test_details_say_where_it_is_and_hold_no_secret(site: MemorySite, server: Row) -> None:
+def test_details_say_where_it_is_and_hold_no_secret(site: DriverOnMemory, server: Row) -> None:
     details = server["backend_details"]
     assert all(isinstance(value, str) for value in details.values())
     ports = {port.id: port for port in site.cloud.networks.list_ports()}
@@ -25,7 +25,7 @@ def test_details_say_where_it_is_and_hold_no_secret(site: MemorySite, server: Ro
         assert "PRIVATE KEY" not in text
 
 
-def test_keys_are_its_own_and_the_host_key_is_forgotten(site: MemorySite, server: Row) -> None:
+def test_keys_are_its_own_and_the_host_key_is_forgotten(site: DriverOnMemory, server: Row) -> None:
     site.server("s2")
     keys = [site.storage.get(f"share_server/{each}", LOGIN_KEY) for each in ("s1", "s2")]
     assert keys[0] != keys[1]
@@ -38,7 +38,7 @@ def test_keys_are_its_own_and_the_host_key_is_forgotten(site: MemorySite, server
     assert server
 
 
-def test_volumes_are_plugged_in_while_it_boots(site: MemorySite) -> None:
+def test_volumes_are_plugged_in_while_it_boots(site: DriverOnMemory) -> None:
     share = site.share(rules=[rule(ALICE)])
 
     def on_active(instance_id: str) -> None:
@@ -65,7 +65,9 @@ def test_volumes_are_plugged_in_while_it_boots(site: MemorySite) -> None:
     assert seen == [(details["instance_id"], details["instance_id"])]
 
 
-def test_a_volume_that_can_not_be_plugged_in_early_is_plugged_in_later(site: MemorySite) -> None:
+def test_a_volume_that_can_not_be_plugged_in_early_is_plugged_in_later(
+    site: DriverOnMemory,
+) -> None:
     share = site.share(rules=[rule(ALICE)])
     site.cloud.faults.fail("attach_volume")
     server = site.server(
@@ -78,7 +80,7 @@ def test_a_volume_that_can_not_be_plugged_in_early_is_plugged_in_later(site: Mem
 
 @pytest.mark.parametrize("accident", ["kill_instance", "delete_instance", "hang_instance"])
 def test_a_replacement_serves_at_the_same_address(
-    site: MemorySite, server: Row, accident: str
+    site: DriverOnMemory, server: Row, accident: str
 ) -> None:
     share = site.share(rules=[rule(ALICE)])
     locations = site.driver.create_share(site.context(), share, server)
@@ -100,7 +102,7 @@ def test_a_replacement_serves_at_the_same_address(
     assert len(site.cloud.compute.list_instances()) == 1
 
 
-def test_clients_reach_a_replacement_only_when_it_serves(site: MemorySite, server: Row) -> None:
+def test_clients_reach_a_replacement_only_when_it_serves(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
     mount.write("a", b"data")
@@ -120,7 +122,7 @@ def test_clients_reach_a_replacement_only_when_it_serves(site: MemorySite, serve
     assert mount.read("a") == b"data"
 
 
-def test_an_interrupted_replacement_goes_on_where_it_was(site: MemorySite, server: Row) -> None:
+def test_an_interrupted_replacement_goes_on_where_it_was(site: DriverOnMemory, server: Row) -> None:
     old = server["backend_details"]
     site.cloud.kill_instance(old["instance_id"])
     first = site.manager.replace_service_instance(site.context(), old)
@@ -128,7 +130,7 @@ def test_an_interrupted_replacement_goes_on_where_it_was(site: MemorySite, serve
     assert again == first
 
 
-def test_a_reboot_brings_the_shares_back(site: MemorySite, server: Row) -> None:
+def test_a_reboot_brings_the_shares_back(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
     mount.write("a", b"data")
@@ -150,14 +152,14 @@ def test_a_reboot_brings_the_shares_back(site: MemorySite, server: Row) -> None:
         ("hang_instance", "does not answer"),
     ],
 )
-def test_what_is_wrong_is_said(site: MemorySite, server: Row, accident: str, word: str) -> None:
+def test_what_is_wrong_is_said(site: DriverOnMemory, server: Row, accident: str, word: str) -> None:
     getattr(site.cloud, accident)(server["backend_details"]["instance_id"])
     with pytest.raises(ServiceInstanceUnavailable, match=word):
         site.manager.ensure_service_instance(None, server["backend_details"])
 
 
 def test_an_instance_that_never_boots_is_removed_and_the_next_try_is_fresh(
-    site: MemorySite,
+    site: DriverOnMemory,
 ) -> None:
     site.cloud.faults.fail("open_guest", "GuestUnreachable", times=None)
     with pytest.raises(ServiceInstanceException, match="did not come up"):
@@ -168,7 +170,7 @@ def test_an_instance_that_never_boots_is_removed_and_the_next_try_is_fresh(
     assert len(site.cloud.compute.list_instances()) == 1
 
 
-def test_an_instance_in_error_is_made_anew(site: MemorySite, server: Row) -> None:
+def test_an_instance_in_error_is_made_anew(site: DriverOnMemory, server: Row) -> None:
     site.cloud.fail_instance(server["backend_details"]["instance_id"])
     assert (
         site.server()["backend_details"]["instance_id"]
@@ -176,7 +178,7 @@ def test_an_instance_in_error_is_made_anew(site: MemorySite, server: Row) -> Non
     )
 
 
-def test_a_missing_network_is_the_users_to_mend(site: MemorySite) -> None:
+def test_a_missing_network_is_the_users_to_mend(site: DriverOnMemory) -> None:
     info = site.network_info() | {"neutron_net_id": "gone"}
     with pytest.raises(ServiceInstanceException, match="gone"):
         site.driver.setup_server(info)
@@ -185,7 +187,7 @@ def test_a_missing_network_is_the_users_to_mend(site: MemorySite) -> None:
     assert site.leftovers() == {}
 
 
-def test_a_warm_instance_is_plugged_into_a_network_later(site: MemorySite) -> None:
+def test_a_warm_instance_is_plugged_into_a_network_later(site: DriverOnMemory) -> None:
     warm = site.driver.setup_server({"server_id": "s1"})
     assert warm["public_address"] == ""
     start = site.cloud.journal.mark()
@@ -197,7 +199,7 @@ def test_a_warm_instance_is_plugged_into_a_network_later(site: MemorySite) -> No
     site.mount(site.driver.create_share(site.context(), share, server), ALICE).write("a", b"")
 
 
-def test_ipv6_networks_give_bracketed_locations(site: MemorySite) -> None:
+def test_ipv6_networks_give_bracketed_locations(site: DriverOnMemory) -> None:
     network = site.cloud.networks.create_network("share_network_subnet/six", "fd00:7::/64")
     info = {"server_id": "s1", "neutron_net_id": network.id, "neutron_subnet_id": ""}
     server: Row = {"id": "s1", "backend_details": site.driver.setup_server(info)}
@@ -206,7 +208,7 @@ def test_ipv6_networks_give_bracketed_locations(site: MemorySite) -> None:
     assert locations[0]["path"].startswith("[fd00:7::")
 
 
-def test_options_and_the_common_server(site: MemorySite) -> None:
+def test_options_and_the_common_server(site: DriverOnMemory) -> None:
     assert site.manager.get_config_option("service_instance_user") == "atoll"
     with pytest.raises(ServiceInstanceException, match="handles share servers"):
         site.manager.get_common_server()

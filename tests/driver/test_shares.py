@@ -18,12 +18,12 @@ from atoll.errors import (
     StaleFence,
     VolumeLost,
 )
-from tests.driver.in_memory import MemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, Row, rule
 
 ALICE, BOB = "10.9.0.5", "10.9.0.50"
 
 
-def test_a_client_with_a_rule_mounts_a_new_share(site: MemorySite, server: Row) -> None:
+def test_a_client_with_a_rule_mounts_a_new_share(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     locations = site.driver.create_share(site.context(), share, server)
     address = server["backend_details"]["public_address"]
@@ -38,7 +38,7 @@ def test_a_client_with_a_rule_mounts_a_new_share(site: MemorySite, server: Row) 
     assert not site.client(BOB).may_mount(locations[0]["path"])
 
 
-def test_every_method_may_be_run_twice(site: MemorySite, server: Row) -> None:
+def test_every_method_may_be_run_twice(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     assert site.server() == server
     locations = site.driver.create_share(site.context(), share, server)
@@ -66,7 +66,7 @@ def test_every_method_may_be_run_twice(site: MemorySite, server: Row) -> None:
     assert site.cloud.accidents() == []
 
 
-def test_preparing_makes_only_the_volume(site: MemorySite) -> None:
+def test_preparing_makes_only_the_volume(site: DriverOnMemory) -> None:
     share = site.share()
     site.driver.prepare_share(site.context(), share)
     site.driver.prepare_share(site.context(), share)
@@ -76,7 +76,7 @@ def test_preparing_makes_only_the_volume(site: MemorySite) -> None:
     assert len(site.cloud.volumes.list_volumes()) == 1
 
 
-def test_a_prepared_share_is_not_prepared_again(site: MemorySite) -> None:
+def test_a_prepared_share_is_not_prepared_again(site: DriverOnMemory) -> None:
     share = site.share()
     site.driver.prepare_share(site.context(), share)
     start = site.cloud.journal.mark()
@@ -84,7 +84,7 @@ def test_a_prepared_share_is_not_prepared_again(site: MemorySite) -> None:
     assert site.cloud.journal.counts(since=start) == {}
 
 
-def test_extending_is_online_and_keeps_the_rules(site: MemorySite, server: Row) -> None:
+def test_extending_is_online_and_keeps_the_rules(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
     del share["access_rules"]  # a caller that doesn't say must not lose them
@@ -94,7 +94,7 @@ def test_extending_is_online_and_keeps_the_rules(site: MemorySite, server: Row) 
 
 
 def test_one_guest_round_trip_and_no_cloud_call_changes_rules(
-    site: MemorySite, server: Row
+    site: DriverOnMemory, server: Row
 ) -> None:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
@@ -103,7 +103,7 @@ def test_one_guest_round_trip_and_no_cloud_call_changes_rules(
     assert site.cloud.journal.counts(since=start) == {"guest.apply_share": 1}
 
 
-def test_a_share_from_a_snapshot_is_larger_and_its_own(site: MemorySite, server: Row) -> None:
+def test_a_share_from_a_snapshot_is_larger_and_its_own(site: DriverOnMemory, server: Row) -> None:
     share = site.share(1, rules=[rule(ALICE)], options={"file_system": "xfs"})
     mount = site.mount(site.driver.create_share(site.context(), share, server), ALICE)
     mount.write("a", b"before", sync=False)
@@ -122,7 +122,7 @@ def test_a_share_from_a_snapshot_is_larger_and_its_own(site: MemorySite, server:
     assert disks[0].fs_uuid != disks[1].fs_uuid
 
 
-def test_ensuring_repairs_what_was_lost(site: MemorySite, server: Row) -> None:
+def test_ensuring_repairs_what_was_lost(site: DriverOnMemory, server: Row) -> None:
     share = site.share(rules=[rule(ALICE)])
     locations = site.driver.create_share(site.context(), share, server)
     mount = site.mount(locations, ALICE)
@@ -141,7 +141,9 @@ def test_ensuring_repairs_what_was_lost(site: MemorySite, server: Row) -> None:
         assert mount.read("a") == b"data"
 
 
-def test_rules_are_applied_though_the_volume_was_unplugged(site: MemorySite, server: Row) -> None:
+def test_rules_are_applied_though_the_volume_was_unplugged(
+    site: DriverOnMemory, server: Row
+) -> None:
     share = site.share()
     locations = site.driver.create_share(site.context(), share, server)
     site.cloud.lose_volume_attachment(site.cloud.volumes.list_volumes()[0].id)
@@ -149,7 +151,7 @@ def test_rules_are_applied_though_the_volume_was_unplugged(site: MemorySite, ser
     assert site.client(ALICE).may_mount(locations[0]["path"])
 
 
-def test_a_lost_volume_is_never_replaced_by_an_empty_one(site: MemorySite, server: Row) -> None:
+def test_a_lost_volume_is_never_replaced_by_an_empty_one(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
     site.cloud.delete_volume(site.cloud.volumes.list_volumes()[0].id)
@@ -158,7 +160,7 @@ def test_a_lost_volume_is_never_replaced_by_an_empty_one(site: MemorySite, serve
     assert site.cloud.volumes.list_volumes() == []
 
 
-def test_foreign_data_is_never_formatted(site: MemorySite, server: Row) -> None:
+def test_foreign_data_is_never_formatted(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     site.driver.prepare_share(site.context(), share)
     volume = site.cloud.volumes.list_volumes()[0]
@@ -168,7 +170,7 @@ def test_foreign_data_is_never_formatted(site: MemorySite, server: Row) -> None:
     assert site.cloud.disk(volume.id).signature == "LVM2_member"
 
 
-def test_an_overtaken_operation_is_stopped_by_its_fence(site: MemorySite, server: Row) -> None:
+def test_an_overtaken_operation_is_stopped_by_its_fence(site: DriverOnMemory, server: Row) -> None:
     share, old = site.share(rules=[rule(ALICE)]), site.context()
     locations = site.driver.create_share(site.context(), share, server)
     with pytest.raises(StaleFence):
@@ -176,14 +178,14 @@ def test_an_overtaken_operation_is_stopped_by_its_fence(site: MemorySite, server
     assert site.client(ALICE).may_mount(locations[0]["path"])
 
 
-def test_a_context_without_fence_is_newer_each_time(site: MemorySite, server: Row) -> None:
+def test_a_context_without_fence_is_newer_each_time(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     site.driver.create_share(object(), share, server)
     site.driver.ensure_share(None, share, server)
 
 
 @pytest.mark.parametrize("verb", ["create_share", "ensure_share"])
-def test_a_hung_instance_is_noticed_and_named(site: MemorySite, server: Row, verb: str) -> None:
+def test_a_hung_instance_is_noticed_and_named(site: DriverOnMemory, server: Row, verb: str) -> None:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
     site.cloud.hang_instance(server["backend_details"]["instance_id"])
@@ -194,7 +196,7 @@ def test_a_hung_instance_is_noticed_and_named(site: MemorySite, server: Row, ver
 
 
 def test_nothing_is_made_for_a_server_that_is_known_to_be_away(
-    site: MemorySite, server: Row
+    site: DriverOnMemory, server: Row
 ) -> None:
     site.cloud.kill_instance(server["backend_details"]["instance_id"])
     assert not site.manager.is_alive(server["backend_details"])
@@ -203,7 +205,7 @@ def test_nothing_is_made_for_a_server_that_is_known_to_be_away(
     assert site.cloud.volumes.list_volumes() == []
 
 
-def test_a_share_without_server_is_refused(site: MemorySite) -> None:
+def test_a_share_without_server_is_refused(site: DriverOnMemory) -> None:
     with pytest.raises(ServiceInstanceException, match="no share server"):
         site.driver.create_share(site.context(), site.share())
     assert site.leftovers() == {}
@@ -211,7 +213,7 @@ def test_a_share_without_server_is_refused(site: MemorySite) -> None:
 
 @pytest.mark.parametrize("accident", ["kill_instance", "delete_instance", "fail_instance"])
 def test_a_share_can_be_deleted_without_its_instance(
-    site: MemorySite, server: Row, accident: str
+    site: DriverOnMemory, server: Row, accident: str
 ) -> None:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
@@ -221,7 +223,7 @@ def test_a_share_can_be_deleted_without_its_instance(
 
 
 def test_shares_of_one_server_are_ensured_apart_from_each_other(
-    site: MemorySite, server: Row
+    site: DriverOnMemory, server: Row
 ) -> None:
     good, bad = site.share(share_server=server), site.share(share_server=server)
     for share in (good, bad):
@@ -232,7 +234,7 @@ def test_shares_of_one_server_are_ensured_apart_from_each_other(
     assert updates[good["id"]]["status"] == "available"
 
 
-def test_usage_comes_in_one_round_trip(site: MemorySite, server: Row) -> None:
+def test_usage_comes_in_one_round_trip(site: DriverOnMemory, server: Row) -> None:
     shares = [site.share(rules=[rule(ALICE)], share_server=server) for _ in range(3)]
     for share in shares:
         site.mount(site.driver.create_share(site.context(), share, server), ALICE).write("a", b"12")
@@ -242,7 +244,7 @@ def test_usage_comes_in_one_round_trip(site: MemorySite, server: Row) -> None:
     assert {usage[share["id"]].used_bytes for share in shares} == {2}
 
 
-def test_smb_shares_have_smb_locations(site: MemorySite, server: Row) -> None:
+def test_smb_shares_have_smb_locations(site: DriverOnMemory, server: Row) -> None:
     share = site.share(share_proto="CIFS", rules=[rule(ALICE)])
     locations = site.driver.create_share(site.context(), share, server)
     address = server["backend_details"]["public_address"]
@@ -250,7 +252,7 @@ def test_smb_shares_have_smb_locations(site: MemorySite, server: Row) -> None:
     site.mount(locations, ALICE).write("a", b"data")
 
 
-def test_a_protocol_that_is_not_offered_is_refused(site: MemorySite, server: Row) -> None:
+def test_a_protocol_that_is_not_offered_is_refused(site: DriverOnMemory, server: Row) -> None:
     share = site.share(share_proto="HDFS")
     with pytest.raises(ShareBackendException, match="HDFS"):
         site.driver.prepare_share(site.context(), share)
@@ -259,7 +261,7 @@ def test_a_protocol_that_is_not_offered_is_refused(site: MemorySite, server: Row
     assert site.cloud.volumes.list_volumes() == []
 
 
-def test_what_cannot_be_done_says_so(site: MemorySite, server: Row) -> None:
+def test_what_cannot_be_done_says_so(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     with pytest.raises(NotSupported, match="can't shrink a share"):
         site.driver.shrink_share(site.context(), share, 1, share_server=server)
@@ -267,7 +269,7 @@ def test_what_cannot_be_done_says_so(site: MemorySite, server: Row) -> None:
         site.driver.manage_existing(share, {})
 
 
-def test_stats_are_true(site: MemorySite, server: Row) -> None:
+def test_stats_are_true(site: DriverOnMemory, server: Row) -> None:
     site.driver.create_share(site.context(), site.share(7), server)
     stats = site.driver.get_share_stats(refresh=True)
     (pool,) = stats["pools"]
@@ -277,7 +279,7 @@ def test_stats_are_true(site: MemorySite, server: Row) -> None:
     assert stats["driver_handles_share_servers"] is True
 
 
-def test_no_answer_from_the_cloud_is_passed_on(site: MemorySite, server: Row) -> None:
+def test_no_answer_from_the_cloud_is_passed_on(site: DriverOnMemory, server: Row) -> None:
     site.cloud.faults.fail("create_volume")
     share = site.share()
     with pytest.raises(CloudUnavailable) as caught:
@@ -287,7 +289,7 @@ def test_no_answer_from_the_cloud_is_passed_on(site: MemorySite, server: Row) ->
 
 
 def test_a_served_share_keeps_its_path_when_the_option_is_changed(
-    site: MemorySite, server: Row
+    site: DriverOnMemory, server: Row
 ) -> None:
     share = site.share(rules=[rule(ALICE)])
     before = site.driver.create_share(site.context(), share, server)

@@ -11,20 +11,20 @@ from atoll.errors import (
     ShareBackendException,
     SnapshotInconsistent,
 )
-from tests.driver.in_memory import MemorySite, Row, rule
+from tests.driver.in_memory import DriverOnMemory, Row, rule
 
 ALICE = "10.9.0.5"
 
 
 @pytest.fixture
-def share(site: MemorySite, server: Row) -> Row:
+def share(site: DriverOnMemory, server: Row) -> Row:
     share = site.share(rules=[rule(ALICE)])
     site.driver.create_share(site.context(), share, server)
     return share
 
 
 @pytest.fixture
-def mount(site: MemorySite, server: Row, share: Row) -> Mount:
+def mount(site: DriverOnMemory, server: Row, share: Row) -> Mount:
     return site.mount(site.driver.ensure_share(site.context(), share, server), ALICE)
 
 
@@ -33,7 +33,7 @@ def snapshot_of(share: Row, name: str = "p1") -> Row:
 
 
 def test_what_clients_wrote_is_in_the_snapshot(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     mount.write("a", b"unflushed", sync=False)
     update = site.driver.create_snapshot(site.context(), snapshot_of(share), server)
@@ -44,7 +44,7 @@ def test_what_clients_wrote_is_in_the_snapshot(
 
 
 def test_a_freeze_that_ended_early_leaves_no_snapshot(server: Row) -> None:
-    site = MemorySite(freeze_seconds=0.05)
+    site = DriverOnMemory(freeze_seconds=0.05)
     server = site.server()
     share = site.share()
     site.driver.create_share(site.context(), share, server)
@@ -58,7 +58,7 @@ def test_a_freeze_that_ended_early_leaves_no_snapshot(server: Row) -> None:
 
 
 def test_clients_go_on_when_the_cloud_refuses(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     site.cloud.faults.fail("create_snapshot", "OutOfCapacity")
     with pytest.raises(OutOfCapacity):
@@ -67,7 +67,7 @@ def test_clients_go_on_when_the_cloud_refuses(
 
 
 def test_clients_go_on_when_the_freeze_was_not_answered(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     site.cloud.faults.lose("freeze_share")
     with pytest.raises(ServiceInstanceUnavailable):
@@ -77,7 +77,7 @@ def test_clients_go_on_when_the_freeze_was_not_answered(
 
 
 def test_a_copy_of_unknown_worth_is_taken_again(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     """A worker died between copy and thaw: was the copy done before the freeze ended?"""
     volume = site.cloud.volumes.list_volumes()[0]
@@ -89,13 +89,15 @@ def test_a_copy_of_unknown_worth_is_taken_again(
     assert len(site.cloud.volumes.list_snapshots()) == 1
 
 
-def test_an_instance_that_is_off_writes_nothing(site: MemorySite, server: Row, share: Row) -> None:
+def test_an_instance_that_is_off_writes_nothing(
+    site: DriverOnMemory, server: Row, share: Row
+) -> None:
     site.cloud.kill_instance(server["backend_details"]["instance_id"])
     site.driver.create_snapshot(site.context(), snapshot_of(share), server)
     assert site.cloud.accidents() == []
 
 
-def test_an_instance_that_hangs_might_write(site: MemorySite, server: Row, share: Row) -> None:
+def test_an_instance_that_hangs_might_write(site: DriverOnMemory, server: Row, share: Row) -> None:
     site.cloud.hang_instance(server["backend_details"]["instance_id"])
     with pytest.raises(ServiceInstanceUnavailable):
         site.driver.create_snapshot(site.context(), snapshot_of(share), server)
@@ -103,7 +105,7 @@ def test_an_instance_that_hangs_might_write(site: MemorySite, server: Row, share
 
 
 def test_a_snapshot_outlives_its_share_only_as_far_as_clones_do(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     mount.write("a", b"data")
     site.driver.create_snapshot(site.context(), snapshot_of(share), server)
@@ -115,7 +117,7 @@ def test_a_snapshot_outlives_its_share_only_as_far_as_clones_do(
 
 
 def test_adopting_a_snapshot_of_the_shares_volume_only(
-    site: MemorySite, server: Row, share: Row, mount: Mount
+    site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     other = site.share()
     site.driver.create_share(site.context(), other, server)
