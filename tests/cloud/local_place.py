@@ -21,13 +21,19 @@ def service_image() -> Path:
     return Path(named) if named else build_image(IMAGE_CACHE).path
 
 
-def make_local(place: Path, deployment: str) -> LocalCloud:
+def make_local(
+    place: Path,
+    deployment: str,
+    *,
+    service_network: str = "10.253.0.0/24",
+    share_networks: str = "10.86.0.0/16",
+) -> LocalCloud:
     """A cloud with address ranges that no other deployment uses by default."""
     settings = LocalSettings(
         place,
         image=service_image(),
-        service_network_cidr="10.253.0.0/24",
-        share_network_pool="10.86.0.0/16",
+        service_network_cidr=service_network,
+        share_network_pool=share_networks,
         reserved_gib=0.5,
         max_over_subscription_ratio=100,
     )

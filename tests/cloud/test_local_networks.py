@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from atoll.cloud.base import Finding, Network
 from atoll.cloud.local import LocalCloud
-from atoll.cloud.local.bridge import bridge_prefix
+from atoll.cloud.local.bridge import bridge_name, bridge_prefix
+from atoll.cloud.local.networks import NetworkRecord
 from atoll.cloud.program import run
 
 from .local_place import local_place, make_local
@@ -38,7 +40,10 @@ FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[LocalCloud]:
     with local_place() as place:
-        yield make_local(place, "net")
+        # Other tests of this cloud run at the same time.
+        yield make_local(
+            place, "net", service_network="10.252.0.0/24", share_networks="10.87.0.0/16"
+        )
 
 
 @dataclass(frozen=True)
@@ -135,13 +140,32 @@ def test_rules_come_back_with_the_next_process(cloud: LocalCloud) -> None:
 
 
 def test_a_range_in_use_is_not_taken(cloud: LocalCloud) -> None:
-    run(["ip", "address", "add", "10.86.0.1/23", "dev", "lo"])
+    run(["ip", "address", "add", "10.87.0.1/23", "dev", "lo"])
     try:
         made = cloud.networks.create_network(owner("share_network"))
-        assert made.subnets[0].cidr == "10.86.2.0/24"
+        assert made.subnets[0].cidr == "10.87.2.0/24"
         cloud.networks.delete_network(made.id)
     finally:
-        run(["ip", "address", "delete", "10.86.0.1/23", "dev", "lo"])
+        run(["ip", "address", "delete", "10.87.0.1/23", "dev", "lo"])
+
+
+def test_a_range_that_is_taken_just_then_is_given_up(cloud: LocalCloud) -> None:
+    """Another deployment may choose the same range in the same moment."""
+    who, network_id = owner("share_network"), str(uuid4())
+    networks = cloud.networks
+    device = bridge_name("net", network_id)
+    chosen = NetworkRecord(network_id, who, "10.87.0.0/24", device)
+    networks.records.find_or_create(lambda _: False, lambda: chosen)
+    run(["ip", "link", "add", "at-taken", "type", "bridge"])
+    try:
+        run(["ip", "address", "add", "10.87.0.1/24", "dev", "at-taken"])
+        run(["ip", "link", "set", "at-taken", "up"])
+        made = networks.create_network(who)
+        assert made.subnets[0].cidr == "10.87.1.0/24"
+        assert network_id not in [network.id for network in networks.list_networks()]
+        networks.delete_network(made.id)
+    finally:
+        run(["ip", "link", "delete", "at-taken"])
 
 
 def _finding(cloud: LocalCloud) -> Finding:

@@ -17,12 +17,14 @@ from atoll.cloud.local import firewall
 from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
 from atoll.cloud.local.domain import Nic
 from atoll.cloud.local.records import Records, locked
-from atoll.errors import CloudError, CloudNotFound, OutOfCapacity
+from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, OutOfCapacity
 from atoll.model.keys import SERVICE_NETWORK
-from atoll.ranges import first_free
+from atoll.ranges import first_free, overlaps
 
 SMALLEST = 29
 """Prefix length of the smallest network."""
+CHOICES = 5
+"""Ranges that are chosen for a network, one after the other, while other programs take them."""
 _DIRECTLY = "Set connect_share_server_to_tenant_network to true."
 
 
@@ -115,9 +117,33 @@ class LocalNetworks:
                     return NetworkRecord(network_id, owner, str(block), device)
             raise OutOfCapacity("There is no free address range for another network.")
 
-        record = self.records.find_or_create(lambda record: record.owner == owner, new)
-        self.ensure(record)
-        return _network(record)
+        for _ in range(CHOICES):
+            record = self.records.find_or_create(lambda record: record.owner == owner, new)
+            try:
+                self.ensure(record)
+            except CloudError:
+                if not self._gives_up(record):
+                    raise
+            else:
+                return _network(record)
+        raise CloudUnavailable("Other programs take the address ranges that networks are made in.")
+
+    def _gives_up(self, record: NetworkRecord) -> bool:
+        """Remove a network that could not be made because its range has been taken meanwhile.
+
+        Another deployment on this machine may choose the same range in the same moment. A network
+        with ports keeps its range, because their addresses are known already.
+        """
+        with locked(self.records.directory):
+            if any(port.network_id == record.id for port in self.port_records.list()):
+                return False
+            if self._bridges.active(record.bridge):
+                return False
+            if not overlaps(record.bridge.cidr, self._bridges.taken()):
+                return False
+            self._bridges.remove(record.bridge)
+            self.records.delete(record.id)
+            return True
 
     def ensure(self, record: NetworkRecord) -> None:
         """Restore the bridge, its DHCP entries and the rules, if they are missing."""
