@@ -20,7 +20,7 @@ from atoll.engine import upkeep
 from atoll.engine.retry import Retry
 from atoll.engine.worker import Worker
 from atoll.image import build
-from atoll.lifecycle import failed, findings
+from atoll.lifecycle import doctor, failed
 from atoll.lifecycle.guard import Guard
 from tests.docs.pages import DOCS, PAGES, ROOT
 
@@ -88,7 +88,7 @@ FACTS = {
         f'`"worker":"down"` {DOWN} after',
         f"at most {TRIES}, after {PAUSES}",
         f"remembered for {owners.REMEMBERED_FOR.days} days",
-        f"leftovers that {findings.SOON_GONE} passes could not remove",
+        f"leftovers that {doctor.SOON_GONE} passes could not remove",
         f"Every {_time(upkeep.INTERVAL)} the workers look",
         f"more than {DOWN} in the future",
     ),

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from atoll import addresses
 from atoll.driver.access import judge
-from atoll.driver.exports import CIFSHelper, NFSHelper
+from atoll.driver.protocols import CIFSHelper, NFSHelper
 from atoll.errors import Invalid
 from tests.driver.in_memory import DriverOnMemory, Row, rule
 

@@ -24,7 +24,7 @@ from atoll.db.database import Database
 from atoll.driver.common_server import CommonServer
 from atoll.driver.network import cuts
 from atoll.errors import AtollError, CloudError, ConfigurationError
-from atoll.lifecycle import findings
+from atoll.lifecycle import doctor as of_resources
 
 _MOST = ("max_connections", "superuser_reserved_connections")
 
@@ -147,7 +147,10 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
             looked = []
             if deployment is not None:
                 home.refuse_elsewhere(settings, database)
-                looked = [*_connections(settings, database), *findings.clocks(settings, database)]
+                looked = [
+                    *_connections(settings, database),
+                    *of_resources.clocks(settings, database),
+                ]
     except ConfigurationError as error:
         return [Finding("Database", False, error.message, error.hint)]
     except (SQLAlchemyError, AtollError) as error:
@@ -209,7 +212,7 @@ def _leftovers(settings: Settings, cloud: Cloud) -> list[Finding]:
     try:
         with closing(Database.of(settings)) as database:
             home.refuse_foreign(settings, database, cloud)
-            return findings.leftovers(settings, database, cloud)
+            return of_resources.leftovers(settings, database, cloud)
     except ConfigurationError as error:  # in another cloud, everything would look like an orphan
         return [Finding("Deployment's cloud", False, error.message, error.hint)]
     except CloudError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from atoll import addresses
-from atoll.driver.exports import ShareHelper
+from atoll.driver.protocols import ShareHelper
 from atoll.driver.resources import RuleUpdate
 from atoll.errors import Invalid, InvalidShareAccess, InvalidShareAccessLevel
 from atoll.guest.base import ExportRule

@@ -15,8 +15,8 @@ from atoll.cloud.base import Cloud
 from atoll.config import Driver as DriverOptions
 from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
-from atoll.driver.exports import HELPERS
 from atoll.driver.freeze import frozen, hold_still
+from atoll.driver.protocols import HELPERS
 from atoll.driver.resources import (
     ExportLocation,
     NetworkInfo,

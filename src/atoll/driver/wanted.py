@@ -7,7 +7,7 @@ from typing import cast
 
 from atoll.config import Driver as DriverOptions
 from atoll.driver.access import Verdict, judge
-from atoll.driver.exports import ShareHelper, helper_for
+from atoll.driver.protocols import ShareHelper, helper_for
 from atoll.driver.resources import ExportLocation, ServerDetails, file_system_id, option
 from atoll.driver.storage import PrivateStorage
 from atoll.guest.base import FileSystem, Health, Squash, WantedShare, digest

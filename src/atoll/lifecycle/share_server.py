@@ -29,8 +29,8 @@ from atoll.errors import (
 )
 from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
-from atoll.lifecycle.diagnosis import Cure, Diagnosis
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
+from atoll.lifecycle.recovery import Cure, Diagnosis
 from atoll.model.keys import COMMON_LANE, network_key, server_key, share_key
 from atoll.model.records import Share, ShareServer, Subnet
 from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus

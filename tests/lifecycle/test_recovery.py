@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.cloud.base import Instance, InstanceStatus
-from atoll.lifecycle.diagnosis import Cure, Diagnosis
+from atoll.lifecycle.recovery import Cure, Diagnosis
 
 PATIENCE = 60.0
 
