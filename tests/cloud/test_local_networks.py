@@ -154,7 +154,7 @@ def test_a_range_that_is_taken_just_then_is_given_up(cloud: LocalCloud) -> None:
     who, network_id = owner("share_network"), str(uuid4())
     networks = cloud.networks
     device = bridge_name("net", network_id)
-    chosen = NetworkRecord(network_id, who, "10.87.0.0/24", device)
+    chosen = NetworkRecord(network_id, who, "10.87.0.0/24", device, is_new=True)
     networks.records.find_or_create(lambda _: False, lambda: chosen)
     run(["ip", "link", "add", "at-taken", "type", "bridge"])
     try:
@@ -163,6 +163,8 @@ def test_a_range_that_is_taken_just_then_is_given_up(cloud: LocalCloud) -> None:
         made = networks.create_network(who)
         assert made.subnets[0].cidr == "10.87.1.0/24"
         assert network_id not in [network.id for network in networks.list_networks()]
+        assert networks.create_network(who) == made
+        assert not networks.records.expect(made.id).is_new
         networks.delete_network(made.id)
     finally:
         run(["ip", "link", "delete", "at-taken"])

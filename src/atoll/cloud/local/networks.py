@@ -38,6 +38,8 @@ class NetworkRecord:
     cidr: str
     device: str
     """The network's bridge."""
+    is_new: bool = False
+    """Whether it has not been up yet, so that nobody knows its range."""
 
     @property
     def is_service(self) -> bool:
@@ -114,7 +116,7 @@ class LocalNetworks:
                 if block is not None:
                     network_id = str(uuid4())
                     device = bridge_name(self._deployment, network_id)
-                    return NetworkRecord(network_id, owner, str(block), device)
+                    return NetworkRecord(network_id, owner, str(block), device, is_new=True)
             raise OutOfCapacity("There is no free address range for another network.")
 
         for _ in range(CHOICES):
@@ -125,6 +127,9 @@ class LocalNetworks:
                 if not self._gives_up(record):
                     raise
             else:
+                if record.is_new:
+                    with self.records.locked(record.id) as made:
+                        self.records.put(replace(made, is_new=False))
                 return _network(record)
         raise CloudUnavailable("Other programs take the address ranges that networks are made in.")
 
@@ -132,12 +137,10 @@ class LocalNetworks:
         """Remove a network that could not be made because its range has been taken meanwhile.
 
         Another deployment on this machine may choose the same range in the same moment. A network
-        with ports keeps its range, because their addresses are known already.
+        that was up keeps its range, because it is known to users.
         """
         with locked(self.records.directory):
-            if any(port.network_id == record.id for port in self.port_records.list()):
-                return False
-            if self._bridges.active(record.bridge):
+            if not record.is_new or self._bridges.active(record.bridge):
                 return False
             if not overlaps(record.bridge.cidr, self._bridges.taken()):
                 return False
