@@ -19,23 +19,21 @@ from tests.programs import need_postgres
 
 OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
 """Tests of the host's networks and firewall, and of whole systems, which rely on these."""
-SHARING = ("tests/cloud/", "tests/guest/")
-"""Tests of the local cloud use the same ranges of addresses, those of guests the same machine."""
+OF_CLOUDS = "tests/cloud/"
+"""Tests of the local cloud, which use the same ranges of addresses."""
 
 
 class InGroups(LoadScopeScheduling):  # type: ignore[misc]
     """Runs tests of virtual machines two at a time (scripts/test), of different groups.
 
     Within a group they share machines, ranges of addresses, and what they change of the host. The
-    machines of other tests have networks of their own in QEMU, so their files are groups.
+    machines of other tests have networks of their own in QEMU, so each file is a group.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(OF_THE_HOST):
             return "host"
-        return next(
-            (each for each in SHARING if nodeid.startswith(each)), nodeid.partition("::")[0]
-        )
+        return "clouds" if nodeid.startswith(OF_CLOUDS) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:

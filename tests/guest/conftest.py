@@ -74,7 +74,7 @@ def guest(site: InstanceDouble) -> Iterator[SshGuest]:
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceVm]:
-    """A real service instance, which boots once for all tests of this folder."""
+    """A real service instance, which boots once for all of this folder that one process runs."""
     machine = ServiceVm(tmp_path_factory.mktemp("instance"), service_image())
     machine.start()
     yield machine
