@@ -39,6 +39,8 @@ PROGRAM
 @pytest.fixture
 def guest(machine: ServiceVm) -> Iterator[SshGuest]:
     guest = machine.open()
+    for share in guest.health().shares:  # those of other tests make each change slower
+        guest.remove_share(share.share_id, f"/shares/{share.share_id}", fence=1_000)
     yield guest
     guest.close()
 
