@@ -24,15 +24,17 @@ class Reserve:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._place = str(directory.parent)  # each transaction asks how much space it has
 
     def keep(self) -> None:
         """Make the files that are missing, if there is space. Safe to call at any time."""
-        size = self._file_bytes()
+        _, size = self._space()
         for number in range(FILES):
             path = self._directory / str(number)
             if path.exists():
                 continue
-            if self._free() < 4 * size:
+            free, _ = self._space()
+            if free < 4 * size:
                 return
             try:
                 neighbours.make_directory(self._directory, to_write=True)
@@ -42,11 +44,13 @@ class Reserve:
 
     def is_needed(self) -> bool:
         """Whether so little space is left that even a small change may fail."""
-        return self._free() < self._file_bytes() // 2
+        free, size = self._space()
+        return free < size // 2
 
     def has_room_for_more(self) -> bool:
         """Whether there is space for new resources besides the reserve."""
-        return self._free() >= self._file_bytes()
+        free, size = self._space()
+        return free >= size
 
     def release(self) -> None:
         """Remove one file, to free its space."""
@@ -72,10 +76,8 @@ class Reserve:
         finally:
             os.close(descriptor)
 
-    def _free(self) -> int:
-        room = os.statvfs(self._directory.parent)
-        return room.f_bavail * room.f_frsize
-
-    def _file_bytes(self) -> int:
-        room = os.statvfs(self._directory.parent)
-        return min(LARGEST, room.f_blocks * room.f_frsize // (8 * FILES))
+    def _space(self) -> tuple[int, int]:
+        """Bytes that are free, and the bytes of one file of the reserve."""
+        room = os.statvfs(self._place)
+        size = min(LARGEST, room.f_blocks * room.f_frsize // (8 * FILES))
+        return room.f_bavail * room.f_frsize, size
