@@ -12,6 +12,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
+import structlog
+
 from atoll.cloud.base import Network, OwnedSubnet, Port, Subnet
 from atoll.cloud.local import firewall
 from atoll.cloud.local.bridge import Bridge, Bridges, Lease, bridge_name
@@ -20,6 +22,8 @@ from atoll.cloud.local.records import Records, locked
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, OutOfCapacity
 from atoll.model.keys import SERVICE_NETWORK
 from atoll.ranges import first_free, overlaps
+
+log = structlog.get_logger(__name__)
 
 SMALLEST = 29
 """Prefix length of the smallest network."""
@@ -123,9 +127,10 @@ class LocalNetworks:
             record = self.records.find_or_create(lambda record: record.owner == owner, new)
             try:
                 self.ensure(record)
-            except CloudError:
+            except CloudError as error:
                 if not self._gives_up(record):
                     raise
+                log.warning("network.range_given_up", range=record.cidr, error=str(error))
             else:
                 if record.is_new:
                     with self.records.locked(record.id) as made:
