@@ -36,7 +36,7 @@ def timed(name: str, things: Sequence[T], call: Callable[[T], R]) -> list[R]:
     return results
 
 
-class BenchDeployment:
+class SharesOnMemory:
     """Shares on service instances, with one instance per network."""
 
     def __init__(self, path: Path, shares: int) -> None:
@@ -132,7 +132,7 @@ class BenchDeployment:
 def main() -> None:
     shares = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     with tempfile.TemporaryDirectory() as directory:
-        site = BenchDeployment(Path(directory) / "world.sqlite", shares)
+        site = SharesOnMemory(Path(directory) / "world.sqlite", shares)
         site.work()
         site.look()
         size = sum(path.stat().st_size for path in Path(directory).iterdir()) / 1e6

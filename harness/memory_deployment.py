@@ -60,7 +60,6 @@ class MemoryDeployment:
         if not self.settings.driver.connect_share_server_to_tenant_network:
             self._network_id = self._users_network()
         self._workers: list[BaseProcess] = []
-        self.errors: list[str] = []
 
     # --- workers ----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ class NotInTime(AssertionError):
     """What was waited for has not come about."""
 
 
-def wait(what: str, look: Callable[[], T], seconds: float = 240, pause: float = 0.1) -> T:
+def wait(what: str, look: Callable[[], T], seconds: float = 300, pause: float = 0.1) -> T:
     """Call ``look`` until its result is true, and return that. Exceptions of ``look`` end the wait.
 
     Between the first looks it sleeps for a tenth of ``pause`` seconds, then for longer, and in the

@@ -1,8 +1,8 @@
 """What the driver stores about a resource and must not lose: ids, pins and keys.
 
 An id is stored as soon as it is known and before it is used. A write raises ``LeaseLost`` if
-another worker has taken the operation over. ``check_current`` raises the same without a write; it
-comes before each step that could destroy something.
+another worker has taken the operation over. ``check_current`` raises the same without a write;
+it comes before an instance, a volume or a snapshot is deleted, and before an instance is reset.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ class Cure(StrEnum):
 
     NOTHING = "nothing"
     SERVE_AGAIN = "serve again"
-    """It answers after a silence: all of its shares are checked."""
+    """The agent answers again after it was silent. All shares of the server are checked."""
     RENEW = "renew"
-    """It serves, and an operator wants an instance of the newest image."""
+    """The instance serves shares, and an operator has requested one of the newest image."""
     WAIT = "wait"
     REBOOT = "reboot"
     REPLACE = "replace"
@@ -38,8 +38,9 @@ class Diagnosis:
     @property
     def fault(self) -> str:
         """Why the cloud has paused the instance, e.g. because its disk is full; else empty."""
-        is_active = self.instance is not None and self.instance.status == InstanceStatus.ACTIVE
-        return self.instance.fault if self.instance is not None and is_active else ""
+        if self.instance is None or self.instance.status != InstanceStatus.ACTIVE:
+            return ""
+        return self.instance.fault
 
     def cure(self, patience: float) -> Cure:
         """What to do about it. ``patience`` is the option ``replace_dead_after``, in seconds.

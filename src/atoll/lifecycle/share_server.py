@@ -338,7 +338,7 @@ class ShareServerHandler:
         if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], unhealthy_since=since)
-        raise ServiceInstanceUnavailable(*filter(None, [why]))
+        raise ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
 
     def _serve_shares(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
