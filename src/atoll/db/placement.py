@@ -11,7 +11,7 @@ from typing import Final, cast
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from atoll.db import shares as share_rows
-from atoll.db.tables import services, share_servers, share_types, shares
+from atoll.db.tables import share_servers, share_types, shares
 from atoll.model.records import Share, ShareServer
 from atoll.model.states import SERVERS_WITH_A_FUTURE, ServerStatus
 
@@ -66,12 +66,6 @@ def take_warm(connection: Connection, host: str) -> str | None:
 def count_warm(connection: Connection, host: str) -> int:
     """How many servers are warm or becoming so, and have no share network yet."""
     return connection.execute(select(func.count()).where(*_warm(host))).scalar_one()
-
-
-def is_disabled(connection: Connection, host: str) -> bool:
-    """Whether an administrator has disabled the back end for new shares."""
-    statement = select(services.c.id).where(services.c.host == host, services.c.disabled)
-    return connection.execute(statement).first() is not None
 
 
 def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:

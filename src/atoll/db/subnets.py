@@ -86,5 +86,6 @@ def lock(connection: Connection, subnet_id: str) -> None:
 
     SQLite needs no row lock, because it has only one write transaction at a time.
     """
-    statement = select(share_network_subnets.c.id).where(share_network_subnets.c.id == subnet_id)
-    connection.execute(statement.with_for_update())
+    if connection.dialect.name != "sqlite":
+        found = select(share_network_subnets.c.id).where(share_network_subnets.c.id == subnet_id)
+        connection.execute(found.with_for_update())

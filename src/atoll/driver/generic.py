@@ -65,8 +65,10 @@ class GenericShareDriver(ShareDriver):
         self.service_instance_manager = service_instance_manager
         self._cloud = cloud
         self._snapshots = ShareSnapshots(cloud, storage)
-        self._volumes = ShareVolumes(cloud, storage, self.configuration, self._snapshots)
         self._wanted = WantedShares(self.configuration, storage)
+        self._volumes = ShareVolumes(
+            cloud, storage, self.configuration, self._snapshots, self._wanted.path
+        )
         self._serving = ShareServing(cloud, service_instance_manager, self._volumes, self._wanted)
         self._max_over_subscription_ratio = max_over_subscription_ratio
 

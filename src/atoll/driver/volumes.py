@@ -6,6 +6,8 @@ owner.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from atoll.cloud.base import Cloud, Volume
 from atoll.config import Driver as DriverOptions
 from atoll.driver.resources import option
@@ -17,10 +19,14 @@ from atoll.model.keys import share_key
 from atoll.model.records import Share
 
 VOLUME_ID = "volume_id"
+MOUNT_PATH = "mount_path"
 
 
 class ShareVolumes:
-    """Volumes of one cloud, with what is stored about them."""
+    """Volumes of one cloud, with what is stored about them.
+
+    ``mount_path`` tells where a share is served. It is stored together with the volume.
+    """
 
     def __init__(
         self,
@@ -28,7 +34,9 @@ class ShareVolumes:
         storage: PrivateStorage,
         options: DriverOptions,
         snapshots: ShareSnapshots,
+        mount_path: Callable[[str], str],
     ) -> None:
+        self._mount_path = mount_path
         self._snapshots = snapshots
         self._volumes = cloud.volumes
         self._compute = cloud.compute
@@ -47,8 +55,12 @@ class ShareVolumes:
                     snapshot_id=self._source(snapshot_id) if snapshot_id else None,
                     availability_zone=share.get("availability_zone") or "",
                 )
-            file_system = self._file_system(share, snapshot_id)
-            self._storage.update(key, {VOLUME_ID: volume.id, FILE_SYSTEM: file_system})
+            known = {
+                VOLUME_ID: volume.id,
+                FILE_SYSTEM: self._file_system(share, snapshot_id),
+                MOUNT_PATH: self._mount_path(share["id"]),
+            }
+            self._storage.update(key, known)
         return volume
 
     def find(self, share_id: str) -> Volume | None:

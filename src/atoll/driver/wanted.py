@@ -10,11 +10,10 @@ from atoll.driver.access import Verdict, judge
 from atoll.driver.protocols import ShareHelper, helper_for
 from atoll.driver.resources import ExportLocation, ServerDetails, file_system_id, option
 from atoll.driver.storage import PrivateStorage
+from atoll.driver.volumes import MOUNT_PATH
 from atoll.guest.base import FileSystem, Health, Squash, WantedShare, digest
 from atoll.model.keys import share_key
 from atoll.model.records import AccessRule, Share
-
-MOUNT_PATH = "mount_path"
 
 
 class WantedShares:
@@ -41,7 +40,7 @@ class WantedShares:
         return kept or f"{self._options.share_mount_path}/{share_id}"
 
     def keep_path(self, share_id: str) -> None:
-        """Store the path before the share is first mounted there."""
+        """Store the path of a share that was made when only the configuration had it."""
         key = share_key(share_id)
         if self._storage.get(key, MOUNT_PATH) is None:
             self._storage.update(key, {MOUNT_PATH: self.path(share_id)})

@@ -85,16 +85,18 @@ def pools(connection: Connection, backend: Backend) -> list[Pool]:
     ``CloudUnavailable`` if there are no pools.
     """
     settings = backend.settings
+    known = services.every(connection, backend.database.now(connection))
+    is_disabled = any(each["disabled"] for each in known if each["host"] == settings.backend_host)
     found = [
         Pool(
             name=pool["name"],
             zone=settings.driver.storage_availability_zone,
             capabilities=pool["capabilities"],
-            disabled=placement.is_disabled(connection, settings.backend_host),
+            disabled=is_disabled,
         )
         for pool in backend.pools()
     ]
-    for service in services.every(connection, backend.database.now(connection)):
+    for service in known:
         if service["host"] != settings.backend_host and service["state"] == "up":
             found += [
                 Pool(pool["name"], service["zone"], pool["capabilities"], service["disabled"])
