@@ -15,22 +15,32 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "blkid": "util-linux",
     "cpio": "cpio",
+    "flock": "util-linux",
     "ip": "iproute2",
     "iptables": "iptables",
     "losetup": "mount",
     "mount": "mount",
     "mkfs.xfs": "xfsprogs",
     "mke2fs": "e2fsprogs",
+    "mkfs.ext4": "e2fsprogs",
     "nft": "nftables",
     "postgres": "postgresql",
+    "prlimit": "util-linux",
+    "python3": "python3",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "ssh": "openssh-client",
+    "setpriv": "util-linux",
+    "sfdisk": "fdisk",
     "ssh-keygen": "openssh-client",
+    "umount": "mount",
     "unshare": "util-linux",
     "xorriso": "xorriso",
 }
 """All that tests need beyond the standard library; ``scripts/apt-packages`` brings them."""
+
+ESSENTIAL = ("cp", "sh", "touch", "true")
+"""Programs of packages that every Debian has (``Essential: yes``)."""
 
 MODULES = ("keystonemiddleware", "libvirt", "manilaclient", "openstack", "psycopg", "schemathesis")
 """Libraries without which tests are skipped; they come with the project's environment."""

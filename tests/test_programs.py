@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -11,9 +12,18 @@ import pytest
 from atoll.cloud.local.doctor import PROGRAMS
 from atoll.image import list_requirements
 from harness import postgres
-from tests.programs import MODULES, OPTIONAL, PACKAGES, ROOT, listed_packages, path_of
+from tests.programs import (
+    ESSENTIAL,
+    MODULES,
+    OPTIONAL,
+    PACKAGES,
+    ROOT,
+    listed_packages,
+    path_of,
+)
 
 SET_UP = "run 'make setup', which installs what scripts/apt-packages names"
+CALLERS = ("tests", "harness", "demo", "bench")
 _NEEDED = re.compile(r"\bneeds?\(([^)]*)\)")
 
 
@@ -34,6 +44,19 @@ def test_no_test_is_skipped_for_want_of_a_program(program: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_test_is_skipped_for_want_of_a_library(module: str) -> None:
     assert importlib.util.find_spec(module), f"{module} is missing: {SET_UP}"
+
+
+def test_tests_call_only_programs_that_a_new_machine_has() -> None:
+    """Programs that are called by name come from the listed packages, or are on every Debian."""
+    known = {*PACKAGES, *OPTIONAL, *ESSENTIAL}
+    for file in sorted(each for top in CALLERS for each in (ROOT / top).rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="subprocess")),
+                    args=[ast.List(elts=[ast.Constant(value=program), *_]), *_],
+                ):
+                    assert program in known, f"{file}:{call.lineno}"
 
 
 def test_tests_ask_for_programs_in_one_way_only() -> None:

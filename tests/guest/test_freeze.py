@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+import psutil
 import pytest
 
 from atoll.errors import FreezeLost, GuestBusy
 from atoll.guest.base import Freeze, WantedShare
 from atoll.guest.channel import SshGuest
+from harness.wait import wait
 from tests.guest.conftest import KINDS, Disks, InstanceDouble, wanted
 
 ONE, TWO = "snapshot/one", "snapshot/two"
@@ -141,13 +142,12 @@ def test_a_holder_that_was_killed_leaves_nothing_frozen_for_good(
     first, second = Freeze(ONE), Freeze(TWO)
     guest.freeze_share(share.share_id, share.path, first, seconds=60)
     agent = guest._ssh.process.pid
-    children = subprocess.run(
-        ["pgrep", "-P", str(agent)], capture_output=True, text=True, check=True
-    )
-    for child in children.stdout.split():
-        os.kill(int(child), signal.SIGKILL)
-        while not Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2].startswith("Z"):
-            time.sleep(0.01)
+    holders = psutil.Process(agent).children()
+    assert holders
+    for holder in holders:
+        holder.kill()
+    ended = [psutil.STATUS_ZOMBIE] * len(holders)
+    wait("the end of the holders", lambda: [each.status() for each in holders] == ended, 10)
     with pytest.raises(FreezeLost):
         guest.thaw_share(share.share_id, share.path, first)
     write(share)

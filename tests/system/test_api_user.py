@@ -35,22 +35,32 @@ pytestmark = [
 
 
 def confined(state: Path, argv: list[str]) -> list[str]:
-    """``argv`` as that user: all of the state directory but the database hidden, / read-only."""
-    database, python = state / "database", sys.base_prefix
+    """``argv`` as that user: all of the state directory but the database hidden, / read-only.
+
+    Home directories are hidden, too, except for this checkout and its Python.
+    """
+    database, needed = state / "database", (SOURCES, Path(sys.base_prefix))
+    homes = {Path("/root"), *(each for path in needed for each in path.parents if closed(each))}
+    outer = sorted(home for home in homes if homes.isdisjoint(home.parents))
+    kept = [(path, state / "needed" / str(number)) for number, path in enumerate(needed)]
+    keep = [f"mkdir -p {place}; mount --rbind {path} {place}" for path, place in kept]
+    hide = [f"mount -t tmpfs -o mode=755 tmpfs {home}" for home in outer]
+    give = [f"mkdir -p {path}; mount --rbind {place} {path}" for path, place in kept]
     script = f"""
     set -e
     mount --make-rprivate /
-    mkdir -p {state}/python
-    mount --bind {python} {state}/python
-    mount -t tmpfs -o mode=755 tmpfs /root
-    mkdir -p {python}
-    mount --bind {state}/python {python}
+    {"; ".join([*keep, *hide, *give])}
     mount --bind {database} {database}
     mount -o remount,bind,ro /
     exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs \\
         --bounding-set=-all --inh-caps=-all {shlex.join(argv)}
     """
     return ["unshare", "--mount", "sh", "-c", script]
+
+
+def closed(directory: Path) -> bool:
+    """Whether other users can't reach what is in the directory."""
+    return not directory.stat().st_mode & stat.S_IXOTH
 
 
 class Deployment:
