@@ -3,4 +3,4 @@
 Start reading at ``lifecycle/share.py`` and ``driver/generic.py``.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

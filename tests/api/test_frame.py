@@ -125,6 +125,17 @@ def test_two_routes_for_the_same_request_are_an_error_at_start() -> None:
         Table("GET /things", handlers)
 
 
+def test_a_gap_between_two_routes_is_an_error_at_start() -> None:
+    routes = Routes()
+    routes.get("/things", policy=None, since="2.4", until="2.6")(lambda call: None)
+    routes.get("/things", policy=None, since="2.8")(lambda call: None)
+    handlers = routes.methods["/things"]["GET"]
+    with pytest.raises(ConfigurationError, match=r"GET /things is not declared for .* 2\.7"):
+        Table("GET /things", handlers)
+    Table("GET /things", handlers[:1])
+    Table("GET /things", handlers[1:])
+
+
 def test_a_column_that_a_record_does_not_have_is_an_error_at_start() -> None:
     with pytest.raises(ConfigurationError, match="staus, which is not in Share"):
         View(Share, field("staus"))

@@ -12,9 +12,10 @@
     def extend(call: Call, share_id: str, body: Extend) -> None: ...
 
 ``since`` and ``until`` are the microversions between which a route exists; the same method and
-path may be declared once for each range, and ranges that overlap are an error at start. The type
-of the ``body`` parameter is what the request's body is validated against; what the path names is
-given by position. What a handler returns is the response's JSON; None is an empty one.
+path may be declared once for each range. Ranges that overlap, or leave a gap between them, are an
+error at start. The type of the ``body`` parameter is what the request's body is validated against;
+what the path names is given by position. What a handler returns is the response's JSON; None is an
+empty one.
 """
 
 from __future__ import annotations
@@ -194,7 +195,10 @@ def _stable(options: Options) -> int:
 
 
 class Table:
-    """The handlers of one method of one path, by microversion. Raises ``ConfigurationError``."""
+    """The handlers of one method of one path, by microversion.
+
+    Raises ``ConfigurationError`` if their ranges overlap, or leave a gap between them.
+    """
 
     def __init__(self, name: str, handlers: Iterable[Handler]) -> None:
         self._by_version: list[Handler | None] = [None] * (versions.HIGHEST + 1)
@@ -205,6 +209,13 @@ class Table:
                         f"{name} is declared twice for API version {versions.text(version)}."
                     )
                 self._by_version[version] = handler
+        declared = [number for number, one in enumerate(self._by_version) if one is not None]
+        if declared and len(declared) <= declared[-1] - declared[0]:
+            gap = self._by_version.index(None, declared[0])
+            raise ConfigurationError(
+                f"{name} is not declared for API version {versions.text(gap)}, although it is for "
+                "an earlier one and a later one."
+            )
 
     def at(self, call: Call) -> Handler:
         """The handler for a request. Raises ``NotFound``."""
@@ -278,7 +289,8 @@ def _answer(response: falcon.Response, status: int, body: Body) -> None:
 def mount(app: falcon.App[Any, Any], service: Service, modules: Iterable[Routes]) -> frozenset[str]:
     """Add the routes of all modules to the app; the names of the collections (``shares``, …).
 
-    Raises ``ConfigurationError`` where two routes would answer the same request.
+    Raises ``ConfigurationError`` if two routes would answer the same request, or if a route ends
+    at one version and begins again later.
     """
     endpoints: dict[str, Endpoint] = {}
     merged: dict[str, dict[str, list[Handler]]] = {}
