@@ -225,6 +225,17 @@ class GuestUnreachable(GuestError):
     retryable = True
 
 
+class LoginKeyUnusable(GuestError):
+    """Atoll has no key with which it could log in. The service instance may well be in order."""
+
+    public = "Atoll can't reach the service instance because its configuration is wrong."
+    hint = (
+        "Restore the file secret.key that belongs to this database; service instances continue to "
+        "serve meanwhile."
+    )
+    retryable = True
+
+
 class GuestBusy(GuestError):
     """The guest agent did not finish in time, or is busy with another task for this share."""
 

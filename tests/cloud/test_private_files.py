@@ -24,7 +24,7 @@ from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.guest.private_file import new_stem
 from atoll.image.seed import seed_iso
-from atoll.lifecycle.storage import Seal
+from atoll.lifecycle.seal import open_seal
 from tests.programs import need
 
 pytestmark = pytest.mark.root  # only root can become another user
@@ -135,7 +135,7 @@ def test_files_that_an_older_version_left_open_are_shut(state: Path, name: str) 
 def test_nobody_else_opens_the_database_or_the_secrets(state: Path) -> None:
     database = Database(f"sqlite:///{state}/atoll.sqlite")
     upgrade(database)
-    Seal.from_file(state / "secret.key")
+    open_seal(state / "secret.key", database)
     database.keep_reserve()
     with database.read():
         assert len(files(state)) > 3

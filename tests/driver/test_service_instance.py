@@ -7,6 +7,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
+from atoll.driver.answer import Answer
 from atoll.driver.identity import HOST_KEY, HOST_KEY_PUBLIC, LOGIN_KEY, InstanceKeys
 from atoll.errors import ServiceInstanceException, ServiceInstanceUnavailable
 from tests.driver.in_memory import DriverOnMemory, Row, rule
@@ -89,10 +90,10 @@ def test_a_replacement_serves_at_the_same_address(
     old = server["backend_details"]
     pin = site.storage.get("share_server/s1", HOST_KEY_PUBLIC)
     getattr(site.cloud, accident)(old["instance_id"])
-    assert not site.manager.is_alive(old)
+    assert site.manager.answer(old) == Answer.SILENT
 
     new = site.manager.replace_service_instance(site.context(), old)
-    assert site.manager.is_alive(new)
+    assert site.manager.answer(new) == Answer.HEALTHY
     assert new["instance_id"] != old["instance_id"]
     assert new | {"instance_id": ""} == old | {"instance_id": ""}
     assert site.storage.get("share_server/s1", HOST_KEY_PUBLIC) != pin

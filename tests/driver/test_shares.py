@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from atoll.driver.answer import Answer
 from atoll.driver.generic import GenericShareDriver
 from atoll.errors import (
     CloudUnavailable,
@@ -199,7 +200,7 @@ def test_nothing_is_made_for_a_server_that_is_known_to_be_away(
     site: DriverOnMemory, server: Row
 ) -> None:
     site.cloud.kill_instance(server["backend_details"]["instance_id"])
-    assert not site.manager.is_alive(server["backend_details"])
+    assert site.manager.answer(server["backend_details"]) == Answer.SILENT
     with pytest.raises(ServiceInstanceUnavailable, match="stopped"):
         site.driver.create_share(site.context(), site.share(), server)
     assert site.cloud.volumes.list_volumes() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.cloud.base import Instance, InstanceStatus
+from atoll.driver.answer import Answer
 from atoll.lifecycle.recovery import Cure, Diagnosis
 
 PATIENCE = 60.0
@@ -22,29 +23,29 @@ FAILED = instance(InstanceStatus.ERROR, "no host")
 @pytest.mark.parametrize(
     ("found", "cure"),
     [
-        (Diagnosis(True), Cure.NOTHING),
-        (Diagnosis(True, was_silent=True), Cure.SERVE_AGAIN),
-        (Diagnosis(True, renewal_wanted=True), Cure.RENEW),
-        (Diagnosis(True, was_silent=True, renewal_wanted=True), Cure.RENEW),
+        (Diagnosis(Answer.HEALTHY), Cure.NOTHING),
+        (Diagnosis(Answer.HEALTHY, was_silent=True), Cure.SERVE_AGAIN),
+        (Diagnosis(Answer.HEALTHY, renewal_wanted=True), Cure.RENEW),
+        (Diagnosis(Answer.HEALTHY, was_silent=True, renewal_wanted=True), Cure.RENEW),
         # Gone, or failed: there is nothing to wait for.
-        (Diagnosis(False, instance=None), Cure.REPLACE),
-        (Diagnosis(False, instance=FAILED), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, instance=None), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, instance=FAILED), Cure.REPLACE),
         # Switched off: it is started.
-        (Diagnosis(False, instance=STOPPED), Cure.REBOOT),
-        (Diagnosis(False, silent_for=60, instance=STOPPED), Cure.REBOOT),
-        (Diagnosis(False, silent_for=121, instance=STOPPED), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, instance=STOPPED), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=60, instance=STOPPED), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=121, instance=STOPPED), Cure.REPLACE),
         # Silent: it may be busy, or the way to it may be interrupted.
-        (Diagnosis(False, instance=ACTIVE), Cure.WAIT),
-        (Diagnosis(False, silent_for=60, instance=ACTIVE), Cure.WAIT),
-        (Diagnosis(False, silent_for=61, instance=ACTIVE), Cure.REBOOT),
-        (Diagnosis(False, silent_for=120, instance=ACTIVE), Cure.REBOOT),
-        (Diagnosis(False, silent_for=121, instance=ACTIVE), Cure.REPLACE),
-        (Diagnosis(False, was_silent=True, silent_for=61, instance=ACTIVE), Cure.REBOOT),
-        (Diagnosis(False, silent_for=61, instance=BUILDING), Cure.REBOOT),
-        (Diagnosis(False, renewal_wanted=True, instance=ACTIVE), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, instance=ACTIVE), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=60, instance=ACTIVE), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=61, instance=ACTIVE), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=120, instance=ACTIVE), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=121, instance=ACTIVE), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, was_silent=True, silent_for=61, instance=ACTIVE), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=61, instance=BUILDING), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, renewal_wanted=True, instance=ACTIVE), Cure.WAIT),
         # Paused by the cloud: another one would be paused, too.
-        (Diagnosis(False, instance=PAUSED), Cure.WAIT),
-        (Diagnosis(False, silent_for=10_000, instance=PAUSED), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, instance=PAUSED), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=10_000, instance=PAUSED), Cure.WAIT),
     ],
 )
 def test_what_is_done(found: Diagnosis, cure: Cure) -> None:
@@ -52,6 +53,6 @@ def test_what_is_done(found: Diagnosis, cure: Cure) -> None:
 
 
 def test_only_a_paused_instance_has_a_reason_to_wait_for_it() -> None:
-    assert Diagnosis(False, instance=PAUSED).fault == "no room"
-    assert Diagnosis(False, instance=FAILED).fault == ""
-    assert Diagnosis(False, instance=None).fault == ""
+    assert Diagnosis(Answer.SILENT, instance=PAUSED).fault == "no room"
+    assert Diagnosis(Answer.SILENT, instance=FAILED).fault == ""
+    assert Diagnosis(Answer.SILENT, instance=None).fault == ""

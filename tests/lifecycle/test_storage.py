@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from atoll.db import claims
 from atoll.db.database import Database
@@ -14,7 +14,8 @@ from atoll.driver.storage import MemoryStorage, PrivateStorage
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import LeaseLost
-from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.lifecycle.seal import Seal
+from atoll.lifecycle.storage import DatabaseStorage
 
 OWN, OTHER = "share/1", "share/2"
 
@@ -46,8 +47,8 @@ def claim(
 
 
 @pytest.fixture
-def seal(tmp_path: Path) -> Seal:
-    return Seal.from_file(tmp_path / "secret.key")
+def seal() -> Seal:
+    return Seal(Fernet.generate_key())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from atoll.cloud.memory import MemoryCloud
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.heartbeat import Heartbeat
-from atoll.lifecycle.storage import Seal
+from atoll.lifecycle.seal import open_seal
 from harness.memory_deployment import MemoryDeployment
 from harness.wait import wait
 
@@ -43,10 +43,8 @@ def test_pools_are_seen_again_after_an_answer_that_nobody_has_foreseen(
     new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
     deployment = new_deployment()
-    key = deployment.settings.state_dir / "secret.key"
-    backend = Backend(
-        deployment.settings, deployment.database, deployment.cloud, Seal.from_file(key)
-    )
+    seal = open_seal(deployment.settings.secret_key, deployment.database)
+    backend = Backend(deployment.settings, deployment.database, deployment.cloud, seal)
 
     def capacity(value: object) -> None:
         with closing(

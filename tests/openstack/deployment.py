@@ -31,7 +31,8 @@ from atoll.cloud.openstack.cinder import OWNER
 from atoll.config import load
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
-from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.lifecycle.seal import Seal
+from atoll.lifecycle.storage import DatabaseStorage
 from atoll.model.keys import server_key
 from harness import openstack_choices as choices
 from harness.audit import Audit, deployment_mark

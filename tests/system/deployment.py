@@ -15,7 +15,8 @@ from atoll.cli.bootstrap import deployment_id
 from atoll.cloud.local.bridge import bridge_prefix
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
-from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.lifecycle.seal import Seal
+from atoll.lifecycle.storage import DatabaseStorage
 from atoll.model.keys import server_key
 from harness.client_vm import ClientVm, CommandFailed
 from harness.leaks import mounts, processes

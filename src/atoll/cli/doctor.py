@@ -84,7 +84,7 @@ def _state_directory(settings: Settings) -> list[Finding]:
             f"Others may have at most the permission to pass: 'chmod 711 {path}'.",
         )
     ]
-    secrets = [path / "admin.token", path / "secret.key"]
+    secrets = [path / "admin.token", settings.secret_key]
     if settings.api.auth_strategy == "keystone":
         secrets.append(password_file(settings))
     for secret in secrets:
@@ -150,6 +150,7 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
                 looked = [
                     *_connections(settings, database),
                     *of_resources.clocks(settings, database),
+                    *of_resources.secret_key(settings, database),
                 ]
     except ConfigurationError as error:
         return [Finding("Database", False, error.message, error.hint)]

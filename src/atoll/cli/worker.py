@@ -22,7 +22,7 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.handlers import handlers
 from atoll.lifecycle.heartbeat import Heartbeat
-from atoll.lifecycle.storage import Seal
+from atoll.lifecycle.seal import open_seal
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +36,8 @@ def run(settings: Settings) -> None:
     settings.make_state_dir()
     database = Database.of(settings)
     upgrade(database)
+    seal = open_seal(settings.secret_key, database)
     cloud = _own_cloud(settings, database)
-    seal = Seal.from_file(settings.state_dir / "secret.key")
     backend = Backend(settings, database, cloud, seal)
     worker = Worker(
         database,

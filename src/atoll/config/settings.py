@@ -47,6 +47,11 @@ class Settings(Section, frozen=True):
         section = self.openstack if self.cloud == "openstack" else self.local
         return section.max_over_subscription_ratio
 
+    @property
+    def secret_key(self) -> Path:
+        """The file of the key that encrypts secrets in the database."""
+        return self.state_dir / "secret.key"
+
     def make_state_dir(self) -> None:
         """Make the state directory, which QEMU's user may pass through but not read."""
         self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)

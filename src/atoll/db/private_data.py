@@ -17,6 +17,11 @@ def read(connection: Connection, resource: str) -> dict[str, tuple[str, bool]]:
     return {key: (value, encrypted) for key, value, encrypted in connection.execute(statement)}
 
 
+def any_encrypted(connection: Connection) -> str | None:
+    """One of the encrypted values, or None if there are none."""
+    return connection.execute(select(data.c.value).where(data.c.encrypted).limit(1)).scalar()
+
+
 def write(connection: Connection, resource: str, values: Mapping[str, str], sealed: bool) -> None:
     """Set values, replacing those of the same keys."""
     if not values:

@@ -20,6 +20,7 @@ import structlog
 
 from atoll.cloud.base import Cloud, Instance, InstanceSpec
 from atoll.config import Driver as DriverOptions
+from atoll.driver.answer import Answer
 from atoll.driver.common_server import CommonServer
 from atoll.driver.identity import InstanceKeys
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
@@ -33,6 +34,7 @@ from atoll.errors import (
     ConfigurationError,
     GuestError,
     GuestUnreachable,
+    LoginKeyUnusable,
     ServiceInstanceException,
     ServiceInstanceUnavailable,
 )
@@ -196,7 +198,7 @@ class ServiceInstanceManager:
     def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
         """The channel to the instance's agent, opened if there is none.
 
-        Raises ``GuestUnreachable``, at once if the instance is known not to answer.
+        Raises ``LoginKeyUnusable``, or ``GuestUnreachable`` (at once if it is known not to answer).
         """
         server_id = server.get("server_id")
         key = server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
@@ -206,7 +208,7 @@ class ServiceInstanceManager:
             try:
                 access = keys.access(server["username"], server["ip"])
             except (ServiceInstanceException, ConfigurationError) as error:
-                raise GuestUnreachable(f"Atoll can't log in to {key}: {error}") from error
+                raise LoginKeyUnusable(f"Atoll can't log in to {key}: {error}") from error
             return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
 
         return self._pool.get(key, connect, deadline)
@@ -239,13 +241,13 @@ class ServiceInstanceManager:
         """
         return self.ask(server, lambda guest: guest.health(deadline=ANSWER_SECONDS))
 
-    def is_alive(self, server: ServerDetails) -> bool:
-        """Whether the instance's agent answers."""
+    def answer(self, server: ServerDetails) -> Answer:
+        """What the instance's agent answers when it is asked how it is, within seconds."""
         try:
             self.health(server)
-        except (GuestError, ServiceInstanceUnavailable):
-            return False
-        return True
+        except (GuestError, ServiceInstanceUnavailable) as error:
+            return Answer.of(error)
+        return Answer.HEALTHY
 
     def instance_is_off(self, server: ServerDetails) -> bool:
         """Whether the instance can't answer, because it is gone, stopped or in error.
@@ -268,10 +270,7 @@ class ServiceInstanceManager:
         plugged: tuple[str, ...],
         on_active: OnActive,
     ) -> dict[str, str]:
-        """Find or make the instance with the ports ``plugged``.
-
-        Returns its details when it answers.
-        """
+        """Find or make the instance with the ports ``plugged``. Returns its details."""
         server_id = network_info["server_id"]
         instance_id = self._provide_instance(network_info, plugged).id
 

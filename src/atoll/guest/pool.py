@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
-from atoll.errors import AtollError, GuestUnreachable
+from atoll.errors import AtollError, GuestUnreachable, LoginKeyUnusable
 from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 
 PATIENCE = 45.0
@@ -131,7 +131,7 @@ class GuestPool:
             dropped = self._entries.get(key) is not entry
             if guest is not None and not dropped:
                 entry.guest, entry.failures = guest, 0
-            elif error is not None:
+            elif error is not None and not isinstance(error, LoginKeyUnusable):
                 entry.failures += 1
                 entry.reason = str(error)
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (entry.failures - 1))

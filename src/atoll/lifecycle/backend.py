@@ -15,7 +15,8 @@ from atoll.driver.timing import timed
 from atoll.engine.operation import Operation
 from atoll.errors import AtollError
 from atoll.guest.pool import GuestPool
-from atoll.lifecycle.storage import DatabaseStorage, Seal
+from atoll.lifecycle.seal import Seal
+from atoll.lifecycle.storage import DatabaseStorage
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,8 @@ from atoll.db.database import Database
 from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
+from atoll.errors import ConfigurationError
+from atoll.lifecycle import seal
 from atoll.lifecycle.orphans import Orphan, Orphans
 
 CLOCKS_DIFFER = 5.0
@@ -49,6 +51,18 @@ def clocks(settings: Settings, database: Database) -> list[Finding]:
         todo = "Synchronise the clocks of all hosts (NTP). Workers correct planned times themselves"
         return [Finding("Clocks", False, _some(wrong), f"{todo}, and ignore such heartbeats.")]
     return [Finding("Clocks", True, "agree, and nothing is from the future")]
+
+
+def secret_key(settings: Settings, database: Database) -> list[Finding]:
+    """Check that the key opens what the database has sealed."""
+    with database.read() as connection:
+        try:
+            found = seal.check(settings.secret_key, connection)
+        except ConfigurationError as error:
+            return [Finding("Secret key", False, error.message, error.hint)]
+        except PermissionError:
+            return []  # the doctor runs as a user who may not read it
+    return [Finding("Secret key", True, "opens the database's secrets")] if found else []
 
 
 def _longest(settings: Settings) -> Longest:

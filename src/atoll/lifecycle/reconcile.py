@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from atoll.db import audit, messages, owners, share_servers, shares
 from atoll.db.messages import Action, Resource
+from atoll.driver.answer import Answer
 from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
@@ -42,8 +43,8 @@ FAILURES = Counter(
     ["part"],
 )
 
-Answer = tuple[Health, dict[str, ShareUsage]]
-Probe = tuple[ShareServer, Answer | AtollError | None]
+Report = tuple[Health, dict[str, ShareUsage]]
+Probe = tuple[ShareServer, Report | AtollError | None]
 
 
 @contextmanager
@@ -120,12 +121,14 @@ class Reconciliation:
         operation: Operation,
         driver: GenericShareDriver,
         server: ShareServer,
-        answer: Answer | AtollError,
+        answer: Report | AtollError,
         here: list[Share],
         busy: set[str],
     ) -> None:
         key = server_key(server["id"])
         if isinstance(answer, AtollError):
+            if Answer.of(answer) != Answer.SILENT:
+                raise answer
             self._ask(operation, [key], str(answer))
             if server["unhealthy_since"] is None:
                 with operation.transaction() as connection:
@@ -188,7 +191,7 @@ class Reconciliation:
         """
 
         def ask(server: ShareServer) -> Probe:
-            answer: Answer | AtollError | None = None
+            answer: Report | AtollError | None = None
             with alone("probe", share_server_id=server["id"]):
                 manager, details = driver.service_instance_manager, server["backend_details"]
                 try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from atoll.cloud.base import Instance, InstanceStatus
+from atoll.driver.answer import Answer
 
 
 class Cure(StrEnum):
@@ -25,19 +26,23 @@ class Cure(StrEnum):
 class Diagnosis:
     """What is known of a share server's instance."""
 
-    answers: bool
-    """Whether its agent answers."""
+    answer: Answer
+    """What its agent answered just now."""
     was_silent: bool = False
-    """Whether it didn't when it was last asked."""
+    """Whether it was silent when it was last asked."""
     renewal_wanted: bool = False
     silent_for: float = 0.0
-    """Seconds since it was first found silent, if it does not answer."""
+    """Seconds since it was first found silent, if it is silent."""
     instance: Instance | None = None
-    """What the cloud says of it, if it does not answer; None if it is gone."""
+    """What the cloud says of it, if it is silent; None if it is gone."""
 
     @property
     def fault(self) -> str:
-        """Why the cloud has paused the instance, e.g. because its disk is full; else empty."""
+        """Why the instance is waited for: what the cloud or its agent has said; else empty."""
+        if self.answer == Answer.ERROR:
+            return "It answers, but with an error."
+        if self.answer == Answer.UNASKED:
+            return "Atoll can't log in to it, because of its own configuration."
         if self.instance is None or self.instance.status != InstanceStatus.ACTIVE:
             return ""
         return self.instance.fault
@@ -47,9 +52,12 @@ class Diagnosis:
 
         An instance that is gone or in error is replaced at once. One that only does not answer is
         rebooted after ``patience`` seconds, and replaced after twice that time. An instance that
-        the cloud has paused is waited for, because a new one would fail in the same way.
+        the cloud has paused is waited for, because a new one would fail in the same way. One that
+        answers with an error, or that Atoll could not ask by its own fault, is left alone.
         """
-        if self.answers:
+        if self.answer in (Answer.ERROR, Answer.UNASKED):
+            return Cure.WAIT
+        if self.answer == Answer.HEALTHY:
             if self.renewal_wanted:
                 return Cure.RENEW
             return Cure.SERVE_AGAIN if self.was_silent else Cure.NOTHING

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from atoll.config import Settings
 from atoll.db import owners, placement, share_servers, shares, subnets
 from atoll.db.messages import Action, Detail, Resource
+from atoll.driver.answer import Answer
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
@@ -248,6 +249,8 @@ class ShareServerHandler:
                 self._renew(operation, server, details)
             case Cure.SERVE_AGAIN:
                 self._serve_again(operation, server, details)
+            case Cure.WAIT if found.answer != Answer.SILENT:
+                raise ServiceInstanceUnavailable(found.fault)
             case Cure.WAIT:
                 self._look_again(operation, server, found.fault)
             case Cure.REBOOT:
@@ -263,11 +266,12 @@ class ShareServerHandler:
         manager = self._backend.driver(operation).service_instance_manager
         was_silent = server["unhealthy_since"] is not None
         is_off = manager.instance_is_off(details)  # then there is no need to wait for an answer
-        if not is_off and manager.is_alive(details):
-            return Diagnosis(True, was_silent, server["renewal_wanted"])
+        answer = Answer.SILENT if is_off else manager.answer(details)
+        if answer != Answer.SILENT:
+            return Diagnosis(answer, was_silent, server["renewal_wanted"])
         silent_for = time.time() - _silent_since(server)
         instance = self._backend.cloud.compute.get_instance(details["instance_id"])
-        return Diagnosis(False, was_silent, server["renewal_wanted"], silent_for, instance)
+        return Diagnosis(answer, was_silent, server["renewal_wanted"], silent_for, instance)
 
     def _reboot(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]

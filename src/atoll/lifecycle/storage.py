@@ -1,65 +1,19 @@
 """The driver's private data in the database: every write requires the operation's fence.
 
-Secrets (the login keys of service instances) are encrypted with a key in a separate file, so that
-a copy of the database alone gives no access to service instances.
+Secrets (the login keys of service instances) are encrypted (see ``seal.py``).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import Connection
 
 from atoll.db import private_data
 from atoll.db.database import Database
 from atoll.engine.operation import Operation
-from atoll.errors import ConfigurationError
-
-
-class Seal:
-    """Encrypts and decrypts with the deployment's key."""
-
-    def __init__(self, key: bytes) -> None:
-        self._fernet = Fernet(key)
-
-    @classmethod
-    def from_file(cls, path: Path) -> Seal:
-        """Read the key; make it at first start (0600). All workers must use the same file."""
-        try:
-            return cls(path.read_bytes())
-        except FileNotFoundError:
-            pass
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # fails if another process was first; its key is used then
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        return cls(path.read_bytes())
-
-    def close(self, value: str) -> str:
-        """Encrypt a value."""
-        return self._fernet.encrypt(value.encode()).decode()
-
-    def open(self, value: str) -> str:
-        """Decrypt a value. Raises ``ConfigurationError`` if another key has encrypted it."""
-        try:
-            return self._fernet.decrypt(value.encode()).decode()
-        except InvalidToken as error:
-            raise ConfigurationError(
-                "A stored secret can't be opened with this deployment's key.",
-                hint="Restore the file secret.key that belongs to this database.",
-            ) from error
+from atoll.lifecycle.seal import Seal
 
 
 class DatabaseStorage:
