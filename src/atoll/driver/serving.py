@@ -15,6 +15,7 @@ from atoll.errors import (
     CloudError,
     GuestError,
     GuestUnreachable,
+    LoginKeyUnusable,
     ServiceInstanceUnavailable,
     StaleFence,
 )
@@ -127,7 +128,7 @@ class ShareServing:
         try:
             self._manager.health(details)
             return self._manager.guest(details)
-        except (GuestUnreachable, ServiceInstanceUnavailable):
+        except (GuestUnreachable, LoginKeyUnusable, ServiceInstanceUnavailable):
             if self._manager.instance_is_off(details):
                 return None
             raise
