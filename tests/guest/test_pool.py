@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import pytest
 
-from atoll.errors import GuestError, GuestUnreachable
+from atoll.errors import GuestError, GuestUnreachable, LoginKeyUnusable
 from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
@@ -141,6 +142,29 @@ def test_others_do_not_wait_for_a_second_attempt(pool: GuestPool, clock: Clock) 
         instance.boots.set()
         with pytest.raises(GuestUnreachable):
             first.result()
+
+
+def test_a_pause_is_ended_by_someone_who_has_to_know(pool: GuestPool) -> None:
+    instance = Instance()
+    instance.answers = False
+    with pytest.raises(GuestUnreachable):
+        pool.get("a", instance.connect, 5)
+    instance.answers = True
+    with pytest.raises(GuestUnreachable):
+        pool.get("a", instance.connect, 5)
+    pool.end_pause("a")
+    assert pool.get("a", instance.connect, 5).health() == HEALTH
+    pool.end_pause("unknown")
+
+
+def test_a_key_that_can_not_be_used_makes_no_pause(pool: GuestPool) -> None:
+    def fail(seconds: float) -> NoReturn:
+        raise LoginKeyUnusable
+
+    for _ in range(2):
+        with pytest.raises(LoginKeyUnusable):
+            pool.get("a", fail, 5)
+    assert pool.get("a", Instance().connect, 5).health() == HEALTH
 
 
 def test_a_silent_channel_is_replaced(pool: GuestPool) -> None:

@@ -5,17 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import delete
 
+from atoll.cli import servers
+from atoll.db import operations, share_servers
 from atoll.db.tables import driver_private_data
 from atoll.engine.queue import enqueue
+from atoll.errors import Conflict
 from atoll.lifecycle import doctor
+from atoll.model.states import OperationStatus
 from harness.memory_deployment import MemoryDeployment
 
 PATIENCE = 0.5
+
+
+def served(deployment: MemoryDeployment) -> str:
+    """A share with data in it; its id."""
+    share_id = deployment.create()
+    deployment.settled(share_id)
+    deployment.allow(share_id)
+    deployment.settled(share_id)
+    deployment.mount(share_id).write("data", b"precious")
+    return share_id
 
 
 @pytest.fixture
@@ -23,11 +38,7 @@ def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeploym
     """A share with data in it, which is looked at often."""
     made = new_deployment(reconcile_interval=0.2, replace_dead_after=PATIENCE)
     made.start_worker()
-    share_id = made.create()
-    made.settled(share_id)
-    made.allow(share_id)
-    made.settled(share_id)
-    made.mount(share_id).write("data", b"precious")
+    served(made)
     return made
 
 
@@ -37,10 +48,17 @@ def share_of(deployment: MemoryDeployment) -> str:
 
 
 def untouched(deployment: MemoryDeployment) -> None:
-    """No instance was reset or deleted, and the client's data is there."""
-    counts = deployment.cloud.journal.count
-    assert (counts("reboot_instance"), counts("delete_instance")) == (0, 0)
-    assert deployment.mount(share_of(deployment)).read("data") == b"precious"
+    """No instance was reset or deleted, and the clients' data is there."""
+    assert touched(deployment) == []
+    for share in deployment.call("GET", "/shares")["shares"]:
+        assert deployment.mount(share["id"]).read("data") == b"precious"
+
+
+def touched(deployment: MemoryDeployment) -> list[str]:
+    """The calls that reset or deleted instances."""
+    journal = deployment.cloud.journal
+    found = [*journal.calls("reboot_instance"), *journal.calls("delete_instance")]
+    return [" ".join(f"{call.name} {call.about}".split()[:2]) for call in found]
 
 
 def another_key(path: Path) -> None:
@@ -100,3 +118,91 @@ def test_an_instance_that_answers_that_it_is_busy_is_alive(deployment: MemoryDep
     untouched(deployment)
     deployment.allow(share_of(deployment), "10.0.0.7")
     assert deployment.settled(share_of(deployment))["access_rules_status"] == "active"
+
+
+@pytest.fixture
+def five(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
+    """Five share servers with a share each."""
+    made = new_deployment(
+        reconcile_interval=0.2, replace_dead_after=6 * PATIENCE, max_shares_per_share_server=1
+    )
+    made.start_worker()
+    for _ in range(5):
+        served(made)
+    return made
+
+
+def silent(deployment: MemoryDeployment) -> list[str]:
+    """The servers that an operator sees to be silent."""
+    seen = servers.listed(deployment.settings, deployment.database)
+    return [server.id for server in seen if server.silent_since]
+
+
+def cut_off(deployment: MemoryDeployment) -> None:
+    """Have the controller's way to all instances fail, while their clients are served."""
+    for call in ("open_guest", "health"):
+        deployment.cloud.faults.fail(call, "GuestUnreachable", times=None)
+
+
+def test_instances_that_fall_silent_together_are_left_alone(five: MemoryDeployment) -> None:
+    cut_off(five)
+    five.until(lambda: len(silent(five)) == 5, "silence")
+    time.sleep(20 * PATIENCE)
+    untouched(five)
+    [finding] = doctor.silent_servers(five.database)
+    assert not finding.ok
+    assert "5 of 5 don't answer" in finding.detail
+    failed = [row["error"] for row in operations_of(five, "share_server/")]
+    assert any("5 of 5 service instances fell silent together" in error for error in failed)
+
+    five.cloud.faults.clear()
+    five.until(lambda: not silent(five), "all to answer")
+    untouched(five)
+    [finding] = doctor.silent_servers(five.database)
+    assert finding.ok
+
+
+def operations_of(deployment: MemoryDeployment, prefix: str) -> list[Any]:
+    with deployment.database.read() as connection:
+        found = operations.in_status(connection, list(OperationStatus))
+    return [row for row in found if row["resource"].startswith(prefix) and row["error"]]
+
+
+def test_an_operator_confirms_that_they_are_at_fault(five: MemoryDeployment) -> None:
+    cut_off(five)
+    five.until(lambda: len(silent(five)) == 5, "silence")
+    time.sleep(6 * PATIENCE)
+    untouched(five)
+    one, *_ = silent(five)
+    instances = five.cloud.compute.list_instances()
+    others = [each.id for each in instances if each.owner != f"share_server/{one}"]
+    assert len(others) == 4
+    assert servers.recover(five.database, [one]) == [one]
+    five.until(lambda: touched(five), "a cure")
+    five.cloud.faults.clear()
+    five.until(lambda: not silent(five), "all to answer")
+    assert not [call for call in touched(five) if call.split()[1] in others]
+    with pytest.raises(Conflict):
+        servers.recover(five.database, [one])
+
+
+def test_one_of_them_that_hangs_is_cured(five: MemoryDeployment) -> None:
+    instance, *_ = sorted(each.id for each in five.cloud.compute.list_instances())
+    five.cloud.hang_instance(instance)
+    five.until(lambda: five.cloud.journal.count("reboot_instance"), "a reset")
+    five.until(lambda: not silent(five), "all to answer")
+    assert set(touched(five)) == {f"compute.reboot_instance {instance}"}
+
+
+def test_time_that_no_worker_has_seen_is_no_silence(deployment: MemoryDeployment) -> None:
+    """One missed look before a long stop: the instance is reset before it is given up."""
+    server = deployment.share(share_of(deployment))["share_server_id"]
+    instance = deployment.call("GET", f"/share-servers/{server}")["share_server"]["identifier"]
+    deployment.stop_workers()
+    with deployment.database.begin() as connection:
+        share_servers.change(connection, server, unhealthy_since=time.time() - 1000)
+    deployment.cloud.hang_instance(instance)
+    deployment.start_worker()
+    deployment.until(lambda: deployment.cloud.journal.count("reboot_instance"), "a reset")
+    deployment.until(lambda: not silent(deployment), "it to answer")
+    assert deployment.cloud.journal.count("delete_instance") == 0

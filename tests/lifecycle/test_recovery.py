@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from atoll.cloud.base import Instance, InstanceStatus
@@ -20,6 +22,18 @@ STOPPED, BUILDING = instance(InstanceStatus.STOPPED), instance(InstanceStatus.BU
 FAILED = instance(InstanceStatus.ERROR, "no host")
 
 
+def together(silent: int, active: int, **more: Any) -> Diagnosis:
+    """A silent instance, with others that fell silent in the same minutes."""
+    found = {"silent_for": 61.0, "instance": ACTIVE, **more}
+    return Diagnosis(Answer.SILENT, silent_together=silent, active=active, **found)
+
+
+def reset(**more: Any) -> Diagnosis:
+    """A silent instance that has been reset."""
+    found = {"instance": ACTIVE, **more}
+    return Diagnosis(Answer.SILENT, was_silent=True, was_reset=True, **found)
+
+
 @pytest.mark.parametrize(
     ("found", "cure"),
     [
@@ -30,19 +44,47 @@ FAILED = instance(InstanceStatus.ERROR, "no host")
         # Gone, or failed: there is nothing to wait for.
         (Diagnosis(Answer.SILENT, instance=None), Cure.REPLACE),
         (Diagnosis(Answer.SILENT, instance=FAILED), Cure.REPLACE),
-        # Switched off: it is started.
+        # Switched off: it is started, and replaced if that does not help.
         (Diagnosis(Answer.SILENT, instance=STOPPED), Cure.REBOOT),
-        (Diagnosis(Answer.SILENT, silent_for=60, instance=STOPPED), Cure.REBOOT),
-        (Diagnosis(Answer.SILENT, silent_for=121, instance=STOPPED), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, silent_for=10_000, instance=STOPPED), Cure.REBOOT),
+        (reset(silent_for=60, instance=STOPPED), Cure.REBOOT),
+        (reset(silent_for=61, instance=STOPPED), Cure.REPLACE),
         # Silent: it may be busy, or the way to it may be interrupted.
         (Diagnosis(Answer.SILENT, instance=ACTIVE), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=60, instance=ACTIVE), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=61, instance=ACTIVE), Cure.REBOOT),
-        (Diagnosis(Answer.SILENT, silent_for=120, instance=ACTIVE), Cure.REBOOT),
-        (Diagnosis(Answer.SILENT, silent_for=121, instance=ACTIVE), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, silent_for=10_000, instance=ACTIVE), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, was_silent=True, silent_for=61, instance=ACTIVE), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, silent_for=61, instance=BUILDING), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, renewal_wanted=True, instance=ACTIVE), Cure.WAIT),
+        # It was reset once, and boots.
+        (reset(silent_for=0), Cure.WAIT),
+        (reset(silent_for=60), Cure.WAIT),
+        (reset(silent_for=61), Cure.REPLACE),
+        # It answers, or Atoll could not ask: nothing is known against it.
+        (Diagnosis(Answer.ERROR), Cure.WAIT),
+        (Diagnosis(Answer.ERROR, was_silent=True, silent_for=10_000, instance=ACTIVE), Cure.WAIT),
+        (Diagnosis(Answer.UNASKED), Cure.WAIT),
+        (Diagnosis(Answer.UNASKED, silent_for=10_000, instance=None), Cure.WAIT),
+        # Many fell silent together: the cause is most likely on Atoll's side.
+        (together(2, 2), Cure.HOLD),
+        (together(2, 7), Cure.HOLD),
+        (together(2, 8), Cure.REBOOT),
+        (together(1, 1), Cure.REBOOT),
+        (together(1, 3), Cure.REBOOT),
+        (together(5, 5), Cure.HOLD),
+        (together(5, 5, was_reset=True), Cure.HOLD),
+        (together(250, 1000), Cure.REBOOT),
+        (together(251, 1000), Cure.HOLD),
+        # An operator knows better.
+        (together(5, 5, is_confirmed=True, silent_for=0), Cure.REBOOT),
+        (together(5, 5, is_confirmed=True, was_reset=True, silent_for=60), Cure.WAIT),
+        (together(5, 5, is_confirmed=True, was_reset=True), Cure.REPLACE),
+        # What the cloud itself says is certain, however many there are.
+        (together(5, 5, instance=STOPPED), Cure.REBOOT),
+        (together(5, 5, instance=None), Cure.REPLACE),
+        (together(5, 5, instance=FAILED), Cure.REPLACE),
+        (together(5, 5, instance=STOPPED, was_reset=True), Cure.HOLD),
         # Paused by the cloud: another one would be paused, too.
         (Diagnosis(Answer.SILENT, instance=PAUSED), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=10_000, instance=PAUSED), Cure.WAIT),

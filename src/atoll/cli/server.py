@@ -14,12 +14,36 @@ app = typer.Typer(help="Share servers, one service instance each.", no_args_is_h
 
 @app.command("list")
 def server_list(as_json: AsJson = False) -> None:
-    """List the share servers, and whether their instances boot the newest service image."""
+    """List the share servers: what they serve, whether they answer, and their service images."""
     from atoll.cli import servers
 
     with closing(database()) as rows:
         found = servers.as_rows(servers.listed(settings(), rows))
-    show(found, ("id", "status", "shares", "is_current", "image", "instance"), as_json)
+    columns = ("id", "status", "silent_since", "shares", "is_current", "image", "instance")
+    show(found, columns, as_json)
+
+
+@app.command("recover")
+def server_recover(
+    server: Annotated[list[str] | None, typer.Argument(help="Only these servers.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All servers that don't answer.")] = False,
+) -> None:
+    """Have instances restarted, or replaced, that don't answer together with many others.
+
+    Atoll leaves them alone, because so many are hardly ever at fault at once: look at the network
+    between the workers and the instances first. Clients of a share wait while its instance is
+    restarted.
+    """
+    from atoll.cli import servers
+
+    if bool(server) == every:
+        raise typer.BadParameter("Name share servers, or give --all.")
+    with closing(database()) as rows:
+        found = servers.recover(rows, server or ())
+    for server_id in found:
+        typer.echo(f"{server_id}: is restarted, or replaced, if it still does not answer")
+    if not found:
+        typer.echo("All share servers answer.")
 
 
 @app.command("upgrade")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from atoll.cli.clouds import open_own_cloud
 from atoll.config import Settings
@@ -36,6 +37,8 @@ class Server:
     """The image of its instance; empty if an older version made the instance."""
     is_current: bool
     """Whether a new instance would boot the same image."""
+    silent_since: str
+    """Since when its instance has not answered (UTC); empty if it answers."""
 
 
 def newest_image(settings: Settings, database: Database) -> str:
@@ -56,7 +59,16 @@ def listed(settings: Settings, database: Database) -> list[Server]:
 
 def _seen(row: ShareServer, newest: str, shares: int) -> Server:
     image = str(row["backend_details"].get("image_id", ""))
-    return Server(row["id"], row["status"], row["identifier"] or "", shares, image, image == newest)
+    silent = row["unhealthy_since"]
+    return Server(
+        row["id"],
+        row["status"],
+        row["identifier"] or "",
+        shares,
+        image,
+        image == newest,
+        datetime.fromtimestamp(silent, UTC).isoformat(timespec="seconds") if silent else "",
+    )
 
 
 def outdated(servers: Iterable[Server], only: Iterable[str] = ()) -> list[Server]:
@@ -95,6 +107,27 @@ def ask(database: Database, server_id: str) -> None:
     with database.begin() as connection:
         share_servers.change(connection, server_id, renewal_wanted=True)
         enqueue(connection, server_key(server_id), request_id="atoll server upgrade")
+
+
+def recover(database: Database, only: Iterable[str]) -> list[str]:
+    """Confirm that silent servers are themselves at fault, so that their instances are restarted.
+
+    With an empty ``only`` these are all silent servers. Returns their ids. Raises ``NotFound`` for
+    an unknown id, and ``Conflict`` for a server that answers.
+    """
+    wanted = list(only)
+    with database.begin() as connection:
+        by_id = {row["id"]: row for row in share_servers.where(connection)}
+        for server_id in wanted:
+            if server_id not in by_id:
+                raise NotFound(f"There is no share server {server_id}.")
+            if by_id[server_id]["unhealthy_since"] is None:
+                raise Conflict(f"The share server {server_id} answers, so there is nothing to do.")
+        silent = wanted or [key for key, row in by_id.items() if row["unhealthy_since"] is not None]
+        for server_id in silent:
+            share_servers.change(connection, server_id, cure_confirmed=True)
+            enqueue(connection, server_key(server_id), request_id="atoll server recover")
+    return silent
 
 
 def _await(database: Database, server: Server, seconds: float) -> str:

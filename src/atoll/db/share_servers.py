@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Unpack, cast
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, case, func, or_, select
 
 from atoll.db import pages
 from atoll.db.rows import Rows
@@ -13,6 +13,7 @@ from atoll.db.tables import share_network_subnets as subnets
 from atoll.db.tables import share_networks, share_servers
 from atoll.errors import NotFound
 from atoll.model.records import ShareServer
+from atoll.model.states import ServerStatus
 
 _rows = Rows[ShareServer](share_servers, "Share server")
 get = _rows.get
@@ -26,6 +27,22 @@ def add(connection: Connection, /, **values: Unpack[ShareServer]) -> ShareServer
 def change(connection: Connection, server_id: str, /, **values: Unpack[ShareServer]) -> bool:
     """Update columns, and ``updated_at``; return False if the server does not exist."""
     return _rows.change(connection, server_id, values)
+
+
+def count_silent(
+    connection: Connection, host: str, moment: float, seconds: float
+) -> tuple[int, int]:
+    """How many active servers of a back end fell silent around a moment, and how many it has.
+
+    That is within ``seconds`` before or after ``moment`` (epoch seconds).
+    """
+    since = share_servers.c.unhealthy_since
+    together = case((since.between(moment - seconds, moment + seconds), 1), else_=0)
+    statement = select(func.coalesce(func.sum(together), 0), func.count()).where(
+        share_servers.c.host == host, share_servers.c.status == ServerStatus.ACTIVE
+    )
+    silent, active = connection.execute(statement).one()
+    return silent, active
 
 
 def where(connection: Connection, /, **values: Unpack[ShareServer]) -> list[ShareServer]:

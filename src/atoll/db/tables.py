@@ -184,6 +184,8 @@ share_servers = Table(
     Column("unhealthy_since", Double),
     # An operator has requested that a new instance with the newest image replace the present one.
     Column("renewal_wanted", Boolean, nullable=False, server_default=false()),
+    # An operator has confirmed that its instance is at fault, although others are silent, too.
+    Column("cure_confirmed", Boolean, nullable=False, server_default=false()),
     _created(),
     _updated(),
 )

@@ -25,7 +25,13 @@ from atoll.model.states import RuleState
 
 NetworkInfo: TypeAlias = Mapping[str, Any]
 ServerDetails: TypeAlias = Mapping[str, Any]
-"""What ``set_up_service_instance`` returned and the caller has stored: texts without secrets."""
+"""What ``set_up_service_instance`` returned and the caller has stored: texts without secrets.
+
+``server_id``, ``instance_id``, ``image_id`` (that it was made from), ``username``, ``ip`` (where
+Atoll reaches it), ``public_address`` and ``public_addresses`` (comma-separated; where clients mount
+from), and the ids of the network resources that it has: ``service_port_id``, ``public_port_id``,
+``admin_port_id``, ``subnet_id``, ``router_id``.
+"""
 
 
 class ExportLocation(TypedDict):

@@ -3,12 +3,6 @@
 A service instance can be replaced at any time, because its root disk holds no data. Its identity is
 its ports (addresses) and its keys. Both are in private storage and outlive the instance, so
 ``replace_service_instance`` gives them to a new one.
-
-An instance's details are texts without secrets: ``server_id``, ``instance_id``, ``image_id`` (that
-it was made from), ``username``, ``ip`` (where Atoll reaches it), ``public_address`` and
-``public_addresses`` (comma-separated; where clients mount from), and the ids of the network
-resources that it has: ``service_port_id``, ``public_port_id``, ``admin_port_id``, ``subnet_id``,
-``router_id``.
 """
 
 from __future__ import annotations
@@ -200,11 +194,10 @@ class ServiceInstanceManager:
 
         Raises ``LoginKeyUnusable``, or ``GuestUnreachable`` (at once if it is known not to answer).
         """
-        server_id = server.get("server_id")
-        key = server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
+        key = _channel_key(server)
 
         def connect(seconds: float) -> Guest:
-            keys = InstanceKeys(self.storage, key) if server_id else self._common
+            keys = InstanceKeys(self.storage, key) if server.get("server_id") else self._common
             try:
                 access = keys.access(server["username"], server["ip"])
             except (ServiceInstanceException, ConfigurationError) as error:
@@ -242,7 +235,11 @@ class ServiceInstanceManager:
         return self.ask(server, lambda guest: guest.health(deadline=ANSWER_SECONDS))
 
     def answer(self, server: ServerDetails) -> Answer:
-        """What the instance's agent answers when it is asked how it is, within seconds."""
+        """What the instance's agent answers when it is asked how it is, within seconds.
+
+        It is asked even if it was silent a moment ago.
+        """
+        self._pool.end_pause(_channel_key(server))
         try:
             self.health(server)
         except (GuestError, ServiceInstanceUnavailable) as error:
@@ -386,6 +383,11 @@ class ServiceInstanceManager:
             fault = f" ({instance.fault})" if instance.fault else ""
             return f"The service instance {instance_id} is {instance.status}{fault}."
         return f"The service instance {instance_id} is active, but does not answer."
+
+
+def _channel_key(server: ServerDetails) -> str:
+    server_id = server.get("server_id")
+    return server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
 
 
 def _own(server: ServerDetails) -> str:

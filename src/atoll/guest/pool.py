@@ -89,6 +89,12 @@ class GuestPool:
             raise attempt.error
         return _Watched(self, key, attempt.guest)
 
+    def end_pause(self, key: str) -> None:
+        """Have the next call ask the instance, although it failed to answer a moment ago."""
+        with self._lock:
+            if (entry := self._entries.get(key)) is not None:
+                entry.retry_at = 0.0
+
     def drop(self, key: str) -> None:
         """Close the channel and remove the instance's state."""
         with self._lock:

@@ -16,6 +16,7 @@ from atoll.engine.operation import Operation
 from atoll.errors import AtollError
 from atoll.guest.pool import GuestPool
 from atoll.lifecycle.seal import Seal
+from atoll.lifecycle.silence import Silences
 from atoll.lifecycle.storage import DatabaseStorage
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ class Backend:
         self.cloud = cloud
         self._seal = seal
         self._pool = GuestPool()
+        self.silences = Silences()
         self._pools: list[dict[str, Any]] | None = None
 
     def set_up(self) -> None:

@@ -65,6 +65,23 @@ def secret_key(settings: Settings, database: Database) -> list[Finding]:
     return [Finding("Secret key", True, "opens the database's secrets")] if found else []
 
 
+def silent_servers(database: Database) -> list[Finding]:
+    """Name the share servers whose instances do not answer."""
+    with database.read() as connection:
+        active = audit.active_servers(connection)
+    silent = [server["id"] for server in active if server["unhealthy_since"] is not None]
+    if not active:
+        return []
+    if not silent:
+        return [Finding("Share servers", True, f"all {len(active)} answer")]
+    todo = (
+        "A worker restarts or replaces them. It does not if many fell silent together: then check "
+        "the network between workers and service instances, or run 'atoll server recover'."
+    )
+    detail = f"{len(silent)} of {len(active)} don't answer: {_some(silent)}"
+    return [Finding("Share servers", False, detail, todo)]
+
+
 def _longest(settings: Settings) -> Longest:
     periods = {
         "reconcile/all": float(settings.worker.reconcile_interval),

@@ -23,7 +23,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import charges, failed, share_server
+from atoll.lifecycle import charges, failed, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
@@ -228,7 +228,7 @@ class Reconciliation:
             for server_id in audit.idle_servers(connection, before):
                 share_servers.change(connection, server_id, status=ServerStatus.DELETING)
                 enqueue(connection, server_key(server_id))
-            share_server.keep_warm(connection, self._backend.settings)
+            server_choice.keep_warm(connection, self._backend.settings)
 
     def _remove_orphans(self, operation: Operation) -> None:
         """Remove orphans whose rows a handler has removed; log the other orphans."""

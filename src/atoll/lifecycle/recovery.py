@@ -8,6 +8,12 @@ from enum import StrEnum
 from atoll.cloud.base import Instance, InstanceStatus
 from atoll.driver.answer import Answer
 
+MANY = 2
+"""The least number of servers whose silence may have a common cause."""
+
+MOST = 0.25
+"""The largest part of all servers that may fall silent together without a common cause."""
+
 
 class Cure(StrEnum):
     """What is done about a share server."""
@@ -18,8 +24,15 @@ class Cure(StrEnum):
     RENEW = "renew"
     """The instance serves shares, and an operator has requested one of the newest image."""
     WAIT = "wait"
+    HOLD = "hold"
+    """Many instances fell silent together, so the cause is most likely on Atoll's side."""
     REBOOT = "reboot"
     REPLACE = "replace"
+
+
+def is_widespread(silent_together: int, active: int) -> bool:
+    """Whether so many servers fell silent together that they have a common cause."""
+    return silent_together >= MANY and silent_together > MOST * active
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,17 @@ class Diagnosis:
     """Whether it was silent when it was last asked."""
     renewal_wanted: bool = False
     silent_for: float = 0.0
-    """Seconds since it was first found silent, if it is silent."""
+    """Seconds for which this worker has seen it silent, by itself and since it was reset."""
+    was_reset: bool = False
+    """Whether it was reset because of this silence."""
     instance: Instance | None = None
     """What the cloud says of it, if it is silent; None if it is gone."""
+    silent_together: int = 1
+    """How many servers of the back end fell silent in the same minutes, this one included."""
+    active: int = 1
+    """How many active servers the back end has."""
+    is_confirmed: bool = False
+    """Whether an operator has confirmed that the instance itself is at fault."""
 
     @property
     def fault(self) -> str:
@@ -50,10 +71,12 @@ class Diagnosis:
     def cure(self, patience: float) -> Cure:
         """What to do about it. ``patience`` is the option ``replace_dead_after``, in seconds.
 
-        An instance that is gone or in error is replaced at once. One that only does not answer is
-        rebooted after ``patience`` seconds, and replaced after twice that time. An instance that
-        the cloud has paused is waited for, because a new one would fail in the same way. One that
-        answers with an error, or that Atoll could not ask by its own fault, is left alone.
+        An instance that is gone or in error is replaced at once. One that is only silent is reset
+        after ``patience`` seconds, and replaced if it is still silent as long after that. An
+        instance that the cloud has paused is waited for, because a new one would fail in the same
+        way. An instance that answers with an error, or that Atoll could not ask by its own fault,
+        is left alone. So is one that fell silent together with many others, until an operator
+        confirms that it is at fault.
         """
         if self.answer in (Answer.ERROR, Answer.UNASKED):
             return Cure.WAIT
@@ -64,8 +87,13 @@ class Diagnosis:
         if self.fault:
             return Cure.WAIT
         status = None if self.instance is None else self.instance.status
-        if status in (None, InstanceStatus.ERROR) or self.silent_for > 2 * patience:
+        if status in (None, InstanceStatus.ERROR):
             return Cure.REPLACE
-        if status == InstanceStatus.STOPPED or self.silent_for > patience:
+        is_overdue = self.silent_for > patience
+        if status == InstanceStatus.STOPPED and not (self.was_reset and is_overdue):
             return Cure.REBOOT
-        return Cure.WAIT
+        if is_widespread(self.silent_together, self.active) and not self.is_confirmed:
+            return Cure.HOLD
+        if self.was_reset:
+            return Cure.REPLACE if is_overdue else Cure.WAIT
+        return Cure.REBOOT if is_overdue or self.is_confirmed else Cure.WAIT

@@ -31,10 +31,10 @@ from atoll.errors import (
     Postponed,
     ServiceInstanceException,
 )
-from atoll.lifecycle import access, charges, scheduler, share_server
+from atoll.lifecycle import access, charges, scheduler, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
-from atoll.lifecycle.share_server import lane_of
+from atoll.lifecycle.server_choice import lane_of
 from atoll.model.keys import server_key
 from atoll.model.records import Share, ShareServer, Snapshot
 from atoll.model.states import (
@@ -164,7 +164,7 @@ class ShareHandler:
             self._check_kind(share)
             server = None
             if share["share_network_id"]:
-                server = share_server.choose(connection, settings, share, pool.host, pool.zone)
+                server = server_choice.choose(connection, settings, share, pool.host, pool.zone)
             shares.change(
                 connection,
                 share["id"],
@@ -210,7 +210,7 @@ class ShareHandler:
             placement.forget_hints(connection, share)
             owners.remove(connection, "share", share["id"])
             if server is not None:
-                share_server.note_if_idle(connection, server["id"])
+                server_choice.note_if_idle(connection, server["id"])
 
     def _ensure(self, operation: Operation, share: Share) -> None:
         """Repair what is broken, then bring the access rules up to date."""

@@ -8,14 +8,14 @@ by a new instance with the same ports.
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Connection
 
-from atoll.config import Settings
 from atoll.db import owners, placement, share_servers, shares, subnets
 from atoll.db.messages import Action, Detail, Resource
 from atoll.driver.answer import Answer
@@ -30,102 +30,33 @@ from atoll.errors import (
 )
 from atoll.lifecycle import access
 from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import COMMON_LANE, network_key, server_key, share_key
-from atoll.model.records import Share, ShareServer, Subnet
+from atoll.model.keys import network_key, share_key
+from atoll.model.records import Share, ShareServer
 from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
+CURES: Final = "cures"
+"""The lane of operations that restart or replace an instance, so that few do so at once."""
 
-def lane_of(server: ShareServer | None) -> str:
-    """The lane of operations on a server's shares; None is the common server."""
-    return server["id"] if server is not None else COMMON_LANE
-
-
-def choose(
-    connection: Connection, settings: Settings, share: Share, host: str, zone: str
-) -> ShareServer:
-    """Choose a server with room for the share on its share network, or add one.
-
-    It belongs to the back end ``host``, and is on the network's subnet for the zone ``zone``.
-    """
-    subnet = _subnet_for(connection, share, zone)
-    subnets.lock(connection, subnet["id"])
-    for server in placement.candidates(connection, subnet["id"], host):
-        if server["share_count"] < settings.driver.max_shares_per_share_server:
-            return server
-    server_id = placement.take_warm(connection, host) or _add(connection, host)
-    share_servers.change(
-        connection,
-        server_id,
-        project_id=share["project_id"],
-        share_network_subnet_id=subnet["id"],
-        # A warm server also needs to be set up: it has no interface in this network yet.
-        status=ServerStatus.CREATING,
-    )
-    enqueue(connection, server_key(server_id))
-    keep_warm(connection, settings)
-    chosen = share_servers.get(connection, server_id)
-    assert chosen is not None
-    return chosen
+CURED = Counter(
+    "atoll_share_server_checks_total",
+    "Checks of share servers that were requested, by what was done",
+    ["cure"],
+)
 
 
-def keep_warm(connection: Connection, settings: Settings) -> None:
-    """Add servers until as many as configured are warm, ready for the next share network."""
-    if not settings.driver.driver_handles_share_servers:
-        return
-    missing = settings.driver.warm_service_instances - placement.count_warm(
-        connection, settings.backend_host
-    )
-    for _ in range(missing):
-        enqueue(connection, server_key(_add(connection, settings.backend_host)))
-
-
-def _add(connection: Connection, host: str) -> str:
-    """Add a row for a server that has no share network yet; return its id."""
-    server_id = str(uuid.uuid4())
-    share_servers.add(
-        connection,
-        id=server_id,
-        host=host,
-        status=ServerStatus.CREATING,
-        is_auto_deletable=True,
-        renewal_wanted=False,
-        backend_details={},
-    )
-    return server_id
-
-
-def _subnet_for(connection: Connection, share: Share, zone: str) -> Subnet:
-    known = subnets.of_network(connection, share["share_network_id"] or "")
-    usable = [subnet for subnet in known if not subnet["deleting"]]
-    for subnet in usable:
-        if subnet["availability_zone"] == zone:
-            return subnet
-    for subnet in usable:
-        if not subnet["availability_zone"]:
-            return subnet
-    raise ServiceInstanceException(
-        public="The share network has no subnet in the share's availability zone."
-    )
-
-
-def note_if_idle(connection: Connection, server_id: str) -> None:
-    """Record since when a server is idle if it has no shares left."""
-    if placement.count_shares(connection, server_id) == 0:
-        share_servers.change(connection, server_id, idle_since=time.time())
-
-
-def _silent_since(server: ShareServer) -> float:
-    """When the server was first found silent, in epoch seconds, but never a time in the future.
-
-    Such a time was written while the clock was ahead. The server must not have to wait until the
-    corrected clock reaches it.
-    """
-    now = time.time()
-    return min(server["unhealthy_since"] or now, now)
+@contextmanager
+def taking_turns(operation: Operation) -> Iterator[None]:
+    """Restart or replace an instance only while few others are. Raises ``LaneFull`` to wait."""
+    operation.set_lane(CURES)
+    try:
+        yield
+    finally:
+        operation.set_lane("")  # the next look at the server needs no turn
 
 
 class ShareServerHandler:
@@ -243,8 +174,10 @@ class ShareServerHandler:
     def _recover(self, operation: Operation, server: ShareServer) -> None:
         """Check that the server answers; start, reboot or replace its instance if it does not."""
         details = {"server_id": server["id"], **server["backend_details"]}
-        found = self._diagnose(operation, server, details)
-        match found.cure(self._backend.settings.driver.replace_dead_after):
+        found = examine(self._backend, server, details)
+        cure = found.cure(self._backend.settings.driver.replace_dead_after)
+        CURED.labels(cure).inc()
+        match cure:
             case Cure.RENEW:
                 self._renew(operation, server, details)
             case Cure.SERVE_AGAIN:
@@ -253,25 +186,16 @@ class ShareServerHandler:
                 raise ServiceInstanceUnavailable(found.fault)
             case Cure.WAIT:
                 self._look_again(operation, server, found.fault)
+            case Cure.HOLD:
+                self._hold(operation, server, found)
             case Cure.REBOOT:
-                self._reboot(operation, server, details)
+                with taking_turns(operation):
+                    self._reboot(operation, server, details)
             case Cure.REPLACE:
-                self._replace(operation, server, details)
+                with taking_turns(operation):
+                    self._replace(operation, server, details)
             case Cure.NOTHING:
                 pass
-
-    def _diagnose(
-        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
-    ) -> Diagnosis:
-        manager = self._backend.driver(operation).service_instance_manager
-        was_silent = server["unhealthy_since"] is not None
-        is_off = manager.instance_is_off(details)  # then there is no need to wait for an answer
-        answer = Answer.SILENT if is_off else manager.answer(details)
-        if answer != Answer.SILENT:
-            return Diagnosis(answer, was_silent, server["renewal_wanted"])
-        silent_for = time.time() - _silent_since(server)
-        instance = self._backend.cloud.compute.get_instance(details["instance_id"])
-        return Diagnosis(answer, was_silent, server["renewal_wanted"], silent_for, instance)
 
     def _reboot(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
@@ -287,6 +211,7 @@ class ShareServerHandler:
             log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
             self._replace(operation, server, details)
         else:
+            self._backend.silences.reset(key)
             self._look_again(operation, server, "It was rebooted.")
 
     def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
@@ -333,12 +258,29 @@ class ShareServerHandler:
             for share in shares.where(connection, share_server_id=server["id"]):
                 tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
 
+    def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
+        """Leave the instance alone until an operator confirms. Raises an error that says so."""
+        log.error(
+            "share_server.cure_held",
+            share_server_id=server["id"],
+            silent=found.silent_together,
+            active=found.active,
+        )
+        self._look_again(
+            operation,
+            server,
+            f"{found.silent_together} of {found.active} service instances fell silent together, "
+            "so the cause is probably on Atoll's side: a network, a route, a bastion. Nothing is "
+            "restarted. If the instance itself is at fault: 'atoll server recover "
+            f"{server['id']}'.",
+        )
+
     def _look_again(self, operation: Operation, server: ShareServer, why: str) -> None:
         """Record since when the server has been silent, and raise an error; a retry checks again.
 
         Raises ``ServiceInstanceUnavailable``.
         """
-        since = _silent_since(server)
+        since = silent_since(server)
         if server["unhealthy_since"] != since:
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], unhealthy_since=since)
@@ -372,6 +314,7 @@ class ShareServerHandler:
                 connection,
                 server["id"],
                 unhealthy_since=None,
+                cure_confirmed=False,
                 identifier=details["instance_id"],
                 backend_details=dict(details),
             )

@@ -8,7 +8,7 @@ from atoll.engine.operation import Operation
 from atoll.errors import Postponed, ShareBackendException
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
-from atoll.lifecycle.share_server import lane_of
+from atoll.lifecycle.server_choice import lane_of
 from atoll.model.keys import snapshot_key
 from atoll.model.records import ShareServer, Snapshot
 from atoll.model.states import SNAPSHOT_GIVEN_UP_AS, SNAPSHOTS_ASKING_FOR_WORK, SnapshotStatus

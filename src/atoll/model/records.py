@@ -142,6 +142,7 @@ class ShareServer(Record, total=False):
     unhealthy_since: float | None
     """Since when it has not answered (epoch seconds)."""
     renewal_wanted: bool
+    cure_confirmed: bool
     updated_at: str | None
 
     # Not columns: of the network that it is in, and of what is on it.

@@ -220,12 +220,12 @@ class InstanceStatus(StrEnum):
     STOPPED = "stopped"
     """The instance does not run, and can be started."""
     ERROR = "error"
-    """The cloud could not make or keep the instance."""
+    """The cloud could not make, keep or change the instance. It may run all the same."""
 
     @property
     def is_off(self) -> bool:
-        """Whether the instance does not run, so that nothing in it can answer."""
-        return self in (InstanceStatus.STOPPED, InstanceStatus.ERROR)
+        """Whether nothing in the instance can answer. One in error may well run."""
+        return self == InstanceStatus.STOPPED
 
 
 # --- sets of share statuses -----------------------------------------------------------------------

@@ -1,0 +1,95 @@
+"""Chooses the share server of a share, and adds servers where one is missing."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from sqlalchemy import Connection
+
+from atoll.config import Settings
+from atoll.db import placement, share_servers, subnets
+from atoll.engine.queue import enqueue
+from atoll.errors import ServiceInstanceException
+from atoll.model.keys import COMMON_LANE, server_key
+from atoll.model.records import Share, ShareServer, Subnet
+from atoll.model.states import ServerStatus
+
+
+def lane_of(server: ShareServer | None) -> str:
+    """The lane of operations on a server's shares; None is the common server."""
+    return server["id"] if server is not None else COMMON_LANE
+
+
+def choose(
+    connection: Connection, settings: Settings, share: Share, host: str, zone: str
+) -> ShareServer:
+    """Choose a server with room for the share on its share network, or add one.
+
+    It belongs to the back end ``host``, and is on the network's subnet for the zone ``zone``.
+    """
+    subnet = _subnet_for(connection, share, zone)
+    subnets.lock(connection, subnet["id"])
+    for server in placement.candidates(connection, subnet["id"], host):
+        if server["share_count"] < settings.driver.max_shares_per_share_server:
+            return server
+    server_id = placement.take_warm(connection, host) or _add(connection, host)
+    share_servers.change(
+        connection,
+        server_id,
+        project_id=share["project_id"],
+        share_network_subnet_id=subnet["id"],
+        # A warm server also needs to be set up: it has no interface in this network yet.
+        status=ServerStatus.CREATING,
+    )
+    enqueue(connection, server_key(server_id))
+    keep_warm(connection, settings)
+    chosen = share_servers.get(connection, server_id)
+    assert chosen is not None
+    return chosen
+
+
+def keep_warm(connection: Connection, settings: Settings) -> None:
+    """Add servers until as many as configured are warm, ready for the next share network."""
+    if not settings.driver.driver_handles_share_servers:
+        return
+    missing = settings.driver.warm_service_instances - placement.count_warm(
+        connection, settings.backend_host
+    )
+    for _ in range(missing):
+        enqueue(connection, server_key(_add(connection, settings.backend_host)))
+
+
+def _add(connection: Connection, host: str) -> str:
+    """Add a row for a server that has no share network yet; return its id."""
+    server_id = str(uuid.uuid4())
+    share_servers.add(
+        connection,
+        id=server_id,
+        host=host,
+        status=ServerStatus.CREATING,
+        is_auto_deletable=True,
+        renewal_wanted=False,
+        backend_details={},
+    )
+    return server_id
+
+
+def _subnet_for(connection: Connection, share: Share, zone: str) -> Subnet:
+    known = subnets.of_network(connection, share["share_network_id"] or "")
+    usable = [subnet for subnet in known if not subnet["deleting"]]
+    for subnet in usable:
+        if subnet["availability_zone"] == zone:
+            return subnet
+    for subnet in usable:
+        if not subnet["availability_zone"]:
+            return subnet
+    raise ServiceInstanceException(
+        public="The share network has no subnet in the share's availability zone."
+    )
+
+
+def note_if_idle(connection: Connection, server_id: str) -> None:
+    """Record since when a server is idle if it has no shares left."""
+    if placement.count_shares(connection, server_id) == 0:
+        share_servers.change(connection, server_id, idle_since=time.time())
