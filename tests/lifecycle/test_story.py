@@ -148,3 +148,27 @@ def test_a_mounted_client_waits_while_its_instance_is_replaced(
     wait("all to be served again", read, 20)
     [new] = deployment.cloud.compute.list_instances()
     assert new.id != old.id
+
+
+def test_one_slow_volume_does_not_delay_the_others(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    """An instance is lost, and the agent needs long for each of its four shares."""
+    deployment = new_deployment(reconcile_interval=0.3)
+    deployment.start_worker()
+    shares = [deployment.create() for _ in range(4)]
+    for share_id in shares:
+        deployment.settled(share_id)
+        deployment.allow(share_id)
+    for share_id in shares:
+        deployment.settled(share_id)
+    [old] = deployment.cloud.compute.list_instances()
+    journal = deployment.cloud.journal
+    mark = journal.mark()
+    deployment.cloud.faults.delay("apply_share", 2.0, times=4)
+    deployment.cloud.delete_instance(old.id)
+    deployment.until(
+        lambda: len(journal.calls("apply_share", since=mark)) >= 4, "all to be served again"
+    )
+    began = [call.time for call in journal.calls("apply_share", since=mark)][:4]
+    assert began[-1] - began[0] < 2.0

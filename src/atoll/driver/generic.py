@@ -8,6 +8,8 @@ whether it is done already, so a verb that was interrupted is simply run again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +45,9 @@ from atoll.guest.base import Health, ShareUsage
 from atoll.model.keys import snapshot_key
 from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
 from atoll.model.states import ShareStatus
+
+SERVED_AT_ONCE = 8
+"""How many shares of an instance are attached and exported at a time when all of them are."""
 
 
 class GenericShareDriver(ShareDriver):
@@ -207,22 +212,23 @@ class GenericShareDriver(ShareDriver):
         return self._wanted.export_locations(share, details)
 
     def ensure_shares(self, context: object, shares: Iterable[Share]) -> dict[str, dict[str, Any]]:
-        """``ensure_share`` for many shares. One that fails is reported, and the others go on.
+        """``ensure_share`` for many shares, some at a time: a slow volume delays few others.
 
-        An instance that does not answer is asked once, not once for each share.
+        A share that fails is reported, and the others go on. An instance that does not answer is
+        asked once, not once for each share.
         """
-        updates: dict[str, dict[str, Any]] = {}
-        for share in shares:
+
+        def ensure(share: Share) -> tuple[str, dict[str, Any]]:
             try:
                 locations = self.ensure_share(context, share, share_server=share["share_server"])
             except AtollError as error:
-                updates[share["id"]] = {"status": ShareStatus.ERROR, "reason": str(error)}
-            else:
-                updates[share["id"]] = {
-                    "status": ShareStatus.AVAILABLE,
-                    "export_locations": locations,
-                }
-        return updates
+                return share["id"], {"status": ShareStatus.ERROR, "reason": str(error)}
+            return share["id"], {"status": ShareStatus.AVAILABLE, "export_locations": locations}
+
+        with ThreadPoolExecutor(SERVED_AT_ONCE, thread_name_prefix="serve") as pool:
+            # Each thread needs a copy of its own of what is bound to the operation's log lines.
+            work = [pool.submit(copy_context().run, ensure, share) for share in shares]
+            return dict(each.result() for each in work)
 
     def delete_share(
         self, context: object, share: Share, share_server: ShareServer | None = None
