@@ -246,17 +246,15 @@ class ServiceInstanceManager:
             return Answer.of(error)
         return Answer.HEALTHY
 
-    def instance_is_off(self, server: ServerDetails) -> bool:
-        """Whether the instance can't answer, because it is gone, stopped or in error.
-
-        False while the cloud doesn't answer: the instance itself may still do so.
-        """
+    def instance_is_off(self, server: ServerDetails, *, or_failed: bool = True) -> bool:
+        """Whether it is gone, stopped or (``or_failed``) in error; False if the cloud is away."""
         instance_id = server.get(INSTANCE_ID)
         try:
             instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
         except CloudUnavailable:
             return False
-        return instance is None or instance.status.is_off
+        off = {InstanceStatus.STOPPED, *((InstanceStatus.ERROR,) if or_failed else ())}
+        return instance is None or instance.status in off
 
     # --- steps of set-up --------------------------------------------------------------------
 

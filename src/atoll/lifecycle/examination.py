@@ -19,7 +19,8 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
     """What is known of the server's instance now. It may take some seconds."""
     manager = backend.driver(None).service_instance_manager
     was_silent, renewal_wanted = server["unhealthy_since"] is not None, server["renewal_wanted"]
-    is_off = manager.instance_is_off(details)  # then there is no need to wait for an answer
+    # An instance that is gone or stopped need not be asked. One in error may still answer.
+    is_off = manager.instance_is_off(details, or_failed=False)
     answer = Answer.SILENT if is_off else manager.answer(details)
     if answer != Answer.SILENT:
         backend.silences.ended(server["id"])

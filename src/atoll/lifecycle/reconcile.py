@@ -195,7 +195,7 @@ class Reconciliation:
             with alone("probe", share_server_id=server["id"]):
                 manager, details = driver.service_instance_manager, server["backend_details"]
                 try:
-                    if manager.instance_is_off(details):  # no need to wait for it
+                    if manager.instance_is_off(details, or_failed=False):
                         raise ServiceInstanceUnavailable("The service instance is off, or gone.")
                     health = manager.health(details)
                     answer = health, driver.get_share_usage(None, server)

@@ -222,11 +222,6 @@ class InstanceStatus(StrEnum):
     ERROR = "error"
     """The cloud could not make, keep or change the instance. It may run all the same."""
 
-    @property
-    def is_off(self) -> bool:
-        """Whether nothing in the instance can answer. One in error may well run."""
-        return self == InstanceStatus.STOPPED
-
 
 # --- sets of share statuses -----------------------------------------------------------------------
 
