@@ -206,3 +206,14 @@ def test_time_that_no_worker_has_seen_is_no_silence(deployment: MemoryDeployment
     deployment.until(lambda: deployment.cloud.journal.count("reboot_instance"), "a reset")
     deployment.until(lambda: not silent(deployment), "it to answer")
     assert deployment.cloud.journal.count("delete_instance") == 0
+
+
+def test_the_instances_of_a_rebooted_host_are_started(five: MemoryDeployment) -> None:
+    """They are off together, which is certain: nobody needs to confirm that they are started."""
+    for instance in five.cloud.compute.list_instances():
+        five.cloud.kill_instance(instance.id)
+    five.until(lambda: five.cloud.journal.count("reboot_instance") == 5, "all to be started")
+    five.until(lambda: not silent(five), "all to answer")
+    assert five.cloud.journal.count("delete_instance") == 0
+    errors = [row["error"] for row in operations_of(five, "share_server/")]
+    assert not [error for error in errors if "fell silent together" in error]

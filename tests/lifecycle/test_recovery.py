@@ -30,8 +30,8 @@ def together(silent: int, active: int, **more: Any) -> Diagnosis:
 
 def reset(**more: Any) -> Diagnosis:
     """A silent instance that has been reset."""
-    found = {"instance": ACTIVE, **more}
-    return Diagnosis(Answer.SILENT, was_silent=True, was_reset=True, **found)
+    found = {"instance": ACTIVE, "reset_for": more.get("silent_for"), **more}
+    return Diagnosis(Answer.SILENT, was_silent=True, **found)
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,19 @@ def reset(**more: Any) -> Diagnosis:
         (together(1, 1), Cure.REBOOT),
         (together(1, 3), Cure.REBOOT),
         (together(5, 5), Cure.HOLD),
-        (together(5, 5, was_reset=True), Cure.HOLD),
+        (together(5, 5, reset_for=61), Cure.HOLD),
+        (together(5, 5, reset_for=60, silent_for=0), Cure.WAIT),
         (together(250, 1000), Cure.REBOOT),
         (together(251, 1000), Cure.HOLD),
         # An operator knows better.
         (together(5, 5, is_confirmed=True, silent_for=0), Cure.REBOOT),
-        (together(5, 5, is_confirmed=True, was_reset=True, silent_for=60), Cure.WAIT),
-        (together(5, 5, is_confirmed=True, was_reset=True), Cure.REPLACE),
+        (together(5, 5, is_confirmed=True, reset_for=60, silent_for=60), Cure.WAIT),
+        (together(5, 5, is_confirmed=True, reset_for=61), Cure.REPLACE),
         # What the cloud itself says is certain, however many there are.
         (together(5, 5, instance=STOPPED), Cure.REBOOT),
         (together(5, 5, instance=None), Cure.REPLACE),
         (together(5, 5, instance=FAILED), Cure.REPLACE),
-        (together(5, 5, instance=STOPPED, was_reset=True), Cure.HOLD),
+        (together(5, 5, instance=STOPPED, reset_for=61), Cure.HOLD),
         # Paused by the cloud: another one would be paused, too.
         (Diagnosis(Answer.SILENT, instance=PAUSED), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=10_000, instance=PAUSED), Cure.WAIT),

@@ -92,11 +92,11 @@ def test_silence_with_another_cause_does_not_count_afterwards_either(
 
 def test_an_instance_that_was_reset_has_time_to_boot(silences: Silences, clock: Clock) -> None:
     silences.reset("s1")  # it was never seen: nothing is recorded
-    assert not silences.seen("s1", 7.0, longest_gap=GAP).was_reset
+    assert silences.seen("s1", 7.0, longest_gap=GAP).reset_for is None
     clock.now += 20
     silences.reset("s1")
     clock.now += 5
     found = silences.seen("s1", 7.0, longest_gap=GAP)
-    assert (found.seconds, found.was_reset) == (5.0, True)
+    assert (found.seconds, found.reset_for) == (5.0, 5.0)
     silences.ended("s1")
-    assert not silences.seen("s1", 8.0, longest_gap=GAP).was_reset
+    assert silences.seen("s1", 8.0, longest_gap=GAP).reset_for is None

@@ -42,7 +42,7 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         was_silent,
         renewal_wanted,
         silence.seconds,
-        silence.was_reset,
+        silence.reset_for,
         instance,
         silent_together=max(1, silent),
         active=max(1, active),

@@ -46,8 +46,8 @@ class Diagnosis:
     renewal_wanted: bool = False
     silent_for: float = 0.0
     """Seconds for which this worker has seen it silent, by itself and since it was reset."""
-    was_reset: bool = False
-    """Whether it was reset because of this silence."""
+    reset_for: float | None = None
+    """Seconds since it was reset, or started, because of this silence; None if it was not."""
     instance: Instance | None = None
     """What the cloud says of it, if it is silent; None if it is gone."""
     silent_together: int = 1
@@ -89,11 +89,13 @@ class Diagnosis:
         status = None if self.instance is None else self.instance.status
         if status in (None, InstanceStatus.ERROR):
             return Cure.REPLACE
-        is_overdue = self.silent_for > patience
-        if status == InstanceStatus.STOPPED and not (self.was_reset and is_overdue):
+        was_reset, is_overdue = self.reset_for is not None, self.silent_for > patience
+        if status == InstanceStatus.STOPPED and not (was_reset and is_overdue):
             return Cure.REBOOT
+        if self.reset_for is not None and self.reset_for <= patience:
+            return Cure.WAIT  # it boots, perhaps together with all others of a rebooted host
         if is_widespread(self.silent_together, self.active) and not self.is_confirmed:
             return Cure.HOLD
-        if self.was_reset:
+        if was_reset:
             return Cure.REPLACE if is_overdue else Cure.WAIT
         return Cure.REBOOT if is_overdue or self.is_confirmed else Cure.WAIT

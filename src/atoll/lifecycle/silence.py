@@ -22,8 +22,8 @@ class Silence:
 
     seconds: float
     """For how long it has been silent, by itself and since its instance was reset."""
-    was_reset: bool
-    """Whether its instance has been reset because of this silence."""
+    reset_for: float | None
+    """Seconds since its instance was reset because of this silence; None if it was not."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class _Record:
     since: float | None
     looked_at: float
     seconds: float = 0.0
-    was_reset: bool = False
+    reset_at: float | None = None
 
 
 class Silences:
@@ -64,14 +64,16 @@ class Silences:
             if not counts:
                 record.seconds = 0.0
             record.looked_at, record.since = now, since
-            return Silence(record.seconds, record.was_reset)
+            reset_for = None if record.reset_at is None else now - record.reset_at
+            return Silence(record.seconds, reset_for)
 
     def reset(self, server_id: str) -> None:
         """Record that the server's instance was reset, and needs time to boot."""
         with self._lock:
             record = self._records.get(server_id)
             if record is not None:
-                record.seconds, record.was_reset, record.looked_at = 0.0, True, self._clock()
+                record.seconds, record.reset_at = 0.0, self._clock()
+                record.looked_at = record.reset_at
 
     def ended(self, server_id: str) -> None:
         """Record that the server answers."""
