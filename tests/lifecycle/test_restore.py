@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,38 @@ class Restored:
 @pytest.fixture
 def restored(new_deployment: Callable[..., MemoryDeployment]) -> Restored:
     return Restored(new_deployment(reconcile_interval=0.3))
+
+
+def test_a_server_that_was_idle_in_the_backup_goes_on_serving_newer_shares(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    deployment = new_deployment(reconcile_interval=0.3, unused_share_server_cleanup_interval=2)
+    operator = Operator(deployment)
+    deployment.start_worker()
+    first = deployment.create()
+    deployment.settled(first)
+    deployment.call("DELETE", f"/shares/{first}")
+    deployment.gone("shares")
+    deployment.stop_workers()
+    backup = operator.backup()
+    deployment.start_worker()
+    share = deployment.create()
+    deployment.settled(share)
+    deployment.allow(share)
+    deployment.settled(share)
+    mount = deployment.mount(share)
+    mount.write("data", b"precious")
+    deployment.stop_workers()
+    there = things(deployment)
+    operator.restore(backup)
+    deployment.start_worker()
+    time.sleep(4)
+    passes(deployment)
+    assert things(deployment) == there
+    assert mount.read("data") == b"precious"
+
+    assert operator.run("orphan", "remove", f"share/{share}", "--yes").exit_code == 0
+    deployment.gone("share-servers")
 
 
 def test_no_operation_makes_a_leftover_of_what_is_not_known(restored: Restored) -> None:

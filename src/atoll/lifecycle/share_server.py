@@ -166,10 +166,27 @@ class ShareServerHandler:
         if needed:
             log.warning("share_server.kept", share_server_id=server["id"], reason="it has shares")
             return
+        if self._serves_unknown_shares(server):
+            why = "its instance serves volumes of shares that the database does not know"
+            log.error("share_server.kept", share_server_id=server["id"], reason=why)
+            with operation.transaction() as connection:
+                share_servers.change(
+                    connection, server["id"], status=ServerStatus.ACTIVE, idle_since=time.time()
+                )
+            return
         driver = self._backend.driver(operation)
         driver.teardown_server({"server_id": server["id"], **server["backend_details"]})
         with operation.transaction() as connection:
             owners.remove(connection, "share_server", server["id"])
+
+    def _serves_unknown_shares(self, server: ShareServer) -> bool:
+        """Whether the server has volumes although no row names it.
+
+        So it is after a restore, if the server was idle when the backup was made.
+        """
+        instance_id = server["identifier"]
+        volumes = self._backend.cloud.volumes.list_volumes() if instance_id else []
+        return any(volume.instance_id == instance_id for volume in volumes)
 
     def _recover(self, operation: Operation, server: ShareServer) -> None:
         """Check that the server answers; start, reboot or replace its instance if it does not."""
