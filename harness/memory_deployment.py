@@ -124,6 +124,13 @@ class MemoryDeployment:
         with self.database.read() as connection:
             return str(projects.find(connection, bootstrap.PROJECT)["id"])
 
+    def users_subnet(self) -> str:
+        """The cloud's id of the share network's subnet, where it is the user's own."""
+        [subnet] = self.call("GET", f"/share-networks/{self.network()}")["share_network"][
+            "share_network_subnets"
+        ]
+        return str(subnet["neutron_subnet_id"])
+
     def _users_network(self) -> str:
         """A share network on a network of the user's own, whose gateway is the user's router."""
         user = MemoryCloud("user", path=self.settings.state_dir / "memory-cloud.sqlite")

@@ -23,7 +23,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import charges, failed, server_choice
+from atoll.lifecycle import charges, failed, routes, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
@@ -79,6 +79,7 @@ class Reconciliation:
             self._try_again,
             self._check_servers,
             self._check_common_server,
+            self._check_routes,
             self._fit_servers,
             self._remove_orphans,
             self._correct_sizes,
@@ -154,6 +155,13 @@ class Reconciliation:
         health = manager.health(manager.get_common_server())
         usage = driver.get_share_usage(None)
         self._check_shares(operation, driver, here, busy, health, usage)
+
+    def _check_routes(self, operation: Operation) -> None:
+        with self._backend.database.read() as connection:
+            servers = audit.active_servers(connection)
+        for server in routes.unplugged(self._backend.cloud, servers):
+            reason = "its subnet is not plugged into its router"
+            self._ask(operation, [server_key(server["id"])], reason)
 
     def _check_shares(
         self,

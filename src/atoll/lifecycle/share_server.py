@@ -28,7 +28,7 @@ from atoll.errors import (
     ServiceInstanceException,
     ServiceInstanceUnavailable,
 )
-from atoll.lifecycle import access
+from atoll.lifecycle import access, routes
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
@@ -212,7 +212,7 @@ class ShareServerHandler:
                 with taking_turns(operation):
                     self._replace(operation, server, details)
             case Cure.NOTHING:
-                pass
+                routes.reconnect(self._backend, operation, server)
 
     def _reboot(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
