@@ -14,6 +14,7 @@ from atoll.db import facts, whereabouts
 from atoll.db.database import Database
 from atoll.db.whereabouts import CLOUD, DATABASE, Facts
 from atoll.errors import ConfigurationError
+from atoll.lifecycle import seal
 
 _HINT = "If both are correct, and no other worker uses its shares: 'atoll claim --yes'."
 
@@ -65,13 +66,17 @@ def settle(settings: Settings, database: Database, cloud: Cloud) -> None:
 
 
 def claim(settings: Settings, database: Database, cloud: Cloud) -> tuple[str, str]:
-    """Assign this database's place and this cloud to the deployment; describe both."""
+    """Assign this database's place and this cloud to the deployment; describe both.
+
+    A key that no secret depends on may be replaced, because the new place may have another one.
+    """
     place = _configured(settings) | cloud.place()
     with database.begin() as connection:
         facts.lock(connection)
         here = whereabouts.of_database(database, connection, settings.host)
         whereabouts.remember(connection, DATABASE, here)
         whereabouts.remember(connection, CLOUD, place)
+        seal.forget_unused(connection)
     return _described(here), _described(place)
 
 

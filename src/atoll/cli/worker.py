@@ -36,8 +36,8 @@ def run(settings: Settings) -> None:
     settings.make_state_dir()
     database = Database.of(settings)
     upgrade(database)
-    seal = open_seal(settings.secret_key, database)
     cloud = _own_cloud(settings, database)
+    seal = open_seal(settings.secret_key, database)
     backend = Backend(settings, database, cloud, seal)
     worker = Worker(
         database,

@@ -87,6 +87,12 @@ def check(path: Path, connection: Connection) -> Seal | None:
     return seal
 
 
+def forget_unused(connection: Connection) -> None:
+    """Forget the key if nothing but the sealed text depends on it, so that there may be another."""
+    if private_data.any_encrypted(connection) is None:
+        facts.remove(connection, _SAMPLE)
+
+
 def _make(path: Path) -> None:
     """Make a key (0600), unless there is one."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
