@@ -27,7 +27,7 @@ OF_SUBNETS = (*NEUTRON_IDS, *FILLED_BY_WORKER, "availability_zone")
 
 
 _rows = Rows[ShareNetwork](networks, "Share network")
-get, remove = _rows.get, _rows.remove
+get, lock, remove = _rows.get, _rows.lock, _rows.remove
 
 
 def require(connection: Connection, network_id: str, project_id: str | None = None) -> ShareNetwork:

@@ -16,7 +16,7 @@ from atoll.model.records import ShareServer
 from atoll.model.states import ServerStatus
 
 _rows = Rows[ShareServer](share_servers, "Share server")
-get = _rows.get
+get, lock = _rows.get, _rows.lock
 
 
 def add(connection: Connection, /, **values: Unpack[ShareServer]) -> ShareServer:

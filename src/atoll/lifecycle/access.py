@@ -106,6 +106,9 @@ def _settle(
 
 def show_status(connection: Connection, share_id: str) -> None:
     """Derive ``access_rules_status`` of the share from its rules."""
+    # A request that adds a rule changes the share in the same transaction. Without the lock, the
+    # rule could be committed after the rules are read here, and its ``syncing`` be overwritten.
+    shares.lock(connection, share_id)
     states = {rule["state"] for rule in access_rules.of_share(connection, share_id)}
     status = RulesStatus.ERROR if RuleState.ERROR in states else RulesStatus.ACTIVE
     if states & set(UNSETTLED_RULES):

@@ -88,7 +88,7 @@ class ShareHandler:
             # The actual size must be known first, because quotas charge that size.
             self._note_growth(operation, share)
         with operation.transaction() as connection:
-            share = shares.get(connection, operation.resource_id)
+            share = shares.lock(connection, operation.resource_id)
             if share is None:
                 return
             asked = share["status"]
@@ -133,7 +133,7 @@ class ShareHandler:
     @staticmethod
     def _become_available(connection: Connection, share: Share, **values: Unpack[Share]) -> None:
         """Set the share to ``available``, unless its status was changed meanwhile."""
-        now = shares.get(connection, share["id"])
+        now = shares.lock(connection, share["id"])
         if now is not None and now["status"] == share["status"]:
             values["status"] = ShareStatus.AVAILABLE
         shares.change(connection, share["id"], **values)

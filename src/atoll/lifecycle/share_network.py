@@ -50,7 +50,7 @@ class ShareNetworkHandler:
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Tell the project why, and set the share network to error unless it is being deleted."""
         with operation.transaction() as connection:
-            network = share_networks.get(connection, operation.resource_id)
+            network = share_networks.lock(connection, operation.resource_id)
             if network is None:
                 return
             kind, action = Resource.SHARE_NETWORK_SUBNET, Action.DELETE

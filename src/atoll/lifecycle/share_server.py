@@ -88,7 +88,7 @@ class ShareServerHandler:
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Set the server to error; the operations of shares that wait for it then fail."""
         with operation.transaction() as connection:
-            server = share_servers.get(connection, operation.resource_id)
+            server = share_servers.lock(connection, operation.resource_id)
             if server is None:
                 return
             here = shares.where(connection, share_server_id=server["id"])

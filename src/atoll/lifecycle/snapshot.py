@@ -50,7 +50,7 @@ class SnapshotHandler:
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Set the snapshot to ``error`` or ``error_deleting``, and tell the user why."""
         with operation.transaction() as connection:
-            snapshot = snapshots.get(connection, operation.resource_id)
+            snapshot = snapshots.lock(connection, operation.resource_id)
             if snapshot is None:
                 return
             creating = snapshot["status"] == SnapshotStatus.CREATING
@@ -70,7 +70,7 @@ class SnapshotHandler:
         driver = self._backend.driver(operation)
         made = driver.create_snapshot(operation, snapshot, server)
         with operation.transaction() as connection:
-            now = snapshots.get(connection, snapshot["id"])
+            now = snapshots.lock(connection, snapshot["id"])
             # A status that was set meanwhile, such as by a forced deletion, is kept.
             changes: Snapshot = {
                 "progress": "100%",
