@@ -149,6 +149,15 @@ class MemoryDeployment:
             wish["share_network_id"] = self.network()
         return str(self.call("POST", "/shares", {"share": wish}, version)["share"]["id"])
 
+    def served(self) -> str:
+        """A share that the client has written ``precious`` to, in the file ``data``; its id."""
+        share_id = self.create()
+        self.settled(share_id)
+        self.allow(share_id)
+        self.settled(share_id)
+        self.mount(share_id).write("data", b"precious")
+        return share_id
+
     def share(self, share_id: str) -> dict[str, Any]:
         """A share as its user sees it."""
         seen: dict[str, Any] = self.call("GET", f"/shares/{share_id}")["share"]

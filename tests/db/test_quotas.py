@@ -140,7 +140,7 @@ def test_defaults_then_class_then_project_then_user(database: Database) -> None:
 
 
 def test_reserving_among_a_thousand_shares_is_cheap(database: Database, type_id: str) -> None:
-    """It costs hardly more than in a project without shares."""
+    """A reservation costs hardly more than in a project without shares."""
     with database.begin() as connection:
         connection.execute(insert(shares), [share_row(type_id, n) for n in range(1000)])
     generous = {"shares": 5000, "gigabytes": 5000, "per_share_gigabytes": 10}

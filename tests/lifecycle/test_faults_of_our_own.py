@@ -23,22 +23,12 @@ from harness.memory_deployment import MemoryDeployment
 PATIENCE = 0.5
 
 
-def served(deployment: MemoryDeployment) -> str:
-    """A share with data in it; its id."""
-    share_id = deployment.create()
-    deployment.settled(share_id)
-    deployment.allow(share_id)
-    deployment.settled(share_id)
-    deployment.mount(share_id).write("data", b"precious")
-    return share_id
-
-
 @pytest.fixture
 def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
     """A share with data in it, which is looked at often."""
     made = new_deployment(reconcile_interval=0.2, replace_dead_after=PATIENCE)
     made.start_worker()
-    served(made)
+    made.served()
     return made
 
 
@@ -128,7 +118,7 @@ def five(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
     )
     made.start_worker()
     for _ in range(5):
-        served(made)
+        made.served()
     return made
 
 
@@ -209,7 +199,7 @@ def test_time_that_no_worker_has_seen_is_no_silence(deployment: MemoryDeployment
 
 
 def test_the_instances_of_a_rebooted_host_are_started(five: MemoryDeployment) -> None:
-    """They are off together, which is certain: nobody needs to confirm that they are started."""
+    """The cloud says that the instances are off, so no operator has to confirm their start."""
     for instance in five.cloud.compute.list_instances():
         five.cloud.kill_instance(instance.id)
     five.until(lambda: five.cloud.journal.count("reboot_instance") == 5, "all to be started")

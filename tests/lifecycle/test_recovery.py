@@ -57,11 +57,11 @@ def reset(**more: Any) -> Diagnosis:
         (Diagnosis(Answer.SILENT, was_silent=True, silent_for=61, instance=ACTIVE), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, silent_for=61, instance=BUILDING), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, renewal_wanted=True, instance=ACTIVE), Cure.WAIT),
-        # It was reset once, and boots.
+        # The instance was reset, and may still be booting.
         (reset(silent_for=0), Cure.WAIT),
         (reset(silent_for=60), Cure.WAIT),
         (reset(silent_for=61), Cure.REPLACE),
-        # It answers, or Atoll could not ask: nothing is known against it.
+        # The agent answered, or Atoll could not ask it, so the instance is left alone.
         (Diagnosis(Answer.ERROR), Cure.WAIT),
         (Diagnosis(Answer.ERROR, was_silent=True, silent_for=10_000, instance=ACTIVE), Cure.WAIT),
         (Diagnosis(Answer.UNASKED), Cure.WAIT),

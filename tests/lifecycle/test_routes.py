@@ -16,15 +16,6 @@ def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeploym
     return made
 
 
-def served(deployment: MemoryDeployment) -> str:
-    share_id = deployment.create()
-    deployment.settled(share_id)
-    deployment.allow(share_id)
-    deployment.settled(share_id)
-    deployment.mount(share_id).write("data", b"precious")
-    return share_id
-
-
 def reachable(deployment: MemoryDeployment, share_id: str) -> bool:
     try:
         return bool(deployment.mount(share_id).read("data") == b"precious")
@@ -38,7 +29,7 @@ def told(deployment: MemoryDeployment, share_id: str) -> list[str]:
 
 
 def test_an_interface_that_was_unplugged_comes_back(deployment: MemoryDeployment) -> None:
-    share_id = served(deployment)
+    share_id = deployment.served()
     [subnet] = deployment.cloud.networks.list_subnets()
     assert subnet.router_id
     deployment.cloud.networks.disconnect_router(subnet.router_id, subnet.id)
@@ -49,7 +40,7 @@ def test_an_interface_that_was_unplugged_comes_back(deployment: MemoryDeployment
 
 
 def test_a_router_that_was_made_again_is_used(deployment: MemoryDeployment) -> None:
-    share_id = served(deployment)
+    share_id = deployment.served()
     [subnet] = deployment.cloud.networks.list_subnets()
     old = str(subnet.router_id)
     user = deployment.users_subnet()

@@ -12,7 +12,7 @@ class Answer(StrEnum):
 
     HEALTHY = "healthy"
     ERROR = "error"
-    """It answered that it is busy, or that something failed. So it is alive."""
+    """The agent answered that it is busy, or that something failed, so the instance is alive."""
     SILENT = "silent"
     UNASKED = "unasked"
     """Atoll could not ask, by a fault of its own. Nothing is known of the instance."""

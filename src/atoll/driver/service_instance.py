@@ -253,8 +253,10 @@ class ServiceInstanceManager:
             instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
         except CloudUnavailable:
             return False
-        off = {InstanceStatus.STOPPED, *((InstanceStatus.ERROR,) if or_failed else ())}
-        return instance is None or instance.status in off
+        status = None if instance is None else instance.status
+        return status in (None, InstanceStatus.STOPPED) or (
+            or_failed and status == InstanceStatus.ERROR
+        )
 
     # --- steps of set-up --------------------------------------------------------------------
 

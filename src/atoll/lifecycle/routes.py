@@ -13,6 +13,7 @@ import structlog
 from atoll.cloud.base import Cloud
 from atoll.db import share_servers, shares
 from atoll.db.messages import Action, Resource
+from atoll.driver.network.neutron import ROUTER
 from atoll.engine.operation import Operation
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import tell
@@ -21,7 +22,6 @@ from atoll.model.records import ShareServer
 
 log = structlog.get_logger(__name__)
 
-ROUTER = "router_id"
 RECONNECTED = (
     "Clients could not reach the share, because its service subnet was not plugged into the router "
     "of its share network any more. It is plugged in again."
@@ -29,7 +29,7 @@ RECONNECTED = (
 
 
 def unplugged(cloud: Cloud, servers: Iterable[ShareServer]) -> list[ShareServer]:
-    """Those servers whose service subnet is not plugged into the router that they were given."""
+    """The servers whose service subnet is not plugged into the router that was recorded for it."""
     routed = [server for server in servers if server["backend_details"].get(ROUTER)]
     if not routed:
         return []
