@@ -97,7 +97,9 @@ def running_site(cloud: Cloud) -> Iterator[Site]:
     try:
         cloud.compute.wait_for_instance(instance.id, BOOT_SECONDS)
         cloud.compute.connect_ports(instance.id, BOOT_SECONDS)
-        yield Site(cloud, network, service_port, share_port, who, private, instance)
+        site = Site(cloud, network, service_port, share_port, who, private, instance)
+        site.open_guest().start_nfs(with_state=False)
+        yield site
     finally:
         cloud.compute.delete_instance(instance.id)
         clear_volumes(cloud)

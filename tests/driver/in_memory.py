@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+from atoll.cloud.base import Volume
 from atoll.cloud.memory import MemoryClient, MemoryCloud, Mount
 from atoll.config import Driver as Options
 from atoll.driver.generic import GenericShareDriver
@@ -42,6 +43,10 @@ class DriverOnMemory:
             service_instance_manager=self.manager,
             configuration=self.options,
         )
+
+    def share_volumes(self) -> list[Volume]:
+        """The volumes of shares, without those that hold the state of servers."""
+        return [v for v in self.cloud.volumes.list_volumes() if v.owner.startswith("share/")]
 
     def context(self) -> Context:
         return Context(next(self._fences))

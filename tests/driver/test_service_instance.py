@@ -45,7 +45,7 @@ def test_volumes_are_plugged_in_while_it_boots(site: DriverOnMemory) -> None:
     def on_active(instance_id: str) -> None:
         assert not site.cloud.journal.calls("open_guest")
         site.driver.prepare_share(site.context(), share, instance_id)
-        [volume] = site.cloud.volumes.list_volumes()
+        [volume] = site.share_volumes()
         assert volume.instance_id == instance_id
 
     server = site.server(on_active=on_active)
@@ -57,9 +57,7 @@ def test_volumes_are_plugged_in_while_it_boots(site: DriverOnMemory) -> None:
 
     def replaced(instance_id: str) -> None:
         site.driver.plug_in_early([share["id"], "of no volume"], instance_id)
-        seen.extend(
-            (volume.instance_id, instance_id) for volume in site.cloud.volumes.list_volumes()
-        )
+        seen.extend((volume.instance_id, instance_id) for volume in site.share_volumes())
 
     details = server["backend_details"]
     details = site.manager.replace_service_instance(site.context(), details, on_active=replaced)
@@ -74,7 +72,7 @@ def test_a_volume_that_can_not_be_plugged_in_early_is_plugged_in_later(
     server = site.server(
         on_active=lambda instance: site.driver.prepare_share(site.context(), share, instance)
     )
-    [volume] = site.cloud.volumes.list_volumes()
+    [volume] = site.share_volumes()
     assert volume.instance_id is None
     site.mount(site.driver.create_share(site.context(), share, server), ALICE)
 

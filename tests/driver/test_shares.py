@@ -71,10 +71,10 @@ def test_preparing_makes_only_the_volume(site: DriverOnMemory) -> None:
     share = site.share()
     site.driver.prepare_share(site.context(), share)
     site.driver.prepare_share(site.context(), share)
-    assert len(site.cloud.volumes.list_volumes()) == 1
+    assert len(site.share_volumes()) == 1
     server = site.server()
     site.driver.create_share(site.context(), share, server)
-    assert len(site.cloud.volumes.list_volumes()) == 1
+    assert len(site.share_volumes()) == 1
 
 
 def test_a_prepared_share_is_not_prepared_again(site: DriverOnMemory) -> None:
@@ -117,7 +117,7 @@ def test_a_share_from_a_snapshot_is_larger_and_its_own(site: DriverOnMemory, ser
     copy = site.mount(update["export_locations"], ALICE)
     assert (copy.read("a"), mount.read("a")) == (b"before", b"after")
     assert (copy.size_gib(), mount.size_gib()) == (2, 1)
-    volumes = {volume.owner: volume.id for volume in site.cloud.volumes.list_volumes()}
+    volumes = {volume.owner: volume.id for volume in site.share_volumes()}
     disks = [site.cloud.disk(volumes[f"share/{one['id']}"]) for one in (share, clone)]
     assert [disk.signature for disk in disks] == ["xfs", "xfs"]
     assert disks[0].fs_uuid != disks[1].fs_uuid
@@ -128,7 +128,7 @@ def test_ensuring_repairs_what_was_lost(site: DriverOnMemory, server: Row) -> No
     locations = site.driver.create_share(site.context(), share, server)
     mount = site.mount(locations, ALICE)
     mount.write("a", b"data")
-    volume = site.cloud.volumes.list_volumes()[0]
+    volume = site.share_volumes()[0]
     instance = server["backend_details"]["instance_id"]
     accidents: list[Callable[[], None]] = [
         lambda: site.cloud.lose_exports(instance),
@@ -147,7 +147,7 @@ def test_rules_are_applied_though_the_volume_was_unplugged(
 ) -> None:
     share = site.share()
     locations = site.driver.create_share(site.context(), share, server)
-    site.cloud.lose_volume_attachment(site.cloud.volumes.list_volumes()[0].id)
+    site.cloud.lose_volume_attachment(site.share_volumes()[0].id)
     assert site.update_access(share, server, rule(ALICE)) == {}
     assert site.client(ALICE).may_mount(locations[0]["path"])
 
@@ -155,16 +155,16 @@ def test_rules_are_applied_though_the_volume_was_unplugged(
 def test_a_lost_volume_is_never_replaced_by_an_empty_one(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     site.driver.create_share(site.context(), share, server)
-    site.cloud.delete_volume(site.cloud.volumes.list_volumes()[0].id)
+    site.cloud.delete_volume(site.share_volumes()[0].id)
     with pytest.raises(VolumeLost):
         site.driver.ensure_share(site.context(), share, server)
-    assert site.cloud.volumes.list_volumes() == []
+    assert site.share_volumes() == []
 
 
 def test_foreign_data_is_never_formatted(site: DriverOnMemory, server: Row) -> None:
     share = site.share()
     site.driver.prepare_share(site.context(), share)
-    volume = site.cloud.volumes.list_volumes()[0]
+    volume = site.share_volumes()[0]
     site.cloud.write_signature(volume.id)
     with pytest.raises(DeviceNotBlank):
         site.driver.create_share(site.context(), share, server)
@@ -203,7 +203,7 @@ def test_nothing_is_made_for_a_server_that_is_known_to_be_away(
     assert site.manager.answer(server["backend_details"]) == Answer.SILENT
     with pytest.raises(ServiceInstanceUnavailable, match="stopped"):
         site.driver.create_share(site.context(), site.share(), server)
-    assert site.cloud.volumes.list_volumes() == []
+    assert site.share_volumes() == []
 
 
 def test_a_share_without_server_is_refused(site: DriverOnMemory) -> None:
@@ -220,7 +220,7 @@ def test_a_share_can_be_deleted_without_its_instance(
     site.driver.create_share(site.context(), share, server)
     getattr(site.cloud, accident)(server["backend_details"]["instance_id"])
     site.driver.delete_share(site.context(), share, share_server=server)
-    assert site.cloud.volumes.list_volumes() == []
+    assert site.share_volumes() == []
 
 
 def test_shares_of_one_server_are_ensured_apart_from_each_other(
@@ -259,7 +259,7 @@ def test_a_protocol_that_is_not_offered_is_refused(site: DriverOnMemory, server:
         site.driver.prepare_share(site.context(), share)
     with pytest.raises(ShareBackendException, match="HDFS"):
         site.driver.create_share(site.context(), share, server)
-    assert site.cloud.volumes.list_volumes() == []
+    assert site.share_volumes() == []
 
 
 def test_what_cannot_be_done_says_so(site: DriverOnMemory, server: Row) -> None:

@@ -80,7 +80,7 @@ def test_a_copy_of_unknown_worth_is_taken_again(
     site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:
     """A worker died between copy and thaw: was the copy done before the freeze ended?"""
-    volume = site.cloud.volumes.list_volumes()[0]
+    volume = site.share_volumes()[0]
     stale = site.cloud.volumes.create_snapshot("snapshot/p1", volume.id)
     mount.write("a", b"later")
     update = site.driver.create_snapshot(site.context(), snapshot_of(share), server)
@@ -121,7 +121,7 @@ def test_adopting_a_snapshot_of_the_shares_volume_only(
 ) -> None:
     other = site.share()
     site.driver.create_share(site.context(), other, server)
-    volumes = {volume.owner: volume for volume in site.cloud.volumes.list_volumes()}
+    volumes = {volume.owner: volume for volume in site.share_volumes()}
     made = site.cloud.volumes.create_snapshot("by-hand", volumes[f"share/{share['id']}"].id)
     adopted = snapshot_of(share) | {"provider_location": made.id}
     with pytest.raises(ShareBackendException):

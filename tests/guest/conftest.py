@@ -77,6 +77,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceVm]:
     """A real service instance, which boots once for all of this folder that one process runs."""
     machine = ServiceVm(tmp_path_factory.mktemp("instance"), service_image())
     machine.start()
+    guest = machine.open()
+    guest.start_nfs(with_state=False)
+    guest.close()
     yield machine
     machine.kill()
 

@@ -11,7 +11,15 @@ from typing import NoReturn
 import pytest
 
 from atoll.errors import GuestError, GuestUnreachable, LoginKeyUnusable
-from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import (
+    AppliedShare,
+    Freeze,
+    Guest,
+    Health,
+    ShareUsage,
+    WantedShare,
+    WantedState,
+)
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
 from harness.wait import wait
@@ -50,6 +58,15 @@ class Instance:
         self._reach()
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
+        self._reach()
+
+    def keep_state(self, wanted: WantedState, *, deadline: float = 60) -> None:
+        self._reach()
+
+    def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:
+        self._reach()
+
+    def notify_clients(self, *, deadline: float = 30) -> None:
         self._reach()
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:

@@ -22,7 +22,9 @@ by a fifth with what else the machine does. The CPU time itself is measured by `
 
 
 def test_a_boot_is_cheap(instance: Instance) -> None:
-    instance.ssh("timeout 60 sh -c 'until sudo systemctl is-active nfs-server; do sleep 0.3; done'")
+    # The NFS server starts with the state of a share server, or if it is told to do without.
+    assert instance.ssh("sudo systemctl is-active nfs-server", check=False).strip() == "inactive"
+    instance.ssh("sudo touch /etc/nfs-without-state; sudo systemctl start nfs-server")
     boot = instance.cpu_seconds
     instance.ssh(LOOP)
     loop = instance.cpu_seconds - boot

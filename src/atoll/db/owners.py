@@ -26,6 +26,7 @@ OWNERS = {
     "share": shares,
     "snapshot": snapshots,
     "share_server": share_servers,
+    "share_server_state": share_servers,
     "share_network_subnet": share_network_subnets,
 }
 """Tables whose rows own resources in the cloud. The service network's owner has no row."""
@@ -62,10 +63,11 @@ def known(connection: Connection) -> set[str]:
 
 
 def remove(connection: Connection, kind: str, row_id: str) -> None:
-    """Delete an owner's row, and record the removal in the same transaction."""
+    """Delete an owner's row, and record the removal of all its keys in the same transaction."""
     table = OWNERS[kind]
     connection.execute(delete(table).where(table.c.id == row_id))
-    remember(connection, f"{kind}/{row_id}")
+    for each in (key for key, owned in OWNERS.items() if owned is table):
+        remember(connection, f"{each}/{row_id}")
 
 
 def remember(connection: Connection, owner: str) -> None:

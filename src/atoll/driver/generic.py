@@ -85,7 +85,7 @@ class GenericShareDriver(ShareDriver):
         if self.driver_handles_share_servers:
             manager.network_helper.setup_connectivity_with_service_instances()
         else:
-            manager.ensure_service_instance(context, manager.get_common_server())
+            manager.reach(manager.get_common_server()).start_nfs(with_state=False)
 
     def check_for_setup_error(self) -> None:
         """Raise ``ConfigurationError`` for impossible options, or ``CloudNotFound`` without an

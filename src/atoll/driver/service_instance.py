@@ -19,6 +19,7 @@ from atoll.driver.common_server import CommonServer
 from atoll.driver.identity import InstanceKeys
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails
+from atoll.driver.server_state import ServerStates
 from atoll.driver.storage import PrivateStorage
 from atoll.driver.timing import timed
 from atoll.errors import (
@@ -71,6 +72,7 @@ class ServiceInstanceManager:
         self.cloud = cloud
         self.storage = storage
         self.options = driver_config or DriverOptions()
+        self._states = ServerStates(cloud, storage)
         self._common = CommonServer(cloud, self.options)
         self._common_details: dict[str, str] | None = None
         self._pool = pool
@@ -113,7 +115,9 @@ class ServiceInstanceManager:
         another) or ``CloudUnavailable``.
         """
         ports = self.network_helper.setup_network(network_info)
-        return self._boot(network_info, ports, ports.ids, on_active)
+        details = self._boot(network_info, ports, ports.ids, on_active)
+        self.guest(details, FIRST_ANSWER_SECONDS).start_nfs()
+        return details
 
     def ensure_service_instance(self, context: object, server: ServerDetails) -> bool:
         """True if the instance answers; else raises ``ServiceInstanceUnavailable`` in seconds."""
@@ -131,6 +135,7 @@ class ServiceInstanceManager:
         for instance in self.cloud.compute.list_instances():
             if instance.owner == owner:
                 self.cloud.compute.delete_instance(instance.id)
+        self._states.remove(server_details["server_id"])
         self.network_helper.teardown_network(server_details)
         self.storage.delete(owner)
 
@@ -184,9 +189,13 @@ class ServiceInstanceManager:
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
         serve(details)
         instance = self.wait_for_instance_to_be_active(details[INSTANCE_ID], ANSWER_SECONDS)
+        guest = self.guest(details, FIRST_ANSWER_SECONDS)
+        # The grace period, in which clients reclaim their locks, begins when the NFS server starts.
+        guest.start_nfs()
         self._plug_in(instance, ports.ids)
         self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
         self.network_helper.let_clients_in(server_id)
+        guest.notify_clients()
         return details
 
     def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
@@ -275,8 +284,10 @@ class ServiceInstanceManager:
             if network_info.get("neutron_net_id"):  # clients of a replacement are let in last
                 self.network_helper.let_clients_in(server_id)
             limit = self.options.max_time_to_build_instance
+            self._states.provide(server_id, network_info.get("availability_zone") or "")
             self._plug_in(self.wait_for_instance_to_be_active(instance_id, limit), plugged)
             on_active(instance_id)
+            self._states.begin_attaching(server_id, instance_id)
             self.cloud.compute.connect_ports(instance_id, CONNECT_SECONDS)
 
         self._await_boot(self._details(server_id, instance_id, ports), while_it_boots)
@@ -345,7 +356,8 @@ class ServiceInstanceManager:
         try:
             with timed("service_instance_answers", instance=instance_id, share_server=owner):
                 while_it_boots()
-                self.guest(details, limit).health(deadline=FIRST_ANSWER_SECONDS)
+                guest = self.guest(details, limit)
+                self._states.keep(details["server_id"], instance_id, guest, FIRST_ANSWER_SECONDS)
         except (ServiceInstanceException, GuestUnreachable) as error:
             log.warning(
                 "service_instance_failed",

@@ -86,6 +86,18 @@ class WantedShare:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedState:
+    """The volume on which an instance keeps the state of its NFS server."""
+
+    serial: str
+    """The volume's id; the device is found by it."""
+    fsid: str
+    """The UUID of its file system, which is another one for each share server."""
+    may_format: bool
+    """Whether mkfs is allowed on a blank device."""
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """One freeze of a share's file system; only a thaw of this freeze ends it with success."""
 
@@ -173,6 +185,25 @@ class Guest(Protocol):
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
         """End this freeze, and no other. Raises ``FreezeLost`` unless it lasted until now."""
+
+    def keep_state(self, wanted: WantedState, *, deadline: float = 60) -> None:
+        """Mount the volume on which the NFS server keeps what clients reclaim opens and locks by.
+
+        The NFS server does not start without it. One that runs without it, or with another volume,
+        is stopped. Raises ``DeviceNotBlank`` if the volume holds something else.
+        """
+
+    def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:
+        """Start the NFS server if it does not run. Its grace period begins then.
+
+        With ``with_state=False`` it needs no volume for its state, now and at each boot.
+        """
+
+    def notify_clients(self, *, deadline: float = 30) -> None:
+        """Have the clients of an instance that this one replaces come back at once.
+
+        The instance must be reachable for them by now.
+        """
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares, in one round trip."""

@@ -39,7 +39,15 @@ from atoll.guest.answers import (
     read_hello,
     read_line,
 )
-from atoll.guest.base import Access, AppliedShare, Freeze, Health, ShareUsage, WantedShare
+from atoll.guest.base import (
+    Access,
+    AppliedShare,
+    Freeze,
+    Health,
+    ShareUsage,
+    WantedShare,
+    WantedState,
+)
 from atoll.guest.payload import agent_payload
 from atoll.guest.ssh import SshOptions, SshProcess, await_banner
 
@@ -144,6 +152,18 @@ class SshGuest:
         """End this freeze. Raises ``FreezeLost`` unless it lasted until now."""
         args = {"share_id": share_id, "path": path, "token": freeze.token}
         self._call("thaw_share", args, Nothing, FREEZE_DEADLINE)
+
+    def keep_state(self, wanted: WantedState, *, deadline: float = 60) -> None:
+        """Mount the volume on which the NFS server keeps what clients reclaim by."""
+        self._call("keep_state", asdict(wanted), Nothing, deadline)
+
+    def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:
+        """Start the NFS server if it does not run."""
+        self._call("start_nfs", {"with_state": with_state}, Nothing, deadline)
+
+    def notify_clients(self, *, deadline: float = 30) -> None:
+        """Have the clients of a former instance come back at once."""
+        self._call("notify_clients", {}, Nothing, deadline)
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares."""

@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from atoll.errors import AtollError, GuestUnreachable, LoginKeyUnusable
-from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import (
+    AppliedShare,
+    Freeze,
+    Guest,
+    Health,
+    ShareUsage,
+    WantedShare,
+    WantedState,
+)
 
 PATIENCE = 45.0
 """Shortest time-out of an attempt in seconds, even if its caller waits less."""
@@ -177,6 +185,15 @@ class _Watched:
 
     def thaw_share(self, share_id: str, path: str, freeze: Freeze) -> None:
         self._watch(lambda: self._guest.thaw_share(share_id, path, freeze))
+
+    def keep_state(self, wanted: WantedState, *, deadline: float = 60) -> None:
+        self._watch(lambda: self._guest.keep_state(wanted, deadline=deadline))
+
+    def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:
+        self._watch(lambda: self._guest.start_nfs(with_state=with_state, deadline=deadline))
+
+    def notify_clients(self, *, deadline: float = 30) -> None:
+        self._watch(lambda: self._guest.notify_clients(deadline=deadline))
 
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         return self._watch(lambda: self._guest.usage(deadline=deadline))

@@ -33,7 +33,7 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import network_key, share_key
+from atoll.model.keys import network_key, share_key, state_key
 from atoll.model.records import Share, ShareServer
 from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
 
@@ -186,7 +186,8 @@ class ShareServerHandler:
         """
         instance_id = server["identifier"]
         volumes = self._backend.cloud.volumes.list_volumes() if instance_id else []
-        return any(volume.instance_id == instance_id for volume in volumes)
+        own = state_key(server["id"])
+        return any(volume.instance_id == instance_id and volume.owner != own for volume in volumes)
 
     def _recover(self, operation: Operation, server: ShareServer) -> None:
         """Check that the server answers; start, reboot or replace its instance if it does not."""

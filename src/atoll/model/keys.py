@@ -30,6 +30,11 @@ def server_key(server_id: str) -> str:
     return f"share_server/{server_id}"
 
 
+def state_key(server_id: str) -> str:
+    """The share server's state: its volume, which outlives its instances."""
+    return f"share_server_state/{server_id}"
+
+
 def network_key(network_id: str) -> str:
     """The share network. It owns nothing in the cloud; its subnets do."""
     return f"share_network/{network_id}"

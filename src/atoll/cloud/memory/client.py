@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
+from atoll.cloud.memory import nfs_state
 from atoll.cloud.memory.guest import GIB, is_frozen
 from atoll.cloud.memory.world import World
 
@@ -26,6 +27,7 @@ from atoll.cloud.memory.world import World
 class Export:
     """A share as a client reaches it at this moment."""
 
+    instance_id: str
     serial: str
     fsid: str
     level: str
@@ -58,6 +60,8 @@ class MemoryClient:
         """The export behind a location, if it lets this client in."""
         protocol, address, place = _parse(location)
         instance_id = self._server(address)
+        if protocol == "NFS" and not nfs_state.is_running(self._world, instance_id):
+            raise TimeoutError(errno.ETIMEDOUT, "The NFS server does not answer", location)
         column = "path" if protocol == "NFS" else "name"
         row = self._world.row(
             "SELECT serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib"  # noqa: S608
@@ -73,7 +77,8 @@ class MemoryClient:
         level = self._level(protocol, json.loads(rules)) if exported else None
         if level is None:
             raise PermissionError(errno.EACCES, f"Access denied to {self.address}", location)
-        return Export(serial, fsid, level, fs_gib, is_frozen(frozen_until, frozen_by))
+        frozen = is_frozen(frozen_until, frozen_by)
+        return Export(instance_id, serial, fsid, level, fs_gib, frozen)
 
     def _server(self, address: str) -> str:
         rows = self._world.rows(
@@ -172,6 +177,16 @@ class Mount:
             "SELECT DISTINCT name FROM files WHERE disk_id = ? ORDER BY name", serial
         )
         return [row[0] for row in rows]
+
+    def lock(self, name: str) -> None:
+        """Lock a file. Raises ``BlockingIOError`` if another client has the lock."""
+        with self._world.change():
+            export = self._reach()
+            nfs_state.lock(self._world, export.instance_id, self._fsid, name, self._client.address)
+
+    def unlock(self, name: str) -> None:
+        """Release the lock of a file."""
+        nfs_state.unlock(self._world, self._fsid, name, self._client.address)
 
     def size_gib(self) -> int:
         """The size that ``df`` shows."""

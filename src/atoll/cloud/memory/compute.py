@@ -139,6 +139,11 @@ class MemoryCompute:
             " AND volumes.instance_id = served.instance_id) WHERE instance_id = ?",
             instance_id,
         )
+        self._world.execute(
+            "UPDATE instances SET nfs = 0 WHERE id = ? AND state_serial <> '' AND NOT EXISTS"
+            " (SELECT 1 FROM volumes WHERE id = state_serial AND instance_id = instances.id)",
+            instance_id,
+        )
 
     @call
     def delete_instance(self, instance_id: str) -> None:

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar, get_args
 from uuid import uuid4
 
 from atoll.cloud.base import Access
+from atoll.cloud.memory import nfs_state
 from atoll.cloud.memory.gate import Gate, call
 from atoll.cloud.memory.world import World
 from atoll.errors import (
@@ -33,6 +34,7 @@ from atoll.guest.base import (
     ServedShare,
     ShareUsage,
     WantedShare,
+    WantedState,
 )
 
 GIB = 1 << 30
@@ -165,6 +167,26 @@ class MemoryGuest:
 
     @_patient
     @call
+    def keep_state(self, wanted: WantedState, *, deadline: float = 60) -> None:
+        """Have the NFS server keep what clients reclaim by on a volume."""
+        self._reach()
+        nfs_state.keep(self._world, self._instance_id, wanted)
+
+    @_patient
+    @call
+    def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:
+        """Start the NFS server if it does not run."""
+        self._reach()
+        nfs_state.start(self._world, self._instance_id, with_state=with_state)
+
+    @_patient
+    @call
+    def notify_clients(self, *, deadline: float = 30) -> None:
+        """Do nothing: simulated clients come back by themselves."""
+        self._reach()
+
+    @_patient
+    @call
     def usage(self, *, deadline: float = 10) -> tuple[ShareUsage, ...]:
         """Sizes of all shares."""
         self._reach()
@@ -191,7 +213,8 @@ class MemoryGuest:
             for share_id, mounted, exported, fence, rules_digest in rows
         )
         uptime = max(0.0, time.time() - ready_at)
-        return Health(self._boot_id, nfs_running=True, smb_running=True, uptime_seconds=uptime,
+        running = nfs_state.is_running(self._world, self._instance_id)
+        return Health(self._boot_id, nfs_running=running, smb_running=True, uptime_seconds=uptime,
                       shares=shares)  # fmt: skip
 
     def close(self) -> None:

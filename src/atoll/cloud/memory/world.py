@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 
@@ -31,6 +31,8 @@ CREATE TABLE instances (
     ready_at REAL NOT NULL,         -- wall clock: when this boot is, or was, finished
     boot_id TEXT NOT NULL,
     hung INTEGER NOT NULL DEFAULT 0,
+    nfs INTEGER NOT NULL DEFAULT 0, -- whether the NFS server runs
+    state_serial TEXT,              -- the volume with its state; '': it needs none
     UNIQUE (deployment, owner)) WITHOUT ROWID;
 
 -- A disk is what a volume or a snapshot holds, so that a snapshot or a clone is a copy of rows.
@@ -93,6 +95,11 @@ CREATE TABLE served (
 CREATE TABLE fences (
     instance_id TEXT NOT NULL, share_id TEXT NOT NULL, fence INTEGER NOT NULL,
     PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
+
+-- A lock is known to a server that has the state in which it was recorded.
+CREATE TABLE locks (
+    fsid TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (fsid, name, address)) WITHOUT ROWID;
 
 CREATE TABLE faults (
     number INTEGER PRIMARY KEY, call TEXT NOT NULL, about TEXT NOT NULL, action TEXT NOT NULL,

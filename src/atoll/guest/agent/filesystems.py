@@ -116,6 +116,11 @@ def finish(kind: str, device: str, path: str, squash: str, deadline: Deadline) -
         (root / "lost+found").rmdir()
     os.chown(root, owner, owner)
     root.chmod(0o1777)
+    mark_finished(kind, device, path, deadline)
+
+
+def mark_finished(kind: str, device: str, path: str, deadline: Deadline) -> None:
+    """Remove the label of an unfinished file system, and sync all of it to disk."""
     with _opened(path) as handle:
         try:
             fcntl.ioctl(handle, FS_IOC_SETFSLABEL, bytes(256))

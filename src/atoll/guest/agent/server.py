@@ -16,7 +16,7 @@ from .system import URGENT, AgentError, Deadline
 
 PROTOCOL = 1
 MAX_LINE = 8 * 1024 * 1024
-SLOW = ("apply_share", "remove_share")
+SLOW = ("apply_share", "remove_share", "keep_state", "start_nfs")
 AT_ONCE_SLOW, AT_ONCE_QUICK = 6, 4
 """Few requests run at once, because after a reboot a small machine gets requests for all shares."""
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba
-from .system import NFSD, ROOT, AgentError, Deadline, locked, read, run, write
+from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba, state
+from .system import ROOT, AgentError, Deadline, locked, read, run, write
 
 RECORDS = ROOT / "var/lib/atoll/shares"
 SHARE_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -195,6 +195,25 @@ def thaw_share(args: Json, fence: int, deadline: Deadline) -> Json:
     return {}
 
 
+def keep_state(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Mount the volume on which the NFS server keeps what clients reclaim by."""
+    check(args, {key: WANTED[key] for key in ("serial", "fsid")})
+    state.keep(args["serial"], args["fsid"].lower(), bool(args.get("may_format")), deadline)
+    return {}
+
+
+def start_nfs(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Start the NFS server if it does not run."""
+    state.start_nfs(bool(args.get("with_state", True)), deadline)
+    return {}
+
+
+def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
+    """Have clients of the former instance come back at once."""
+    state.notify_clients(deadline)
+    return {}
+
+
 def usage(args: Json, fence: int, deadline: Deadline) -> Json:
     """Sizes of all mounted shares."""
     mounted = mounts.table()
@@ -244,7 +263,7 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
         )
     return {
         "boot_id": boot_id(),
-        "nfs_running": read(NFSD / "threads").strip() not in ("", "0"),
+        "nfs_running": state.is_running(),
         "smb_running": samba.running(),
         "uptime_seconds": float(read(Path("/proc/uptime"), "0").split()[0]),
         "shares": shares,
@@ -264,6 +283,9 @@ VERBS = {
     "remove_share": remove_share,
     "freeze_share": freeze_share,
     "thaw_share": thaw_share,
+    "keep_state": keep_state,
+    "start_nfs": start_nfs,
+    "notify_clients": notify_clients,
     "usage": usage,
     "health": health,
 }

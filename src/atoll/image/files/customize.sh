@@ -23,7 +23,7 @@ printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
 sed -i -e 's/^hosts:.*/hosts: files/' -e 's/^netgroup:.*/netgroup: files/' -e 's/ db files/ files/' \
     /etc/nsswitch.conf
 : >/etc/fstab
-mkdir -p /shares /etc/exports.d
+mkdir -p /shares /etc/exports.d /var/lib/nfs-state
 
 # --- what runs ------------------------------------------------------------------------------
 cd /etc/systemd/system

@@ -1,0 +1,101 @@
+"""The state of the NFS server, on a volume that outlives the instance.
+
+Clients reclaim their opens and locks only from a server that knows them. nfsdcld records the
+clients of NFS 4, and statd the hosts that hold locks of NFS 3. Both keep their records on this
+volume, and the NFS server does not start until it is mounted, because a server without the records
+would grant the same lock to others.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import devices, filesystems, mounts
+from .system import ANY_STATUS, NFSD, ROOT, AgentError, Deadline, locked, read, run, write
+
+NAME = "nfs-state"
+PLACE = ROOT / "var/lib" / NAME
+STATD_PACKAGED = ROOT / "var/lib/nfs/sm"
+"""The folder that the package made for statd, which drops its privileges to the folder's owner."""
+SERVERS = ("nfs-server.service", "nfsdcld.service", "rpc-statd.service")
+WITHOUT = ROOT / "etc/nfs-without-state"
+"""With this file the service image starts the NFS server without a volume for its state."""
+SETTINGS = ROOT / "etc/nfs.conf.d/atoll-state.conf"
+SETTINGS_TEXT = f"""\
+[nfsdcld]
+storagedir=/var/lib/{NAME}/nfsdcld
+
+[statd]
+state-directory-path=/var/lib/{NAME}/statd
+"""
+
+
+def keep(serial: str, fsid: str, may_format: bool, deadline: Deadline) -> None:
+    """Mount the volume for the NFS server, now and at each boot.
+
+    A server that ran without it, or with another volume, is stopped. Raises ``AgentError`` if the
+    volume holds something else.
+    """
+    with locked(NAME, deadline) as lock:
+        device = devices.find(serial, deadline)
+        mounted = mounts.table().get(str(PLACE))
+        if mounted is None or mounted[0] != devices.numbers(device):
+            run(["systemctl", "stop", *SERVERS], deadline)
+            while str(PLACE) in mounts.table():
+                run(["umount", str(PLACE)], deadline)
+            _prepare(device, fsid, may_format, deadline, lock)
+            mounts.mount("ext4", device, str(PLACE))
+        _make_folders()
+        if filesystems.is_unfinished("ext4", device, str(PLACE), deadline):
+            filesystems.mark_finished("ext4", device, str(PLACE), deadline)
+        write(SETTINGS, SETTINGS_TEXT)
+        mounts.keep("ext4", NAME, str(PLACE), fsid)
+
+
+def start_nfs(with_state: bool, deadline: Deadline) -> None:
+    """Start the NFS server if it does not run. Its grace period begins now."""
+    if not with_state:
+        write(WITHOUT, "This server keeps its state on the root disk.\n")
+    if is_running():
+        return
+    run(["systemctl", "start", "nfs-server.service"], deadline)
+    if not is_running():
+        raise AgentError("failed", "The NFS server was started, but has no threads.")
+
+
+def is_running() -> bool:
+    """Whether the NFS server has threads."""
+    return read(NFSD / "threads").strip() not in ("", "0")
+
+
+def notify_clients(deadline: Deadline) -> None:
+    """Tell the hosts that held locks of NFS 3 that they must reclaim them.
+
+    sm-notify repeats each message for some minutes, and is not waited for.
+    """
+    run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
+
+
+def _prepare(device: str, fsid: str, may_format: bool, deadline: Deadline, lock: int) -> None:
+    action = filesystems.plan(filesystems.probe(device, deadline), fsid, may_format)
+    if action in ("make", "remake"):
+        filesystems.make("ext4", device, fsid, action == "remake", deadline, lock)
+    elif action == "adopt":
+        raise AgentError("device_not_blank", "The volume holds the state of another server.")
+    else:
+        # The state is worth less than the time without a server, so any repair is accepted.
+        status, _ = run(["e2fsck", "-p", device], deadline, ok=ANY_STATUS, keep=lock)
+        if status not in (0, 1):
+            run(["e2fsck", "-f", "-y", device], deadline, ok=(0, 1, 2), keep=lock)
+
+
+def _make_folders() -> None:
+    """Make the servers' folders, each with the owner that its server needs."""
+    (PLACE / "nfsdcld").mkdir(mode=0o700, exist_ok=True)
+    try:
+        owner = STATD_PACKAGED.stat()
+    except FileNotFoundError:
+        return  # there is no statd
+    for folder in (PLACE / "statd", PLACE / "statd/sm", PLACE / "statd/sm.bak"):
+        folder.mkdir(mode=0o755, exist_ok=True)
+        os.chown(folder, owner.st_uid, owner.st_gid)
