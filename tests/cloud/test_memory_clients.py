@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from atoll.cloud.memory import MemoryCloud
 from atoll.errors import GuestUnreachable
-from atoll.guest.base import ExportRule, Freeze, WantedShare
+from atoll.guest.base import ExportRule, Freeze, WantedShare, WantedState
 
 from .site import Site, nfs, owner, rules, running_site
 
@@ -116,6 +117,9 @@ def test_a_mounted_client_carries_on_at_the_next_instance(memory: MemoryCloud, s
     mount.write("file", b"data")
     memory.delete_instance(site.instance.id)
     second = site.replacement()
+    with pytest.raises(TimeoutError):
+        mount.read("file")
+    second.open_guest().start_nfs(with_state=False)
     with pytest.raises(FileNotFoundError):
         mount.read("file")
     memory.compute.attach_volume(second.instance.id, wanted.serial)
@@ -241,3 +245,51 @@ def test_a_guest_knows_who_may_log_in(site: Site) -> None:
     ):
         with pytest.raises(GuestUnreachable):
             site.cloud.open_guest(site.instance.id, wrong, 1)
+
+
+def test_a_lock_is_kept_by_a_server_that_has_its_state(memory: MemoryCloud, site: Site) -> None:
+    wanted = serve(site, "10.0.0.1", "10.0.0.2")
+    state = memory.volumes.create_volume("share_server_state/s", 1)
+    kept = WantedState(state.id, str(uuid4()), may_format=True)
+
+    def serve_with_state(at: Site) -> None:
+        memory.compute.attach_volume(at.instance.id, state.id)
+        at.open_guest().keep_state(kept)
+        at.open_guest().start_nfs()
+
+    serve_with_state(site)
+    first, second = (
+        memory.client(address).mount(site.location(wanted)) for address in ("10.0.0.1", "10.0.0.2")
+    )
+    first.lock("file")
+    with pytest.raises(BlockingIOError):
+        second.lock("file")
+    memory.delete_instance(site.instance.id)
+    next_one = site.replacement()
+    memory.compute.attach_volume(next_one.instance.id, wanted.serial)
+    next_one.open_guest().apply_share(replace(wanted, may_format=False), fence=1)
+    with pytest.raises(TimeoutError):
+        second.lock("file")
+    serve_with_state(next_one)
+    with pytest.raises(BlockingIOError):
+        second.lock("file")
+    first.unlock("file")
+    second.lock("file")
+    assert memory.accidents() == []
+    memory.compute.delete_instance(next_one.instance.id)
+
+
+def test_a_server_without_its_state_grants_a_lock_twice(memory: MemoryCloud, site: Site) -> None:
+    wanted = serve(site, "10.0.0.1", "10.0.0.2")
+    first, second = (
+        memory.client(address).mount(site.location(wanted)) for address in ("10.0.0.1", "10.0.0.2")
+    )
+    first.lock("file")
+    memory.delete_instance(site.instance.id)
+    next_one = site.replacement()
+    memory.compute.attach_volume(next_one.instance.id, wanted.serial)
+    next_one.open_guest().apply_share(replace(wanted, may_format=False), fence=1)
+    next_one.open_guest().start_nfs(with_state=False)
+    second.lock("file")
+    assert "10.0.0.2 was granted the lock" in memory.accidents()[0]
+    memory.compute.delete_instance(next_one.instance.id)

@@ -50,7 +50,8 @@ def test_volumes_are_plugged_in_while_it_boots(site: DriverOnMemory) -> None:
 
     server = site.server(on_active=on_active)
     site.driver.create_share(site.context(), share, server)
-    assert len(site.cloud.journal.calls("attach_volume")) == 1
+    [volume] = site.share_volumes()
+    assert site.cloud.journal.count("attach_volume", about=volume.id) == 1
 
     site.cloud.kill_instance(server["backend_details"]["instance_id"])
     seen: list[tuple[str | None, str]] = []

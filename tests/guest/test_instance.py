@@ -274,7 +274,8 @@ def test_the_nfs_server_keeps_its_state_on_a_volume(machine: ServiceVm) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
     machine.shell(
-        nfs(share, "/mnt/v4") + nfs(share, "/mnt/v3", version="3").replace(",nolock", "")
+        nfs(share, "/mnt/v4")
+        + nfs(share, "/mnt/v3", version="3").replace(",nolock", "")
         + "sleep 60 > /mnt/v4/open & flock /mnt/v3/locked sleep 60 & sleep 5\n"
         "ls /var/lib/nfs-state/statd/sm | grep ."
     )

@@ -10,7 +10,7 @@ from atoll.cloud.base import Instance, InstanceStatus
 from atoll.driver.answer import Answer
 from atoll.lifecycle.recovery import Cure, Diagnosis
 
-PATIENCE = 60.0
+PATIENCE, BOOT = 60.0, 60.0
 
 
 def instance(status: InstanceStatus, fault: str = "") -> Instance:
@@ -77,6 +77,11 @@ def reset(**more: Any) -> Diagnosis:
         (together(5, 5, reset_for=60, silent_for=0), Cure.WAIT),
         (together(250, 1000), Cure.REBOOT),
         (together(251, 1000), Cure.HOLD),
+        # The agent is silent, but its NFS server answers, so that clients are served.
+        (Diagnosis(Answer.SILENT, silent_for=600, instance=ACTIVE, is_served=True), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=601, instance=ACTIVE, is_served=True), Cure.REBOOT),
+        (Diagnosis(Answer.SILENT, silent_for=600, instance=FAILED, is_served=True), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=601, instance=FAILED, is_served=True), Cure.REPLACE),
         # An operator knows better.
         (together(5, 5, is_confirmed=True, silent_for=0), Cure.REBOOT),
         (together(5, 5, is_confirmed=True, reset_for=60, silent_for=60), Cure.WAIT),
@@ -92,7 +97,7 @@ def reset(**more: Any) -> Diagnosis:
     ],
 )
 def test_what_is_done(found: Diagnosis, cure: Cure) -> None:
-    assert found.cure(PATIENCE) == cure
+    assert found.cure(PATIENCE, BOOT) == cure
 
 
 def test_only_a_paused_instance_has_a_reason_to_wait_for_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_locks_survive_the_instance_and_its_root_disk(
             f" > /tmp/held-by-{version}.json 2>&1 &"
         )
     for version in VERSIONS:
-        wait("the lock", lambda version=version: tried(client, version) == "refused", 60)
+        wait("the lock", partial(_is_held, client, version), 60)
     [instance] = deployment.records("instances")
     [disk] = deployment.state.glob(f"local/*/instances/{instance['id']}/root.qcow2")
     disk.write_bytes(b"")
@@ -75,6 +76,10 @@ def test_locks_survive_the_instance_and_its_root_disk(
     assert {version: report["errors"] for version, report in seen.items()} == dict.fromkeys(
         VERSIONS, 0
     ), seen
+
+
+def _is_held(client: ClientVm, version: str) -> bool:
+    return tried(client, version) == "refused"
 
 
 def _instance_id(deployment: LibvirtDeployment) -> str:

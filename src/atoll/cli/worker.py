@@ -23,6 +23,7 @@ from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.handlers import handlers
 from atoll.lifecycle.heartbeat import Heartbeat
 from atoll.lifecycle.seal import open_seal
+from atoll.lifecycle.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,8 @@ def run(settings: Settings) -> None:
     heartbeat.start()
     guard = Guard(cloud)
     guard.start()
+    watch = Watch(backend)
+    watch.start()
     threading.Thread(target=backend.set_up, name="set-up", daemon=True).start()
     log.info("worker.started", cloud=settings.cloud, threads=settings.worker.threads)
     try:
@@ -72,6 +75,7 @@ def run(settings: Settings) -> None:
     finally:
         heartbeat.stop()
         guard.stop()
+        watch.stop()
         backend.close()
 
 

@@ -61,6 +61,12 @@ class Compute(Protocol):
     def list_instances(self) -> list[Instance]:
         """All instances of this deployment."""
 
+    def stopped(self) -> set[str]:
+        """Ids of instances that don't run, or have ended since the last call.
+
+        It is called every few seconds, so it is cheap, and may miss some.
+        """
+
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
         """Reset it, or ask it to reboot if ``soft``. A stopped instance is started."""
 
@@ -261,6 +267,12 @@ class Cloud(Protocol):
 
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
+
+    def nfs_answers(self, instance_id: str, address: str) -> bool:
+        """Whether the NFS server of an instance answers at its management address.
+
+        False if there is no direct way to that address. It returns within two seconds.
+        """
 
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore the isolation of instances on this machine where other programs changed it.

@@ -39,8 +39,10 @@ class Driver(Section, frozen=True):
     """A share server without shares is removed after this many seconds."""
     warm_service_instances: Annotated[int, Meta(ge=0)] = 0
     """Number of instances that are kept booted for the next share networks."""
-    replace_dead_after: Seconds = 60
-    """An instance is rebooted after this many seconds without an answer, and then replaced."""
+    replace_dead_after: Seconds = 8
+    """An instance is rebooted after this many seconds without a sign of life."""
+    replace_after_reset: Seconds = 60
+    """An instance that was rebooted is replaced if it does not answer within this many seconds."""
     driver_handles_share_servers: bool = True
     """False: no share servers; all shares are on one instance made by the administrator."""
     service_instance_name_or_id: str = ""

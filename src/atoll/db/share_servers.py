@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
-from sqlalchemy import Connection, Select, case, func, or_, select
+from sqlalchemy import Connection, Select, case, func, or_, select, update
 
 from atoll.db import pages
 from atoll.db.rows import Rows
@@ -43,6 +43,25 @@ def count_silent(
     )
     silent, active = connection.execute(statement).one()
     return silent, active
+
+
+def to_be_checked(
+    connection: Connection, host: str, ids: Collection[str], instance_ids: Collection[str]
+) -> list[str]:
+    """Ids of the active servers of a back end with one of these ids, or of these instances."""
+    wanted = share_servers.c.id.in_(ids) | share_servers.c.identifier.in_(instance_ids)
+    statement = select(share_servers.c.id).where(
+        wanted, share_servers.c.host == host, share_servers.c.status == ServerStatus.ACTIVE
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def mark_silent(connection: Connection, ids: Collection[str], now: float) -> None:
+    """Record that these servers have been silent since ``now`` (epoch seconds), if not earlier."""
+    never = share_servers.c.unhealthy_since.is_(None)
+    connection.execute(
+        update(share_servers).where(share_servers.c.id.in_(ids), never).values(unhealthy_since=now)
+    )
 
 
 def where(connection: Connection, /, **values: Unpack[ShareServer]) -> list[ShareServer]:

@@ -48,6 +48,8 @@ INSTANCE_ID = "instance_id"
 IMAGE_ID = "image_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer, so that a failure is noticed soon."""
+SIGN_SECONDS = 5.0
+"""How long an instance may take to let Atoll log in, when it is asked whether it is alive."""
 FIRST_ANSWER_SECONDS = 60.0
 """The same for one that has just booted. Its caches are cold, and giving up costs another boot."""
 CONNECT_SECONDS = 60.0
@@ -250,10 +252,18 @@ class ServiceInstanceManager:
         """
         self._pool.end_pause(_channel_key(server))
         try:
-            self.health(server)
+            guest = self.guest(server, SIGN_SECONDS)
+            try:
+                guest.health(deadline=ANSWER_SECONDS)
+            except GuestUnreachable:  # the channel may have been an old one
+                self.guest(server, SIGN_SECONDS).health(deadline=SIGN_SECONDS)
         except (GuestError, ServiceInstanceUnavailable) as error:
             return Answer.of(error)
         return Answer.HEALTHY
+
+    def serves_nfs(self, server: ServerDetails) -> bool:
+        """Whether its NFS server answers Atoll, although the agent may not."""
+        return self.cloud.nfs_answers(server[INSTANCE_ID], server["ip"])
 
     def instance_is_off(self, server: ServerDetails, *, or_failed: bool = True) -> bool:
         """Whether it is gone, stopped or (``or_failed``) in error; False if the cloud is away."""

@@ -211,5 +211,11 @@ class Guest(Protocol):
     def health(self, *, deadline: float = 10) -> Health:
         """What the instance actually serves, in one round trip."""
 
+    def ping(self) -> bool:
+        """Ask for a sign of life without waiting for it.
+
+        Returns whether there was one since the last call; True if that was the first one.
+        """
+
     def close(self) -> None:
         """Close the channel; the instance continues to serve."""

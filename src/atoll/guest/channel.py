@@ -65,6 +65,7 @@ MAX_UNASKED = 8 * 1024 * 1024
 GRACE = 5.0
 """Seconds that an answer may be late. The agent itself keeps to the deadline."""
 FREEZE_DEADLINE = 30.0
+PING = json.dumps({"id": 0, "verb": "ping"}).encode() + b"\n"
 CLOSED = "The channel was closed."
 CODES: dict[str, type[GuestError]] = {
     "stale_fence": StaleFence,
@@ -104,6 +105,7 @@ class SshGuest:
         self._waiting: dict[int, Line | None] = {}
         self._next_id = 0
         self._heard = time.monotonic()
+        self._pinged = 0.0
         self._ended = ""
         self._words = ""
         self.boot_id = ""
@@ -176,6 +178,26 @@ class SshGuest:
         health = self._call("health", {}, Health, deadline)
         check_once(health, "health")
         return health
+
+    def ping(self) -> bool:
+        """Ask for a sign of life without waiting for it; whether there was one since the last."""
+        if self._ended:
+            return False
+        if self._heard < self._pinged:
+            return False
+        if self._sending.acquire(blocking=False):
+            try:
+                # So few bytes are written wholly or not at all.
+                os.write(self._input, PING)
+                self._pinged = time.monotonic()
+            except BlockingIOError:
+                return False  # the instance has stopped reading
+            except OSError as error:
+                self._end(f"ssh has ended: {error.strerror}.")
+                return False
+            finally:
+                self._sending.release()
+        return True
 
     def close(self) -> None:
         """Close the channel; the instance continues to serve, and finishes running requests."""
@@ -291,6 +313,8 @@ class SshGuest:
                 if hello is None or hello.protocol != PROTOCOL:
                     return False
                 self.boot_id = hello.boot_id
+            elif message.id == 0 and self._heard < self._pinged:
+                pass  # the answer to a ping
             elif message.id in self._waiting and self._waiting[message.id] is None:
                 self._waiting[message.id] = message
             else:

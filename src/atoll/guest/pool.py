@@ -103,6 +103,25 @@ class GuestPool:
             if (entry := self._entries.get(key)) is not None:
                 entry.retry_at = 0.0
 
+    def ping(self) -> dict[str, bool]:
+        """Whether each instance with a channel has given a sign of life since the last call.
+
+        It asks all of them for the next one, and waits for none.
+        """
+        with self._lock:
+            channels = {key: entry.guest for key, entry in self._entries.items() if entry.guest}
+        return {key: guest.ping() for key, guest in channels.items()}
+
+    def forget(self, key: str) -> None:
+        """Drop a channel whose instance gives no sign of life, without waiting for its end."""
+        with self._lock:
+            entry = self._entries.get(key)
+            guest = None if entry is None else entry.guest
+        if guest is not None:
+            threading.Thread(
+                target=self.lost, args=(key, guest), name="guest-lost", daemon=True
+            ).start()
+
     def drop(self, key: str) -> None:
         """Close the channel and remove the instance's state."""
         with self._lock:
@@ -200,6 +219,9 @@ class _Watched:
 
     def health(self, *, deadline: float = 10) -> Health:
         return self._watch(lambda: self._guest.health(deadline=deadline))
+
+    def ping(self) -> bool:
+        return self._guest.ping()
 
     def close(self) -> None:
         self._pool.lost(self._key, self._guest)

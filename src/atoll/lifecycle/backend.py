@@ -18,6 +18,7 @@ from atoll.guest.pool import GuestPool
 from atoll.lifecycle.seal import Seal
 from atoll.lifecycle.silence import Silences
 from atoll.lifecycle.storage import DatabaseStorage
+from atoll.model.keys import server_key, split
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,19 @@ class Backend:
             for pool in stats.get("pools", [])
         ]
         return self._pools
+
+    def ping(self) -> dict[str, bool]:
+        """Whether each instance with a channel has given a sign of life since the last call.
+
+        The keys are those of share servers; the common server is left out.
+        """
+        signs = self._pool.ping()
+        return {key: alive for key, alive in signs.items() if key.startswith(server_key(""))}
+
+    def lost(self, key: str, seconds: float) -> None:
+        """Close the channel to a server that has given no sign of life for some seconds."""
+        self._pool.forget(key)
+        self.silences.begin(split(key)[1], seconds)
 
     def pools(self) -> list[dict[str, Any]]:
         """The pools that were seen last. Asks the cloud if there are none yet."""

@@ -46,6 +46,7 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         instance,
         silent_together=max(1, silent),
         active=max(1, active),
+        is_served=instance is not None and manager.serves_nfs(details),
         is_confirmed=server["cure_confirmed"],
     )
 

@@ -8,6 +8,9 @@ from enum import StrEnum
 from atoll.cloud.base import Instance, InstanceStatus
 from atoll.driver.answer import Answer
 
+SERVED = 10
+"""How many times as long an instance may be silent while its NFS server answers."""
+
 MANY = 2
 """The least number of servers whose silence may have a common cause."""
 
@@ -54,6 +57,8 @@ class Diagnosis:
     """How many servers of the back end fell silent in the same minutes, this one included."""
     active: int = 1
     """How many active servers the back end has."""
+    is_served: bool = False
+    """Whether its NFS server answers, so that clients are served although the agent is silent."""
     is_confirmed: bool = False
     """Whether an operator has confirmed that the instance itself is at fault."""
 
@@ -64,35 +69,49 @@ class Diagnosis:
             return "It answers, but with an error."
         if self.answer == Answer.UNASKED:
             return "Atoll can't log in to it, because of its own configuration."
-        if self.instance is None or self.instance.status != InstanceStatus.ACTIVE:
-            return ""
-        return self.instance.fault
+        if self.instance is not None and self.is_paused:
+            return self.instance.fault
+        return "Its NFS server answers, but its agent does not." if self.is_served else ""
 
-    def cure(self, patience: float) -> Cure:
-        """What to do about it. ``patience`` is the option ``replace_dead_after``, in seconds.
+    @property
+    def is_paused(self) -> bool:
+        """Whether the cloud holds an active instance, such as for a full disk."""
+        found = self.instance
+        return found is not None and found.status == InstanceStatus.ACTIVE and bool(found.fault)
+
+    def cure(self, patience: float, boot: float) -> Cure:
+        """What to do about it.
+
+        ``patience`` is the option ``replace_dead_after``, and ``boot`` the option
+        ``replace_after_reset``, both in seconds.
 
         An instance that is gone or in error is replaced at once. One that is only silent is reset
-        after ``patience`` seconds, and replaced if it is still silent as long after that. An
-        instance that the cloud has paused is waited for, because a new one would fail in the same
-        way. An instance that answers with an error, or that Atoll could not ask by its own fault,
-        is left alone. So is one that fell silent together with many others, until an operator
-        confirms that it is at fault.
+        after ``patience`` seconds, and replaced if it is still silent ``boot`` seconds after that.
+        While its NFS server answers, clients are served, so that it is left alone for much longer.
+        An instance that the cloud has paused is waited for, because a new one would fail in the
+        same way. An instance that answers with an error, or that Atoll could not ask by its own
+        fault, is left alone. So is one that fell silent together with many others, until an
+        operator confirms that it is at fault.
         """
-        if self.answer in (Answer.ERROR, Answer.UNASKED):
-            return Cure.WAIT
         if self.answer == Answer.HEALTHY:
             if self.renewal_wanted:
                 return Cure.RENEW
             return Cure.SERVE_AGAIN if self.was_silent else Cure.NOTHING
-        if self.fault:
+        if self.answer != Answer.SILENT or self.is_paused:
             return Cure.WAIT
+        return self._cure_of_silence(patience, boot)
+
+    def _cure_of_silence(self, patience: float, boot: float) -> Cure:
         status = None if self.instance is None else self.instance.status
-        if status in (None, InstanceStatus.ERROR):
+        is_overdue = self.silent_for > (patience * SERVED if self.is_served else patience)
+        if status is None:
             return Cure.REPLACE
-        was_reset, is_overdue = self.reset_for is not None, self.silent_for > patience
+        if status == InstanceStatus.ERROR and (is_overdue or not self.is_served):
+            return Cure.REPLACE
+        was_reset = self.reset_for is not None
         if status == InstanceStatus.STOPPED and not (was_reset and is_overdue):
             return Cure.REBOOT
-        if self.reset_for is not None and self.reset_for <= patience:
+        if self.reset_for is not None and self.reset_for <= boot:
             return Cure.WAIT  # it boots, perhaps together with all others of a rebooted host
         if is_widespread(self.silent_together, self.active) and not self.is_confirmed:
             return Cure.HOLD

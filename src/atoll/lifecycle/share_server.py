@@ -193,7 +193,8 @@ class ShareServerHandler:
         """Check that the server answers; start, reboot or replace its instance if it does not."""
         details = {"server_id": server["id"], **server["backend_details"]}
         found = examine(self._backend, server, details)
-        cure = found.cure(self._backend.settings.driver.replace_dead_after)
+        options = self._backend.settings.driver
+        cure = found.cure(options.replace_dead_after, options.replace_after_reset)
         CURED.labels(cure).inc()
         match cure:
             case Cure.RENEW:

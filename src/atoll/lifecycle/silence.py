@@ -43,6 +43,15 @@ class Silences:
         self._clock = clock
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
+        self._begun: dict[str, tuple[float, float]] = {}
+
+    def begin(self, server_id: str, seconds: float) -> None:
+        """Record that a server has given no sign of life for some seconds, by this worker's watch.
+
+        It counts when the server is examined.
+        """
+        with self._lock:
+            self._begun[server_id] = (seconds, self._clock())
 
     def seen(
         self, server_id: str, since: float | None, *, longest_gap: float, counts: bool = True
@@ -59,7 +68,8 @@ class Silences:
             self._forget_removed(now)
             record = self._records.get(server_id)
             if record is None or since is None or record.since not in (None, since):
-                record = self._records[server_id] = _Record(since, now)
+                seconds, noted_at = self._begun.pop(server_id, (0.0, now))
+                record = self._records[server_id] = _Record(since, noted_at, seconds)
             record.seconds += min(now - record.looked_at, longest_gap)
             if not counts:
                 record.seconds = 0.0
@@ -79,8 +89,12 @@ class Silences:
         """Record that the server answers."""
         with self._lock:
             self._records.pop(server_id, None)
+            self._begun.pop(server_id, None)
 
     def _forget_removed(self, now: float) -> None:
         for server_id, record in list(self._records.items()):
             if now - record.looked_at > FORGOTTEN_AFTER:
                 del self._records[server_id]
+        for server_id, (_, noted_at) in list(self._begun.items()):
+            if now - noted_at > FORGOTTEN_AFTER:
+                del self._begun[server_id]

@@ -23,6 +23,7 @@ from atoll.cloud.local.settings import LocalSettings
 from atoll.cloud.local.volumes import Capacity, LocalVolumes
 from atoll.guest.base import Guest
 from atoll.guest.channel import open_guest
+from atoll.guest.nfs_probe import nfs_answers
 from atoll.guest.private_file import sweep
 from atoll.guest.ssh import SshOptions
 
@@ -92,6 +93,10 @@ class LocalCloud:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
         self.compute.records.expect(instance_id)
         return open_guest(access, SshOptions(self._channels), deadline)
+
+    def nfs_answers(self, instance_id: str, address: str) -> bool:
+        """Whether the NFS server of an instance answers at its management address."""
+        return nfs_answers(address)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore the isolation of instances where other programs changed it."""

@@ -197,6 +197,10 @@ class LocalCompute:
             for instance_id, owner in lost.items()
         ]
 
+    def stopped(self) -> set[str]:
+        """Ids of instances whose QEMU does not run."""
+        return self._domains.inactive()
+
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
         """Reset it, or ask it to reboot if ``soft``. A stopped instance is started."""
         self.records.expect(instance_id)

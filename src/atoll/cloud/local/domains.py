@@ -72,6 +72,12 @@ class Domains:
                     owners[domain.UUIDString()] = tag[1]
         return owners
 
+    def inactive(self) -> set[str]:
+        """Ids of all domains without a QEMU process, also those of other deployments."""
+        with translated("Listing stopped instances"):
+            found = self._connection().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+            return {domain.UUIDString() for domain in found}
+
     def status(self, instance_id: str) -> tuple[InstanceStatus, str]:
         """The instance's status, and the reason if it is stopped by an error or held up."""
         found = self.find(instance_id)

@@ -139,6 +139,16 @@ class MemoryCloud:
         query = "SELECT 1 FROM instances WHERE id = ? AND power = 'active' AND ready_at > ?"
         return self._world.row(query, instance_id, time.time()) is not None
 
+    def nfs_answers(self, instance_id: str, address: str) -> bool:
+        """Whether the NFS server of an instance answers."""
+        row = self._world.row(
+            "SELECT nfs FROM instances WHERE id = ? AND power = 'active' AND NOT hung"
+            " AND ready_at <= ?",
+            instance_id,
+            time.time(),
+        )
+        return bool(row and row[0])
+
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Return an empty list, because no other program changes a simulated network."""
         return []

@@ -122,6 +122,14 @@ class MemoryCompute:
         return self._find("deployment = ?", self._deployment)
 
     @call
+    def stopped(self) -> set[str]:
+        """Ids of instances that don't run."""
+        rows = self._world.rows(
+            "SELECT id FROM instances WHERE deployment = ? AND power <> 'active'", self._deployment
+        )
+        return {instance_id for (instance_id,) in rows}
+
+    @call
     def reboot_instance(self, instance_id: str, *, soft: bool = False) -> None:
         """Reset it, or start a stopped one. Its units and files bring its shares back."""
         if self._the(instance_id).status == InstanceStatus.ERROR:

@@ -217,6 +217,14 @@ class MemoryGuest:
         return Health(self._boot_id, nfs_running=running, smb_running=True, uptime_seconds=uptime,
                       shares=shares)  # fmt: skip
 
+    def ping(self) -> bool:
+        """Whether the instance answers now."""
+        try:
+            self._reach()
+        except GuestUnreachable:
+            return False
+        return True
+
     def close(self) -> None:
         """End the channel. What it froze thaws."""
         self.alive = False

@@ -18,6 +18,7 @@ from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.settings import OpenStackSettings
 from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.guest.base import Guest
+from atoll.guest.nfs_probe import nfs_answers
 
 NOVA = "2.79"  # tags at creation (2.52), volumes' details in servers
 CINDER = "3.44"  # growing a volume in use (3.42), attachments (3.27, 3.44)
@@ -78,6 +79,10 @@ class OpenStackCloud:
     def open_guest(self, instance_id: str, access: Access, deadline: float) -> Guest:
         """A channel to the instance's agent, waiting for its boot until ``deadline`` (seconds)."""
         return self.channels.open(access, deadline)
+
+    def nfs_answers(self, instance_id: str, address: str) -> bool:
+        """Whether the NFS server of an instance answers at its management address."""
+        return nfs_answers(address)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore this host's rules for the service network. Neutron keeps all others."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
@@ -45,6 +46,8 @@ WIRING_PAUSE = 0.5
 REBOOT_SECONDS = 120.0
 DELETE_SECONDS = 300.0
 CONSOLE_LINES = 100
+CLOCKS_DIFFER = timedelta(seconds=30)
+"""How much Nova's clock may be behind this machine's."""
 
 
 class NovaCompute:
@@ -68,6 +71,7 @@ class NovaCompute:
         self._groups = groups
         self._ports = ports
         self._watch: Watch[Json] = Watch(self._find, self._by_id, BUILD_PAUSE)
+        self._looked_at = datetime.now(UTC)
         self._wired: Watch[list[str]] = Watch(ports.connect, ports.unwired, WIRING_PAUSE)
 
     # --- making and removing ------------------------------------------------------------------
@@ -170,6 +174,18 @@ class NovaCompute:
         servers = list(self._servers())
         ports = self._ports.by_instance("") if servers else {}
         return [self._instance(server, ports) for server in servers]
+
+    def stopped(self) -> set[str]:
+        """Ids of servers that have changed since the last call and don't run, deleted ones too."""
+        since, self._looked_at = self._looked_at, datetime.now(UTC) - CLOCKS_DIFFER
+        found = self._api.list(
+            "/servers/detail",
+            "servers",
+            tags=deployment_tag(self._deployment),
+            **{"changes-since": since.isoformat(timespec="seconds")},
+        )
+        ended = POWERED_OFF | GONE | {NovaStatus.ERROR}
+        return {str(server["id"]) for server in found if server.get("status") in ended}
 
     def console(self, instance_id: str) -> str:
         """The last lines of its serial console, for messages about a failed boot."""

@@ -50,6 +50,9 @@ class Server:
         except (ValueError, TypeError, KeyError, AttributeError):
             self._refuse(None, "invalid", "This is not a request.")
             return
+        if verb == "ping":  # answered even if all turns are taken
+            self._say({"id": number, "result": {}})
+            return
         if verb not in VERBS:
             self._refuse(number, "unknown_verb", f"There is no verb {verb[:40]!r}.")
             return
