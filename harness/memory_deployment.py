@@ -18,6 +18,7 @@ from falcon.testing import TestClient
 from atoll import log
 from atoll.api.app import create_app
 from atoll.cli import bootstrap
+from atoll.cloud.base import Volume
 from atoll.cloud.memory import MemoryCloud
 from atoll.config import DatabaseSettings, Driver, Settings, Worker
 from atoll.db import projects
@@ -60,6 +61,10 @@ class MemoryDeployment:
         if not self.settings.driver.connect_share_server_to_tenant_network:
             self._network_id = self._users_network()
         self._workers: list[BaseProcess] = []
+
+    def share_volumes(self) -> list[Volume]:
+        """The volumes of shares, without those that hold the state of servers."""
+        return [v for v in self.cloud.volumes.list_volumes() if v.owner.startswith("share/")]
 
     # --- workers ----------------------------------------------------------------------------
 

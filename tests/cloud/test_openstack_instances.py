@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from atoll.cloud.base import Identity, InstanceSpec
 from atoll.cloud.openstack import OpenStackCloud
-from atoll.cloud.openstack.api import Api
+from atoll.cloud.openstack.api import Api, Json
 from atoll.cloud.openstack.server_groups import ServerGroups
+from atoll.errors import CloudUnavailable
 
 from .instance_double import hears
 from .neutron_double import NeutronDouble, neutron_double
@@ -49,11 +50,34 @@ def test_without_a_policy_there_is_no_group(double: tuple[NeutronDouble, Api]) -
     assert server.requests == []
 
 
+def chosen(groups: ServerGroups) -> Json:
+    """The hints by which a server would be made, as soon as that does not fail."""
+    while True:
+        hints = groups.hints()
+        with suppress(CloudUnavailable):
+            groups.expect(hints)
+            return hints
+
+
+def test_a_group_that_another_worker_has_removed_is_not_used(
+    double: tuple[NeutronDouble, Api],
+) -> None:
+    server, api = double
+    groups = ServerGroups(api, "one", POLICY)
+    hints = groups.hints()
+    groups.expect(hints)
+    groups.expect({})
+    server.things["server_groups"].clear()
+    with pytest.raises(CloudUnavailable):
+        groups.expect(hints)
+    groups.expect(groups.hints())
+
+
 def test_workers_that_make_the_group_at_once_agree(double: tuple[NeutronDouble, Api]) -> None:
     server, api = double
     server.hold = threading.Barrier(4, action=lambda: setattr(server, "hold", None))
     with ThreadPoolExecutor(4) as pool:
-        hints = list(pool.map(lambda _: ServerGroups(api, "one", POLICY).hints(), range(4)))
+        hints = list(pool.map(lambda _: chosen(ServerGroups(api, "one", POLICY)), range(4)))
     (left,) = server.things["server_groups"]
     assert {each["os:scheduler_hints"]["group"] for each in hints} == {left}
 

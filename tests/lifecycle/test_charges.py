@@ -42,7 +42,7 @@ def provided(deployment: MemoryDeployment) -> tuple[int, int]:
     """The same as the cloud has it."""
     volumes = deployment.cloud.volumes
     return (
-        sum(volume.size_gib for volume in volumes.list_volumes()),
+        sum(volume.size_gib for volume in deployment.share_volumes()),
         sum(copy.size_gib for copy in volumes.list_snapshots()),
     )
 
@@ -276,5 +276,5 @@ def _sizes(deployment: MemoryDeployment) -> dict[str, int]:
 
 def _provided_sizes(deployment: MemoryDeployment) -> dict[str, int]:
     volumes = deployment.cloud.volumes
-    sizes = {volume.owner: volume.size_gib for volume in volumes.list_volumes()}
+    sizes = {volume.owner: volume.size_gib for volume in deployment.share_volumes()}
     return sizes | {copy.owner: copy.size_gib for copy in volumes.list_snapshots()}

@@ -123,7 +123,7 @@ def served(stage: Stage) -> None:
     for share_id in [stage.share_id, *stage.made]:
         assert deployment.settled(share_id)["status"] == "available"
     instances = deployment.cloud.compute.list_instances()
-    volumes = deployment.cloud.volumes.list_volumes()
+    volumes = deployment.share_volumes()
     assert len(instances) == 1
     assert len(volumes) == 1 + len(stage.made)
     assert {volume.instance_id for volume in volumes} == {instances[0].id}
@@ -191,7 +191,7 @@ def no_snapshot(stage: Stage) -> None:
 
 def no_share(stage: Stage) -> None:
     stage.deployment.gone("shares")
-    stage.deployment.until(lambda: not stage.deployment.cloud.volumes.list_volumes(), "no volumes")
+    stage.deployment.until(lambda: not stage.deployment.share_volumes(), "no volumes")
 
 
 def nothing(stage: Stage) -> None:

@@ -34,6 +34,7 @@ def test_an_interface_that_was_unplugged_comes_back(deployment: MemoryDeployment
     assert subnet.router_id
     deployment.cloud.networks.disconnect_router(subnet.router_id, subnet.id)
     deployment.until(lambda: reachable(deployment, share_id), "the share to be reached")
+    deployment.until(lambda: told(deployment, share_id), "the user to be told")
     [text] = told(deployment, share_id)
     assert "It is plugged in again" in text
     assert deployment.cloud.journal.count("delete_instance") == 0

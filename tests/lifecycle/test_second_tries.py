@@ -185,12 +185,10 @@ def test_users_read_that_a_volume_was_detached_or_an_instance_lost(
 ) -> None:
     share_id = deployment.create()
     becomes(deployment, share_id, "available")
-    [volume] = deployment.cloud.volumes.list_volumes()
+    [volume] = deployment.share_volumes()
     assert volume.instance_id
     deployment.cloud.compute.detach_volume(volume.instance_id, volume.id)
-    deployment.until(
-        lambda: deployment.cloud.volumes.list_volumes() == [volume], "the volume's return"
-    )
+    deployment.until(lambda: deployment.share_volumes() == [volume], "the volume's return")
     deployment.until(
         lambda: any("had been detached" in text for text in told(deployment, share_id)), "news"
     )

@@ -89,6 +89,7 @@ class NovaCompute:
             raise  # the server may have been made, with only the answer lost
         except CloudError:
             self._root_volumes.discard(spec.owner)
+            self._groups.expect(hints)
             raise
         server_id = str(part(made, "server")["id"])  # the answer contains little else
         return Instance(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from atoll.cloud.openstack.api import Api, Json, part
 from atoll.cloud.sole import alone, sole
-from atoll.errors import OutOfCapacity
+from atoll.errors import CloudUnavailable, OutOfCapacity
 
 NONE = "none"
 _PATH = "/os-server-groups"
@@ -32,6 +32,16 @@ class ServerGroups:
         if self._policy == NONE:
             return {}
         return {"os:scheduler_hints": {"group": self._provide()}}
+
+    def expect(self, hints: Json) -> None:
+        """Raise ``CloudUnavailable`` if the group that ``hints`` names is gone.
+
+        Of several workers that made a group at once, each removes its own. Another worker may have
+        chosen one of these groups in between, and chooses again.
+        """
+        wanted = hints.get("os:scheduler_hints", {}).get("group")
+        if wanted and wanted not in {str(group["id"]) for group in self.ours()}:
+            raise CloudUnavailable("The server group was removed; another one will be used.")
 
     def ours(self) -> list[Json]:
         """All groups of this deployment."""
