@@ -130,7 +130,7 @@ def silent(deployment: MemoryDeployment) -> list[str]:
 
 def cut_off(deployment: MemoryDeployment) -> None:
     """Have the controller's way to all instances fail, while their clients are served."""
-    for call in ("open_guest", "health"):
+    for call in ("open_guest", "health", "_null_call"):
         deployment.cloud.faults.fail(call, "GuestUnreachable", times=None)
 
 

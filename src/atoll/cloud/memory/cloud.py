@@ -141,6 +141,13 @@ class MemoryCloud:
 
     def nfs_answers(self, instance_id: str, address: str) -> bool:
         """Whether the NFS server of an instance answers."""
+        try:
+            return self._null_call(instance_id)
+        except GuestUnreachable:
+            return False
+
+    @call
+    def _null_call(self, instance_id: str) -> bool:
         row = self._world.row(
             "SELECT nfs FROM instances WHERE id = ? AND power = 'active' AND NOT hung"
             " AND ready_at <= ?",
