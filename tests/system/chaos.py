@@ -1,0 +1,198 @@
+"""Rounds in which something bad happens to an instance while clients write and hold locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.client_vm import ClientVm
+from harness.wait import wait
+from tests.system.deployment import LibvirtDeployment
+
+VERSIONS = ("4.2", "4.0", "3")
+"""Each is mounted by itself, and is a client of its own to the server."""
+SETTLED_SECONDS = 15.0
+"""How long writers go on after the share is served again."""
+HEALED_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round has shown. Times are in seconds, by version of NFS."""
+
+    event: str
+    outage: dict[str, float]
+    """The longest wait of the writer."""
+    errors: dict[str, str]
+    lost: dict[str, int]
+    """Acknowledged blocks that are not there any more."""
+    granted: list[str]
+    """Versions whose lock another client was granted as well."""
+    is_replaced: bool
+    is_rebooted: bool
+
+    @property
+    def faults(self) -> dict[str, Any]:
+        """What must not happen in any round; empty if nothing did."""
+        found = {
+            "errors": {version: text for version, text in self.errors.items() if text},
+            "lost": {version: count for version, count in self.lost.items() if count},
+            "granted": self.granted,
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+class Chaos:
+    """A share that one client has mounted by each version, and the events that may befall it."""
+
+    def __init__(self, deployment: LibvirtDeployment, client: ClientVm, share: Any) -> None:
+        self._deployment = deployment
+        self._client = client
+        self._share = share
+        self.events: dict[str, Callable[[], None]] = {
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "pause": self._pause,
+            "lose": self._lose,
+            "kill with the worker": self._kill_with_worker,
+            "kill with libvirtd": self._kill_with_libvirtd,
+        }
+
+    def prepare(self) -> None:
+        """Mount the share by each version."""
+        folder = Path(harness.__file__).parent
+        for name in ("writer.py", "try_lock.py"):
+            self._client.put(folder / name, f"/tmp/{name}")
+        export = self._deployment.export(self._share)
+        for version in VERSIONS:
+            self._client.mount(export, _place(version), version=version)
+
+    def round(self, event: str) -> Round:
+        """Let the event happen while clients write; return what they have seen."""
+        before = self._instance()
+        self._start_writers()
+        self.events[event]()
+        wait("the share to be served", self._is_served, HEALED_SECONDS)
+        granted = self._granted()
+        time.sleep(SETTLED_SECONDS)
+        reports = self._stop_writers()
+        after = self._instance()
+        return Round(
+            event,
+            {version: report["longest"] for version, report in reports.items()},
+            {version: report["last"] for version, report in reports.items()},
+            {version: report["lost"] for version, report in reports.items()},
+            granted,
+            is_replaced=after[0] != before[0],
+            is_rebooted=after != before,
+        )
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _kill(self) -> None:
+        os.kill(self._qemu(), signal.SIGKILL)
+
+    def _freeze(self) -> None:
+        os.kill(self._qemu(), signal.SIGSTOP)
+
+    def _pause(self) -> None:
+        """A guest that stands still for a moment must not be touched."""
+        qemu = self._qemu()
+        os.kill(qemu, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(qemu, signal.SIGCONT)
+
+    def _lose(self) -> None:
+        instance_id, _ = self._instance()
+        [disk] = self._deployment.state.glob(f"local/*/instances/{instance_id}/root.qcow2")
+        disk.write_bytes(b"")
+        self._kill()
+
+    def _kill_with_worker(self) -> None:
+        os.kill(self._deployment.service.children()["worker"], signal.SIGKILL)
+        self._kill()
+
+    def _kill_with_libvirtd(self) -> None:
+        qemu = self._qemu()
+        [pid_file] = self._deployment.state.glob("local/daemon/**/libvirtd.pid")
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        os.kill(qemu, signal.SIGKILL)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def _qemu(self) -> int:
+        return self._deployment.qemu(self._deployment.server(self._share))
+
+    def _instance(self) -> tuple[str, int]:
+        """Id of the share's instance, and of its QEMU."""
+        server = self._deployment.server(self._share)
+        return server["instance_id"], self._deployment.qemu(server)
+
+    def _is_served(self) -> bool:
+        """Whether the client writes, by each version."""
+        before = self._progress()
+        time.sleep(1)
+        after = self._progress()
+        return all(after[version] > before[version] for version in VERSIONS)
+
+    def _progress(self) -> dict[str, int]:
+        files = " ".join(_progress_file(version) for version in VERSIONS)
+        counts = self._client.run(f"for file in {files}; do cat $file; echo; done").split()
+        return dict(zip(VERSIONS, map(int, counts), strict=True))
+
+    def _start_writers(self) -> None:
+        self._client.run("rm -f /tmp/stop")
+        for version in VERSIONS:
+            self._client.run(
+                f"nohup python3 /tmp/writer.py {_file(version)} /tmp/stop lock"
+                f" {_progress_file(version)} > {_report_file(version)} 2>&1 &"
+            )
+        wait("the writers", self._is_served, 60)
+
+    def _stop_writers(self) -> dict[str, dict[str, Any]]:
+        end = "touch /tmp/stop; while pgrep -f '[w]riter.py' > /dev/null; do sleep 1; done"
+        self._client.run(end, seconds=240)
+        return {
+            version: json.loads(self._client.run(f"cat {_report_file(version)}"))
+            for version in VERSIONS
+        }
+
+    def _granted(self) -> list[str]:
+        """The versions whose locks another client is granted, too."""
+        # Each lock is asked for by another version, so by another client.
+        asked = {
+            version: _file(version, by="4.2" if version == "3" else "3") for version in VERSIONS
+        }
+        command = f"timeout 100 python3 /tmp/try_lock.py {' '.join(asked.values())}"
+        answers = self._client.run(command).split()
+        return [
+            version for version, answer in zip(asked, answers, strict=True) if answer != "refused"
+        ]
+
+
+def _place(version: str) -> str:
+    return f"/mnt/by{version}"
+
+
+def _file(version: str, *, by: str = "") -> str:
+    return f"{_place(by or version)}/written-by-{version}"
+
+
+def _progress_file(version: str) -> str:
+    return f"/tmp/progress-{version}"
+
+
+def _report_file(version: str) -> str:
+    return f"/tmp/report-{version}.json"
+
+
+def as_json(rounds: list[Round]) -> str:
+    """The rounds, one a line."""
+    return "".join(json.dumps(asdict(each)) + "\n" for each in rounds)

@@ -1,0 +1,64 @@
+"""A client writes and holds locks by each version of NFS while bad things happen.
+
+``make test-chaos`` runs many rounds, chosen at random, and keeps their results.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.client_vm import ClientVm
+from tests.system.chaos import Chaos, Round, as_json
+from tests.system.deployment import LibvirtDeployment
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.filterwarnings("ignore"),  # the SDK's own
+]
+
+ROUNDS = int(os.environ.get("ATOLL_CHAOS_ROUNDS", "0"))
+RESULTS = Path(os.environ.get("ATOLL_CHAOS_RESULTS", "/dev/null"))
+HARMLESS = ("pause",)
+"""Events after which the instance must be the same as before."""
+
+
+@pytest.fixture(scope="module")
+def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Chaos:
+    share = deployment.available(deployment.share("used"))
+    deployment.allow(share, client.address())
+    made = Chaos(deployment, client, share)
+    made.prepare()
+    return made
+
+
+def check(seen: Round) -> None:
+    assert not seen.faults, seen
+    assert seen.is_rebooted == (seen.event not in HARMLESS), seen
+    if seen.event == "lose":
+        assert seen.is_replaced, seen
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("event", ["lose", "freeze", "pause"])
+def test_a_client_carries_on(chaos: Chaos, event: str) -> None:
+    check(chaos.round(event))
+
+
+@pytest.mark.skipif(not ROUNDS, reason="ATOLL_CHAOS_ROUNDS says how many")
+@pytest.mark.timeout(300 * max(1, ROUNDS))
+def test_many_rounds(chaos: Chaos) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    choose = random.Random(seed)
+    rounds = []
+    for _ in range(ROUNDS):
+        rounds.append(chaos.round(choose.choice(sorted(chaos.events))))
+        with RESULTS.open("a") as file:
+            file.write(as_json(rounds[-1:]))
+    bad = [each for each in rounds if each.faults]
+    assert not bad, (seed, bad)
+    for each in rounds:
+        check(each)
