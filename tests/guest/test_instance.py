@@ -281,6 +281,7 @@ def test_the_nfs_server_keeps_its_state_on_a_volume(machine: ServiceVm) -> None:
     )
     machine.kill()
     machine.start()
+    await_banner(HOME, machine.port, BOOT_SECONDS)
     words = machine.shell(
         "for i in $(seq 90); do systemctl -q is-active nfs-server && break; sleep 1; done\n"
         "findmnt -n -o TARGET /var/lib/nfs-state; ls /var/lib/nfs-state/nfsdcld\n"
