@@ -16,13 +16,15 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
-from atoll.db import owners, placement, share_servers, shares, subnets
+from atoll.db import owners, placement, private_data, share_servers, shares, subnets
 from atoll.db.messages import Action, Detail, Resource
 from atoll.driver.answer import Answer
+from atoll.driver.fence import ENDED_ID
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     CloudError,
+    InstanceMayStillRun,
     OutOfCapacity,
     Postponed,
     ServiceInstanceException,
@@ -33,9 +35,9 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import network_key, share_key
+from atoll.model.keys import network_key, server_key, share_key
 from atoll.model.records import Share, ShareServer
-from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
+from atoll.model.states import SHARES_SERVED, FencingState, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +93,8 @@ class ShareServerHandler:
             server = share_servers.lock(connection, operation.resource_id)
             if server is None:
                 return
+            if isinstance(error, InstanceMayStillRun) and server["unhealthy_since"] is None:
+                return  # it could not be renewed, but serves
             here = shares.where(connection, share_server_id=server["id"])
             text = sentence(operation, error)
             if server["status"] == ServerStatus.ACTIVE:
@@ -210,7 +214,11 @@ class ShareServerHandler:
                     self._reboot(operation, server, details)
             case Cure.REPLACE:
                 with taking_turns(operation):
-                    self._replace(operation, server, details)
+                    self._replace_lost(operation, server, details)
+            case Cure.ASK_OPERATOR:
+                lost = details["instance_id"]
+                doubt = InstanceMayStillRun(found.fencing.reason, instance_id=lost)
+                self._ask_operator(operation, server, doubt)
             case Cure.NOTHING:
                 routes.reconnect(self._backend, operation, server)
 
@@ -226,7 +234,7 @@ class ShareServerHandler:
             if error.retryable or isinstance(error, OutOfCapacity):
                 raise
             log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
-            self._replace(operation, server, details)
+            self._replace_lost(operation, server, details)
         else:
             self._backend.silences.reset(key)
             self._look_again(operation, server, "It was rebooted.")
@@ -239,10 +247,22 @@ class ShareServerHandler:
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], renewal_wanted=False)
             return
+        fencing = self._backend.cloud.compute.fencing(details["instance_id"])
+        if fencing.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(fencing.reason, instance_id=details["instance_id"])
         with self._backend.database.read() as connection:
             here = shares.on_server(connection, server["id"], SHARES_SERVED)
         self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
         self._replace(operation, server, details, why="is of an older image")
+
+    def _replace_lost(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Replace an instance that does not answer, or ask an operator whether it has ended."""
+        try:
+            self._replace(operation, server, details)
+        except InstanceMayStillRun as doubt:
+            self._ask_operator(operation, server, doubt)
 
     def _replace(
         self,
@@ -292,6 +312,28 @@ class ShareServerHandler:
             f"{server['id']}'.",
         )
 
+    def _ask_operator(
+        self, operation: Operation, server: ShareServer, doubt: InstanceMayStillRun
+    ) -> None:
+        """Record that an operator must look at an instance. Raises an error that says so.
+
+        The next look continues if the host has come back, or if the operator has confirmed.
+        """
+        log.error(
+            "share_server.operator_needed",
+            share_server_id=server["id"],
+            instance=doubt.instance_id,
+            reason=doubt.message,
+        )
+        with operation.transaction() as connection:
+            share_servers.change(connection, server["id"], unfenced_instance=doubt.instance_id)
+        self._look_again(
+            operation,
+            server,
+            f"Instance {doubt.instance_id} has to be replaced, but may still run and write: "
+            f"{doubt.message} If it does not run any more: 'atoll server fence {server['id']}'.",
+        )
+
     def _look_again(self, operation: Operation, server: ShareServer, why: str) -> None:
         """Record since when the server has been silent, and raise an error; a retry checks again.
 
@@ -332,8 +374,11 @@ class ShareServerHandler:
                 server["id"],
                 unhealthy_since=None,
                 cure_confirmed=False,
+                unfenced_instance=None,
                 identifier=details["instance_id"],
                 backend_details=dict(details),
             )
+            # What an operator has confirmed does not hold for an instance that has answered since.
+            private_data.forget(connection, server_key(server["id"]), ENDED_ID)
             for share in shares.where(connection, share_server_id=server["id"]):
                 enqueue(connection, share_key(share["id"]), lane=server["id"])

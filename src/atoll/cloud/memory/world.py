@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 
@@ -93,6 +93,13 @@ CREATE TABLE served (
 CREATE TABLE fences (
     instance_id TEXT NOT NULL, share_id TEXT NOT NULL, fence INTEGER NOT NULL,
     PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
+
+-- Volumes of instances that were deleted while their host was cut off, and that may still run.
+CREATE TABLE lingering (
+    instance_id TEXT NOT NULL, volume_id TEXT NOT NULL,
+    PRIMARY KEY (instance_id, volume_id)) WITHOUT ROWID;
+-- Instances whose host somebody has switched off, and told the cloud so.
+CREATE TABLE forced_down (instance_id TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE faults (
     number INTEGER PRIMARY KEY, call TEXT NOT NULL, about TEXT NOT NULL, action TEXT NOT NULL,
