@@ -178,13 +178,7 @@ class Double:
             self.snapshot = ""
             return 202
         if path.startswith("/servers/") and "/os-" not in path:
-            server = path.split("/")[2]
-            if server not in self.servers:
-                return 404
-            (self.kept.add if self.reclaims_later else self.servers.discard)(server)
-            if not self.reclaims_later:
-                self.hosts.ended(server)
-            return 204
+            return self.delete_server(path.split("/")[2])
         if path.startswith("/servers/"):
             if self.status != "in-use":
                 return 400
@@ -196,6 +190,16 @@ class Double:
             return 400
         self.status = ""
         return 202
+
+    def delete_server(self, server: str) -> int:
+        if server not in self.servers:
+            return 404
+        if self.reclaims_later:
+            self.kept.add(server)
+        else:
+            self.servers.remove(server)
+            self.hosts.ended(server)
+        return 204
 
 
 class Handler(BaseHTTPRequestHandler):

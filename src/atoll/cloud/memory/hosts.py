@@ -39,11 +39,13 @@ def force_down(gate: Gate, instance_id: str) -> None:
 
 
 def let_linger(gate: Gate, instance_id: str) -> None:
-    """Remember which volumes an instance on a host that is cut off writes to, before it goes."""
+    """Remember an instance on a host that is cut off, and what it writes to, before it goes."""
     if gate.faults.is_cut_off(instance_id) and not _is_forced_down(gate, instance_id):
         gate.world.execute(
-            "INSERT OR IGNORE INTO lingering SELECT i.id, v.id FROM instances i"
-            " JOIN volumes v ON v.instance_id = i.id WHERE i.id = ? AND power = 'active'",
+            "INSERT OR IGNORE INTO lingering SELECT id, '' FROM instances WHERE id = ?"
+            " UNION SELECT i.id, v.id FROM instances i JOIN volumes v ON v.instance_id = i.id"
+            " WHERE i.id = ? AND power = 'active'",
+            instance_id,
             instance_id,
         )
 

@@ -94,9 +94,10 @@ CREATE TABLE fences (
     instance_id TEXT NOT NULL, share_id TEXT NOT NULL, fence INTEGER NOT NULL,
     PRIMARY KEY (instance_id, share_id)) WITHOUT ROWID;
 
--- Volumes of instances that were deleted while their host was cut off, and that may still run.
+-- Instances that were deleted while their host was cut off, and what they write to.
 CREATE TABLE lingering (
-    instance_id TEXT NOT NULL, volume_id TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    volume_id TEXT NOT NULL,        -- '': the instance itself, whether it runs or not
     PRIMARY KEY (instance_id, volume_id)) WITHOUT ROWID;
 -- Instances whose host somebody has switched off, and told the cloud so.
 CREATE TABLE forced_down (instance_id TEXT PRIMARY KEY) WITHOUT ROWID;
