@@ -93,11 +93,13 @@ class ShareServerHandler:
             server = share_servers.lock(connection, operation.resource_id)
             if server is None:
                 return
-            if isinstance(error, InstanceMayStillRun) and server["unhealthy_since"] is None:
-                return  # it could not be renewed, but serves
+            is_active = server["status"] == ServerStatus.ACTIVE
+            is_served = is_active and server["unhealthy_since"] is None
+            if is_served and isinstance(error, InstanceMayStillRun):
+                return  # only its renewal has failed
             here = shares.where(connection, share_server_id=server["id"])
             text = sentence(operation, error)
-            if server["status"] == ServerStatus.ACTIVE:
+            if is_active:
                 # It still does not answer. The reconcile pass will request another check.
                 text = f"The share can't be served at the moment. {text}"
                 for share in here:
@@ -206,7 +208,9 @@ class ShareServerHandler:
             case Cure.WAIT if found.answer != Answer.SILENT:
                 raise ServiceInstanceUnavailable(found.fault)
             case Cure.WAIT:
-                self._look_again(operation, server, found.fault)
+                is_doubtful = found.fencing.state == FencingState.DOUBTFUL
+                unfenced = server["unfenced_instance"] if is_doubtful else None
+                self._look_again(operation, server, found.fault, unfenced)
             case Cure.HOLD:
                 self._hold(operation, server, found)
             case Cure.REBOOT:
@@ -323,26 +327,30 @@ class ShareServerHandler:
             "share_server.operator_needed",
             share_server_id=server["id"],
             instance=doubt.instance_id,
-            reason=doubt.message,
+            reason=str(doubt),
         )
-        with operation.transaction() as connection:
-            share_servers.change(connection, server["id"], unfenced_instance=doubt.instance_id)
         self._look_again(
             operation,
             server,
             f"Instance {doubt.instance_id} has to be replaced, but may still run and write: "
             f"{doubt.message} If it does not run any more: 'atoll server fence {server['id']}'.",
+            doubt.instance_id,
         )
 
-    def _look_again(self, operation: Operation, server: ShareServer, why: str) -> None:
+    def _look_again(
+        self, operation: Operation, server: ShareServer, why: str, unfenced: str | None = None
+    ) -> None:
         """Record since when the server has been silent, and raise an error; a retry checks again.
 
-        Raises ``ServiceInstanceUnavailable``.
+        ``unfenced`` is the instance that an operator must look at. Raises
+        ``ServiceInstanceUnavailable``.
         """
         since = silent_since(server)
-        if server["unhealthy_since"] != since:
+        if (server["unhealthy_since"], server["unfenced_instance"]) != (since, unfenced):
             with operation.transaction() as connection:
-                share_servers.change(connection, server["id"], unhealthy_since=since)
+                share_servers.change(
+                    connection, server["id"], unhealthy_since=since, unfenced_instance=unfenced
+                )
         raise ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
 
     def _serve_shares(
