@@ -30,6 +30,9 @@ LEASE = 0.6
 
 CLIENT = "10.0.0.201"
 
+ENDS = "[df]e*e_instance"
+"""Calls that end an instance: ``delete_instance`` and ``fence_instance``."""
+
 _forks = multiprocessing.get_context("forkserver")
 # Workers fork from a process that has imported everything, so that each starts at once.
 _forks.set_forkserver_preload(

@@ -20,7 +20,8 @@
     │   ├── CloudUnavailable          no answer, or a request to try again later: try again
     │   ├── CloudNotFound             the cloud has no such resource
     │   ├── OutOfCapacity             the cloud has no capacity or no quota left
-    │   └── VolumeInUse               the volume is still attached
+    │   ├── VolumeInUse               the volume is still attached
+    │   └── InstanceMayStillRun       it is not proved that an instance has ended
     ├── GuestError                    the guest agent refused or failed
     │   ├── GuestUnreachable          no channel, or no answer in time: try again
     │   ├── GuestBusy                 it answers, but did not finish in time: try again
@@ -206,6 +207,31 @@ class VolumeInUse(CloudError):
     """The volume is still attached to an instance."""
 
     retryable = True
+
+
+class InstanceMayStillRun(CloudError):
+    """A service instance may still run, so its shares can't move to another one yet."""
+
+    public = (
+        "The service instance may still run on a host that does not answer, so its shares can't "
+        "move to another instance yet. The administrator can confirm that it has ended."
+    )
+    hint = (
+        "Bring its host back. Or make sure that the instance does not run any more, and say so: "
+        "'atoll server fence SERVER', or, for all instances of a dead compute host, 'openstack "
+        "compute service set --down HOST nova-compute'."
+    )
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        public: str | None = None,
+        instance_id: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, public=public)
+        self.instance_id = instance_id
 
 
 # --- the guest agent --------------------------------------------------------------------------

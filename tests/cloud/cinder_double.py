@@ -22,6 +22,7 @@ from atoll.cloud.openstack.networks import NeutronNetworks
 from atoll.cloud.openstack.server_groups import ServerGroups
 from atoll.cloud.openstack.volumes import CinderVolumes
 
+from .hosts_double import FORBIDDEN, Hosts
 from .neutron_double import neutron_double
 
 Json = dict[str, Any]
@@ -44,6 +45,7 @@ class Double:
     """Its status; empty: there is none."""
     snapshot_metadata: dict[str, str] = field(default_factory=dict)
     servers: set[str] = field(default_factory=lambda: {SERVER})
+    hosts: Hosts = field(default_factory=Hosts)
     reclaims_later: bool = False
     """Whether deleted servers can be restored for a while."""
     kept: set[str] = field(default_factory=set)
@@ -101,9 +103,18 @@ class Double:
             "metadata": self.snapshot_metadata,
         }
 
-    def get(self, path: str) -> Json | None:
+    def __post_init__(self) -> None:
+        for server in (*self.servers, "dead"):
+            self.hosts.record(server, "create", "compute__do_build_and_run_instance", "Success")
+        self.hosts.record("dead", "delete", "compute_terminate_instance", "Success")
+
+    def get(self, path: str, query: str = "") -> Json | None:
         kind, _, rest = path.strip("/").partition("/")
-        server = rest.partition("/")[0]
+        server, _, below = rest.partition("/")
+        if kind == "os-services":
+            return self.hosts.services(query) if self.hosts.shown else FORBIDDEN
+        if below.startswith("os-instance-actions"):
+            return self.hosts.actions(server, below.partition("/")[2])
         if kind == "volumes" and rest == "detail":
             return {"volumes": [self.volume()] if self.status else []}
         if kind == "volumes":
@@ -119,6 +130,7 @@ class Double:
             return None
         status = "SOFT_DELETED" if server in self.kept else "ACTIVE"
         shown = {"id": server, "name": server, "status": status, "tags": []}
+        shown |= self.hosts.attributes(server)
         return {"server": shown | {"os-extended-volumes:volumes_attached": []}}
 
     def post(self, path: str, body: Json) -> int:
@@ -127,6 +139,7 @@ class Double:
             self.status, self.overtaken_by = self.overtaken_by, ""
         if action == "forceDelete":
             self.servers.remove(path.split("/")[2])
+            self.hosts.ended(path.split("/")[2])
             return 202
         if action == "os-extend" and self.status in ("available", "in-use"):
             self.size = body[action]["new_size"]
@@ -165,8 +178,7 @@ class Double:
             self.snapshot = ""
             return 202
         if path.startswith("/servers/") and "/os-" not in path:
-            (self.kept.add if self.reclaims_later else self.servers.discard)(path.split("/")[2])
-            return 204
+            return self.delete_server(path.split("/")[2])
         if path.startswith("/servers/"):
             if self.status != "in-use":
                 return 400
@@ -179,6 +191,16 @@ class Double:
         self.status = ""
         return 202
 
+    def delete_server(self, server: str) -> int:
+        if server not in self.servers:
+            return 404
+        if self.reclaims_later:
+            self.kept.add(server)
+        else:
+            self.servers.remove(server)
+            self.hosts.ended(server)
+        return 204
+
 
 class Handler(BaseHTTPRequestHandler):
     """Speaks HTTP for a ``Double``."""
@@ -188,8 +210,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.double.pass_time()
-        found = self.double.get(self._path()) if self._path() else self._version()
-        self._answer(404 if found is None else 200, found)
+        path, query = self._path(), urlsplit(self.path).query
+        found = self.double.get(path, query) if path else self._version()
+        status = 403 if found is FORBIDDEN else 200
+        self._answer(404 if found is None else status, found)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -183,6 +183,31 @@ def test_an_instance_may_go_but_its_volumes_and_ports_stay(site: Site) -> None:
     cloud.networks.delete_port(port.id)
 
 
+@pytest.mark.parametrize("by_somebody_else", [False, True])
+def test_an_instance_is_fenced_with_proof(site: Site, by_somebody_else: bool) -> None:
+    """Its volume is free for another only then, and the proof can be asked for again."""
+    cloud, server = site.cloud, owner("share_server")
+    port = cloud.networks.create_port(server, cloud.networks.service_network().id)
+    spec = replace(site.spec, owner=server, name="second", port_ids=(port.id,))
+    second = cloud.compute.create_instance(spec)
+    try:
+        cloud.compute.wait_for_instance(second.id, BOOT_SECONDS)
+        volume = cloud.volumes.create_volume(owner(), 1)
+        cloud.compute.attach_volume(second.id, volume.id)
+        assert cloud.compute.fencing(second.id).state == "possible"
+        if by_somebody_else:
+            cloud.compute.delete_instance(second.id)
+        for _ in range(2):
+            cloud.compute.fence_instance(second.id)
+        assert cloud.compute.fencing(second.id).state == "proved"
+        assert cloud.compute.get_instance(second.id) is None
+        cloud.compute.attach_volume(site.instance.id, volume.id)
+    finally:
+        cloud.compute.delete_instance(second.id)
+        cloud.networks.delete_port(port.id)
+    assert cloud.compute.fencing(site.instance.id).state == "possible"
+
+
 def test_a_console_has_something_to_read(site: Site) -> None:
     assert site.cloud.compute.console(site.instance.id)
 

@@ -104,6 +104,13 @@ def test_an_instance_that_hangs_might_write(site: DriverOnMemory, server: Row, s
     assert site.cloud.volumes.list_snapshots() == []
 
 
+def test_an_instance_in_error_might_write(site: DriverOnMemory, server: Row, share: Row) -> None:
+    site.cloud.fail_instance(server["backend_details"]["instance_id"], "live migration failed")
+    with pytest.raises(ServiceInstanceUnavailable):
+        site.driver.create_snapshot(site.context(), snapshot_of(share), server)
+    assert site.cloud.volumes.list_snapshots() == []
+
+
 def test_a_snapshot_outlives_its_share_only_as_far_as_clones_do(
     site: DriverOnMemory, server: Row, share: Row, mount: Mount
 ) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from atoll.db import owners
-from harness.memory_deployment import MemoryDeployment
+from harness.memory_deployment import ENDS, MemoryDeployment
 
 
 @pytest.fixture
@@ -54,9 +54,7 @@ def test_an_instance_that_nobody_can_look_at(deployment: MemoryDeployment) -> No
     deployment.allow(good)
     assert deployment.settled(good)["access_rules_status"] == "active"
     deployment.mount(good).write("data", b"served again")
-    deleted = deployment.cloud.journal.calls(
-        "delete_instance"
-    )  # nothing was known against the odd one
+    deleted = deployment.cloud.journal.calls(ENDS)  # nothing was known against the odd one
     assert not [call for call in deleted if instance in call.about]
 
 

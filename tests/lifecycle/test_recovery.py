@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from atoll.cloud.base import Instance, InstanceStatus
+from atoll.cloud.base import Fencing, FencingState, Instance, InstanceStatus
 from atoll.driver.answer import Answer
 from atoll.lifecycle.recovery import Cure, Diagnosis
 
@@ -20,6 +20,18 @@ def instance(status: InstanceStatus, fault: str = "") -> Instance:
 ACTIVE, PAUSED = instance(InstanceStatus.ACTIVE), instance(InstanceStatus.ACTIVE, "no room")
 STOPPED, BUILDING = instance(InstanceStatus.STOPPED), instance(InstanceStatus.BUILDING)
 FAILED = instance(InstanceStatus.ERROR, "no host")
+
+
+def in_doubt(**more: Any) -> Diagnosis:
+    """A silent instance whose host the cloud does not reach."""
+    fencing = Fencing(FencingState.DOUBTFUL, "no answer")
+    return Diagnosis(Answer.SILENT, **{"instance": ACTIVE, "fencing": fencing, **more})
+
+
+def ended(**more: Any) -> Diagnosis:
+    """A silent instance that is proved, or confirmed, not to run."""
+    fencing = Fencing(FencingState.PROVED)
+    return Diagnosis(Answer.SILENT, **{"instance": ACTIVE, "fencing": fencing, **more})
 
 
 def together(silent: int, active: int, **more: Any) -> Diagnosis:
@@ -91,6 +103,25 @@ def reset(**more: Any) -> Diagnosis:
         (together(5, 5, instance=None), Cure.REPLACE),
         (together(5, 5, instance=FAILED), Cure.REPLACE),
         (together(5, 5, instance=STOPPED, reset_for=61), Cure.HOLD),
+        # It may still run and write: neither a replacement nor a reset is possible.
+        (in_doubt(), Cure.WAIT),
+        (in_doubt(silent_for=60), Cure.WAIT),
+        (in_doubt(silent_for=61), Cure.ASK_OPERATOR),
+        (in_doubt(silent_for=61, reset_for=61), Cure.ASK_OPERATOR),
+        (in_doubt(is_confirmed=True), Cure.ASK_OPERATOR),
+        (in_doubt(silent_together=5, active=5), Cure.ASK_OPERATOR),
+        (in_doubt(instance=None), Cure.ASK_OPERATOR),
+        (in_doubt(instance=FAILED), Cure.ASK_OPERATOR),
+        (in_doubt(instance=STOPPED), Cure.WAIT),
+        (in_doubt(instance=STOPPED, silent_for=61), Cure.ASK_OPERATOR),
+        # It has ended for sure, whatever the cloud shows.
+        (ended(), Cure.REPLACE),
+        (ended(instance=None), Cure.REPLACE),
+        (ended(instance=STOPPED), Cure.REPLACE),
+        (ended(silent_together=5, active=5), Cure.REPLACE),
+        # An answer is an answer.
+        (Diagnosis(Answer.HEALTHY, fencing=in_doubt().fencing), Cure.NOTHING),
+        (Diagnosis(Answer.ERROR, fencing=ended().fencing), Cure.WAIT),
         # Paused by the cloud: another one would be paused, too.
         (Diagnosis(Answer.SILENT, instance=PAUSED), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=10_000, instance=PAUSED), Cure.WAIT),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.memory_deployment import CLIENT, MemoryDeployment
+from harness.memory_deployment import CLIENT, ENDS, MemoryDeployment
 
 
 @pytest.fixture
@@ -34,10 +34,9 @@ def test_an_interface_that_was_unplugged_comes_back(deployment: MemoryDeployment
     assert subnet.router_id
     deployment.cloud.networks.disconnect_router(subnet.router_id, subnet.id)
     deployment.until(lambda: reachable(deployment, share_id), "the share to be reached")
-    deployment.until(lambda: told(deployment, share_id), "the user to be told")
-    [text] = told(deployment, share_id)
+    [text] = deployment.until(lambda: told(deployment, share_id), "the user to be told")
     assert "It is plugged in again" in text
-    assert deployment.cloud.journal.count("delete_instance") == 0
+    assert deployment.cloud.journal.count(ENDS) == 0
 
 
 def test_a_router_that_was_made_again_is_used(deployment: MemoryDeployment) -> None:

@@ -62,7 +62,7 @@ def test_instances_are_replaced_one_after_another(site: MemoryDeployment) -> Non
     assert {server["is_current"] for server in after.values()} == {True}
     assert all(after[key]["instance"] != before[key]["instance"] for key in before)
     assert [read(mount) for mount in mounts] == [b"precious"] * 2
-    names = ("compute.delete_instance", "compute.create_instance")
+    names = ("compute.fence_instance", "compute.create_instance")
     calls = [c.name for c in site.cloud.journal.calls(since=mark) if c.name in names]
     assert calls == [*names, *names]  # never two away at once
     assert len(site.cloud.compute.list_instances()) == 2

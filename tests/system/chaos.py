@@ -144,7 +144,9 @@ class Chaos:
 
     def _progress(self) -> dict[str, int]:
         files = " ".join(_progress_file(version) for version in VERSIONS)
-        counts = self._client.run(f"for file in {files}; do cat $file || echo 0; echo; done").split()
+        counts = self._client.run(
+            f"for file in {files}; do cat $file || echo 0; echo; done"
+        ).split()
         return dict(zip(VERSIONS, map(int, counts), strict=True))
 
     def _start_writers(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from atoll.cli.context import AsJson, database, settings, show
+from atoll.errors import AtollError
 
 app = typer.Typer(help="Share servers, one service instance each.", no_args_is_help=True)
 
@@ -19,7 +21,16 @@ def server_list(as_json: AsJson = False) -> None:
 
     with closing(database()) as rows:
         found = servers.as_rows(servers.listed(settings(), rows))
-    columns = ("id", "status", "silent_since", "shares", "is_current", "image", "instance")
+    columns = (
+        "id",
+        "status",
+        "silent_since",
+        "unfenced",
+        "shares",
+        "is_current",
+        "image",
+        "instance",
+    )
     show(found, columns, as_json)
 
 
@@ -44,6 +55,45 @@ def server_recover(
         typer.echo(f"{server_id}: is restarted, or replaced, if it still does not answer")
     if not found:
         typer.echo("All share servers answer.")
+
+
+@app.command("fence")
+def server_fence(
+    server: Annotated[str, typer.Argument(help="Id of the share server.")],
+    instance: Annotated[
+        str, typer.Option(help="The instance, if it is not the one that 'server list' shows.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm that it does not run.")] = False,
+) -> None:
+    """Confirm that a service instance does not run any more, so that it can be replaced.
+
+    Atoll asks for this if the instance's host does not answer: the instance may still run there,
+    and a second one would destroy the data of its shares. Look at the host first, and switch it or
+    the instance off. The confirmation holds for this one instance, until its server answers again.
+    """
+    from atoll.cli import fence
+
+    with closing(database()) as rows:
+        doubt = fence.doubted(settings(), rows, server, instance)
+        typer.echo(
+            f"Instance {doubt.instance} of share server {server}, with {doubt.shares} shares:"
+        )
+        typer.echo(f"  {doubt.reason}")
+        typer.echo("If it still runs, two instances write to the same volumes, and data is lost.")
+        if not yes:
+            _confirm()
+        fence.confirm(rows, doubt)
+    typer.echo("A worker replaces it now.")
+
+
+def _confirm() -> None:
+    """Ask at the terminal. Raises ``AtollError`` without one, or if the answer is no."""
+    if not sys.stdin.isatty():
+        raise AtollError(
+            "This needs a confirmation.", hint="Add --yes if it does not run any more."
+        )
+    if not typer.confirm("Is it certain that it does not run any more?"):
+        raise AtollError("Nothing was confirmed.")
 
 
 @app.command("upgrade")

@@ -39,6 +39,8 @@ class Server:
     """Whether a new instance would boot the same image."""
     silent_since: str
     """Since when its instance has not answered (UTC); empty if it answers."""
+    unfenced: str
+    """The instance that an operator must look at, because it may still run; usually empty."""
 
 
 def newest_image(settings: Settings, database: Database) -> str:
@@ -68,6 +70,7 @@ def _seen(row: ShareServer, newest: str, shares: int) -> Server:
         image,
         image == newest,
         datetime.fromtimestamp(silent, UTC).isoformat(timespec="seconds") if silent else "",
+        row["unfenced_instance"] or "",
     )
 
 

@@ -12,14 +12,15 @@ These rules hold for every cloud, and the contract tests check them:
 * **Lists** hold only this deployment's things: they are the leak audit.
 * Sizes are in GiB, times in seconds, ids are the cloud's own strings. Calls may be made from many
   threads at once.
-* Errors are ``CloudUnavailable`` (try again), ``CloudNotFound``, ``OutOfCapacity``, ``VolumeInUse``
-  or plain ``CloudError``.
+* Errors are ``CloudUnavailable`` (try again), ``CloudNotFound``, ``OutOfCapacity``,
+  ``VolumeInUse``, ``InstanceMayStillRun`` or plain ``CloudError``.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from atoll.cloud.things import Fencing as Fencing
 from atoll.cloud.things import Finding as Finding
 from atoll.cloud.things import Identity as Identity
 from atoll.cloud.things import Image as Image
@@ -34,6 +35,7 @@ from atoll.cloud.things import Volume as Volume
 from atoll.cloud.things import VolumeSnapshot as VolumeSnapshot
 from atoll.guest.base import Access as Access
 from atoll.guest.base import Guest
+from atoll.model.states import FencingState as FencingState
 from atoll.model.states import InstanceStatus as InstanceStatus
 
 
@@ -72,6 +74,16 @@ class Compute(Protocol):
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete it. Its volumes are detached and its ports kept, for use by another instance."""
+
+    def fencing(self, instance_id: str) -> Fencing:
+        """What is known about the end of an instance, which may be gone. It changes nothing."""
+
+    def fence_instance(self, instance_id: str) -> None:
+        """Delete the instance, and return only if it is proved that it no longer runs.
+
+        It may be gone already; then the same proof is needed. Raises ``InstanceMayStillRun``. If
+        the cloud can tell beforehand that there would be no proof, nothing is deleted then.
+        """
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Attach a volume. Raises ``VolumeInUse`` if another instance has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atoll.model.states import InstanceStatus
+from atoll.model.states import FencingState, InstanceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,15 @@ class Instance:
     """
     port_ids: tuple[str, ...] = ()
     volume_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fencing:
+    """What the cloud knows about the end of an instance."""
+
+    state: FencingState
+    reason: str = ""
+    """Why it is ``doubtful``, as a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,8 @@ share_servers = Table(
     Column("renewal_wanted", Boolean, nullable=False, server_default=false()),
     # An operator has confirmed that its instance is at fault, although others are silent, too.
     Column("cure_confirmed", Boolean, nullable=False, server_default=false()),
+    # The instance that has to be replaced, but may still run: an operator has to look.
+    Column("unfenced_instance", String(255)),
     _created(),
     _updated(),
 )

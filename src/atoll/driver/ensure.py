@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from atoll.driver.fence import INSTANCE_ID
 from atoll.driver.resources import ServerDetails
-from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.errors import ServiceInstanceException
 from atoll.model.records import ShareServer
 

@@ -17,6 +17,7 @@ from atoll.cloud.base import Cloud
 from atoll.config import Driver as DriverOptions
 from atoll.driver.base import ShareDriver
 from atoll.driver.ensure import ensure_server, server_details
+from atoll.driver.fence import INSTANCE_ID
 from atoll.driver.freeze import frozen, hold_still
 from atoll.driver.protocols import HELPERS
 from atoll.driver.resources import (
@@ -27,7 +28,7 @@ from atoll.driver.resources import (
     SnapshotUpdate,
     fence_of,
 )
-from atoll.driver.service_instance import INSTANCE_ID, OnActive, ServiceInstanceManager, nothing
+from atoll.driver.service_instance import OnActive, ServiceInstanceManager, nothing
 from atoll.driver.serving import ShareServing
 from atoll.driver.snapshots import ShareSnapshots
 from atoll.driver.stats import share_stats
@@ -325,9 +326,9 @@ class GenericShareDriver(ShareDriver):
         """
         share_id = snapshot["share_id"]
         volume = self._volumes.of(share_id)
-        guest = (
-            self._serving.guest_unless_off(share_id, share_server) if volume.instance_id else None
-        )
+        guest = None
+        if volume.instance_id:  # one in error may still write
+            guest = self._serving.guest_unless_off(share_id, share_server, or_failed=False)
         path, seconds = self._wanted.path(share_id), self.configuration.freeze_seconds
         still = frozen(guest, share_id, path, seconds, snapshot_key(snapshot["id"]))
         file_system = self._volumes.file_system(share_id)

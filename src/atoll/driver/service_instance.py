@@ -16,6 +16,7 @@ from atoll.cloud.base import Cloud, Instance, InstanceSpec
 from atoll.config import Driver as DriverOptions
 from atoll.driver.answer import Answer
 from atoll.driver.common_server import CommonServer
+from atoll.driver.fence import INSTANCE_ID, InstanceFence
 from atoll.driver.identity import InstanceKeys
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails
@@ -44,7 +45,6 @@ T = TypeVar("T")
 OnActive = Callable[[str], None]
 """It is called with an instance's id as soon as volumes can be attached to the instance."""
 
-INSTANCE_ID = "instance_id"
 IMAGE_ID = "image_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer, so that a failure is noticed soon."""
@@ -78,6 +78,7 @@ class ServiceInstanceManager:
         self._common = CommonServer(cloud, self.options)
         self._common_details: dict[str, str] | None = None
         self._pool = pool
+        self.fence = InstanceFence(cloud.compute, storage)
 
     # --- the contract -----------------------------------------------------------------------
 
@@ -132,10 +133,10 @@ class ServiceInstanceManager:
         ``server_id`` is sufficient, because everything that was made for it is found by its owner.
         """
         owner = _own(server_details)
-        self.storage.check_current()
         self._pool.drop(owner)
         for instance in self.cloud.compute.list_instances():
             if instance.owner == owner:
+                self.storage.check_current()
                 self.cloud.compute.delete_instance(instance.id)
         self._states.remove(server_details["server_id"])
         self.network_helper.teardown_network(server_details)
@@ -174,15 +175,16 @@ class ServiceInstanceManager:
         ``server`` has the details of the dead one. The caller stores those that are returned.
         ``serve`` is called with them, to serve the shares again before clients can reach the new
         instance: an NFS server that answers without exports would make clients fail instead of
-        wait. The dead instance is deleted before the new one is made, so a volume is never in two.
-        ``on_active`` is as in ``set_up_service_instance``.
+        wait. The new instance is made only when it is proved that the dead one has ended, so that
+        no volume has two writers. ``on_active`` is as in ``set_up_service_instance``.
+
+        Raises ``InstanceMayStillRun`` if that can't be proved.
         """
         owner = _own(server)
         server_id = server["server_id"]
         # An interrupted replacement has stored another id. Then only the rest is left to do.
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
-            self.storage.check_current()
-            self.cloud.compute.delete_instance(server[INSTANCE_ID])
+            self.fence.end(owner, server[INSTANCE_ID])
             self.network_helper.shut_clients_out(server_id)
         # Closing the channel earlier would thaw the file systems frozen for this.
         self._pool.drop(owner)
@@ -310,20 +312,18 @@ class ServiceInstanceManager:
 
     def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
         owner = server_key(network_info["server_id"])
-        instance = self._known_instance(owner)
-        if instance is not None and instance.status == InstanceStatus.ERROR:
-            self.cloud.compute.delete_instance(instance.id)
+        known = self.storage.get(owner, INSTANCE_ID)
+        instance = self.cloud.compute.get_instance(known) if known else None
+        if known and (instance is None or instance.status == InstanceStatus.ERROR):
+            self.fence.end(owner, known)
             instance = None
         if instance is None:
             instance = self._create_instance(network_info, owner, port_ids)
         elif instance.status == InstanceStatus.STOPPED:
             self._pool.drop(owner)
+            self.storage.check_current()
             self.cloud.compute.reboot_instance(instance.id)
         return instance
-
-    def _known_instance(self, owner: str) -> Instance | None:
-        instance_id = self.storage.get(owner, INSTANCE_ID)
-        return self.cloud.compute.get_instance(instance_id) if instance_id else None
 
     def _create_instance(
         self, network_info: NetworkInfo, owner: str, port_ids: tuple[str, ...]
@@ -376,9 +376,8 @@ class ServiceInstanceManager:
                 error=str(error),
                 console=self._console(instance_id),
             )
-            self.storage.check_current()
             self._pool.drop(owner)
-            self.cloud.compute.delete_instance(instance_id)
+            self.fence.end(owner, instance_id)
             if isinstance(error, ServiceInstanceException):
                 raise
             raise ServiceInstanceException(

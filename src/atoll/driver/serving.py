@@ -6,8 +6,9 @@ import structlog
 
 from atoll.cloud.base import Cloud, Volume
 from atoll.driver.ensure import server_details
+from atoll.driver.fence import INSTANCE_ID
 from atoll.driver.resources import ServerDetails, fence_of
-from atoll.driver.service_instance import INSTANCE_ID, ServiceInstanceManager
+from atoll.driver.service_instance import ServiceInstanceManager
 from atoll.driver.timing import timed
 from atoll.driver.volumes import ShareVolumes
 from atoll.driver.wanted import WantedShares
@@ -113,9 +114,12 @@ class ShareServing:
             facts["steps"] = applied.steps
         return applied
 
-    def guest_unless_off(self, share_id: str, share_server: ShareServer | None) -> Guest | None:
+    def guest_unless_off(
+        self, share_id: str, share_server: ShareServer | None, *, or_failed: bool = True
+    ) -> Guest | None:
         """The agent, after it has answered; None if there is no running instance.
 
+        An instance in error that does not answer counts as one that does not run if ``or_failed``.
         Raises ``ServiceInstanceUnavailable`` for an instance that runs but doesn't answer.
         """
         if share_server is None:
@@ -129,6 +133,6 @@ class ShareServing:
             self._manager.health(details)
             return self._manager.guest(details)
         except (GuestUnreachable, LoginKeyUnusable, ServiceInstanceUnavailable):
-            if self._manager.instance_is_off(details):
+            if self._manager.instance_is_off(details, or_failed=or_failed):
                 return None
             raise

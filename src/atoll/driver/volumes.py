@@ -103,6 +103,7 @@ class ShareVolumes:
             self._storage.check_current()
             if volume.instance_id is not None:
                 self._compute.detach_volume(volume.instance_id, volume.id)
+                self._storage.check_current()  # that may have taken long
             self._volumes.delete_volume(volume.id)
         self._storage.delete(key)
 

@@ -74,6 +74,14 @@ class Operation:
         if self._runner.stopping:
             raise WorkerStopping
 
+    def check_fence(self) -> None:
+        """Raise LeaseLost if another worker has taken over, by asking the database.
+
+        Call it right before what can't be undone.
+        """
+        with self.transaction():
+            pass
+
     def set_lane(self, lane: str) -> None:
         """Set the share server that this operation keeps busy, once it is known.
 

@@ -94,10 +94,11 @@ class Backend:
         """The pools that were seen last. Asks the cloud if there are none yet."""
         return self._pools if self._pools is not None else self.look()
 
-    def remove_network(self, owner: str, network_id: str | None) -> None:
+    def remove_network(self, operation: Operation, owner: str, network_id: str | None) -> None:
         """Remove a network that Atoll made for ``owner``, even if its id was never stored."""
         for network in self.cloud.networks.list_networks():
             if network.owner == owner or network.id == network_id:
+                operation.check_fence()
                 self.cloud.networks.delete_network(network.id)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
 from atoll.lifecycle import seal
 from atoll.lifecycle.orphans import Orphan, Orphans
+from atoll.model.records import ShareServer
 
 CLOCKS_DIFFER = 5.0
 """Synchronised clocks never differ by this many seconds."""
@@ -66,10 +67,10 @@ def secret_key(settings: Settings, database: Database) -> list[Finding]:
 
 
 def silent_servers(database: Database) -> list[Finding]:
-    """Name the share servers whose instances do not answer."""
+    """Name the share servers whose instances do not answer, and those that need an operator."""
     with database.read() as connection:
         active = audit.active_servers(connection)
-    silent = [server["id"] for server in active if server["unhealthy_since"] is not None]
+    silent = [server for server in active if server["unhealthy_since"] is not None]
     if not active:
         return []
     if not silent:
@@ -78,8 +79,23 @@ def silent_servers(database: Database) -> list[Finding]:
         "A worker restarts or replaces them. It does not if many fell silent together: then check "
         "the network between workers and service instances, or run 'atoll server recover'."
     )
-    detail = f"{len(silent)} of {len(active)} don't answer: {_some(silent)}"
-    return [Finding("Share servers", False, detail, todo)]
+    ids = [server["id"] for server in silent]
+    detail = f"{len(silent)} of {len(active)} don't answer: {_some(ids)}"
+    return [Finding("Share servers", False, detail, todo), *_unfenced(silent)]
+
+
+def _unfenced(silent: list[ShareServer]) -> list[Finding]:
+    """Name the instances that have to be replaced, but may still run."""
+    doubtful = [server for server in silent if server["unfenced_instance"]]
+    if not doubtful:
+        return []
+    detail = [f"{each['unfenced_instance']} of share server {each['id']}" for each in doubtful]
+    todo = (
+        "Their hosts do not answer, so they may still run and write, and are not replaced. Bring "
+        "the hosts back; or switch them off, and confirm: 'atoll server fence "
+        f"{doubtful[0]['id']}'."
+    )
+    return [Finding("Instances that may still run", False, _some(detail), todo)]
 
 
 def _longest(settings: Settings) -> Longest:

@@ -9,6 +9,7 @@ from atoll.db import share_servers
 from atoll.driver.answer import Answer
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.recovery import Diagnosis, is_widespread
+from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 
 TOGETHER = 120.0
@@ -44,6 +45,7 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         silence.seconds,
         silence.reset_for,
         instance,
+        manager.fence.look(server_key(server["id"]), details["instance_id"]),
         silent_together=max(1, silent),
         active=max(1, active),
         is_served=instance is not None and manager.serves_nfs(details),

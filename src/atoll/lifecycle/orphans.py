@@ -57,10 +57,10 @@ class Orphans:
         # The order allows removal one after the other: ports before their networks.
         self._kinds: dict[str, tuple[Callable[[], Sequence[Owned]], Callable[[str], None]]] = {
             "instance": (cloud.compute.list_instances, cloud.compute.delete_instance),
-            "volume": (cloud.volumes.list_volumes, self._delete_volume),
+            "volume": (cloud.volumes.list_volumes, cloud.volumes.delete_volume),
             "volume snapshot": (cloud.volumes.list_snapshots, cloud.volumes.delete_snapshot),
             "port": (cloud.networks.list_ports, cloud.networks.delete_port),
-            "subnet": (cloud.networks.list_subnets, self._delete_subnet),
+            "subnet": (cloud.networks.list_subnets, cloud.networks.delete_subnet),
             "network": (cloud.networks.list_networks, cloud.networks.delete_network),
         }
 
@@ -91,8 +91,17 @@ class Orphans:
             unseen,
         )
 
-    def remove(self, orphan: Orphan) -> None:
-        """Delete the orphan. Raises ``CloudError``, e.g. while another orphan depends on it."""
+    def remove(self, orphan: Orphan, check: Callable[[], None]) -> None:
+        """Delete the orphan. Raises ``CloudError``, e.g. while another orphan depends on it.
+
+        ``check`` is called before each step, and raises ``LeaseLost`` in an outdated worker.
+        """
+        match orphan.kind:
+            case "volume":
+                self._release_volume(orphan.id, check)
+            case "subnet":
+                self._unplug_subnet(orphan.id, check)
+        check()
         _, delete = self._kinds[orphan.kind]
         delete(orphan.id)
 
@@ -103,15 +112,15 @@ class Orphans:
         except Exception as error:  # noqa: BLE001 - an error with one kind must not stop the others
             unseen[kind] = error
 
-    def _delete_volume(self, volume_id: str) -> None:
+    def _release_volume(self, volume_id: str, check: Callable[[], None]) -> None:
         volume = self._cloud.volumes.get_volume(volume_id)
         if volume is not None and volume.instance_id is not None:
+            check()
             self._cloud.compute.detach_volume(volume.instance_id, volume_id)
-        self._cloud.volumes.delete_volume(volume_id)
 
-    def _delete_subnet(self, subnet_id: str) -> None:
+    def _unplug_subnet(self, subnet_id: str, check: Callable[[], None]) -> None:
         networks = self._cloud.networks
         for subnet in networks.list_subnets():
             if subnet.id == subnet_id:
+                check()
                 networks.disconnect_router(subnet.router_id or "", subnet_id)
-        networks.delete_subnet(subnet_id)

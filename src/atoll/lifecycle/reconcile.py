@@ -253,7 +253,7 @@ class Reconciliation:
                 continue
             log.warning("reconcile.orphan_removed", **about)
             with alone("remove_orphans", **about):  # another orphan may depend on it
-                orphans.remove(orphan)
+                orphans.remove(orphan, operation.check_fence)
 
     def _correct_sizes(self, operation: Operation) -> None:
         """Raise the sizes in rows to at least what the cloud provides."""

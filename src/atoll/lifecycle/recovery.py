@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from atoll.cloud.base import Instance, InstanceStatus
+from atoll.cloud.base import Fencing, FencingState, Instance, InstanceStatus
 from atoll.driver.answer import Answer
 
 SERVED = 10
@@ -16,6 +17,8 @@ MANY = 2
 
 MOST = 0.25
 """The largest part of all servers that may fall silent together without a common cause."""
+
+CAN_BE_FENCED: Final = Fencing(FencingState.POSSIBLE)
 
 
 class Cure(StrEnum):
@@ -31,6 +34,8 @@ class Cure(StrEnum):
     """Many instances fell silent together, so the cause is most likely on Atoll's side."""
     REBOOT = "reboot"
     REPLACE = "replace"
+    ASK_OPERATOR = "ask operator"
+    """The instance has to be replaced, but may still run on a host that the cloud doesn't reach."""
 
 
 def is_widespread(silent_together: int, active: int) -> bool:
@@ -53,6 +58,8 @@ class Diagnosis:
     """Seconds since it was reset, or started, because of this silence; None if it was not."""
     instance: Instance | None = None
     """What the cloud says of it, if it is silent; None if it is gone."""
+    fencing: Fencing = CAN_BE_FENCED
+    """What is known about its end, if it is silent."""
     silent_together: int = 1
     """How many servers of the back end fell silent in the same minutes, this one included."""
     active: int = 1
@@ -92,6 +99,9 @@ class Diagnosis:
         same way. An instance that answers with an error, or that Atoll could not ask by its own
         fault, is left alone. So is one that fell silent together with many others, until an
         operator confirms that it is at fault.
+
+        An instance that has ended for sure is replaced at once. One whose end could not be proved
+        is never replaced. It is not reset either, because its host can't be reached.
         """
         if self.answer == Answer.HEALTHY:
             if self.renewal_wanted:
@@ -104,17 +114,28 @@ class Diagnosis:
     def _cure_of_silence(self, patience: float, boot: float) -> Cure:
         status = None if self.instance is None else self.instance.status
         is_overdue = self.silent_for > (patience * SERVED if self.is_served else patience)
-        if status is None:
+        is_failed = status == InstanceStatus.ERROR and (is_overdue or not self.is_served)
+        is_lost = status is None or is_failed or self.fencing.state == FencingState.PROVED
+        if self.fencing.state == FencingState.DOUBTFUL:
+            needs_operator = is_lost or is_overdue or self.is_confirmed or self._has_company
+            return Cure.ASK_OPERATOR if needs_operator else Cure.WAIT
+        if is_lost:
             return Cure.REPLACE
-        if status == InstanceStatus.ERROR and (is_overdue or not self.is_served):
-            return Cure.REPLACE
+        return self._cure_of_a_running_one(is_overdue, boot)
+
+    def _cure_of_a_running_one(self, is_overdue: bool, boot: float) -> Cure:
         was_reset = self.reset_for is not None
-        if status == InstanceStatus.STOPPED and not (was_reset and is_overdue):
+        is_off = self.instance is not None and self.instance.status == InstanceStatus.STOPPED
+        if is_off and not (was_reset and is_overdue):
             return Cure.REBOOT
         if self.reset_for is not None and self.reset_for <= boot:
             return Cure.WAIT  # it boots, perhaps together with all others of a rebooted host
-        if is_widespread(self.silent_together, self.active) and not self.is_confirmed:
+        if self._has_company and not self.is_confirmed:
             return Cure.HOLD
         if was_reset:
             return Cure.REPLACE if is_overdue else Cure.WAIT
         return Cure.REBOOT if is_overdue or self.is_confirmed else Cure.WAIT
+
+    @property
+    def _has_company(self) -> bool:
+        return is_widespread(self.silent_together, self.active)

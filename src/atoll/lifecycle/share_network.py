@@ -107,7 +107,8 @@ class ShareNetworkHandler:
                 waits_for=server_key(servers[0]["id"]),
             )
         if subnet["managed"]:
-            self._backend.remove_network(subnet_key(subnet["id"]), subnet["neutron_net_id"])
+            owner = subnet_key(subnet["id"])
+            self._backend.remove_network(operation, owner, subnet["neutron_net_id"])
         with operation.transaction() as connection:
             owners.remove(connection, "share_network_subnet", subnet["id"])
 

@@ -16,13 +16,15 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
-from atoll.db import owners, placement, share_servers, shares, subnets
+from atoll.db import owners, placement, private_data, share_servers, shares, subnets
 from atoll.db.messages import Action, Detail, Resource
 from atoll.driver.answer import Answer
+from atoll.driver.fence import ENDED_ID
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     CloudError,
+    InstanceMayStillRun,
     OutOfCapacity,
     Postponed,
     ServiceInstanceException,
@@ -33,9 +35,9 @@ from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import network_key, share_key, state_key
+from atoll.model.keys import network_key, server_key, share_key, state_key
 from atoll.model.records import Share, ShareServer
-from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus
+from atoll.model.states import SHARES_SERVED, FencingState, ServerStatus, ShareStatus
 
 log = structlog.get_logger(__name__)
 
@@ -91,9 +93,13 @@ class ShareServerHandler:
             server = share_servers.lock(connection, operation.resource_id)
             if server is None:
                 return
+            is_active = server["status"] == ServerStatus.ACTIVE
+            is_served = is_active and server["unhealthy_since"] is None
+            if is_served and isinstance(error, InstanceMayStillRun):
+                return  # only its renewal has failed
             here = shares.where(connection, share_server_id=server["id"])
             text = sentence(operation, error)
-            if server["status"] == ServerStatus.ACTIVE:
+            if is_active:
                 # It still does not answer. The reconcile pass will request another check.
                 text = f"The share can't be served at the moment. {text}"
                 for share in here:
@@ -204,7 +210,9 @@ class ShareServerHandler:
             case Cure.WAIT if found.answer != Answer.SILENT:
                 raise ServiceInstanceUnavailable(found.fault)
             case Cure.WAIT:
-                self._look_again(operation, server, found.fault)
+                is_doubtful = found.fencing.state == FencingState.DOUBTFUL
+                unfenced = server["unfenced_instance"] if is_doubtful else None
+                self._look_again(operation, server, found.fault, unfenced)
             case Cure.HOLD:
                 self._hold(operation, server, found)
             case Cure.REBOOT:
@@ -212,7 +220,11 @@ class ShareServerHandler:
                     self._reboot(operation, server, details)
             case Cure.REPLACE:
                 with taking_turns(operation):
-                    self._replace(operation, server, details)
+                    self._replace_lost(operation, server, details)
+            case Cure.ASK_OPERATOR:
+                lost = details["instance_id"]
+                doubt = InstanceMayStillRun(found.fencing.reason, instance_id=lost)
+                self._ask_operator(operation, server, doubt)
             case Cure.NOTHING:
                 routes.reconnect(self._backend, operation, server)
 
@@ -228,7 +240,7 @@ class ShareServerHandler:
             if error.retryable or isinstance(error, OutOfCapacity):
                 raise
             log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
-            self._replace(operation, server, details)
+            self._replace_lost(operation, server, details)
         else:
             self._backend.silences.reset(key)
             self._look_again(operation, server, "It was rebooted.")
@@ -241,10 +253,22 @@ class ShareServerHandler:
             with operation.transaction() as connection:
                 share_servers.change(connection, server["id"], renewal_wanted=False)
             return
+        fencing = self._backend.cloud.compute.fencing(details["instance_id"])
+        if fencing.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(fencing.reason, instance_id=details["instance_id"])
         with self._backend.database.read() as connection:
             here = shares.on_server(connection, server["id"], SHARES_SERVED)
         self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
         self._replace(operation, server, details, why="is of an older image")
+
+    def _replace_lost(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Replace an instance that does not answer, or ask an operator whether it has ended."""
+        try:
+            self._replace(operation, server, details)
+        except InstanceMayStillRun as doubt:
+            self._ask_operator(operation, server, doubt)
 
     def _replace(
         self,
@@ -294,15 +318,41 @@ class ShareServerHandler:
             f"{server['id']}'.",
         )
 
-    def _look_again(self, operation: Operation, server: ShareServer, why: str) -> None:
+    def _ask_operator(
+        self, operation: Operation, server: ShareServer, doubt: InstanceMayStillRun
+    ) -> None:
+        """Record that an operator must look at an instance. Raises an error that says so.
+
+        The next look continues if the host has come back, or if the operator has confirmed.
+        """
+        log.error(
+            "share_server.operator_needed",
+            share_server_id=server["id"],
+            instance=doubt.instance_id,
+            reason=str(doubt),
+        )
+        self._look_again(
+            operation,
+            server,
+            f"Instance {doubt.instance_id} has to be replaced, but may still run and write: "
+            f"{doubt.message} If it does not run any more: 'atoll server fence {server['id']}'.",
+            doubt.instance_id,
+        )
+
+    def _look_again(
+        self, operation: Operation, server: ShareServer, why: str, unfenced: str | None = None
+    ) -> None:
         """Record since when the server has been silent, and raise an error; a retry checks again.
 
-        Raises ``ServiceInstanceUnavailable``.
+        ``unfenced`` is the instance that an operator must look at. Raises
+        ``ServiceInstanceUnavailable``.
         """
         since = silent_since(server)
-        if server["unhealthy_since"] != since:
+        if (server["unhealthy_since"], server["unfenced_instance"]) != (since, unfenced):
             with operation.transaction() as connection:
-                share_servers.change(connection, server["id"], unhealthy_since=since)
+                share_servers.change(
+                    connection, server["id"], unhealthy_since=since, unfenced_instance=unfenced
+                )
         raise ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
 
     def _serve_shares(
@@ -334,8 +384,11 @@ class ShareServerHandler:
                 server["id"],
                 unhealthy_since=None,
                 cure_confirmed=False,
+                unfenced_instance=None,
                 identifier=details["instance_id"],
                 backend_details=dict(details),
             )
+            # What an operator has confirmed does not hold for an instance that has answered since.
+            private_data.forget(connection, server_key(server["id"]), ENDED_ID)
             for share in shares.where(connection, share_server_id=server["id"]):
                 enqueue(connection, share_key(share["id"]), lane=server["id"])

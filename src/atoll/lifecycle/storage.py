@@ -48,8 +48,7 @@ class DatabaseStorage:
 
     def check_current(self) -> None:
         """Raise ``LeaseLost`` if another worker has taken over."""
-        with self._acting().transaction():
-            pass
+        self._acting().check_fence()
 
     def _values(self, resource: str) -> Mapping[str, tuple[str, bool]]:
         # A write begins a new dictionary. What another thread read before that write is then put

@@ -143,6 +143,8 @@ class ShareServer(Record, total=False):
     """Since when it has not answered (epoch seconds)."""
     renewal_wanted: bool
     cure_confirmed: bool
+    unfenced_instance: str | None
+    """The instance that has to be replaced, but may still run."""
     updated_at: str | None
 
     # Not columns: of the network that it is in, and of what is on it.

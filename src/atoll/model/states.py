@@ -223,6 +223,17 @@ class InstanceStatus(StrEnum):
     """The cloud could not make, keep or change the instance. It may run all the same."""
 
 
+class FencingState(StrEnum):
+    """Whether a service instance has ended, so that its volumes may go to another."""
+
+    PROVED = "proved"
+    """The instance does not run, and can't start again."""
+    POSSIBLE = "possible"
+    """The instance may run. The cloud can end it, and prove that."""
+    DOUBTFUL = "doubtful"
+    """The instance may run, and the cloud can neither reach it nor prove that it has ended."""
+
+
 # --- sets of share statuses -----------------------------------------------------------------------
 
 _S = ShareStatus

@@ -12,16 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
+from atoll.cloud.base import Fencing, FencingState, Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.local.acceleration import Acceleration
 from atoll.cloud.local.connection import QemuUser
 from atoll.cloud.local.domain import Machine, machine_xml
 from atoll.cloud.local.domains import NO_ROOM, Domains
 from atoll.cloud.local.images import LocalImages
 from atoll.cloud.local.networks import LocalNetworks
+from atoll.cloud.local.processes import qemu_of
 from atoll.cloud.local.records import Records
 from atoll.cloud.local.volumes import LocalVolumes
-from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
+from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, InstanceMayStillRun
 from atoll.image.seed import seed_iso
 
 CONSOLE_TAIL = 8192
@@ -231,6 +232,29 @@ class LocalCompute:
             self._release(volume.id, instance_id)
         self._forget(record)
         self._images.keep_only({record.image_id for record in self.records.list()})
+
+    def fencing(self, instance_id: str) -> Fencing:
+        """What is known about the end of an instance, which may be gone."""
+        if self.records.get(instance_id) or self._domains.find(instance_id) is not None:
+            return Fencing(FencingState.POSSIBLE)
+        process = qemu_of(instance_id)
+        if process is None:
+            return Fencing(FencingState.PROVED)
+        reason = (
+            f"The QEMU process {process} still runs instance {instance_id}, unknown to libvirt."
+        )
+        return Fencing(FencingState.DOUBTFUL, reason)
+
+    def fence_instance(self, instance_id: str) -> None:
+        """Delete the instance; return only if neither libvirt nor the machine has it any more."""
+        self.delete_instance(instance_id)
+        found = self.fencing(instance_id)
+        if found.state != FencingState.PROVED:
+            raise InstanceMayStillRun(
+                found.reason or f"libvirt still has instance {instance_id}.",
+                hint="End its QEMU process.",
+                instance_id=instance_id,
+            )
 
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from atoll.cloud.base import Access, Finding, Image
-from atoll.cloud.memory import guest
+from atoll.cloud.memory import guest, hosts
 from atoll.cloud.memory.client import MemoryClient
 from atoll.cloud.memory.compute import MemoryCompute, destroy, lose_power, unplug
 from atoll.cloud.memory.faults import Fault, Faults
@@ -250,8 +250,8 @@ class MemoryCloud:
     def accidents(self) -> list[str]:
         """Everything that a driver must never do.
 
-        That is detaching a mounted volume from a running instance, or copying the volume of a share
-        that is in use without a freeze.
+        That is detaching a mounted volume from a running instance, copying the volume of a share
+        that is in use without a freeze, or giving a volume a second writer.
         """
         rows = self._world.rows(
             "SELECT text FROM accidents WHERE deployment = ? ORDER BY number", self._deployment
@@ -308,6 +308,11 @@ class MemoryCloud:
         """Have an instance stay ``active`` without answering until a reboot (or ``hung=False``)."""
         with self._world.change():
             self._world.execute("UPDATE instances SET hung = ? WHERE id = ?", hung, instance_id)
+
+    def force_down(self, instance_id: str) -> None:
+        """Switch the host of an instance off, and tell the cloud so, as a fencing agent does."""
+        with self._world.change():
+            hosts.force_down(self.gate, instance_id)
 
     def delete_instance(self, instance_id: str) -> None:
         """Delete an instance without Atoll's knowledge. Volumes and ports stay."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
-from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
+from atoll.cloud.base import Fencing, FencingState, Instance, InstanceSpec, InstanceStatus
+from atoll.cloud.memory import hosts
 from atoll.cloud.memory.gate import Gate, call, waiting_call
 from atoll.errors import (
     AtollError,
     CloudError,
     CloudNotFound,
     CloudUnavailable,
+    InstanceMayStillRun,
     OutOfCapacity,
     VolumeInUse,
 )
@@ -134,6 +136,7 @@ class MemoryCompute:
         """Reset it, or start a stopped one. Its units and files bring its shares back."""
         if self._the(instance_id).status == InstanceStatus.ERROR:
             raise CloudError(f"Instance {instance_id} is in error.")
+        hosts.reach(self.gate, instance_id)
         lose_power(self.gate, instance_id)
         self._world.execute(
             "UPDATE instances SET power = 'active', hung = 0, boot_id = ?, ready_at = ?"
@@ -159,6 +162,19 @@ class MemoryCompute:
         destroy(self.gate, instance_id)
 
     @call
+    def fencing(self, instance_id: str) -> Fencing:
+        """What is known about the end of an instance, which may be gone."""
+        return hosts.fencing(self.gate, instance_id)
+
+    @call
+    def fence_instance(self, instance_id: str) -> None:
+        """Delete the instance if it is proved that it then no longer runs."""
+        found = hosts.fencing(self.gate, instance_id)
+        if found.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(found.reason, instance_id=instance_id)
+        destroy(self.gate, instance_id)
+
+    @call
     def attach_volume(self, instance_id: str, volume_id: str) -> None:
         """Plug a volume in. ``VolumeInUse`` if another instance has it."""
         self._the(instance_id)
@@ -176,6 +192,8 @@ class MemoryCompute:
         )
         if full and full[0]:
             raise OutOfCapacity(f"Instance {instance_id} has no place for another volume.")
+        hosts.reach(self.gate, instance_id)
+        self._note_second_writer(instance_id, volume_id)
         self._world.execute(
             "UPDATE volumes SET instance_id = ? WHERE id = ?", instance_id, volume_id
         )
@@ -191,6 +209,7 @@ class MemoryCompute:
 
         One that is still mounted loses what wasn't flushed, which is an accident.
         """
+        hosts.reach(self.gate, instance_id)
         self._note_if_mounted(instance_id, volume_id)
         unplug(self.gate, instance_id, volume_id)
 
@@ -211,6 +230,18 @@ class MemoryCompute:
         instance = self._the(instance_id)
         return f"[    0.000000] Simulated instance {instance.name}: {instance.status}\n"
 
+    def _note_second_writer(self, instance_id: str, volume_id: str) -> None:
+        for other in hosts.writers(self.gate, volume_id):
+            self._note_accident(
+                f"Volume {volume_id} was attached to instance {instance_id} while instance {other} "
+                "still wrote to it."
+            )
+
+    def _note_accident(self, text: str) -> None:
+        self._world.execute(
+            "INSERT INTO accidents (deployment, text) VALUES (?, ?)", self._deployment, text
+        )
+
     def _note_if_mounted(self, instance_id: str, volume_id: str) -> None:
         mounted = self._world.row(
             "SELECT share_id FROM served JOIN instances i ON i.id = instance_id"
@@ -219,10 +250,8 @@ class MemoryCompute:
             volume_id,
         )
         if mounted:
-            self._world.execute(
-                "INSERT INTO accidents (deployment, text) VALUES (?, ?)",
-                self._deployment,
-                f"Volume {volume_id} was detached while share {mounted[0]} was mounted on it.",
+            self._note_accident(
+                f"Volume {volume_id} was detached while share {mounted[0]} was mounted on it."
             )
 
     def _plug_port(self, instance_id: str, port_id: str, position: int) -> None:
@@ -300,6 +329,7 @@ def lose_power(gate: Gate, instance_id: str) -> None:
 
 def destroy(gate: Gate, instance_id: str) -> None:
     """Remove an instance. Volumes and ports stay. Call this within a change."""
+    hosts.let_linger(gate, instance_id)
     lose_power(gate, instance_id)
     for statement in (
         "UPDATE volumes SET instance_id = NULL WHERE instance_id = ?",

@@ -4,6 +4,7 @@
     cloud.faults.delay("attach_volume", 3.0, times=None)           # all from now on
     cloud.faults.lose("create_*", nth=2, about="share/17")         # effect, then no answer
     cloud.faults.kill("*", nth=9, when="after")                    # SIGKILL after the 9th effect
+    cloud.faults.cut_off(instance_id)                              # its host is not reached
 
 A call is named as in the ports (``create_volume``, ``apply_share``), or by a pattern over that
 name or its long form (``guest.*``, ``volumes.*``). ``nth`` counts the matching calls since the
@@ -23,7 +24,7 @@ from atoll import errors
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, Invalid
 
-Action = Literal["fail", "delay", "lose", "hang", "kill", "freeze"]
+Action = Literal["fail", "delay", "lose", "hang", "kill", "freeze", "cut_off"]
 When = Literal["before", "after"]
 
 _COLUMNS = "number, call, about, action, nth, times, after, error, message, seconds, seen"
@@ -122,6 +123,19 @@ class Faults:
     ) -> None:
         """Stop the process that makes the call with SIGSTOP, while it holds no lock here."""
         self.add(Fault(call, "freeze", about, nth, when=when))
+
+    def cut_off(self, instance_id: str) -> None:
+        """Cut an instance's host off, until ``clear``.
+
+        Neither the cloud nor Atoll reaches the instance, but its clients do. If the cloud deletes
+        it, it nevertheless writes on to the volumes that it had.
+        """
+        self.add(Fault("", "cut_off", instance_id))
+
+    def is_cut_off(self, instance_id: str) -> bool:
+        """Whether an instance's host is cut off."""
+        query = "SELECT 1 FROM faults WHERE action = 'cut_off' AND about = ?"
+        return self._world.row(query, instance_id) is not None
 
     def add(self, fault: Fault) -> None:
         """Add a fault. Several may affect the same call."""

@@ -244,7 +244,8 @@ class MemoryGuest:
             "SELECT boot_id, hung, ready_at FROM instances WHERE id = ? AND power = 'active'",
             self._instance_id,
         )
-        if row is None or row[1] or row[2] > time.time():
+        is_cut_off = self.gate.faults.is_cut_off(self._instance_id)
+        if row is None or row[1] or row[2] > time.time() or is_cut_off:
             raise GuestUnreachable(f"Instance {self._instance_id} does not answer.")
         if row[0] != self._boot_id or not self.alive:
             self.alive = False
@@ -338,7 +339,7 @@ class MemoryGuest:
 def open_guest(gate: Gate, instance_id: str, access: Access, silence: float) -> MemoryGuest:
     """Open a channel to the instance that answers at this address with this host key."""
     row = _login(gate.world, instance_id, access)
-    if row is None:
+    if row is None or gate.faults.is_cut_off(instance_id):
         time.sleep(silence)
         raise GuestUnreachable(f"Instance {instance_id} does not answer at {access.address}.")
     boot_id, user, host_key = row

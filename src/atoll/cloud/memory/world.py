@@ -101,6 +101,14 @@ CREATE TABLE locks (
     fsid TEXT NOT NULL, name TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (fsid, name, address)) WITHOUT ROWID;
 
+-- Instances that were deleted while their host was cut off, and what they write to.
+CREATE TABLE lingering (
+    instance_id TEXT NOT NULL,
+    volume_id TEXT NOT NULL,        -- '': the instance itself, whether it runs or not
+    PRIMARY KEY (instance_id, volume_id)) WITHOUT ROWID;
+-- Instances whose host somebody has switched off, and told the cloud so.
+CREATE TABLE forced_down (instance_id TEXT PRIMARY KEY) WITHOUT ROWID;
+
 CREATE TABLE faults (
     number INTEGER PRIMARY KEY, call TEXT NOT NULL, about TEXT NOT NULL, action TEXT NOT NULL,
     nth INTEGER NOT NULL, times INTEGER, after INTEGER NOT NULL,

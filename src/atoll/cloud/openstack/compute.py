@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from atoll.cloud.base import Instance, InstanceSpec, InstanceStatus
+from atoll.cloud.base import Fencing, FencingState, Instance, InstanceSpec, InstanceStatus
 from atoll.cloud.openstack.api import Api, Json, part
+from atoll.cloud.openstack.fencing import NovaFencing
 from atoll.cloud.openstack.nova import (
     GONE,
     POWERED_OFF,
@@ -33,7 +34,13 @@ from atoll.cloud.openstack.shapes import Server, checked, whole_ones
 from atoll.cloud.openstack.tags import deployment_tag, owner_of, owner_tag
 from atoll.cloud.openstack.volumes import CinderVolumes
 from atoll.cloud.openstack.waiting import Watch
-from atoll.errors import CloudError, CloudNotFound, CloudUnavailable, VolumeInUse
+from atoll.errors import (
+    CloudError,
+    CloudNotFound,
+    CloudUnavailable,
+    InstanceMayStillRun,
+    VolumeInUse,
+)
 from atoll.image.seed import user_data
 
 BUILD_PAUSE = 1.0
@@ -70,6 +77,7 @@ class NovaCompute:
         self._root_volumes = RootVolumes(volumes, settings.service_instance_boot_volume_gib)
         self._groups = groups
         self._ports = ports
+        self.fences = NovaFencing(api)
         self._watch: Watch[Json] = Watch(self._find, self._by_id, BUILD_PAUSE)
         self._looked_at = datetime.now(UTC)
         self._wired: Watch[list[str]] = Watch(ports.connect, ports.unwired, WIRING_PAUSE)
@@ -150,6 +158,22 @@ class NovaCompute:
             gone.until(instance_id, lambda is_kept: not is_kept, DELETE_SECONDS, what)
         for volume_id in doomed:
             self._volumes.delete_volume(volume_id)  # Nova has usually begun that
+
+    def fencing(self, instance_id: str) -> Fencing:
+        """What is known about the end of an instance, which may be gone."""
+        server = self._even_if_kept(instance_id)
+        if server is None:
+            return self.fences.of_deleted(instance_id)
+        return self.fences.of_server(server)
+
+    def fence_instance(self, instance_id: str) -> None:
+        """Delete the instance, if its host can be asked; return when its host has ended it."""
+        found = self.fencing(instance_id)
+        if found.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(found.reason, instance_id=instance_id)
+        self.delete_instance(instance_id)
+        if found.state == FencingState.POSSIBLE:
+            self.fences.await_proof(instance_id)
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -241,7 +265,7 @@ class NovaCompute:
         """Whether the instance has the volume, once no change of the volume is in progress.
 
         Raises ``VolumeInUse`` if another instance has it. An instance that was deleted doesn't
-        count.
+        count if it is proved that it has ended.
         """
         try:
             volume = self._volumes.expect(volume_id)
@@ -258,11 +282,26 @@ class NovaCompute:
         return volume.instance_id == instance_id
 
     def _forget_lost_attachments(self, volume_id: str) -> None:
-        """Delete attachments that Nova has no server for."""
+        """Delete attachments that Nova has no server for, if these servers have ended.
+
+        Raises ``VolumeInUse`` if one of them may still write.
+        """
         for attachment in self._attachments.of(volume_id):
-            path = f"/servers/{attachment['instance']}/os-volume_attachments/{volume_id}"
-            if self._api.find(path) is None:
-                self._attachments.forget(attachment)
+            instance_id = attachment["instance"]
+            path = f"/servers/{instance_id}/os-volume_attachments/{volume_id}"
+            if self._api.find(path) is not None:
+                continue
+            if self._find(instance_id) is None and self._may_run(instance_id):
+                raise VolumeInUse(
+                    f"Cinder shows volume {volume_id} attached to instance {instance_id}, which is "
+                    "gone, but may still run.",
+                    hint="Make sure that it does not, then 'openstack --os-volume-api-version 3.27 "
+                    f"volume attachment delete {attachment['id']}'.",
+                )
+            self._attachments.forget(attachment)
+
+    def _may_run(self, instance_id: str) -> bool:
+        return self.fencing(instance_id).state != FencingState.PROVED
 
     def detach_volume(self, instance_id: str, volume_id: str) -> None:
         """Unplug a volume; returns when the instance has let go of it."""
@@ -295,6 +334,13 @@ class NovaCompute:
     def _find(self, instance_id: str) -> Json | None:
         answer = self._api.find(f"/servers/{instance_id}")
         if answer is None or part(answer, "server").get("status") in GONE:
+            return None
+        return checked(Server, answer["server"])
+
+    def _even_if_kept(self, instance_id: str) -> Json | None:
+        """The server as ``_find`` finds it, also if it is deleted but can be restored."""
+        answer = self._api.find(f"/servers/{instance_id}")
+        if answer is None or part(answer, "server").get("status") == NovaStatus.DELETED:
             return None
         return checked(Server, answer["server"])
 

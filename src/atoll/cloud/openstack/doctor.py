@@ -23,6 +23,7 @@ _GLANCE = "Does 'openstack image list' answer with Atoll's credentials?"
 _FLAVOR = "Set service_instance_flavor_id to the id of a flavor: 'openstack flavor list'."
 _CINDER = "Does 'openstack volume service list' show all up?"
 _NEUTRON = "Does 'openstack network agent list' show all alive?"
+_NOVA = "Does 'openstack compute service list' answer?"
 _WAY = "See 'How workers reach instances' in the guide for OpenStack."
 _RULES = "A running worker writes them again within seconds: is one running on this machine?"
 _PROGRAMS = {"linuxbridge": ("ip", "nft"), "openvswitch": ("ip", "nft", "ovs-vsctl")}
@@ -36,6 +37,7 @@ def findings(cloud: OpenStackCloud) -> list[Finding]:
         _finding("Block storage", lambda: _capacity(cloud), _CINDER),
         _finding("Networking", lambda: _networks(cloud), _NEUTRON),
         _finding("Way to instances", lambda: _way(cloud), _WAY),
+        _finding("Compute hosts", lambda: cloud.compute.fences.hosts(), _NOVA),
         _finding("Isolation", lambda: _isolation(cloud), _RULES),
     ]
 

@@ -110,14 +110,17 @@ class NeutronNetworkHelper(BaseNetworkhelper):
     def teardown_network(self, server_details: ServerDetails) -> None:
         """Remove everything that the share server's key owns, also what was never recorded."""
         owner = server_key(server_details["server_id"])
-        networks = self.neutron_api
+        networks, check = self.neutron_api, self._manager.storage.check_current
         subnets = [subnet for subnet in networks.list_subnets() if subnet.owner == owner]
         for subnet in subnets:
+            check()
             networks.disconnect_router(subnet.router_id or "", subnet.id)
         for port in networks.list_ports():
             if port.owner == owner:
+                check()
                 networks.delete_port(port.id)
         for subnet in subnets:
+            check()
             networks.delete_subnet(subnet.id)
 
     # --- beyond the contract ----------------------------------------------------------------
@@ -134,6 +137,7 @@ class NeutronNetworkHelper(BaseNetworkhelper):
         owner = server_key(server_id)
         router, subnet = (self._manager.storage.get(owner, key) for key in (ROUTER, SERVICE_SUBNET))
         if router and subnet:
+            self._manager.storage.check_current()
             self.neutron_api.disconnect_router(router, subnet)
 
     def let_clients_in(self, server_id: str) -> None:
