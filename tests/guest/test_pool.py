@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from atoll.errors import GuestError, GuestUnreachable, LoginKeyUnusable
-from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import Admitted, AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 from atoll.guest.channel import SshGuest
 from atoll.guest.pool import GuestPool
 from harness.wait import wait
@@ -59,6 +59,10 @@ class Instance:
     def health(self, *, deadline: float = 10) -> Health:
         self._reach()
         return HEALTH
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        self._reach()
+        return Admitted(known=False)
 
     def close(self) -> None:
         self.closed += 1

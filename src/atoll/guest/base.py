@@ -132,6 +132,15 @@ class ServedShare:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """The clients that an instance admits to a share now."""
+
+    known: bool
+    """Whether the instance has ever served the share."""
+    rules: Annotated[tuple[ExportRule, ...], Meta(max_length=100_000)] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The state of the instance."""
 
@@ -179,6 +188,9 @@ class Guest(Protocol):
 
     def health(self, *, deadline: float = 10) -> Health:
         """What the instance actually serves, in one round trip."""
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        """The clients that may use the share, as the instance's own tables say."""
 
     def close(self) -> None:
         """Close the channel; the instance continues to serve."""

@@ -39,7 +39,15 @@ from atoll.guest.answers import (
     read_hello,
     read_line,
 )
-from atoll.guest.base import Access, AppliedShare, Freeze, Health, ShareUsage, WantedShare
+from atoll.guest.base import (
+    Access,
+    Admitted,
+    AppliedShare,
+    Freeze,
+    Health,
+    ShareUsage,
+    WantedShare,
+)
 from atoll.guest.payload import agent_payload
 from atoll.guest.ssh import SshOptions, SshProcess, await_banner
 
@@ -156,6 +164,10 @@ class SshGuest:
         health = self._call("health", {}, Health, deadline)
         check_once(health, "health")
         return health
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        """The clients that may use the share, as the instance's own tables say."""
+        return self._call("admitted", {"share_id": share_id}, Admitted, deadline)
 
     def close(self) -> None:
         """Close the channel; the instance continues to serve, and finishes running requests."""

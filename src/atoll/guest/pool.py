@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from atoll.errors import AtollError, GuestUnreachable, LoginKeyUnusable
-from atoll.guest.base import AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
+from atoll.guest.base import Admitted, AppliedShare, Freeze, Guest, Health, ShareUsage, WantedShare
 
 PATIENCE = 45.0
 """Shortest time-out of an attempt in seconds, even if its caller waits less."""
@@ -183,6 +183,9 @@ class _Watched:
 
     def health(self, *, deadline: float = 10) -> Health:
         return self._watch(lambda: self._guest.health(deadline=deadline))
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        return self._watch(lambda: self._guest.admitted(share_id, deadline=deadline))
 
     def close(self) -> None:
         self._pool.lost(self._key, self._guest)

@@ -28,7 +28,7 @@ from atoll.errors import (
     ServiceInstanceException,
     ServiceInstanceUnavailable,
 )
-from atoll.lifecycle import access, routes
+from atoll.lifecycle import access, hold, routes
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
@@ -166,8 +166,12 @@ class ShareServerHandler:
         if needed:
             log.warning("share_server.kept", share_server_id=server["id"], reason="it has shares")
             return
-        if self._serves_unknown_shares(server):
+        why = ""
+        if hold.is_held(self._backend.database):
+            why = hold.HELD
+        elif self._serves_unknown_shares(server):
             why = "its instance serves volumes of shares that the database does not know"
+        if why:
             log.error("share_server.kept", share_server_id=server["id"], reason=why)
             with operation.transaction() as connection:
                 share_servers.change(
@@ -184,15 +188,15 @@ class ShareServerHandler:
 
         So it is after a restore, if the server was idle when the backup was made.
         """
-        instance_id = server["identifier"]
-        volumes = self._backend.cloud.volumes.list_volumes() if instance_id else []
-        return any(volume.instance_id == instance_id for volume in volumes)
+        return hold.serves_volumes(self._backend.cloud, server)
 
     def _recover(self, operation: Operation, server: ShareServer) -> None:
         """Check that the server answers; start, reboot or replace its instance if it does not."""
         details = {"server_id": server["id"], **server["backend_details"]}
         found = examine(self._backend, server, details)
         cure = found.cure(self._backend.settings.driver.replace_dead_after)
+        if hold.is_held(self._backend.database):
+            cure = hold.spared(cure, found)
         CURED.labels(cure).inc()
         match cure:
             case Cure.RENEW:
@@ -277,6 +281,9 @@ class ShareServerHandler:
 
     def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
         """Leave the instance alone until an operator confirms. Raises an error that says so."""
+        if hold.is_held(self._backend.database):
+            log.error("share_server.cure_held", share_server_id=server["id"], reason=hold.HELD)
+            self._look_again(operation, server, hold.HELD)
         log.error(
             "share_server.cure_held",
             share_server_id=server["id"],
