@@ -28,6 +28,7 @@ ShareProtocol = Literal["NFS", "CIFS"]
 Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 ShareId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Client = Annotated[str, Meta(pattern=r"^[!-~]{1,255}$")]
 Step = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
 
 
@@ -46,7 +47,7 @@ class ExportRule:
     """A client that may mount. ``to`` is an IP address, a CIDR or, for CIFS, a user name."""
 
     type: Literal["ip", "user"]
-    to: str
+    to: Client
     level: AccessLevel
 
 
