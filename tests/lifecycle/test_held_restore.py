@@ -256,3 +256,38 @@ def test_requests_of_the_backup_wait_for_the_release(
     assert f"share/{share} (deleting)" in done.stdout
     operator.release()
     deployment.until(lambda: deployment.cloud.volumes.get_volume(volume.id) is None, "its deletion")
+
+
+def test_a_warm_server_that_others_use_by_now_is_given_to_nobody(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    deployment = new_deployment(reconcile_interval=0.3, warm_service_instances=1)
+    operator = Operator(deployment)
+    deployment.start_worker()
+    [warm] = deployment.until(
+        lambda: [key for key, one in operator.servers().items() if one["status"] == "active"],
+        "a warm server",
+    )
+    deployment.stop_workers()
+    backup = operator.backup()
+    deployment.start_worker()
+    newer = deployment.create()
+    deployment.settled(newer)
+    assert server_of(deployment, newer) == warm
+    deployment.stop_workers()
+    operator.restore(backup)
+    deployment.start_worker()
+    deployment.until(deployment.is_refused, "the hold")
+    operator.renew_token()
+    meanwhile = deployment.create()
+    deployment.settled(meanwhile)
+    operator.release()
+    assert operator.servers()[warm]["status"] == "inactive"
+    made = deployment.call("POST", "/share-networks", {"share_network": {"name": "second"}})
+    later = deployment.create(share_network_id=made["share_network"]["id"])
+    deployment.settled(later)
+    assert warm not in (server_of(deployment, meanwhile), server_of(deployment, later))
+
+
+def server_of(deployment: MemoryDeployment, share_id: str) -> str:
+    return str(deployment.share(share_id)["share_server_id"])

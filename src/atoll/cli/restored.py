@@ -22,6 +22,7 @@ from atoll.lifecycle.comparison import AccessDifference, Comparison, Difference,
 from atoll.lifecycle.orphans import Orphans
 from atoll.lifecycle.seal import Seal
 from atoll.model.keys import server_key, share_key, snapshot_key
+from atoll.model.states import ServerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Plan:
     """Owners that the cloud knows and the database does not."""
     idle: tuple[str, ...]
     """Share servers that are removed, because they serve nothing."""
+    taken: tuple[str, ...]
+    """Warm share servers that serve shares by now, and so must not be given to another network."""
     continued: tuple[str, ...]
     """Resources whose work the backup asks for, with their states, such as ``deleting``."""
 
@@ -52,22 +55,27 @@ def plan(settings: Settings, database: Database) -> Plan | None:
         found = compare_all(backend)
         orphans = {each.owner for each in Orphans(backend.cloud, database).find().orphans}
         with database.read() as connection:
-            idle = audit.idle_servers(connection, before)
-            servers = [share_servers.get(connection, server_id) for server_id in idle]
-            continued = audit.without_operation(connection)
+            idle = set(audit.idle_servers(connection, before))
+            servers = share_servers.where(connection)
             statuses = _statuses(connection)
-        going = [
-            server["id"]
-            for server in servers
-            if server is not None and not hold.serves_volumes(backend.cloud, server)
-        ]
+            continued = audit.without_operation(connection)
+        serving = {each["id"] for each in servers if hold.serves_volumes(backend.cloud, each)}
+    warm = {each["id"] for each in servers if each["share_network_subnet_id"] is None}
     work = sorted(f"{key} ({statuses.get(key, 'to be changed')})" for key in set(continued))
-    return Plan(found, tuple(sorted(orphans)), tuple(going), tuple(work))
+    return Plan(
+        found,
+        tuple(sorted(orphans)),
+        tuple(sorted(idle - serving)),
+        tuple(sorted(warm & serving)),
+        tuple(work),
+    )
 
 
 def release(database: Database, plan: Plan, *, keep_tokens: bool) -> None:
     """End the hold, and request a pass, which repairs and continues."""
     with database.begin() as connection:
+        for server_id in plan.taken:
+            share_servers.change(connection, server_id, status=ServerStatus.INACTIVE)
         restores.release(connection, keep_tokens=keep_tokens, orphans=plan.orphans)
         enqueue(connection, "reconcile/all")
 
@@ -166,9 +174,11 @@ def plan_described(plan: Plan, *, keep_tokens: bool) -> Iterator[str]:
     found = plan.found
     yield "The release of the restore has these consequences:"
     if found.newer:
-        yield f"- {len(found.newer)} things that the database does not know are kept."
+        yield f"- Things that the database does not know are kept: {len(found.newer)}."
     for server_id in plan.idle:
         yield f"- The share server {server_id} is removed: it is idle, and serves no volume."
+    for server_id in plan.taken:
+        yield f"- The warm share server {server_id} becomes inactive: it serves others by now."
     for share in found.access:
         yield f"- The database's rules are applied to share {_access(share)}."
     for work in plan.continued:
