@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from http import HTTPStatus
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ class MemoryDeployment:
         answer = self._http.simulate_request(method, f"/v2{path}", json=body, headers=headers)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json if answer.content else None
+
+    def use_token(self, token: str) -> None:
+        """Make all further requests with another token."""
+        self._token = token
+
+    def is_refused(self) -> bool:
+        """Whether the API does not accept the token."""
+        answer = self._http.simulate_get("/v2/shares", headers={"X-Auth-Token": self._token})
+        return answer.status_code == HTTPStatus.UNAUTHORIZED
 
     def network(self) -> str:
         """The share network's id."""

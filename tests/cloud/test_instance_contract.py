@@ -298,6 +298,10 @@ def test_rules_are_a_whole_set(site: Site, guest: Guest) -> None:
         assert served(guest, wanted.share_id).rules_digest == digest(
             wanted.rules or (), "root_squash"
         )
+        admitted = guest.admitted(wanted.share_id)
+        assert admitted.known
+        assert set(admitted.rules) == set(wanted.rules or ())
+    assert not guest.admitted(share_id()).known
 
 
 def test_a_rule_that_can_t_be_served_is_rejected_and_the_others_served(

@@ -157,6 +157,24 @@ def test_an_applied_share_that_makes_no_sense_is_an_error(tmp_path: Path, answer
         guest.apply_share(SHARE, fence=1, deadline=2)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        '{"known": 1}',
+        '{"known": true, "rules": {}}',
+        '{"known": true, "rules": [{"type": "ip", "to": "10.0.0.1"}]}',
+        '{"known": true, "rules": [{"type": "ip", "to": "10.0.0.1", "level": "root"}]}',
+        '{"known": true, "rules": [{"type": "ip", "to": "\\\\u001b[31m", "level": "rw"}]}',
+        f'{{"known": true, "rules": [{{"type": "ip", "to": "{"1" * 300}", "level": "rw"}}]}}',
+    ],
+    ids=range(7),
+)
+def test_clients_that_make_no_sense_are_an_error(tmp_path: Path, answer: str) -> None:
+    with instance(tmp_path, result(answer)) as guest, pytest.raises(GuestError):
+        guest.admitted("share-1", deadline=2)
+
+
 def test_an_honest_answer_is_taken(tmp_path: Path) -> None:
     with instance(tmp_path, result(health(shares=f"[{served()}]"))) as guest:
         assert [share.share_id for share in guest.health().shares] == ["share-1"]

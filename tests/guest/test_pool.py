@@ -12,6 +12,7 @@ import pytest
 
 from atoll.errors import GuestError, GuestUnreachable, LoginKeyUnusable
 from atoll.guest.base import (
+    Admitted,
     AppliedShare,
     Freeze,
     Guest,
@@ -79,6 +80,10 @@ class Instance:
     def health(self, *, deadline: float = 10) -> Health:
         self._reach()
         return HEALTH
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        self._reach()
+        return Admitted(known=False)
 
     def close(self) -> None:
         self.closed += 1

@@ -51,6 +51,17 @@ class Operator:
                 for table in metadata.sorted_tables
             }
 
+    def release(self) -> None:
+        """End the hold that a restore has begun, and accept the tokens of the backup."""
+        done = self.run("restore", "release", "--keep-tokens", "--yes")
+        assert done.exit_code == 0, done.output
+
+    def renew_token(self) -> None:
+        """Make all further requests with a new token, which is accepted during a hold."""
+        made = self.run("token", "create", "default", "--role", "admin", "--role", "member")
+        assert made.exit_code == 0, made.output
+        self._deployment.use_token(made.stdout.strip())
+
     def restore(self, backup: Backup) -> None:
         """Put the rows of a backup in the place of all that there are."""
         with self._deployment.database.begin() as connection:

@@ -79,6 +79,9 @@ class Restored:
         self.there = things(deployment)
         self.operator.restore(backup)
         deployment.start_worker()
+        deployment.until(deployment.is_refused, "the hold")
+        self.operator.release()
+        deployment.until(lambda: not deployment.is_refused(), "the release")
 
     def _available(self, collection: str, name: str, row_id: str) -> None:
         self.deployment.until(
@@ -124,6 +127,8 @@ def test_a_server_that_was_idle_in_the_backup_goes_on_serving_newer_shares(
     there = things(deployment)
     operator.restore(backup)
     deployment.start_worker()
+    deployment.until(deployment.is_refused, "the hold")
+    operator.release()
     time.sleep(4)
     passes(deployment)
     assert things(deployment) == there

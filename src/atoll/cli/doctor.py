@@ -151,6 +151,7 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
                     *_connections(settings, database),
                     *of_resources.clocks(settings, database),
                     *of_resources.secret_key(settings, database),
+                    *of_resources.restored(settings, database),
                     *of_resources.silent_servers(database),
                 ]
     except ConfigurationError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atoll import __version__
-from atoll.cli import operation, orphan, server
+from atoll.cli import operation, orphan, restore, server
 from atoll.cli.context import AsJson, State, console, database, settings, show
 from atoll.cli.progress import make_console
 from atoll.errors import AtollError
@@ -37,6 +37,7 @@ app.add_typer(project_app, name="project")
 app.add_typer(server.app, name="server")
 app.add_typer(operation.app, name="operation")
 app.add_typer(orphan.app, name="orphan")
+app.add_typer(restore.app, name="restore")
 app.add_typer(keystone_app, name="keystone")
 
 Region = Annotated[str, typer.Option(help="Keystone's region; needed if there are several.")]
@@ -232,14 +233,17 @@ def token_create(
 
 @token_app.command("list")
 def token_list(as_json: AsJson = False) -> None:
-    """List the tokens with their hashes; the tokens themselves are not stored."""
+    """List the tokens with their hashes; the tokens themselves are not stored.
+
+    Those that are 'held' came with a restored backup, and are refused until it is released.
+    """
     from atoll.db import tokens
 
     with database().read() as connection:
         found = tokens.every(connection)
     for row in found:
         row["hash"] = row["hash"][: tokens.HASH_DIGITS]
-    show(found, ("hash", "name", "project_id", "roles", "created_at"), as_json)
+    show(found, ("hash", "name", "project_id", "roles", "created_at", "held"), as_json)
 
 
 @token_app.command("revoke")

@@ -41,7 +41,7 @@ def remove_orphan(
     yes: Annotated[bool, typer.Option("--yes", help="Confirm the loss of its data.")] = False,
 ) -> None:
     """Remove all resources of an owner without a row, including data, in the next pass."""
-    from atoll.db import owners
+    from atoll.db import owners, restores
     from atoll.engine.queue import enqueue
 
     with closing(database()) as rows:
@@ -58,7 +58,9 @@ def remove_orphan(
                 raise Conflict(f"{owner} has a row again.", hint="Delete it by the API.")
             owners.remember(connection, owner)
             enqueue(connection, "reconcile/all")
-    typer.echo(f"The next pass removes {'; '.join(its)}.")
+            is_held = restores.held(connection) is not None
+    which = "first pass after 'atoll restore release'" if is_held else "next pass"
+    typer.echo(f"The {which} removes {'; '.join(its)}.")
 
 
 def _look(rows: Database) -> Found:

@@ -18,6 +18,7 @@ from atoll.db import operations, placement, share_servers
 from atoll.db.database import Database
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, NotFound
+from atoll.lifecycle import hold
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import UNFINISHED_OPERATIONS, ServerStatus
@@ -98,6 +99,8 @@ def upgrade(
 
     Raises ``Conflict`` at the first failure; the other servers keep their instances.
     """
+    if hold.is_held(database):
+        raise Conflict(hold.HELD)
     for server in servers:
         tell(f"{server.id}: {server.shares} shares move to a new instance")
         ask(database, server.id)

@@ -13,15 +13,18 @@ import structlog
 from atoll.cli.clouds import open_own_cloud
 from atoll.cloud.base import Cloud
 from atoll.config import Settings
+from atoll.db import restores
 from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from atoll.engine.worker import Worker
 from atoll.engine.worker_locks import WorkerLocks
 from atoll.errors import CloudError
+from atoll.lifecycle import hold, witness
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import Guard
 from atoll.lifecycle.handlers import handlers
 from atoll.lifecycle.heartbeat import Heartbeat
+from atoll.lifecycle.orphans import Orphans
 from atoll.lifecycle.seal import open_seal
 from atoll.lifecycle.watch import Watch
 
@@ -62,6 +65,7 @@ def run(settings: Settings) -> None:
 
         REGISTRY.register(QueueCollector(database))
         start_http_server(settings.worker.metrics_port, "127.0.0.1")
+    _notice_restore(backend)
     heartbeat = Heartbeat(backend)
     heartbeat.start()
     guard = Guard(cloud)
@@ -77,6 +81,32 @@ def run(settings: Settings) -> None:
         guard.stop()
         watch.stop()
         backend.close()
+
+
+def _notice_restore(backend: Backend) -> None:
+    """Notice that the database was restored, before any work is done with it."""
+    if not backend.witness.look():
+        compare_orphans(backend)
+    if hold.is_held(backend.database):
+        log.warning("worker.restore_held", todo=hold.HELD)
+
+
+def compare_orphans(backend: Backend) -> None:
+    """Look for owners that the database has never known, once the cloud answers."""
+    database = backend.database
+    with database.read() as connection:
+        if restores.known_orphans(connection) is None:
+            return  # no worker has compared them yet, so any would seem new
+    while True:
+        try:
+            found = Orphans(backend.cloud, database).find()
+        except CloudError as error:
+            log.warning("worker.start_delayed", error=str(error))
+            time.sleep(CLOUD_PAUSE)
+            continue
+        with database.begin() as connection:
+            witness.note_unknown(connection, found)
+        return
 
 
 def _own_cloud(settings: Settings, database: Database) -> Cloud:

@@ -7,9 +7,15 @@ in GiB, and ids are the cloud's own strings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from atoll.model.states import FencingState, InstanceStatus
+
+
+def now_text() -> str:
+    """The present time in the form of ``created_at``."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Volume:
     size_gib: int
     instance_id: str | None = None
     """The instance that it is attached to."""
+    created_at: str = field(default="", compare=False)
+    """UTC, ISO 8601; empty if the cloud does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ class VolumeSnapshot:
     owner: str
     volume_id: str
     size_gib: int
+    created_at: str = field(default="", compare=False)
+    """UTC, ISO 8601; empty if the cloud does not say it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ class Settings(Section, frozen=True):
         """The file of the key that encrypts secrets in the database."""
         return self.state_dir / "secret.key"
 
+    @property
+    def witness(self) -> Path:
+        """The file by which a worker notices that the database is older than it was."""
+        return self.state_dir / "witness"
+
     def make_state_dir(self) -> None:
         """Make the state directory, which QEMU's user may pass through but not read."""
         self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)

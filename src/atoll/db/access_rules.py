@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Unpack, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from atoll.db.rows import Rows
 from atoll.db.tables import access_rules
@@ -101,6 +101,12 @@ def _in_hand(ids: Sequence[str], states: Sequence[RuleState]) -> list[ColumnElem
 def remove_all(connection: Connection, share_id: str) -> None:
     """Delete all rules of a share."""
     connection.execute(delete(access_rules).where(access_rules.c.share_id == share_id))
+
+
+def hold(connection: Connection, *, held: bool) -> None:
+    """Mark all rules as having come with a restored backup, or (``held`` False) none."""
+    other = access_rules.c.held.is_not(held)
+    connection.execute(update(access_rules).where(other).values(held=held))
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -9,7 +9,7 @@ request mark the row ``again``. A statement that locks several rows skips those 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -345,6 +345,15 @@ def prune(connection: Connection, status: OperationStatus, before: str, limit: i
     """Delete up to ``limit`` rows that ended in this status before that time; return how many."""
     old = select(_o.id).where(_o.status == status.value, _o.finished_at < before).limit(limit)
     return connection.execute(delete(operations).where(_o.id.in_(old.scalar_subquery()))).rowcount
+
+
+def drop_unfinished(connection: Connection, kinds: Collection[str]) -> int:
+    """Delete the active operations of resources of these kinds; return how many.
+
+    Their handlers can write nothing any more. What they were to do follows from the rows.
+    """
+    these = or_(*(_o.resource.startswith(f"{kind}/", autoescape=True) for kind in sorted(kinds)))
+    return connection.execute(delete(operations).where(ACTIVE, these)).rowcount
 
 
 def depth(connection: Connection) -> dict[str, int]:

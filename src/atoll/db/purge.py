@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete
 
-from atoll.db import tables, whereabouts
+from atoll.db import restores, tables, whereabouts
 
 RESOURCES = (
     tables.access_rules,
@@ -20,7 +20,12 @@ RESOURCES = (
 )
 """Tables in an order that foreign keys allow."""
 
-FACTS = ("first_share_network", whereabouts.LOCAL_HOST, whereabouts.CLOUD)
+FACTS = (
+    "first_share_network",
+    restores.KNOWN_ORPHANS,
+    whereabouts.LOCAL_HOST,
+    whereabouts.CLOUD,
+)
 
 
 def forget_cloud(connection: Connection) -> None:

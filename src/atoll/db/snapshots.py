@@ -93,6 +93,11 @@ def change(connection: Connection, snapshot_id: str, /, **values: Unpack[Snapsho
     return _rows.change(connection, snapshot_id, values)
 
 
+def where(connection: Connection, /, **values: Unpack[Snapshot]) -> list[Snapshot]:
+    """The snapshots with these values, oldest first."""
+    return _rows.where(connection, values)
+
+
 def being_copied(connection: Connection, snapshot_id: str) -> str | None:
     """Id of a share that is being created from the snapshot, if there is one."""
     return connection.execute(_MAKING, {"snapshot_id": snapshot_id}).scalar_one_or_none()

@@ -76,6 +76,11 @@ def mark_all_deleting(connection: Connection, network_id: str) -> None:
     _rows.change_where(connection, of_network, {"deleting": True})
 
 
+def where(connection: Connection, /, **values: Unpack[Subnet]) -> list[Subnet]:
+    """The subnets with these values, oldest first."""
+    return _rows.where(connection, values)
+
+
 def of_network(connection: Connection, network_id: str) -> list[Subnet]:
     """All subnets of a share network, oldest first, including those being deleted."""
     return _rows.where(connection, {"share_network_id": network_id})

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from atoll.db.database import utcnow_text
 from atoll.db.tables import projects, tokens
@@ -33,6 +33,8 @@ class Bearer:
     project_id: str
     user_id: str
     roles: tuple[str, ...]
+    held: bool = False
+    """Whether the token came with a restored backup, and may have been revoked since."""
 
 
 def _hash(token: str) -> str:
@@ -72,12 +74,15 @@ def create(
 
 def verify(connection: Connection, token: str) -> Bearer | None:
     """The user, project and roles of the token; None if it is unknown or has expired."""
-    statement = select(tokens.c.project_id, tokens.c.user_id, tokens.c.roles).where(
+    columns = (tokens.c.project_id, tokens.c.user_id, tokens.c.roles, tokens.c.held)
+    statement = select(*columns).where(
         tokens.c.hash == _hash(token),
         or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > utcnow_text()),
     )
     found = connection.execute(statement).one_or_none()
-    return Bearer(found[0], found[1], tuple(found[2])) if found is not None else None
+    if found is None:
+        return None
+    return Bearer(found.project_id, found.user_id, tuple(found.roles), found.held)
 
 
 def every(connection: Connection, project_id: str | None = None) -> list[Token]:
@@ -143,6 +148,24 @@ def revoke(
     gone = [row["hash"] for row in same]
     connection.execute(delete(tokens).where(tokens.c.hash.in_(gone)))
     return same
+
+
+def hold(connection: Connection) -> None:
+    """Mark all tokens as having come with a restored backup, so that none of them is accepted."""
+    connection.execute(update(tokens).values(held=True))
+
+
+def held(connection: Connection) -> list[Token]:
+    """The tokens that came with a restored backup, oldest first."""
+    return [row for row in every(connection) if row["held"]]
+
+
+def release(connection: Connection, *, keep: bool) -> None:
+    """Accept the tokens that came with a restored backup again; revoke them unless ``keep``."""
+    if keep:
+        connection.execute(update(tokens).where(tokens.c.held).values(held=False))
+    else:
+        connection.execute(delete(tokens).where(tokens.c.held))
 
 
 def described(row: Token) -> str:

@@ -42,7 +42,7 @@ from atoll.errors import (
     ShareBackendException,
     StaleFence,
 )
-from atoll.guest.base import Health, ShareUsage
+from atoll.guest.base import ExportRule, Health, ShareUsage
 from atoll.model.keys import snapshot_key
 from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
 from atoll.model.states import ShareStatus
@@ -300,9 +300,22 @@ class GenericShareDriver(ShareDriver):
         """What is wrong with how the share is served, as a sentence, or an empty string.
 
         ``health`` is the instance's answer for all of its shares, so that a reconcile pass asks
-        each instance once. ``share`` must have ``access_rules``.
+        each instance once. Without ``access_rules`` the share's exports are not compared.
         """
         return self._wanted.differences(share, health)
+
+    def admitted(
+        self, share: Share, share_server: ShareServer | None = None
+    ) -> tuple[ExportRule, ...] | None:
+        """The clients that the share's instance admits now; None if it never served the share."""
+        found = self.service_instance_manager.ask(
+            self._details(share_server), lambda guest: guest.admitted(share["id"])
+        )
+        return found.rules if found.known else None
+
+    def exports(self, share: Share, access_rules: Iterable[AccessRule]) -> tuple[ExportRule, ...]:
+        """The clients that should be admitted by these rules."""
+        return self._wanted.verdict(share, access_rules).exports
 
     def get_share_usage(
         self,

@@ -84,6 +84,8 @@ class WantedShares:
         served = next((one for one in health.shares if one.share_id == share["id"]), None)
         if served is None or not served.mounted:
             return "It is not mounted."
+        if "access_rules" not in share:
+            return ""
         exports = self.verdict(share, share["access_rules"]).exports
         if exports and not served.exported:
             return "It is not exported."

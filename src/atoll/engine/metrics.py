@@ -8,7 +8,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from atoll.db import operations
+from atoll.db import operations, restores
 from atoll.db.database import Database
 
 OPERATIONS = Counter(
@@ -25,7 +25,7 @@ DURATION = Histogram(
 
 
 class QueueCollector(Collector):
-    """Counts the active operations in the database at each scrape.
+    """Counts the active operations in the database, and looks for restores, at each scrape.
 
     Register it where ``/metrics`` is served: ``REGISTRY.register(QueueCollector(database))``.
     """
@@ -34,16 +34,25 @@ class QueueCollector(Collector):
         self._database = database
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Return the metric's name without a query to the database."""
+        """Return the metrics' names without a query to the database."""
         yield self._family()
+        yield self._held()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return the number of active operations by status."""
-        family = self._family()
+        """Return the number of active operations by status, and whether a restore is held."""
+        family, held = self._family(), self._held()
         with self._database.read() as connection:
             for status, count in operations.depth(connection).items():
                 family.add_metric([status], count)
+            held.add_metric([], float(restores.held(connection) is not None))
         yield family
+        yield held
+
+    def _held(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            "atoll_restore_held",
+            "1 while the database was restored from a backup, and no operator has released that",
+        )
 
     def _family(self) -> GaugeMetricFamily:
         return GaugeMetricFamily(

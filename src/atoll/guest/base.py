@@ -28,6 +28,7 @@ ShareProtocol = Literal["NFS", "CIFS"]
 Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 ShareId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Client = Annotated[str, Meta(pattern=r"^[!-~]{1,255}$")]
 Step = Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$")]
 
 
@@ -46,7 +47,7 @@ class ExportRule:
     """A client that may mount. ``to`` is an IP address, a CIDR or, for CIFS, a user name."""
 
     type: Literal["ip", "user"]
-    to: str
+    to: Client
     level: AccessLevel
 
 
@@ -144,6 +145,15 @@ class ServedShare:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """The clients that an instance admits to a share now."""
+
+    known: bool
+    """Whether the instance has ever served the share."""
+    rules: Annotated[tuple[ExportRule, ...], Meta(max_length=100_000)] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The state of the instance."""
 
@@ -216,6 +226,9 @@ class Guest(Protocol):
 
         Returns whether there was one since the last call; True if that was the first one.
         """
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        """The clients that may use the share, as the instance's own tables say."""
 
     def close(self) -> None:
         """Close the channel; the instance continues to serve."""

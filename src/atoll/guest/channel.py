@@ -41,6 +41,7 @@ from atoll.guest.answers import (
 )
 from atoll.guest.base import (
     Access,
+    Admitted,
     AppliedShare,
     Freeze,
     Health,
@@ -198,6 +199,10 @@ class SshGuest:
             finally:
                 self._sending.release()
         return True
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        """The clients that may use the share, as the instance's own tables say."""
+        return self._call("admitted", {"share_id": share_id}, Admitted, deadline)
 
     def close(self) -> None:
         """Close the channel; the instance continues to serve, and finishes running requests."""

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from atoll.errors import AtollError, GuestUnreachable, LoginKeyUnusable
 from atoll.guest.base import (
+    Admitted,
     AppliedShare,
     Freeze,
     Guest,
@@ -222,6 +223,9 @@ class _Watched:
 
     def ping(self) -> bool:
         return self._guest.ping()
+
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        return self._watch(lambda: self._guest.admitted(share_id, deadline=deadline))
 
     def close(self) -> None:
         self._pool.lost(self._key, self._guest)

@@ -17,6 +17,7 @@ from atoll.db.messages import Action, Detail, Resource
 from atoll.driver.generic import GenericShareDriver
 from atoll.driver.resources import RuleUpdate
 from atoll.engine.operation import Operation
+from atoll.lifecycle import hold
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell
 from atoll.model.records import AccessRule, Share, ShareServer
@@ -63,7 +64,7 @@ def sync(
         if not work:
             return False
         access_rules.start(connection, share["id"])
-    serve = [rule for rule in rules if rule["state"] in RULES_SERVED]
+    serve = hold.rules_to_serve(backend.database, driver, share, server, rules)
     updates = driver.update_access(
         operation,
         share,
@@ -74,7 +75,9 @@ def sync(
         share_server=server,
     )
     with operation.transaction() as connection:
-        _settle(connection, share, operation, work, updates or {})
+        mine = {rule["id"] for rule in work}
+        refused = {key: update for key, update in (updates or {}).items() if key in mine}
+        _settle(connection, share, operation, work, refused)
     return True
 
 

@@ -18,6 +18,7 @@ from atoll.guest.pool import GuestPool
 from atoll.lifecycle.seal import Seal
 from atoll.lifecycle.silence import Silences
 from atoll.lifecycle.storage import DatabaseStorage
+from atoll.lifecycle.witness import Witness
 from atoll.model.keys import server_key, split
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class Backend:
         self._seal = seal
         self._pool = GuestPool()
         self.silences = Silences()
+        self.witness = Witness(database, settings.witness)
         self._pools: list[dict[str, Any]] | None = None
 
     def set_up(self) -> None:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from atoll.cloud.base import Cloud, Finding
 from atoll.config import Settings
-from atoll.db import audit, dues, services
+from atoll.db import audit, dues, restores, services
 from atoll.db.database import Database
 from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
-from atoll.lifecycle import seal
+from atoll.lifecycle import seal, witness
 from atoll.lifecycle.orphans import Orphan, Orphans
 from atoll.model.records import ShareServer
 
@@ -64,6 +64,25 @@ def secret_key(settings: Settings, database: Database) -> list[Finding]:
         except PermissionError:
             return []  # the doctor runs as a user who may not read it
     return [Finding("Secret key", True, "opens the database's secrets")] if found else []
+
+
+def restored(settings: Settings, database: Database) -> list[Finding]:
+    """Name a restore of the database that no operator has released, or that nobody has noticed."""
+    with database.read() as connection:
+        present = restores.held(connection)
+        try:
+            has_lost = witness.has_lost(connection, settings.witness)
+        except PermissionError:
+            has_lost = False
+    if present is not None:
+        detail = f"noticed at {present.began_at[:19]}, and not released. {present.why}"
+        todo = "Compare by 'atoll restore check', then end this by 'atoll restore release'."
+        return [Finding("Restore", False, detail, todo)]
+    if has_lost:
+        detail = "the database is older than a worker of this host has seen it"
+        todo = "Run 'atoll restore begin' before a worker starts."
+        return [Finding("Restore", False, detail, todo)]
+    return [Finding("Restore", True, "none that waits for its release")]
 
 
 def silent_servers(database: Database) -> list[Finding]:

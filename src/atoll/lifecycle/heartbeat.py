@@ -54,10 +54,11 @@ class Heartbeat:
         self._thread.join(timeout=self._interval)
 
     def beat(self) -> None:
-        """Write one heartbeat."""
+        """Write one heartbeat, and notice if the database was restored."""
         settings = self._backend.settings
         database = self._backend.database
         database.keep_reserve()
+        self._backend.witness.look()
         with database.begin() as connection:
             services.heartbeat(
                 connection,

@@ -7,6 +7,7 @@ enqueues an operation for the resource, as a user's request would.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from contextlib import contextmanager
 
 import structlog
 from prometheus_client import Counter
+from sqlalchemy import Connection
 
-from atoll.db import audit, messages, owners, share_servers, shares
+from atoll.db import audit, messages, owners, restores, share_servers, shares
 from atoll.db.messages import Action, Resource
 from atoll.driver.answer import Answer
 from atoll.driver.generic import GenericShareDriver
@@ -23,11 +25,11 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import charges, failed, routes, server_choice
+from atoll.lifecycle import charges, failed, hold, routes, server_choice, witness
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
-from atoll.lifecycle.orphans import Orphans
+from atoll.lifecycle.orphans import Found, Orphans
 from atoll.model.keys import server_key, share_key
 from atoll.model.records import Share, ShareServer
 from atoll.model.states import ServerStatus
@@ -70,26 +72,37 @@ class Reconciliation:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._orphans = Orphans(backend.cloud, backend.database)
+        self._found = Found([], {})
 
     def run(self, operation: Operation) -> None:
         """Check all resources and request repairs. Errors in one part do not stop the others."""
-        parts: tuple[Callable[[Operation], None], ...] = (
-            self._tend,
-            self._request_missing_operations,
-            self._try_again,
-            self._check_servers,
-            self._check_common_server,
-            self._check_routes,
-            self._fit_servers,
-            self._remove_orphans,
-            self._correct_sizes,
-            self._prune,
-        )
-        for part in parts:
+        for part in self._parts():
             with alone(part.__name__.strip("_")):
                 part(operation)
 
+    def _parts(self) -> Iterator[Callable[[Operation], None]]:
+        yield self._notice_restore
+        yield self._tend
+        yield self._compare_orphans  # before all parts that remove something
+        if hold.is_held(self._backend.database):
+            log.warning("reconcile.restore_held", todo=hold.HELD)
+        else:
+            yield self._request_missing_operations
+            yield self._try_again
+        yield self._check_servers
+        yield self._check_common_server
+        if not hold.is_held(self._backend.database):
+            yield self._check_routes
+            yield self._fit_servers
+            yield self._remove_orphans
+            yield self._correct_sizes
+            yield self._prune
+
     # --- parts ----------------------------------------------------------------------------
+
+    def _notice_restore(self, _: Operation) -> None:
+        self._backend.witness.look()
 
     def _tend(self, _: Operation) -> None:
         """Restore the isolation of instances on this machine; ``Guard`` does fewer checks."""
@@ -108,7 +121,7 @@ class Reconciliation:
     def _check_servers(self, operation: Operation) -> None:
         with self._backend.database.read() as connection:
             servers = audit.active_servers(connection)
-            served = audit.served_shares(connection)
+            served = self._served_shares(connection)
             busy = audit.busy(connection)
         driver = self._backend.driver(None)
         for server, answer in self._probe(driver, servers):
@@ -147,7 +160,7 @@ class Reconciliation:
         if driver.driver_handles_share_servers:
             return
         with self._backend.database.read() as connection:
-            here = audit.served_shares(connection).get("", [])
+            here = self._served_shares(connection).get("", [])
             busy = audit.busy(connection)
         if not here:
             return
@@ -155,6 +168,14 @@ class Reconciliation:
         health = manager.health(manager.get_common_server())
         usage = driver.get_share_usage(None)
         self._check_shares(operation, driver, here, busy, health, usage)
+
+    def _served_shares(self, connection: Connection) -> dict[str, list[Share]]:
+        """Shares at rest by share server, with the rules that must be in force."""
+        served = audit.served_shares(connection)
+        if restores.held(connection) is not None:  # present exports stay as they are
+            for share in itertools.chain(*served.values()):
+                del share["access_rules"]
+        return served
 
     def _check_routes(self, operation: Operation) -> None:
         with self._backend.database.read() as connection:
@@ -238,14 +259,19 @@ class Reconciliation:
                 enqueue(connection, server_key(server_id))
             server_choice.keep_warm(connection, self._backend.settings)
 
+    def _compare_orphans(self, operation: Operation) -> None:
+        """Find orphans. Those that are new to the database show that it was restored."""
+        self._found = Found([], {})
+        self._found = self._orphans.find()
+        with operation.transaction() as connection:
+            witness.note_unknown(connection, self._found)
+
     def _remove_orphans(self, operation: Operation) -> None:
         """Remove orphans whose rows a handler has removed; log the other orphans."""
-        orphans = Orphans(self._backend.cloud, self._backend.database)
-        found = orphans.find()
-        for kind, error in found.unseen.items():
+        for kind, error in self._found.unseen.items():
             with alone("remove_orphans", thing=kind):
                 raise error
-        for orphan in found.orphans:
+        for orphan in self._found.orphans:
             operation.check()
             about = {"thing": orphan.kind, "id": orphan.id, "owner": orphan.owner}
             if not orphan.may_go:
@@ -253,7 +279,7 @@ class Reconciliation:
                 continue
             log.warning("reconcile.orphan_removed", **about)
             with alone("remove_orphans", **about):  # another orphan may depend on it
-                orphans.remove(orphan, operation.check_fence)
+                self._orphans.remove(orphan, operation.check_fence)
 
     def _correct_sizes(self, operation: Operation) -> None:
         """Raise the sizes in rows to at least what the cloud provides."""

@@ -8,7 +8,7 @@ import uuid
 from sqlalchemy import Connection
 
 from atoll.config import Settings
-from atoll.db import placement, share_servers, subnets
+from atoll.db import placement, restores, share_servers, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import ServiceInstanceException
 from atoll.model.keys import COMMON_LANE, server_key
@@ -33,7 +33,10 @@ def choose(
     for server in placement.candidates(connection, subnet["id"], host):
         if server["share_count"] < settings.driver.max_shares_per_share_server:
             return server
-    server_id = placement.take_warm(connection, host) or _add(connection, host)
+    warm = None
+    if restores.held(connection) is None:  # a warm server of a backup may serve others by now
+        warm = placement.take_warm(connection, host)
+    server_id = warm or _add(connection, host)
     share_servers.change(
         connection,
         server_id,

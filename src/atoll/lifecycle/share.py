@@ -23,6 +23,7 @@ from atoll.db import (
     snapshots,
 )
 from atoll.db.messages import Action, Detail, Resource
+from atoll.driver.generic import GenericShareDriver
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
@@ -31,7 +32,7 @@ from atoll.errors import (
     Postponed,
     ServiceInstanceException,
 )
-from atoll.lifecycle import access, charges, scheduler, server_choice
+from atoll.lifecycle import access, charges, hold, scheduler, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.server_choice import lane_of
@@ -119,6 +120,7 @@ class ShareHandler:
             if server["status"] != ServerStatus.ACTIVE:
                 raise NoShareServer
         operation.set_lane(lane_of(server))
+        self._choose_rules(driver, share, server)
         if share["snapshot_id"]:
             snapshot = self._snapshot(share["snapshot_id"])
             update = driver.create_share_from_snapshot(operation, share, snapshot, server)
@@ -195,7 +197,9 @@ class ShareHandler:
         server = self._server(share)
         operation.set_lane(lane_of(server))
         size = max(share["wanted_size"] or 0, share["size"])
-        self._backend.driver(operation).extend_share(operation, share, size, server)
+        driver = self._backend.driver(operation)
+        self._choose_rules(driver, share, server)
+        driver.extend_share(operation, share, size, server)
         with operation.transaction() as connection:
             self._become_available(connection, share, size=size, wanted_size=None)
             self._come_back_for_rules(connection, operation)
@@ -221,10 +225,19 @@ class ShareHandler:
         driver = self._backend.driver(operation)
         if access.sync(self._backend, operation, driver, share, server):
             return
+        self._choose_rules(driver, share, server)
         locations = driver.ensure_share(operation, share, server)
         if locations:
             with operation.transaction() as connection:
                 export_locations.replace(connection, share["id"], locations)
+
+    def _choose_rules(
+        self, driver: GenericShareDriver, share: Share, server: ShareServer | None
+    ) -> None:
+        rules = share["access_rules"]
+        share["access_rules"] = hold.rules_to_serve(
+            self._backend.database, driver, share, server, rules
+        )
 
     # --- reading --------------------------------------------------------------------------
 
@@ -232,7 +245,7 @@ class ShareHandler:
         with self._backend.database.read() as connection:
             share = shares.get(connection, share_id)
             if share is not None:
-                share["access_rules"] = access.applied(connection, share_id)
+                share["access_rules"] = access_rules.of_share(connection, share_id)
             return share
 
     def _is_made(self, share: Share) -> bool:

@@ -30,12 +30,12 @@ from atoll.errors import (
     ServiceInstanceException,
     ServiceInstanceUnavailable,
 )
-from atoll.lifecycle import access, routes
+from atoll.lifecycle import access, hold, routes
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import network_key, server_key, share_key, state_key
+from atoll.model.keys import network_key, server_key, share_key
 from atoll.model.records import Share, ShareServer
 from atoll.model.states import SHARES_SERVED, FencingState, ServerStatus, ShareStatus
 
@@ -172,8 +172,12 @@ class ShareServerHandler:
         if needed:
             log.warning("share_server.kept", share_server_id=server["id"], reason="it has shares")
             return
-        if self._serves_unknown_shares(server):
+        why = ""
+        if hold.is_held(self._backend.database):
+            why = hold.HELD
+        elif hold.serves_volumes(self._backend.cloud, server):
             why = "its instance serves volumes of shares that the database does not know"
+        if why:
             log.error("share_server.kept", share_server_id=server["id"], reason=why)
             with operation.transaction() as connection:
                 share_servers.change(
@@ -185,22 +189,11 @@ class ShareServerHandler:
         with operation.transaction() as connection:
             owners.remove(connection, "share_server", server["id"])
 
-    def _serves_unknown_shares(self, server: ShareServer) -> bool:
-        """Whether the server has volumes although no row names it.
-
-        So it is after a restore, if the server was idle when the backup was made.
-        """
-        instance_id = server["identifier"]
-        volumes = self._backend.cloud.volumes.list_volumes() if instance_id else []
-        own = state_key(server["id"])
-        return any(volume.instance_id == instance_id and volume.owner != own for volume in volumes)
-
     def _recover(self, operation: Operation, server: ShareServer) -> None:
         """Check that the server answers; start, reboot or replace its instance if it does not."""
         details = {"server_id": server["id"], **server["backend_details"]}
         found = examine(self._backend, server, details)
-        options = self._backend.settings.driver
-        cure = found.cure(options.replace_dead_after, options.replace_after_reset)
+        cure = self._cure(found)
         CURED.labels(cure).inc()
         match cure:
             case Cure.RENEW:
@@ -227,6 +220,11 @@ class ShareServerHandler:
                 self._ask_operator(operation, server, doubt)
             case Cure.NOTHING:
                 routes.reconnect(self._backend, operation, server)
+
+    def _cure(self, found: Diagnosis) -> Cure:
+        options = self._backend.settings.driver
+        cure = found.cure(options.replace_dead_after, options.replace_after_reset)
+        return hold.spared(cure, found) if hold.is_held(self._backend.database) else cure
 
     def _reboot(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
@@ -303,6 +301,9 @@ class ShareServerHandler:
 
     def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
         """Leave the instance alone until an operator confirms. Raises an error that says so."""
+        if hold.is_held(self._backend.database):
+            log.error("share_server.cure_held", share_server_id=server["id"], reason=hold.HELD)
+            self._look_again(operation, server, hold.HELD)
         log.error(
             "share_server.cure_held",
             share_server_id=server["id"],

@@ -53,6 +53,8 @@ class AccessRule(Record, total=False):
     access_level: str
     access_key: str | None
     state: RuleState
+    held: bool
+    """Whether it came with a restored backup, and the restore is not released yet."""
     metadata: Metadata
     updated_at: str | None
 
@@ -168,6 +170,8 @@ class Token(TypedDict, total=False):
     project_id: str
     user_id: str
     roles: list[str]
+    held: bool
+    """Whether it came with a restored backup and is refused, because that is not released yet."""
     created_at: str
     expires_at: str | None
 

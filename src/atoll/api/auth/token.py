@@ -10,10 +10,15 @@ from atoll.api.frame.edge import Application, Environ
 from atoll.api.frame.policy import Identity
 from atoll.db import tokens
 from atoll.db.database import Database
+from atoll.errors import Unauthenticated
 
 REMEMBERED_SECONDS: Final = 5.0
 """A revoked token works at most this much longer."""
 _LONGEST: Final = 512
+_HELD: Final = (
+    "This token is older than a restore of the service's database, after which an operator must "
+    "confirm such tokens. Ask for a new token, or wait."
+)
 
 
 class TokenAuth(AuthFilter):
@@ -29,7 +34,10 @@ class TokenAuth(AuthFilter):
         self._remembered = Remembered()
 
     def identify(self, environ: Environ) -> Identity | None:
-        """The bearer, or None for an unknown or expired token."""
+        """The bearer, or None for an unknown or expired token.
+
+        Raises ``Unauthenticated`` for a token of a restored backup that is not released yet.
+        """
         token: str | None = environ.get("HTTP_X_AUTH_TOKEN")
         if not token or len(token) > _LONGEST:
             return None
@@ -42,6 +50,8 @@ class TokenAuth(AuthFilter):
         if bearer is None:
             self._remembered.forget(key)
             return None
+        if bearer.held:
+            raise Unauthenticated(_HELD)
         identity = Identity.of(bearer.user_id, bearer.project_id, bearer.roles)
         self._remembered.put(key, identity, REMEMBERED_SECONDS)
         return identity

@@ -21,6 +21,8 @@ class VolumeRecord:
     """Whether its first head is still being made, so that it has never held data."""
     instance_id: str = ""
     """The instance that has claimed it: set before it is attached, cleared after it is detached."""
+    created_at: str = ""
+    """UTC, ISO 8601; empty if an older version made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,5 @@ class SnapshotRecord:
     size_gib: int
     layer: str
     ready: bool = False
+    created_at: str = ""
+    """UTC, ISO 8601; empty if an older version made it."""

@@ -22,6 +22,7 @@ from atoll.cloud.local.layers import GIB, Layers
 from atoll.cloud.local.merge import Merger
 from atoll.cloud.local.records import Records, locked
 from atoll.cloud.local.volume_records import SnapshotRecord, VolumeRecord
+from atoll.cloud.things import now_text
 from atoll.errors import CloudError, CloudNotFound, OutOfCapacity, VolumeInUse
 
 POOL = "local"
@@ -67,7 +68,13 @@ class LocalVolumes:
         def new() -> VolumeRecord:
             self._check_room(size_gib)
             return VolumeRecord(
-                str(uuid4()), owner, size_gib, head=str(uuid4()), base=base, making=True
+                str(uuid4()),
+                owner,
+                size_gib,
+                head=str(uuid4()),
+                base=base,
+                making=True,
+                created_at=now_text(),
             )
 
         found = self.records.find_or_create(lambda record: record.owner == owner, new)
@@ -110,9 +117,7 @@ class LocalVolumes:
         claimed = {record.instance_id for record in records if record.instance_id}
         plugged = {instance_id: self._domains.disks(instance_id) for instance_id in claimed}
         return [
-            Volume(r.id, r.owner, r.size_gib, r.instance_id)
-            if r.id in plugged.get(r.instance_id, {})
-            else Volume(r.id, r.owner, r.size_gib)
+            _volume(r, r.instance_id if r.id in plugged.get(r.instance_id, {}) else None)
             for r in records
         ]
 
@@ -156,7 +161,12 @@ class LocalVolumes:
             found = self.snapshot_records.find_or_create(
                 lambda record: record.owner == owner,
                 lambda: SnapshotRecord(
-                    str(uuid4()), owner, volume_id, volume.size_gib, volume.head
+                    str(uuid4()),
+                    owner,
+                    volume_id,
+                    volume.size_gib,
+                    volume.head,
+                    created_at=now_text(),
                 ),
             )
             # An earlier try that was interrupted may have recorded an earlier head.
@@ -280,7 +290,7 @@ class LocalVolumes:
 
     def _volume(self, record: VolumeRecord) -> Volume:
         instance_id = record.instance_id if self.is_attached(record) else None
-        return Volume(record.id, record.owner, record.size_gib, instance_id)
+        return _volume(record, instance_id)
 
     def _find_snapshot(self, owner: str) -> SnapshotRecord | None:
         return self.snapshot_records.find(lambda record: record.owner == owner and record.ready)
@@ -304,5 +314,11 @@ class LocalVolumes:
             )
 
 
+def _volume(record: VolumeRecord, instance_id: str | None) -> Volume:
+    return Volume(record.id, record.owner, record.size_gib, instance_id, record.created_at)
+
+
 def _snapshot(record: SnapshotRecord) -> VolumeSnapshot:
-    return VolumeSnapshot(record.id, record.owner, record.volume_id, record.size_gib)
+    return VolumeSnapshot(
+        record.id, record.owner, record.volume_id, record.size_gib, record.created_at
+    )

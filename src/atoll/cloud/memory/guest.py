@@ -27,7 +27,9 @@ from atoll.errors import (
 from atoll.guest.agent.rules import digest as rules_digest
 from atoll.guest.agent.rules import servable
 from atoll.guest.base import (
+    Admitted,
     AppliedShare,
+    ExportRule,
     FileSystem,
     Freeze,
     Health,
@@ -224,6 +226,19 @@ class MemoryGuest:
         except GuestUnreachable:
             return False
         return True
+
+    @_patient
+    @call
+    def admitted(self, share_id: str, *, deadline: float = 10) -> Admitted:
+        """The clients that may use the share."""
+        self._reach()
+        row = self._world.row(
+            "SELECT rules FROM served WHERE instance_id = ? AND share_id = ?",
+            self._instance_id,
+            share_id,
+        )
+        rules = json.loads(row[0]) if row else []
+        return Admitted(row is not None, tuple(ExportRule(*rule) for rule in rules))
 
     def close(self) -> None:
         """End the channel. What it froze thaws."""

@@ -8,6 +8,7 @@ from atoll.cloud.base import Pool, Volume, VolumeSnapshot
 from atoll.cloud.memory.gate import Gate, call
 from atoll.cloud.memory.guest import is_frozen
 from atoll.cloud.memory.world import Row
+from atoll.cloud.things import now_text
 from atoll.errors import (
     AtollError,
     CloudError,
@@ -17,8 +18,8 @@ from atoll.errors import (
     VolumeInUse,
 )
 
-_VOLUME = "SELECT id, owner, size_gib, instance_id FROM volumes"
-_SNAPSHOT = "SELECT id, owner, volume_id, size_gib FROM snapshots"
+_VOLUME = "SELECT id, owner, size_gib, instance_id, created_at FROM volumes"
+_SNAPSHOT = "SELECT id, owner, volume_id, size_gib, created_at FROM snapshots"
 
 
 class MemoryVolumes:
@@ -59,11 +60,12 @@ class MemoryVolumes:
         self._check_room(size_gib)
         volume_id = str(uuid4())
         self._world.execute(
-            "INSERT INTO volumes VALUES (?, ?, ?, ?, NULL, ?, ?, ?)",
+            "INSERT INTO volumes VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)",
             volume_id,
             *self._of(owner),
             size_gib,
             *disk,
+            now_text(),
         )
         if snapshot_id is not None:
             self._copy(snapshot_id, volume_id)
@@ -121,12 +123,13 @@ class MemoryVolumes:
         self._note_unfrozen(volume_id)
         snapshot_id = str(uuid4())
         self._world.execute(
-            "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             snapshot_id,
             *self._of(owner),
             volume_id,
             size_gib,
             *disk,
+            now_text(),
         )
         self._copy(volume_id, snapshot_id)
         return VolumeSnapshot(snapshot_id, owner, volume_id, size_gib)

@@ -105,14 +105,23 @@ def volume_of(found: Json) -> Volume:
         found["metadata"].get(OWNER, ""),
         found["size"],
         attachments[0]["server_id"] if attachments else None,
+        _created_at(found),
     )
 
 
 def snapshot_of(found: Json) -> VolumeSnapshot:
     """A snapshot as Cinder describes it."""
     return VolumeSnapshot(
-        found["id"], found["metadata"].get(OWNER, ""), found["volume_id"], found["size"]
+        found["id"],
+        found["metadata"].get(OWNER, ""),
+        found["volume_id"],
+        found["size"],
+        _created_at(found),
     )
+
+
+def _created_at(found: Json) -> str:
+    return str(found.get("created_at") or "").partition(".")[0]
 
 
 def pool_of(name: str, capabilities: Json) -> Pool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from atoll.db.database import Database
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. A test compares it with ``versions/``."""
 
 DIRECTORY = Path(__file__).parent

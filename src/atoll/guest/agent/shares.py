@@ -229,26 +229,9 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """The state of the instance, and what it serves according to the servers' tables."""
     known, mounted, attached = records(), mounts.table(), devices.attached()
     replace_mount_units(known, mounted, deadline)
-    clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
-    for where, client, options in nfs.table():
-        clients.setdefault(where, []).append((client, options))
-    sections: dict[str, samba.Section] = {}
-    if any(record["protocol"] == "CIFS" for record in known.values()):
-        sections = samba.REGISTRY_READER.sections(deadline)
     shares = []
-    for share_id, record in known.items():
-        squash = record.get("squash", "root_squash")
-        if record["protocol"] == "CIFS":
-            section = sections.get(cifs_name(record).lower())
-            present, served = section is not None, samba.rules_of(section or {})
-        else:
-            entries = clients.get(record["path"], [])
-            present = bool(entries) == (nfs.EXPORTS / f"{share_id}.exports").exists()
-            squash = nfs.squash_of(entries[0][1]) if entries else squash
-            served = [
-                {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
-                for client, options in entries
-            ]
+    for share_id, (present, served, squash) in exports(known, deadline).items():
+        record = known[share_id]
         is_mounted = record["path"] in mounted and is_attached(
             record, mounted[record["path"]][0], attached
         )
@@ -270,6 +253,46 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     }
 
 
+def admitted(args: Json, fence: int, deadline: Deadline) -> Json:
+    """The clients that may use a share, according to the servers' tables."""
+    check(args, {"share_id": SHARE_ID})
+    share_id = args["share_id"]
+    record = records().get(share_id)
+    if record is None:
+        return {"known": False}
+    present, served, _ = exports({share_id: record}, deadline)[share_id]
+    if record.get("exported") and not present:
+        raise AgentError("failed", "The server's table does not have the share at the moment.")
+    return {"known": True, "rules": served}
+
+
+def exports(
+    known: dict[str, Json], deadline: Deadline
+) -> dict[str, tuple[bool, list[dict[str, str]], str]]:
+    """By share: whether the server has what was written for it, its rules and its squash mode."""
+    clients: dict[str, list[tuple[str, frozenset[str]]]] = {}
+    for where, client, options in nfs.table():
+        clients.setdefault(where, []).append((client, options))
+    sections: dict[str, samba.Section] = {}
+    if any(record["protocol"] == "CIFS" for record in known.values()):
+        sections = samba.REGISTRY_READER.sections(deadline)
+    found: dict[str, tuple[bool, list[dict[str, str]], str]] = {}
+    for share_id, record in known.items():
+        squash = record.get("squash", "root_squash")
+        if record["protocol"] == "CIFS":
+            section = sections.get(cifs_name(record).lower())
+            found[share_id] = section is not None, samba.rules_of(section or {}), squash
+            continue
+        entries = clients.get(record["path"], [])
+        present = bool(entries) == (nfs.EXPORTS / f"{share_id}.exports").exists()
+        served = [
+            {"type": "ip", "to": client, "level": "rw" if "rw" in options else "ro"}
+            for client, options in entries
+        ]
+        found[share_id] = present, served, nfs.squash_of(entries[0][1]) if entries else squash
+    return found
+
+
 def is_attached(record: Json, number: str, attached: dict[str, str]) -> bool:
     """Whether the mounted disk of a share is still attached; a detached disk stays mounted."""
     if "serial" not in record:  # an older agent wrote it
@@ -288,6 +311,7 @@ VERBS = {
     "notify_clients": notify_clients,
     "usage": usage,
     "health": health,
+    "admitted": admitted,
 }
 
 
