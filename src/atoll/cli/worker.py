@@ -86,12 +86,12 @@ def run(settings: Settings) -> None:
 def _notice_restore(backend: Backend) -> None:
     """Notice that the database was restored, before any work is done with it."""
     if not backend.witness.look():
-        compare_orphans(backend)
+        _compare_orphans(backend)
     if hold.is_held(backend.database):
         log.warning("worker.restore_held", todo=hold.HELD)
 
 
-def compare_orphans(backend: Backend) -> None:
+def _compare_orphans(backend: Backend) -> None:
     """Look for owners that the database has never known, once the cloud answers."""
     database = backend.database
     with database.read() as connection:

@@ -16,7 +16,7 @@ from atoll.guest.base import ExportRule, Health
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.listing import Listing
 from atoll.lifecycle.orphans import Orphans
-from atoll.model.keys import server_key, share_key, snapshot_key, subnet_key
+from atoll.model.keys import server_key, share_key, snapshot_key, split, subnet_key
 from atoll.model.records import Share, ShareServer, Snapshot, Token
 from atoll.model.states import SHARES_SERVED, ServerStatus, ShareStatus, SnapshotStatus
 
@@ -174,7 +174,8 @@ def _of_server(server: ShareServer, cloud: Listing, has_shares: bool) -> list[Sa
         said.append((False, f"the cloud has instance {there}, and the database {known or 'none'}"))
     if status != ServerStatus.ACTIVE:
         said.append((False, f"it is {status}, and its instance {', '.join(own)} is there"))
-    served = sum(volume.instance_id in own for volume in cloud.volumes.values())
+    of_shares = [each for each in cloud.volumes.values() if split(each.owner)[0] == "share"]
+    served = sum(volume.instance_id in own for volume in of_shares)
     if served and not has_shares:
         said.append((False, f"it has no shares in the database, and serves {served}"))
     return said
