@@ -63,19 +63,23 @@ def known(connection: Connection) -> set[str]:
 
 
 def remove(connection: Connection, kind: str, row_id: str) -> None:
-    """Delete an owner's row, and record the removal of all its keys in the same transaction."""
+    """Delete an owner's row, and record the removal in the same transaction."""
     table = OWNERS[kind]
     connection.execute(delete(table).where(table.c.id == row_id))
-    for each in (key for key, owned in OWNERS.items() if owned is table):
-        remember(connection, f"{each}/{row_id}")
+    remember(connection, f"{kind}/{row_id}")
 
 
 def remember(connection: Connection, owner: str) -> None:
-    """Record that this owner's row was removed, so that what it owned is a leftover."""
-    same = removals.c.resource == owner
+    """Record that this owner's row was removed, so that what it owned is a leftover.
+
+    A share server also owns its state, by another key, which is recorded with it.
+    """
+    kind, _, row_id = owner.partition("/")
     now = utcnow_text()
-    if not connection.execute(update(removals).where(same).values(removed_at=now)).rowcount:
-        connection.execute(insert(removals).values(resource=owner, removed_at=now))
+    for key in (f"{each}/{row_id}" for each in OWNERS if OWNERS[each] is OWNERS.get(kind)):
+        same = removals.c.resource == key
+        if not connection.execute(update(removals).where(same).values(removed_at=now)).rowcount:
+            connection.execute(insert(removals).values(resource=key, removed_at=now))
 
 
 def removed(connection: Connection, owners: Collection[str]) -> dict[str, str]:
