@@ -90,9 +90,13 @@ class ServiceVm:
         assert self._process is not None
         return self._process.pid
 
+    def hang_up(self) -> None:
+        """Log in anew for the next command, because the machine boots again."""
+        self._control.unlink(missing_ok=True)
+
     def kill(self) -> None:
         """Pull the plug."""
-        self._control.unlink(missing_ok=True)
+        self.hang_up()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

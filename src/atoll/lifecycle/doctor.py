@@ -13,6 +13,7 @@ from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
+from atoll.lifecycle import file_systems as of_shares
 from atoll.lifecycle import seal
 from atoll.lifecycle.orphans import Orphan, Orphans
 
@@ -80,6 +81,19 @@ def silent_servers(database: Database) -> list[Finding]:
     )
     detail = f"{len(silent)} of {len(active)} don't answer: {_some(silent)}"
     return [Finding("Share servers", False, detail, todo)]
+
+
+def file_systems(database: Database) -> list[Finding]:
+    """Name the shares whose file systems have met errors."""
+    found = of_shares.damaged(database)
+    if not found:
+        return []
+    todo = (
+        "Find the cause in the storage and in the console log of the service instance. Then see "
+        "'A file system has errors' in docs/howto/recover.md."
+    )
+    lines = [f"{resource} ({state})" for resource, state in sorted(found.items())]
+    return [Finding("File systems", False, f"with errors: {_some(lines)}", todo)]
 
 
 def _longest(settings: Settings) -> Longest:

@@ -2,8 +2,8 @@
 
 It is a q35 machine with the root disk on virtio-blk, the seed CD and every share volume on one
 virtio-scsi controller (Atoll chooses the unit numbers, because libvirt itself gives out only about
-a dozen), a serial console into a file, a watchdog that resets it if its kernel hangs, and spare PCIe
-ports for interfaces that are plugged in later.
+a dozen), a serial console into a file, a watchdog that resets it if its kernel hangs, and spare
+PCIe ports for interfaces that are plugged in later.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ CREATE TABLE volumes (
     id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL,
     size_gib INTEGER NOT NULL, instance_id TEXT,
     signature TEXT, fs_uuid TEXT, fs_gib INTEGER,
+    fs_state TEXT NOT NULL DEFAULT 'sound',
     UNIQUE (deployment, owner)) WITHOUT ROWID;
 CREATE INDEX volumes_by_instance ON volumes (instance_id);
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba, state
+from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba, soundness, state
 from .system import ROOT, AgentError, Deadline, locked, read, run, write
 
 RECORDS = ROOT / "var/lib/atoll/shares"
@@ -235,6 +235,7 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     sections: dict[str, samba.Section] = {}
     if any(record["protocol"] == "CIFS" for record in known.values()):
         sections = samba.REGISTRY_READER.sections(deadline)
+    file_systems = soundness.states()
     shares = []
     for share_id, record in known.items():
         squash = record.get("squash", "root_squash")
@@ -259,6 +260,9 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
                 "exported": bool(record.get("exported")) and present and is_mounted,
                 "fence": record["fence"],
                 "rules_digest": rules.digest(served, squash),
+                "file_system_state": file_systems.get(record["path"], soundness.SOUND)
+                if is_mounted
+                else soundness.SOUND,
             }
         )
     return {
