@@ -76,6 +76,7 @@ class ServiceVm:
         argv += ["-device", "scsi-cd,drive=cd,bus=s0.0,lun=0,scsi-id=0"]
         argv += ["-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=n"]
         argv += ["-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22"]
+        argv += ["-device", "i6300esb", "-action", "watchdog=reset"]
         argv += ["-serial", "file:console.log", "-qmp", "unix:qmp.sock,server=on,wait=off"]
         for serial, path in self._disks.items():
             argv += ["-drive", f"if=none,id=d{serial},file={path},format=raw,cache=unsafe"]
@@ -89,9 +90,13 @@ class ServiceVm:
         assert self._process is not None
         return self._process.pid
 
+    def hang_up(self) -> None:
+        """Log in anew for the next command, because the machine boots again."""
+        self._control.unlink(missing_ok=True)
+
     def kill(self) -> None:
         """Pull the plug."""
-        self._control.unlink(missing_ok=True)
+        self.hang_up()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

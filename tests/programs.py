@@ -35,11 +35,12 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "umount": "mount",
     "unshare": "util-linux",
+    "xfs_io": "xfsprogs",
     "xorriso": "xorriso",
 }
 """All that tests need beyond the standard library; ``scripts/apt-packages`` brings them."""
 
-ESSENTIAL = ("cp", "sh", "touch", "true")
+ESSENTIAL = ("cp", "sh", "sync", "touch", "true")
 """Programs of packages that every Debian has (``Essential: yes``)."""
 
 MODULES = ("keystonemiddleware", "libvirt", "manilaclient", "openstack", "psycopg", "schemathesis")

@@ -282,6 +282,11 @@ def test_a_domain_tells_whose_it_is() -> None:
     assert domain.read_tag("<domain/>") is None
 
 
+def test_a_domain_has_a_watchdog_that_resets_it() -> None:
+    [watchdog] = domain.parsed(domain.machine_xml(a_machine())).iterfind("./devices/watchdog")
+    assert watchdog.attrib == {"model": "i6300esb", "action": "reset"}
+
+
 @given(st.lists(st.integers(1, 700), unique=True, max_size=40))
 def test_disks_are_read_back_as_they_were_written(units: list[int]) -> None:
     disks = tuple(domain.Disk(str(uuid4()), Path(f"/l/{n}"), n, n % 2 == 0) for n in units)

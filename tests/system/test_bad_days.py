@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.system.deployment import LibvirtDeployment, gib
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
 
@@ -251,6 +252,46 @@ def test_an_instance_hangs(deployment: LibvirtDeployment, client: ClientVm, shar
     deployment.remove(first)
     deployment.api.delete_share_network(other)
     wait("one instance to be left", lambda: deployment.made()["instances"] == 1)
+
+
+CRASHES = {
+    "crashed": "echo c > /proc/sysrq-trigger",
+    "hung": "echo -1 > /proc/sys/kernel/sched_rt_runtime_us;"
+    ' exec chrt -f 99 sh -c "while :; do :; done"',
+}
+"""What a kernel does not survive; after the second nothing else runs any more."""
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_a_kernel_that_crashed_or_hung_comes_back_without_atoll(
+    deployment: LibvirtDeployment, client: ClientVm, share: Any, crash: str
+) -> None:
+    server = deployment.server(share)
+    qemu, before = deployment.qemu(server), boot_id(deployment, server)
+    worker = deployment.service.children()["worker"]
+    with Writing(client) as writing:
+        deployment.inside(
+            server,
+            "until systemctl --quiet is-active atoll-watchdog; do sleep 1; done\n"
+            f"echo 'sleep 1; {CRASHES[crash]}' > /run/crash\n"
+            "nohup sh /run/crash > /dev/null 2>&1 &",
+        )
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait("a boot", lambda: boot_id(deployment, server) not in ("", before), 400, pause=2)
+            check_data(client, seconds=400)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+    assert writing.seen["errors"] == 0
+    assert deployment.qemu(server) == qemu
+
+
+def boot_id(deployment: LibvirtDeployment, server: dict[str, Any]) -> str:
+    """The id of the instance's boot; empty if it does not answer."""
+    try:
+        return deployment.inside(server, "cat /proc/sys/kernel/random/boot_id", seconds=60)
+    except (CommandFailed, subprocess.TimeoutExpired):
+        return ""
 
 
 def test_the_hosts_disk_is_full(

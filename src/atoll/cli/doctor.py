@@ -153,6 +153,7 @@ def _database_and_cloud(settings: Settings) -> list[Finding]:
                     *of_resources.secret_key(settings, database),
                     *of_resources.restored(settings, database),
                     *of_resources.silent_servers(database),
+                    *of_resources.file_systems(database),
                 ]
     except ConfigurationError as error:
         return [Finding("Database", False, error.message, error.hint)]

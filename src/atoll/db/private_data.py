@@ -17,6 +17,12 @@ def read(connection: Connection, resource: str) -> dict[str, tuple[str, bool]]:
     return {key: (value, encrypted) for key, value, encrypted in connection.execute(statement)}
 
 
+def having(connection: Connection, key: str) -> dict[str, str]:
+    """The values of a key that is not encrypted, by resource."""
+    statement = select(data.c.resource, data.c.value).where(data.c.key == key)
+    return {row.resource: row.value for row in connection.execute(statement)}
+
+
 def any_encrypted(connection: Connection) -> str | None:
     """One of the encrypted values, or None if there are none."""
     return connection.execute(select(data.c.value).where(data.c.encrypted).limit(1)).scalar()

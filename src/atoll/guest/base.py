@@ -18,6 +18,7 @@ from typing import Annotated, Literal, Protocol
 from msgspec import Meta
 
 from atoll.guest.agent import rules as agent_rules
+from atoll.model.states import FileSystemState
 
 AccessLevel = Literal["rw", "ro"]
 Squash = Literal["root_squash", "no_root_squash", "all_squash"]
@@ -142,6 +143,8 @@ class ServedShare:
     fence: Amount
     rules_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
     """``digest(rules, squash)`` of the exports, compared instead of long lists of rules."""
+    file_system_state: FileSystemState = FileSystemState.SOUND
+    """Only of a mounted share. A damaged one stays exported as long as it can be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ MODULES = (
     "nfs",
     "listings",
     "samba",
+    "soundness",
     "state",
     "shares",
     "server",

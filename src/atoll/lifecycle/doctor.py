@@ -13,6 +13,7 @@ from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
+from atoll.lifecycle import file_systems as of_shares
 from atoll.lifecycle import seal, witness
 from atoll.lifecycle.orphans import Orphan, Orphans
 from atoll.model.records import ShareServer
@@ -115,6 +116,19 @@ def _unfenced(silent: list[ShareServer]) -> list[Finding]:
         f"{doubtful[0]['id']}'."
     )
     return [Finding("Instances that may still run", False, _some(detail), todo)]
+
+
+def file_systems(database: Database) -> list[Finding]:
+    """Name the shares whose file systems have met errors."""
+    found = of_shares.damaged(database)
+    if not found:
+        return []
+    todo = (
+        "Find the cause in the storage and in the console log of the service instance. Then see "
+        "'A file system has errors' in docs/howto/recover.md."
+    )
+    lines = [f"{resource} ({state})" for resource, state in sorted(found.items())]
+    return [Finding("File systems", False, f"with errors: {_some(lines)}", todo)]
 
 
 def _longest(settings: Settings) -> Longest:

@@ -25,7 +25,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import AtollError, OperationError, ServiceInstanceUnavailable
 from atoll.guest.base import Health, ShareUsage
-from atoll.lifecycle import charges, failed, hold, routes, server_choice, witness
+from atoll.lifecycle import charges, failed, file_systems, hold, routes, server_choice, witness
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.guard import tend
 from atoll.lifecycle.message import tell
@@ -200,6 +200,8 @@ class Reconciliation:
                 if difference := driver.differences(share, health):
                     self._ask(operation, [share_key(share["id"])], difference)
                     self._tell_if_detached(operation, share)
+        with alone("note_file_systems"):
+            file_systems.note(self._backend.database, operation, here, health)
         self._note_usage(operation, here, usage)
 
     def _tell_if_detached(self, operation: Operation, share: Share) -> None:

@@ -10,7 +10,7 @@ query acts on a marked one, and clients see it without the mark.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -46,6 +46,18 @@ class Status(StrEnum):
     def by_shown(cls) -> Mapping[str, Self]:
         """The texts that an administrator may set, with the status that is stored for each."""
         return {shown: cls(shown).by_hand for shown in cls.settable()}
+
+
+class FileSystemState(StrEnum):
+    """What an instance finds of a share's file system."""
+
+    SOUND = auto()
+    ERRORS = auto()
+    """ext4 has counted errors, and is still read and written."""
+    READ_ONLY = auto()
+    """ext4 has met an error, and refuses writes from then on."""
+    SHUT_DOWN = auto()
+    """XFS has met an error, and refuses reads and writes from then on."""
 
 
 class ShareStatus(Status):

@@ -2,8 +2,8 @@
 
 It is a q35 machine with the root disk on virtio-blk, the seed CD and every share volume on one
 virtio-scsi controller (Atoll chooses the unit numbers, because libvirt itself gives out only about
-a dozen), a serial console into a file, and spare PCIe ports for interfaces that are plugged in
-later.
+a dozen), a serial console into a file, a watchdog that resets it if its kernel hangs, and spare
+PCIe ports for interfaces that are plugged in later.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ SPARE_PCIE_PORTS = 12
 TRANSLATION_CACHE_MIB = 128
 """The size of TCG's cache of translated code. QEMU's default is a GiB for each guest."""
 _SEED_UNIT = 0
+_WATCHDOG_SLOT = "0x10"
+"""A slot of the root bus that neither the chipset nor libvirt's own choices use."""
 FIRST_VOLUME_UNIT = 1
 
 ET.register_namespace("atoll", NAMESPACE)
@@ -125,6 +127,10 @@ def _devices(devices: ET.Element, machine: Machine) -> None:
     ET.SubElement(console, "target", port="0")
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
+    # The image's atoll-watchdog starts and feeds it; older images leave it alone.
+    watchdog = ET.SubElement(devices, "watchdog", model="i6300esb", action="reset")
+    # Without an address libvirt would add a bridge for it, because it is an old PCI device.
+    ET.SubElement(watchdog, "address", type="pci", bus="0x00", slot=_WATCHDOG_SLOT)
     ET.SubElement(devices, "memballoon", model="none")
 
 

@@ -21,6 +21,7 @@ from ipaddress import ip_address, ip_network
 from atoll.cloud.memory import nfs_state
 from atoll.cloud.memory.guest import GIB, is_frozen
 from atoll.cloud.memory.world import World
+from atoll.model.states import FileSystemState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Export:
     level: str
     size_gib: int
     frozen: bool
+    state: FileSystemState
 
 
 class MemoryClient:
@@ -64,7 +66,7 @@ class MemoryClient:
             raise TimeoutError(errno.ETIMEDOUT, "The NFS server does not answer", location)
         column = "path" if protocol == "NFS" else "name"
         row = self._world.row(
-            "SELECT serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib"  # noqa: S608
+            "SELECT serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib, fs_state"  # noqa: S608
             " FROM served JOIN volumes ON volumes.id = serial"
             f" WHERE served.instance_id = ? AND protocol = ? AND {column} = ? AND mounted",
             instance_id,
@@ -73,12 +75,12 @@ class MemoryClient:
         )
         if row is None:
             raise FileNotFoundError(errno.ENOENT, "No such export", location)
-        serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib = row
+        serial, fsid, rules, exported, frozen_until, frozen_by, fs_gib, state = row
         level = self._level(protocol, json.loads(rules)) if exported else None
         if level is None:
             raise PermissionError(errno.EACCES, f"Access denied to {self.address}", location)
         frozen = is_frozen(frozen_until, frozen_by)
-        return Export(instance_id, serial, fsid, level, fs_gib, frozen)
+        return Export(instance_id, serial, fsid, level, fs_gib, frozen, FileSystemState(state))
 
     def _server(self, address: str) -> str:
         rows = self._world.rows(
@@ -136,7 +138,7 @@ class Mount:
         """
         with self._world.change():
             export = self._reach()
-            if export.level != "rw":
+            if export.level != "rw" or export.state == FileSystemState.READ_ONLY:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
             if export.frozen:
                 raise TimeoutError(errno.ETIMEDOUT, "The file system is frozen", name)
@@ -196,6 +198,8 @@ class Mount:
         export = self._client.reach(self._location)
         if export.fsid != self._fsid:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self._location)
+        if export.state == FileSystemState.SHUT_DOWN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), self._location)
         return export
 
 

@@ -21,6 +21,7 @@ from atoll.cloud.memory.volumes import MemoryVolumes
 from atoll.cloud.memory.world import World
 from atoll.errors import AtollError, CloudNotFound, CloudUnavailable, GuestUnreachable
 from atoll.model.keys import SERVICE_NETWORK
+from atoll.model.states import FileSystemState
 
 _POLL_SECONDS = 0.02
 
@@ -290,6 +291,11 @@ class MemoryCloud:
             self._world.execute("DELETE FROM router_interfaces WHERE router_id = ?", router_id)
 
     # --- accidents to stage: neither journal nor faults see them ---------------------------------
+
+    def damage_file_system(self, volume_id: str, state: FileSystemState) -> None:
+        """Have the file system of a mounted volume meet an error, until it is mounted anew."""
+        with self._world.change():
+            self._world.execute("UPDATE volumes SET fs_state = ? WHERE id = ?", state, volume_id)
 
     def kill_instance(self, instance_id: str) -> None:
         """Cut an instance's power: it is ``stopped``, and what it had not flushed is lost."""

@@ -60,7 +60,8 @@ class MemoryVolumes:
         self._check_room(size_gib)
         volume_id = str(uuid4())
         self._world.execute(
-            "INSERT INTO volumes VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)",
+            "INSERT INTO volumes (id, deployment, owner, size_gib, signature, fs_uuid, fs_gib,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             volume_id,
             *self._of(owner),
             size_gib,

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SCHEMA = """
 CREATE TABLE capacity (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 
@@ -40,6 +40,7 @@ CREATE TABLE volumes (
     id TEXT PRIMARY KEY, deployment TEXT NOT NULL, owner TEXT NOT NULL,
     size_gib INTEGER NOT NULL, instance_id TEXT,
     signature TEXT, fs_uuid TEXT, fs_gib INTEGER, created_at TEXT NOT NULL,
+    fs_state TEXT NOT NULL DEFAULT 'sound',
     UNIQUE (deployment, owner)) WITHOUT ROWID;
 CREATE INDEX volumes_by_instance ON volumes (instance_id);
 

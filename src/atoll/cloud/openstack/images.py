@@ -21,6 +21,7 @@ PROPERTIES = {
     "hw_cdrom_bus": "scsi",  # for the config drive: the image's kernel has no IDE or SATA driver
     "hw_vif_model": "virtio",
     "hw_rng_model": "virtio",
+    "hw_watchdog_action": "reset",  # of an instance whose kernel hangs
     "os_type": "linux",
     "os_distro": "debian",
 }

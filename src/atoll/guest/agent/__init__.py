@@ -12,6 +12,6 @@ instance serves without an agent, and several agents (of several workers) can ru
 * ``/run/atoll/*.lock``: a lock for each share and one for ``exportfs``.
 
 ``server`` reads requests and answers them, and ``shares`` has the verbs. Below are ``devices``,
-``filesystems``, ``mounts``, ``caches``, ``nfs``, ``listings``, ``samba``, ``freezing`` and
-``rules``. ``system`` handles files, locks and programs.
+``filesystems``, ``mounts``, ``soundness``, ``caches``, ``nfs``, ``listings``, ``samba``,
+``freezing`` and ``rules``. ``system`` handles files, locks and programs.
 """

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba, state
+from . import devices, filesystems, freezing, listings, mounts, nfs, rules, samba, soundness, state
 from .system import ROOT, AgentError, Deadline, locked, read, run, write
 
 RECORDS = ROOT / "var/lib/atoll/shares"
@@ -229,6 +229,7 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
     """The state of the instance, and what it serves according to the servers' tables."""
     known, mounted, attached = records(), mounts.table(), devices.attached()
     replace_mount_units(known, mounted, deadline)
+    file_systems = soundness.states()
     shares = []
     for share_id, (present, served, squash) in exports(known, deadline).items():
         record = known[share_id]
@@ -242,6 +243,9 @@ def health(args: Json, fence: int, deadline: Deadline) -> Json:
                 "exported": bool(record.get("exported")) and present and is_mounted,
                 "fence": record["fence"],
                 "rules_digest": rules.digest(served, squash),
+                "file_system_state": file_systems.get(record["path"], soundness.SOUND)
+                if is_mounted
+                else soundness.SOUND,
             }
         )
     return {
