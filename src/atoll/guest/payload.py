@@ -19,8 +19,10 @@ MODULES = (
     "nfs",
     "listings",
     "samba",
-    "soundness",
+    "records",
     "state",
+    "soundness",
+    "report",
     "shares",
     "server",
 )

@@ -10,12 +10,24 @@ import sys
 import threading
 from typing import Any
 
-from . import freezing
-from .shares import VERBS, boot_id
+from . import freezing, report, shares, state
+from .records import boot_id
 from .system import URGENT, AgentError, Deadline
 
 PROTOCOL = 1
 MAX_LINE = 8 * 1024 * 1024
+VERBS = {
+    "apply_share": shares.apply_share,
+    "remove_share": shares.remove_share,
+    "freeze_share": shares.freeze_share,
+    "thaw_share": shares.thaw_share,
+    "keep_state": state.keep_state,
+    "start_nfs": state.start_nfs,
+    "notify_clients": state.notify_clients,
+    "usage": report.usage,
+    "health": report.health,
+    "admitted": report.admitted,
+}
 SLOW = ("apply_share", "remove_share", "keep_state", "start_nfs")
 AT_ONCE_SLOW, AT_ONCE_QUICK = 6, 4
 """Few requests run at once, because after a reboot a small machine gets requests for all shares."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from . import devices, filesystems, mounts
+from .records import FSID, SERIAL, Json, check
 from .system import ANY_STATUS, NFSD, ROOT, AgentError, Deadline, locked, read, run, write
 
 NAME = "nfs-state"
@@ -30,12 +31,14 @@ state-directory-path=/var/lib/{NAME}/statd
 """
 
 
-def keep(serial: str, fsid: str, may_format: bool, deadline: Deadline) -> None:
+def keep_state(args: Json, fence: int, deadline: Deadline) -> Json:
     """Mount the volume for the NFS server, now and at each boot.
 
     A server that ran without it, or with another volume, is stopped. Raises ``AgentError`` if the
     volume holds something else.
     """
+    check(args, {"serial": SERIAL, "fsid": FSID})
+    serial, fsid = args["serial"], args["fsid"].lower()
     with locked(NAME, deadline) as lock:
         device = devices.find(serial, deadline)
         mounted = mounts.table().get(str(PLACE))
@@ -43,24 +46,26 @@ def keep(serial: str, fsid: str, may_format: bool, deadline: Deadline) -> None:
             run(["systemctl", "stop", *SERVERS], deadline)
             while str(PLACE) in mounts.table():
                 run(["umount", str(PLACE)], deadline)
-            _prepare(device, fsid, may_format, deadline, lock)
+            _prepare(device, fsid, bool(args.get("may_format")), deadline, lock)
             mounts.mount("ext4", device, str(PLACE))
         _make_folders()
         if filesystems.is_unfinished("ext4", device, str(PLACE), deadline):
             filesystems.mark_finished("ext4", device, str(PLACE), deadline)
         write(SETTINGS, SETTINGS_TEXT)
         mounts.keep("ext4", NAME, str(PLACE), fsid)
+    return {}
 
 
-def start_nfs(with_state: bool, deadline: Deadline) -> None:
+def start_nfs(args: Json, fence: int, deadline: Deadline) -> Json:
     """Start the NFS server if it does not run. Its grace period begins now."""
-    if not with_state:
+    if not args.get("with_state", True):
         write(WITHOUT, "This server keeps its state on the root disk.\n")
     if is_running():
-        return
+        return {}
     run(["systemctl", "start", "nfs-server.service"], deadline)
     if not is_running():
         raise AgentError("failed", "The NFS server was started, but has no threads.")
+    return {}
 
 
 def is_running() -> bool:
@@ -68,12 +73,13 @@ def is_running() -> bool:
     return read(NFSD / "threads").strip() not in ("", "0")
 
 
-def notify_clients(deadline: Deadline) -> None:
+def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
     """Tell the hosts that held locks of NFS 3 that they must reclaim them.
 
     sm-notify repeats each message for some minutes, and is not waited for.
     """
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
+    return {}
 
 
 def _prepare(device: str, fsid: str, may_format: bool, deadline: Deadline, lock: int) -> None:
