@@ -191,3 +191,16 @@ def test_a_worker_that_dies_after_a_proof_does_not_need_it_again(
     made.start_worker()
     made.until(replaced(made, instance), "a replacement")
     check(made)
+
+
+def test_a_new_server_whose_instance_can_not_be_fenced_ends_in_error(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    made = new_deployment()
+    made.cloud.faults.fail("wait_for_instance", "CloudError", times=None)
+    made.cloud.faults.fail("fence_instance", "InstanceMayStillRun", times=None)
+    made.start_worker()
+    assert made.settled(made.create())["status"] == "error"
+    [server] = made.call("GET", "/share-servers")["share_servers"]
+    assert server["status"] == "error"
+    assert len(made.cloud.compute.list_instances()) == 1
