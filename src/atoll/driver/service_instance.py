@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import structlog
 
-from atoll.cloud.base import Cloud, Instance, InstanceSpec
+from atoll.cloud.base import Cloud, Instance
 from atoll.config import Driver as DriverOptions
 from atoll.driver.answer import Answer
 from atoll.driver.common_server import CommonServer
 from atoll.driver.fence import INSTANCE_ID, InstanceFence
 from atoll.driver.identity import InstanceKeys
+from atoll.driver.instance_builder import IMAGE_ID, InstanceBuilder
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails
 from atoll.driver.server_state import ServerStates
@@ -45,7 +46,6 @@ T = TypeVar("T")
 OnActive = Callable[[str], None]
 """It is called with an instance's id as soon as volumes can be attached to the instance."""
 
-IMAGE_ID = "image_id"
 ANSWER_SECONDS = 10.0
 """How long an instance that should be up may take to answer, so that a failure is noticed soon."""
 SIGN_SECONDS = 5.0
@@ -79,6 +79,7 @@ class ServiceInstanceManager:
         self._common_details: dict[str, str] | None = None
         self._pool = pool
         self.fence = InstanceFence(cloud.compute, storage)
+        self._builder = InstanceBuilder(cloud, storage, self.options, pool, self.fence)
 
     # --- the contract -----------------------------------------------------------------------
 
@@ -290,7 +291,7 @@ class ServiceInstanceManager:
     ) -> dict[str, str]:
         """Find or make the instance with the ports ``plugged``. Returns its details."""
         server_id = network_info["server_id"]
-        instance_id = self._provide_instance(network_info, plugged).id
+        instance_id = self._builder.provide(network_info, plugged).id
 
         def while_it_boots() -> None:
             if network_info.get("neutron_net_id"):  # clients of a replacement are let in last
@@ -309,41 +310,6 @@ class ServiceInstanceManager:
         for port_id in port_ids:
             if port_id not in instance.port_ids:
                 self.cloud.compute.attach_port(instance.id, port_id)
-
-    def _provide_instance(self, network_info: NetworkInfo, port_ids: tuple[str, ...]) -> Instance:
-        owner = server_key(network_info["server_id"])
-        known = self.storage.get(owner, INSTANCE_ID)
-        instance = self.cloud.compute.get_instance(known) if known else None
-        if known and (instance is None or instance.status == InstanceStatus.ERROR):
-            self.fence.end(owner, known)
-            instance = None
-        if instance is None:
-            instance = self._create_instance(network_info, owner, port_ids)
-        elif instance.status == InstanceStatus.STOPPED:
-            self._pool.drop(owner)
-            self.storage.check_current()
-            self.cloud.compute.reboot_instance(instance.id)
-        return instance
-
-    def _create_instance(
-        self, network_info: NetworkInfo, owner: str, port_ids: tuple[str, ...]
-    ) -> Instance:
-        name = self.options.service_instance_name_template % network_info["server_id"]
-        keys = InstanceKeys(self.storage, owner)
-        image_id = self.cloud.images.service_image().id
-        spec = InstanceSpec(
-            owner=owner,
-            name=name,
-            image_id=image_id,
-            port_ids=port_ids,
-            identity=keys.identity(self.options.service_instance_user, name),
-            availability_zone=network_info.get("availability_zone") or "",
-        )
-        self._pool.drop(owner)  # the channel belongs to an earlier instance
-        instance = self.cloud.compute.create_instance(spec)
-        self.storage.update(owner, {INSTANCE_ID: instance.id, IMAGE_ID: image_id})
-        log.info("service_instance_created", instance=instance.id, share_server=owner)
-        return instance
 
     def _details(self, server_id: str, instance_id: str, ports: InstancePorts) -> dict[str, str]:
         public = ports.public_addresses

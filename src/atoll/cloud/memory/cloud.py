@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from atoll.cloud.base import Access, Finding, Image
-from atoll.cloud.memory import guest, hosts
+from atoll.cloud.memory import hosts, login
 from atoll.cloud.memory.client import MemoryClient
 from atoll.cloud.memory.compute import MemoryCompute, destroy, lose_power, unplug
 from atoll.cloud.memory.faults import Fault, Faults
@@ -134,7 +134,7 @@ class MemoryCloud:
             if time.monotonic() >= end:
                 raise GuestUnreachable(f"Instance {instance_id} is still booting.")
             time.sleep(_POLL_SECONDS)
-        return guest.open_guest(self.gate, instance_id, access, min(self._silence, deadline))
+        return login.open_guest(self.gate, instance_id, access, min(self._silence, deadline))
 
     def _is_booting(self, instance_id: str) -> bool:
         query = "SELECT 1 FROM instances WHERE id = ? AND power = 'active' AND ready_at > ?"
