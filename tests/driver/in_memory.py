@@ -27,9 +27,14 @@ class Context:
 
 
 class DriverOnMemory:
-    def __init__(self, cloud: MemoryCloud | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        cloud: MemoryCloud | None = None,
+        storage: MemoryStorage | None = None,
+        **options: Any,
+    ) -> None:
         self.cloud = cloud or MemoryCloud("test", silence=0.01)
-        self.storage = MemoryStorage()
+        self.storage = storage or MemoryStorage()
         self.options = Options(**{"max_time_to_build_instance": 2} | options)
         self.pool = GuestPool()
         self._fences = itertools.count(1)

@@ -87,11 +87,11 @@ def test_options_changed_later_count_for_new_servers(routed: RoutedDriverOnMemor
     old = routed.server()
     changed = DriverOnMemory(
         routed.cloud,
+        routed.storage,
         connect_share_server_to_tenant_network=False,
         service_network_cidr="192.168.0.0/24",
         service_network_division_mask=29,
     )
-    changed.manager.storage = routed.storage
     again = changed.driver.setup_server(changed.network_info())
     assert again == old["backend_details"]
     changed.server("s2")
@@ -100,9 +100,11 @@ def test_options_changed_later_count_for_new_servers(routed: RoutedDriverOnMemor
 
 def test_a_server_keeps_the_layout_that_it_was_made_with(site: DriverOnMemory, server: Row) -> None:
     later = DriverOnMemory(
-        site.cloud, connect_share_server_to_tenant_network=False, admin_network_id="x"
+        site.cloud,
+        site.storage,
+        connect_share_server_to_tenant_network=False,
+        admin_network_id="x",
     )
-    later.manager.storage = site.storage
     old = server["backend_details"]
     site.cloud.kill_instance(old["instance_id"])
     new = later.manager.replace_service_instance(site.context(), old)
@@ -196,10 +198,16 @@ def test_a_lost_answer_leaves_no_double_and_no_leak(
 
 def test_two_workers_at_once_cut_different_subnets(world: Path) -> None:
     site = RoutedDriverOnMemory(MemoryCloud("test", path=world, silence=0.01))
-    others = [DriverOnMemory(MemoryCloud("test", path=world, silence=0.01)) for _ in range(2)]
+    others = [
+        DriverOnMemory(
+            MemoryCloud("test", path=world, silence=0.01),
+            site.storage,
+            connect_share_server_to_tenant_network=False,
+        )
+        for _ in range(2)
+    ]
     for other in others:
         other.network = site.network
-        other.manager.storage, other.manager.options = site.storage, site.options
     # Each looks at the network before any of them has cut.
     site.cloud.faults.delay("create_subnet", 0.2, times=6)
     with ThreadPoolExecutor(6) as pool:
