@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from atoll.cloud.local.processes import qemu_of
+from atoll.cloud.local.processes import kill_if_frozen, qemu_of
 from atoll.errors import InstanceMayStillRun
+from harness.wait import wait
 
 PROGRAM = "import time; print('runs', flush=True); time.sleep(600)"
 
@@ -55,3 +59,15 @@ def test_an_instance_that_libvirt_has_forgotten_may_run() -> None:
                 cloud.compute.fence_instance(forgotten)
         cloud.compute.fence_instance(forgotten)
         cloud.close()
+
+
+def test_only_a_frozen_process_is_killed_at_once() -> None:
+    instance_id = str(uuid4())
+    with process_of(instance_id) as pid:
+        kill_if_frozen(instance_id)
+        assert qemu_of(instance_id) == pid
+        os.kill(pid, signal.SIGSTOP)
+        wait("the stop", lambda: "T (stopped)" in Path(f"/proc/{pid}/status").read_text(), 10)
+        kill_if_frozen(instance_id)
+        wait("the end", lambda: qemu_of(instance_id) is None, 10)
+    kill_if_frozen(instance_id)

@@ -13,6 +13,7 @@ import libvirt
 from atoll.cloud.base import InstanceStatus
 from atoll.cloud.local import domain as xml
 from atoll.cloud.local.connection import Connection, translated
+from atoll.cloud.local.processes import kill_if_frozen
 from atoll.cloud.local.records import is_id, locked
 from atoll.errors import CloudError, CloudNotFound, CloudUnavailable
 
@@ -123,6 +124,7 @@ class Domains:
         found = self.find(instance_id)
         if found is None or not self.running(instance_id):
             return
+        kill_if_frozen(instance_id)
         try:
             with translated("Stopping an instance"):
                 found.destroy()
