@@ -83,8 +83,11 @@ class Site:
 
 
 @contextmanager
-def running_site(cloud: Cloud) -> Iterator[Site]:
-    """One booted service instance; everything is taken away in the end."""
+def running_site(cloud: Cloud, *, serves: bool = True) -> Iterator[Site]:
+    """One booted service instance; everything is taken away in the end.
+
+    With ``serves`` its NFS server runs.
+    """
     private, public = key_pair()
     who = Identity("atoll", public, *key_pair(), "contract")
     network = cloud.networks.create_network(owner("share_network"))
@@ -98,7 +101,8 @@ def running_site(cloud: Cloud) -> Iterator[Site]:
         cloud.compute.wait_for_instance(instance.id, BOOT_SECONDS)
         cloud.compute.connect_ports(instance.id, BOOT_SECONDS)
         site = Site(cloud, network, service_port, share_port, who, private, instance)
-        site.open_guest().start_nfs(with_state=False)
+        if serves:
+            site.open_guest().start_nfs(with_state=False)
         yield site
     finally:
         cloud.compute.delete_instance(instance.id)

@@ -62,7 +62,7 @@ def cloud() -> Iterator[LocalCloud]:
 @pytest.fixture(scope="module")
 def site(cloud: LocalCloud) -> Iterator[Site]:
     """An instance whose power has been cut soon after its first boot, twice."""
-    with running_site(cloud) as running:
+    with running_site(cloud, serves=False) as running:
         for _ in range(2):  # the second cut finds what the first has left half written
             cut_power_once_booted(running, cloud)
         running.open_guest().close()

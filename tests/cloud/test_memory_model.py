@@ -245,6 +245,7 @@ class CloudMachine(RuleBasedStateMachine):
             with pytest.raises(GuestError):
                 guest.apply_share(wanted, fence=self.fence)
             return
+        guest.start_nfs(with_state=False)
         applied = guest.apply_share(wanted, fence=self.fence)
         assert applied.formatted == (volume.fsid is None)
         volume.fsid, volume.fs_size = fsid, volume.size

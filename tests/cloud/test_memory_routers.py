@@ -85,6 +85,7 @@ def test_a_router_leads_from_one_subnet_to_the_other(memory: MemoryCloud, users:
     volume = memory.volumes.create_volume("share/1", 1)
     memory.compute.attach_volume(instance.id, volume.id)
     guest = memory.open_guest(instance.id, Access("atoll", port.addresses[0], "", "key"), 1)
+    guest.start_nfs(with_state=False)
     guest.apply_share(nfs("1", volume, "0.0.0.0/0"), fence=1)
     location = f"{port.addresses[0]}:/shares/1"
     with pytest.raises(TimeoutError):
