@@ -13,7 +13,6 @@ from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
-from atoll.lifecycle import file_systems as of_shares
 from atoll.lifecycle import seal
 from atoll.lifecycle.orphans import Orphan, Orphans
 
@@ -85,7 +84,8 @@ def silent_servers(database: Database) -> list[Finding]:
 
 def file_systems(database: Database) -> list[Finding]:
     """Name the shares whose file systems have met errors."""
-    found = of_shares.damaged(database)
+    with database.read() as connection:
+        found = audit.damaged_file_systems(connection)
     if not found:
         return []
     todo = (
