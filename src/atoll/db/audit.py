@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from atoll.db import private_data
 from atoll.db.tables import (
     access_rules,
     export_locations,
@@ -33,6 +34,7 @@ from atoll.db.tables import (
     shares,
     snapshots,
 )
+from atoll.model.keys import share_key
 from atoll.model.records import AccessRule, Share, ShareServer, Snapshot
 from atoll.model.states import (
     SERVERS_ASKING_FOR_WORK,
@@ -41,12 +43,16 @@ from atoll.model.states import (
     SNAPSHOTS_ASKING_FOR_WORK,
     UNFINISHED_OPERATIONS,
     UNSETTLED_RULES,
+    FileSystemState,
     NetworkStatus,
     OperationStatus,
     RuleState,
     ServerStatus,
     ShareStatus,
 )
+
+FILE_SYSTEM_STATE = "file_system_state"
+"""Where the driver's data about a share says how its file system is, unless it is sound."""
 
 LATELY = timedelta(days=1)
 """How long a failure counts when the pause before the next try is computed."""
@@ -102,8 +108,18 @@ def active_servers(connection: Connection) -> list[ShareServer]:
     return [cast(ShareServer, dict(row)) for row in found]
 
 
+def damaged_file_systems(connection: Connection) -> dict[str, FileSystemState]:
+    """Keys of the shares whose file systems were found to have errors, and their states."""
+    found = private_data.having(connection, FILE_SYSTEM_STATE)
+    return {resource: FileSystemState(value) for resource, value in found.items()}
+
+
 def served_shares(connection: Connection) -> dict[str, list[Share]]:
-    """Shares at rest by share server, each with its active rules as ``access_rules``."""
+    """Shares at rest by share server.
+
+    Each has its active rules as ``access_rules``, and its ``file_system_state`` as known until now.
+    """
+    states = damaged_file_systems(connection)
     rules: dict[str, list[AccessRule]] = defaultdict(list)
     wanted = select(access_rules).where(access_rules.c.state == RuleState.ACTIVE)
     for row in connection.execute(wanted).mappings():
@@ -111,7 +127,9 @@ def served_shares(connection: Connection) -> dict[str, list[Share]]:
     by_server: dict[str, list[Share]] = defaultdict(list)
     at_rest = select(shares).where(shares.c.status.in_(SHARES_AT_REST))
     for row in connection.execute(at_rest).mappings():
-        share = cast(Share, {**row, "access_rules": rules.get(row["id"], [])})
+        state = states.get(share_key(row["id"]), FileSystemState.SOUND)
+        more = {"access_rules": rules.get(row["id"], []), "file_system_state": state}
+        share = cast(Share, {**row, **more})
         by_server[row["share_server_id"] or ""].append(share)
     return by_server
 

@@ -13,7 +13,6 @@ from atoll.db.dues import Longest
 from atoll.engine.periodic import PRUNING_INTERVAL
 from atoll.engine.upkeep import LONGEST_DELAY
 from atoll.errors import ConfigurationError
-from atoll.lifecycle import file_systems as of_shares
 from atoll.lifecycle import seal, witness
 from atoll.lifecycle.orphans import Orphan, Orphans
 from atoll.model.records import ShareServer
@@ -120,7 +119,8 @@ def _unfenced(silent: list[ShareServer]) -> list[Finding]:
 
 def file_systems(database: Database) -> list[Finding]:
     """Name the shares whose file systems have met errors."""
-    found = of_shares.damaged(database)
+    with database.read() as connection:
+        found = audit.damaged_file_systems(connection)
     if not found:
         return []
     todo = (

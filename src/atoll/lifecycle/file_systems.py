@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from atoll.db import private_data
-from atoll.db.database import Database
+from atoll.db.audit import FILE_SYSTEM_STATE
 from atoll.db.messages import Action, Resource
 from atoll.engine.operation import Operation
 from atoll.guest.base import Health
@@ -21,8 +21,6 @@ from atoll.model.records import Share
 from atoll.model.states import FileSystemState
 
 log = structlog.get_logger(__name__)
-
-KEY = "file_system_state"
 
 TOLD: Mapping[FileSystemState, str] = {
     FileSystemState.ERRORS: "The share's file system has recorded errors. It is still served. Ask "
@@ -34,31 +32,27 @@ TOLD: Mapping[FileSystemState, str] = {
 }
 
 
-def damaged(database: Database) -> dict[str, FileSystemState]:
-    """Keys of the shares (``share/<id>``) whose file systems were found to have errors."""
-    with database.read() as connection:
-        found = private_data.having(connection, KEY)
-    return {resource: FileSystemState(value) for resource, value in found.items()}
-
-
-def note(database: Database, operation: Operation, here: Iterable[Share], health: Health) -> None:
+def note(operation: Operation, served: Iterable[Share], health: Health) -> None:
     """Store and tell what an instance found of the file systems of its mounted shares.
 
-    Only what has changed is written.
+    ``served`` have the ``file_system_state`` that is stored. Only changes are written.
     """
     found = {one.share_id: one.file_system_state for one in health.shares if one.mounted}
-    known = damaged(database)
-    for share in here:
-        state, key = found.get(share["id"]), share_key(share["id"])
-        if state is None or state == known.get(key, FileSystemState.SOUND):
-            continue
-        with operation.transaction() as connection:
-            if state == FileSystemState.SOUND:
-                private_data.forget(connection, key, KEY)
-            else:
-                private_data.write(connection, key, {KEY: state}, sealed=False)
-                tell(connection, operation, share, Resource.SHARE, Action.UPDATE, TOLD[state])
+    for share in served:
+        state = found.get(share["id"], share["file_system_state"])
+        if state != share["file_system_state"]:
+            _change(operation, share, state)
+
+
+def _change(operation: Operation, share: Share, state: FileSystemState) -> None:
+    key = share_key(share["id"])
+    with operation.transaction() as connection:
         if state == FileSystemState.SOUND:
-            log.info("file_system.became_sound", share_id=share["id"])
+            private_data.forget(connection, key, FILE_SYSTEM_STATE)
         else:
-            log.error("file_system.damaged", share_id=share["id"], state=state)
+            private_data.write(connection, key, {FILE_SYSTEM_STATE: state}, sealed=False)
+            tell(connection, operation, share, Resource.SHARE, Action.UPDATE, TOLD[state])
+    if state == FileSystemState.SOUND:
+        log.info("file_system.became_sound", share_id=share["id"])
+    else:
+        log.error("file_system.damaged", share_id=share["id"], state=state)

@@ -201,7 +201,7 @@ class Reconciliation:
                     self._ask(operation, [share_key(share["id"])], difference)
                     self._tell_if_detached(operation, share)
         with alone("note_file_systems"):
-            file_systems.note(self._backend.database, operation, here, health)
+            file_systems.note(operation, here, health)
         self._note_usage(operation, here, usage)
 
     def _tell_if_detached(self, operation: Operation, share: Share) -> None:

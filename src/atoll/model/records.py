@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from .states import (
+    FileSystemState,
     NetworkStatus,
     OperationStatus,
     RulesStatus,
@@ -83,6 +84,8 @@ class Share(Owned, total=False):
     access_rules: list[AccessRule]
     """The whole set that should be served. Without this key, exports stay as they are."""
     share_server: ShareServer | None
+    file_system_state: FileSystemState
+    """Only in a reconcile pass: what the pass before has found."""
 
 
 class Snapshot(Owned, total=False):

@@ -205,21 +205,14 @@ class MemoryGuest:
         """What the instance actually serves."""
         ready_at = self._reach()
         rows = self._world.rows(
-            "SELECT share_id, mounted, mounted AND exported, fence, rules_digest, fs_state"
-            " FROM served JOIN fences USING (instance_id, share_id)"
+            "SELECT share_id, mounted, mounted AND exported, fence, rules_digest,"
+            " coalesce(fs_state, 'sound') FROM served JOIN fences USING (instance_id, share_id)"
             " LEFT JOIN volumes ON volumes.id = serial WHERE served.instance_id = ?",
             self._instance_id,
         )
         shares = tuple(
-            ServedShare(
-                share_id,
-                bool(mounted),
-                bool(exported),
-                fence,
-                rules_digest,
-                FileSystemState(fs_state) if mounted and fs_state else FileSystemState.SOUND,
-            )
-            for share_id, mounted, exported, fence, rules_digest, fs_state in rows
+            ServedShare(share_id, bool(mounted), bool(exported), fence, has, FileSystemState(state))
+            for share_id, mounted, exported, fence, has, state in rows
         )
         uptime = max(0.0, time.time() - ready_at)
         running = nfs_state.is_running(self._world, self._instance_id)
@@ -306,7 +299,9 @@ class MemoryGuest:
             raise GuestError(f"Share {wanted.share_id} is frozen, so it can't grow.")
         if not (state and state[0]):
             _check_disk(wanted, signature, fs_uuid)
-            self._repair(wanted.serial)
+            # The agent repairs a file system before it mounts it.
+            repair = "UPDATE volumes SET fs_state = 'sound' WHERE id = ?"
+            self._world.execute(repair, wanted.serial)
         self._world.execute(
             "UPDATE volumes SET signature = ?, fs_uuid = ?, fs_gib = ? WHERE id = ?",
             signature or wanted.file_system,
@@ -315,12 +310,6 @@ class MemoryGuest:
             wanted.serial,
         )
         return signature is None, size_gib
-
-    def _repair(self, serial: str) -> None:
-        """Repair the file system, as the agent does before it mounts one."""
-        self._world.execute(
-            "UPDATE volumes SET fs_state = ? WHERE id = ?", FileSystemState.SOUND, serial
-        )
 
     def _export(self, wanted: WantedShare) -> dict[str, str]:
         """Mount and export. Returns the rules that were refused, with the reason."""

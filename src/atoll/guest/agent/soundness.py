@@ -15,7 +15,7 @@ from .system import SYS, read
 
 SOUND, ERRORS, READ_ONLY, SHUT_DOWN = "sound", "errors", "read_only", "shut_down"
 READ_ONLY_OPTIONS = {"ro", "emergency_ro"}
-"""What the kernel shows of a file system that went read-only; the second since Linux 6.12."""
+"""What the kernel shows of a file system that went read-only; newer ones show the second."""
 
 
 def states() -> dict[str, str]:
