@@ -1,7 +1,8 @@
 # Everything sets itself up; running it again uses what is there.
-.PHONY: demo test test-fast test-openstack check docs bench setup
+.PHONY: demo test test-fast test-chaos test-openstack check docs bench setup
 
 CLOUD = local
+ROUNDS = 100
 
 demo: setup  ## the main job end to end, on this machine; CLOUD=openstack: on the one that OS_CLOUD names
 	scripts/run python -m demo $(CLOUD)
@@ -11,6 +12,9 @@ test: setup  ## all tests, those that boot virtual machines included
 
 test-fast: setup  ## linters, types and the tests that need no virtual machine
 	scripts/test fast
+
+test-chaos: setup  ## ROUNDS (100) of bad days for an instance whose clients write and hold locks; results in chaos.jsonl
+	ATOLL_CHAOS_ROUNDS=$(ROUNDS) scripts/test chaos
 
 test-openstack: setup  ## the tests on the OpenStack that OS_CLOUD names
 	scripts/test openstack

@@ -190,24 +190,6 @@ def test_the_instance_is_killed(
     assert deployment.made() == before
 
 
-def test_the_instance_and_its_disk_are_lost(
-    deployment: LibvirtDeployment, client: ClientVm, share: Any
-) -> None:
-    before, export = deployment.made(), deployment.export(share)
-    server = deployment.server(share)
-    [instance] = deployment.records("instances")
-    with Writing(client) as writing:
-        [disk] = deployment.state.glob(f"local/*/instances/{instance['id']}/root.qcow2")
-        disk.write_bytes(b"")
-        os.kill(deployment.qemu(server), signal.SIGKILL)
-        check_data(client, seconds=400)
-    assert writing.seen["errors"] == 0
-    assert deployment.export(share) == export
-    assert deployment.made() == before
-    [replaced] = deployment.records("instances")
-    assert replaced["id"] != instance["id"]
-
-
 def test_the_instance_reboots_while_atoll_is_down(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:

@@ -42,7 +42,7 @@ def check(seen: Round) -> None:
         assert seen.is_replaced, seen
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("event", ["lose", "freeze", "pause"])
 def test_a_client_carries_on(chaos: Chaos, event: str) -> None:
     check(chaos.round(event))
