@@ -6,14 +6,13 @@ long; on an idle machine everything is back after a few seconds.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from atoll.guest.base import WantedShare
-from harness.service_vm import BOOT_SECONDS, ServiceVm
+from harness.service_vm import ServiceVm
 from harness.wait import wait
 from tests.guest.test_instance import new_share, nfs, plug
 
@@ -58,14 +57,6 @@ def share(machine: ServiceVm) -> Iterator[WantedShare]:
 
 def boot_id(machine: ServiceVm) -> str:
     return machine.shell("cat /proc/sys/kernel/random/boot_id").strip()
-
-
-def again(machine: ServiceVm, before: str) -> bool:
-    """Whether the instance has booted again, and can be logged in to."""
-    try:
-        return boot_id(machine) != before
-    except (RuntimeError, subprocess.TimeoutExpired):
-        return False
 
 
 def serves(machine: ServiceVm, share: WantedShare) -> None:
@@ -113,30 +104,13 @@ def test_a_server_that_was_stopped_stays_stopped(machine: ServiceVm, share: Want
     serves(machine, share)
 
 
-def test_a_crashed_kernel_boots_and_serves(machine: ServiceVm, share: WantedShare) -> None:
-    before = boot_id(machine)
-    machine.shell("sync; nohup sh -c 'sleep 1; echo c > /proc/sysrq-trigger' >/dev/null 2>&1 &")
-    machine.hang_up()
-    wait("another boot", lambda: again(machine, before), BOOT_SECONDS)
-    serves(machine, share)
-
-
-def test_a_hung_kernel_is_reset_and_a_busy_one_is_not(
-    machine: ServiceVm, share: WantedShare
-) -> None:
+def test_a_busy_kernel_is_not_reset(machine: ServiceVm, share: WantedShare) -> None:
     before = boot_id(machine)
     machine.shell(
         "for try in $(seq 200); do systemctl -q is-active atoll-watchdog && break; sleep 0.3; done"
         "\nfor one in 1 2 3 4 5 6 7 8; do nohup sh -c 'while :; do :; done' >/dev/null 2>&1 & done",
         deadline=240,
     )
-    time.sleep(100)  # longer than the watchdog's time
+    time.sleep(70)  # longer than the watchdog's time
     machine.shell("pkill -f '^sh -c while'", deadline=240)
     assert boot_id(machine) == before
-    hang = "sleep 1; exec chrt -f 99 sh -c 'while :; do :; done'"  # nothing else runs from now on
-    machine.shell(
-        f'echo -1 > /proc/sys/kernel/sched_rt_runtime_us\nnohup sh -c "{hang}" >/dev/null 2>&1 &'
-    )
-    machine.hang_up()
-    wait("another boot", lambda: again(machine, before), 60 + BOOT_SECONDS)
-    serves(machine, share)

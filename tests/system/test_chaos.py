@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,14 @@ HARMLESS = ("pause",)
 
 
 @pytest.fixture(scope="module")
-def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Chaos:
+def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Iterator[Chaos]:
+    deployment.restart(replace_dead_after=8)
     share = deployment.available(deployment.share("used"))
     deployment.allow(share, client.address())
     made = Chaos(deployment, client, share)
     made.prepare()
-    return made
+    yield made
+    deployment.restart()
 
 
 def check(seen: Round) -> None:
