@@ -123,9 +123,11 @@ class MemoryCompute:
         """All instances of this deployment."""
         return self._find("deployment = ?", self._deployment)
 
-    @call
     def stopped(self) -> set[str]:
-        """Ids of instances that don't run."""
+        """Ids of instances that don't run.
+
+        It is not in the journal, and no fault is about it, because it is called all the time.
+        """
         rows = self._world.rows(
             "SELECT id FROM instances WHERE deployment = ? AND power <> 'active'", self._deployment
         )
