@@ -51,6 +51,8 @@ def reset(**more: Any) -> Diagnosis:
     [
         (Diagnosis(Answer.HEALTHY), Cure.NOTHING),
         (Diagnosis(Answer.HEALTHY, was_silent=True), Cure.SERVE_AGAIN),
+        (Diagnosis(Answer.NOT_SERVING), Cure.SERVE_AGAIN),
+        (Diagnosis(Answer.NOT_SERVING, was_silent=True, renewal_wanted=True), Cure.SERVE_AGAIN),
         (Diagnosis(Answer.HEALTHY, renewal_wanted=True), Cure.RENEW),
         (Diagnosis(Answer.HEALTHY, was_silent=True, renewal_wanted=True), Cure.RENEW),
         # Gone, or failed: there is nothing to wait for.

@@ -11,6 +11,8 @@ class Answer(StrEnum):
     """What came back."""
 
     HEALTHY = "healthy"
+    NOT_SERVING = "not serving"
+    """The agent answers, but the NFS server does not run."""
     ERROR = "error"
     """The agent answered that it is busy, or that something failed, so the instance is alive."""
     SILENT = "silent"

@@ -257,12 +257,22 @@ class ServiceInstanceManager:
         try:
             guest = self.guest(server, SIGN_SECONDS)
             try:
-                guest.health(deadline=ANSWER_SECONDS)
+                health = guest.health(deadline=ANSWER_SECONDS)
             except GuestUnreachable:  # the channel may have been an old one
-                self.guest(server, SIGN_SECONDS).health(deadline=SIGN_SECONDS)
+                health = self.guest(server, SIGN_SECONDS).health(deadline=SIGN_SECONDS)
         except (GuestError, ServiceInstanceUnavailable) as error:
             return Answer.of(error)
-        return Answer.HEALTHY
+        return Answer.HEALTHY if health.nfs_running else Answer.NOT_SERVING
+
+    def start_nfs(self, server: ServerDetails) -> None:
+        """Have the instance's NFS server run, with the server's state.
+
+        It does not start by itself if its volume was not attached when the instance booted.
+        """
+        self._states.provide(server["server_id"])
+        guest = self.guest(server)
+        self._states.keep(server["server_id"], server[INSTANCE_ID], guest, FIRST_ANSWER_SECONDS)
+        guest.start_nfs()
 
     def serves_nfs(self, server: ServerDetails) -> bool:
         """Whether its NFS server answers Atoll, although the agent may not."""

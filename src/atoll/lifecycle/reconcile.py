@@ -153,6 +153,8 @@ class Reconciliation:
         finally:  # the server has answered, even if the check of its shares failed
             if server["unhealthy_since"] is not None:
                 self._ask(operation, [key], "it answers again")
+            elif not answer[0].nfs_running:
+                self._ask(operation, [key], "its NFS server does not run")
 
     def _check_common_server(self, operation: Operation) -> None:
         """Check the common server, which serves all shares where there are no share servers."""

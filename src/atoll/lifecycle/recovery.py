@@ -26,7 +26,8 @@ class Cure(StrEnum):
 
     NOTHING = "nothing"
     SERVE_AGAIN = "serve again"
-    """The agent answers again after it was silent. All shares of the server are checked."""
+    """The agent answers again after it was silent, or its NFS server does not run. All shares of
+    the server are checked."""
     RENEW = "renew"
     """The instance serves shares, and an operator has requested one of the newest image."""
     WAIT = "wait"
@@ -103,6 +104,8 @@ class Diagnosis:
         An instance that has ended for sure is replaced at once. One whose end could not be proved
         is never replaced. It is not reset either, because its host can't be reached.
         """
+        if self.answer == Answer.NOT_SERVING:
+            return Cure.SERVE_AGAIN
         if self.answer == Answer.HEALTHY:
             if self.renewal_wanted:
                 return Cure.RENEW

@@ -199,6 +199,7 @@ class ShareServerHandler:
             case Cure.RENEW:
                 self._renew(operation, server, details)
             case Cure.SERVE_AGAIN:
+                self._start_nfs(operation, details, found)
                 self._serve_again(operation, server, details)
             case Cure.WAIT if found.answer != Answer.SILENT:
                 raise ServiceInstanceUnavailable(found.fault)
@@ -220,6 +221,12 @@ class ShareServerHandler:
                 self._ask_operator(operation, server, doubt)
             case Cure.NOTHING:
                 routes.reconnect(self._backend, operation, server)
+
+    def _start_nfs(
+        self, operation: Operation, details: Mapping[str, str], found: Diagnosis
+    ) -> None:
+        if found.answer == Answer.NOT_SERVING:
+            self._backend.driver(operation).service_instance_manager.start_nfs(details)
 
     def _cure(self, found: Diagnosis) -> Cure:
         options = self._backend.settings.driver
