@@ -1,0 +1,274 @@
+"""Checks a share server, and repairs it if its instance has failed.
+
+The instance is rebooted, and if that does not help, replaced by a new one with the same ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from atoll.db import private_data, share_servers, shares
+from atoll.db.messages import Action, Resource
+from atoll.driver.answer import Answer
+from atoll.driver.fence import ENDED_ID
+from atoll.engine.operation import Operation
+from atoll.engine.queue import enqueue
+from atoll.errors import (
+    CloudError,
+    InstanceMayStillRun,
+    OutOfCapacity,
+    ServiceInstanceUnavailable,
+)
+from atoll.lifecycle import access, hold, routes
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.examination import examine, silent_since
+from atoll.lifecycle.message import tell
+from atoll.lifecycle.recovery import Cure, Diagnosis
+from atoll.model.keys import server_key, share_key
+from atoll.model.records import Share, ShareServer
+from atoll.model.states import SHARES_SERVED, FencingState, ShareStatus
+
+log = structlog.get_logger(__name__)
+
+CURES: Final = "cures"
+"""The lane of operations that restart or replace an instance, so that few do so at once."""
+
+CURED = Counter(
+    "atoll_share_server_checks_total",
+    "Checks of share servers that were requested, by what was done",
+    ["cure"],
+)
+
+
+@contextmanager
+def taking_turns(operation: Operation) -> Iterator[None]:
+    """Restart or replace an instance only while few others are. Raises ``LaneFull`` to wait."""
+    operation.set_lane(CURES)
+    try:
+        yield
+    finally:
+        operation.set_lane("")  # the next look at the server needs no turn
+
+
+class ServerRepair:
+    """Repairs share servers."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def run(self, operation: Operation, server: ShareServer) -> None:
+        """Check that the server answers; start, reboot or replace its instance if it does not."""
+        details = {"server_id": server["id"], **server["backend_details"]}
+        found = examine(self._backend, server, details)
+        cure = self._cure(found)
+        CURED.labels(cure).inc()
+        match cure:
+            case Cure.RENEW:
+                self._renew(operation, server, details)
+            case Cure.SERVE_AGAIN:
+                self._start_nfs(operation, details, found)
+                self._serve_again(operation, server, details)
+            case Cure.WAIT if found.answer != Answer.SILENT:
+                raise ServiceInstanceUnavailable(found.fault)
+            case Cure.WAIT:
+                is_doubtful = found.fencing.state == FencingState.DOUBTFUL
+                unfenced = server["unfenced_instance"] if is_doubtful else None
+                self._look_again(operation, server, found.fault, unfenced)
+            case Cure.HOLD:
+                self._hold(operation, server, found)
+            case Cure.REBOOT:
+                with taking_turns(operation):
+                    self._reboot(operation, server, details)
+            case Cure.REPLACE:
+                with taking_turns(operation):
+                    self._replace_lost(operation, server, details)
+            case Cure.ASK_OPERATOR:
+                lost = details["instance_id"]
+                doubt = InstanceMayStillRun(found.fencing.reason, instance_id=lost)
+                self._ask_operator(operation, server, doubt)
+            case Cure.NOTHING:
+                routes.reconnect(self._backend, operation, server)
+
+    def _start_nfs(
+        self, operation: Operation, details: Mapping[str, str], found: Diagnosis
+    ) -> None:
+        if found.answer == Answer.NOT_SERVING:
+            self._backend.driver(operation).service_instance_manager.start_nfs(details)
+
+    def _cure(self, found: Diagnosis) -> Cure:
+        options = self._backend.settings.driver
+        cure = found.cure(options.replace_dead_after, options.replace_after_reset)
+        return hold.spared(cure, found) if hold.is_held(self._backend.database) else cure
+
+    def _reboot(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Reset the instance, or replace it if the cloud can't."""
+        key = server["id"]
+        log.warning("share_server.reboot_started", share_server_id=key)
+        try:
+            self._backend.driver(operation).service_instance_manager.reboot_server(details)
+        except CloudError as error:
+            if error.retryable or isinstance(error, OutOfCapacity):
+                raise
+            log.warning("share_server.reboot_failed", share_server_id=key, error=str(error))
+            self._replace_lost(operation, server, details)
+        else:
+            self._backend.silences.reset(key)
+            self._look_again(operation, server, "It was rebooted.")
+
+    def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
+        """Replace an instance that serves by one with the newest image."""
+        newest = self._backend.cloud.images.service_image().id
+        if details.get("image_id") == newest:
+            self._serve_again(operation, server, details)
+            with operation.transaction() as connection:
+                share_servers.change(connection, server["id"], renewal_wanted=False)
+            return
+        fencing = self._backend.cloud.compute.fencing(details["instance_id"])
+        if fencing.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(fencing.reason, instance_id=details["instance_id"])
+        with self._backend.database.read() as connection:
+            here = shares.on_server(connection, server["id"], SHARES_SERVED)
+        self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
+        self._replace(operation, server, details, why="is of an older image")
+
+    def _replace_lost(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Replace an instance that does not answer, or ask an operator whether it has ended."""
+        try:
+            self._replace(operation, server, details)
+        except InstanceMayStillRun as doubt:
+            self._ask_operator(operation, server, doubt)
+
+    def _replace(
+        self,
+        operation: Operation,
+        server: ShareServer,
+        details: Mapping[str, str],
+        *,
+        why: str = "was lost",
+    ) -> None:
+        lost = details["instance_id"]
+        about = {"share_server_id": server["id"], "instance": lost, "reason": why}
+        log.warning("share_server.replacement_started", **about)
+        driver = self._backend.driver(operation)
+        with self._backend.database.read() as connection:
+            here = shares.on_server(connection, server["id"], SHARES_SERVED)
+        details = driver.service_instance_manager.replace_service_instance(
+            operation,
+            details,
+            serve=lambda new: self._serve_shares(operation, server, new),
+            on_active=lambda new: driver.plug_in_early([share["id"] for share in here], new),
+        )
+        self._serve_again(operation, server, details)
+        text = (
+            f"The share's service instance {why}. A new instance has replaced it, at the same "
+            "address and with the same shares. Clients continue automatically."
+        )
+        with operation.transaction() as connection:
+            # Every replacement boots the newest image.
+            share_servers.change(connection, server["id"], renewal_wanted=False)
+            for share in shares.where(connection, share_server_id=server["id"]):
+                tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
+
+    def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
+        """Leave the instance alone until an operator confirms. Raises an error that says so."""
+        if hold.is_held(self._backend.database):
+            log.error("share_server.cure_held", share_server_id=server["id"], reason=hold.HELD)
+            self._look_again(operation, server, hold.HELD)
+        log.error(
+            "share_server.cure_held",
+            share_server_id=server["id"],
+            silent=found.silent_together,
+            active=found.active,
+        )
+        self._look_again(
+            operation,
+            server,
+            f"{found.silent_together} of {found.active} service instances fell silent together, "
+            "so the cause is probably on Atoll's side: a network, a route, a bastion. Nothing is "
+            "restarted. If the instance itself is at fault: 'atoll server recover "
+            f"{server['id']}'.",
+        )
+
+    def _ask_operator(
+        self, operation: Operation, server: ShareServer, doubt: InstanceMayStillRun
+    ) -> None:
+        """Record that an operator must look at an instance. Raises an error that says so.
+
+        The next look continues if the host has come back, or if the operator has confirmed.
+        """
+        log.error(
+            "share_server.operator_needed",
+            share_server_id=server["id"],
+            instance=doubt.instance_id,
+            reason=str(doubt),
+        )
+        self._look_again(
+            operation,
+            server,
+            f"Instance {doubt.instance_id} has to be replaced, but may still run and write: "
+            f"{doubt.message} If it does not run any more: 'atoll server fence {server['id']}'.",
+            doubt.instance_id,
+        )
+
+    def _look_again(
+        self, operation: Operation, server: ShareServer, why: str, unfenced: str | None = None
+    ) -> None:
+        """Record since when the server has been silent, and raise an error; a retry checks again.
+
+        ``unfenced`` is the instance that an operator must look at. Raises
+        ``ServiceInstanceUnavailable``.
+        """
+        since = silent_since(server)
+        if (server["unhealthy_since"], server["unfenced_instance"]) != (since, unfenced):
+            with operation.transaction() as connection:
+                share_servers.change(
+                    connection, server["id"], unhealthy_since=since, unfenced_instance=unfenced
+                )
+        raise ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
+
+    def _serve_shares(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Let a replacement serve all shares that clients may have mounted.
+
+        An error with one share does not stop the others; the share's own operation reports it.
+        """
+        here: ShareServer = {**server, "backend_details": dict(details)}
+        with self._backend.database.read() as connection:
+            served: list[Share] = [
+                {**row, "access_rules": access.applied(connection, row["id"]), "share_server": here}
+                for row in shares.on_server(connection, server["id"], SHARES_SERVED)
+            ]
+        updates = self._backend.driver(operation).ensure_shares(operation, served)
+        operation.check()  # errors may mean that another worker has taken over
+        for share_id, update in updates.items():
+            if update["status"] == ShareStatus.ERROR:
+                log.warning("share_server.share_failed", share_id=share_id, reason=update["reason"])
+
+    def _serve_again(
+        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+    ) -> None:
+        """Record that the server answers, and request an operation for each of its shares."""
+        with operation.transaction() as connection:
+            share_servers.change(
+                connection,
+                server["id"],
+                unhealthy_since=None,
+                cure_confirmed=False,
+                unfenced_instance=None,
+                identifier=details["instance_id"],
+                backend_details=dict(details),
+            )
+            # What an operator has confirmed does not hold for an instance that has answered since.
+            private_data.forget(connection, server_key(server["id"]), ENDED_ID)
+            for share in shares.where(connection, share_server_id=server["id"]):
+                enqueue(connection, share_key(share["id"]), lane=server["id"])
