@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -16,6 +17,10 @@ from atoll.db.database import Database
 from atoll.db.migrations import upgrade
 from harness import postgres
 from tests.programs import need_postgres
+
+# On a busy machine a single example may take any time; pytest-timeout ends what hangs.
+hypothesis.settings.register_profile("atoll", deadline=None)
+hypothesis.settings.load_profile("atoll")
 
 OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
 """Tests of the host's networks and firewall, and of whole systems, which rely on these."""

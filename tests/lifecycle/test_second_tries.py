@@ -93,7 +93,7 @@ def test_tries_become_rarer(deployment: MemoryDeployment) -> None:
     share_id = deployment.create()
     becomes(deployment, share_id, "error")
     time.sleep(4)
-    tries = len(deployment.cloud.journal.calls("create_volume", since=mark))
+    tries = len(deployment.cloud.journal.calls("create_volume", about=share_id, since=mark))
     assert 3 <= tries <= 6  # after 0.2, 0.4, 0.8, 1.6 s, and not at each of twenty passes
     deployment.cloud.faults.clear()
     becomes(deployment, share_id, "available")  # one that is just being tried can't be deleted
