@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
@@ -20,6 +23,7 @@ from atoll.db.database import (
     project_lock,
     utcnow_text,
 )
+from atoll.db.migrations import upgrade
 from atoll.db.tables import deployment, share_types
 
 
@@ -189,3 +193,25 @@ def test_a_connection_that_is_in_use_when_the_database_is_closed_is_closed_after
     with pytest.raises(Exception, match="closed"):
         raw.cursor().execute("SELECT 1")
     gc.collect()
+
+
+def test_with_sqlite_no_process_loads_what_postgresql_needs(tmp_path: Path) -> None:
+    """Which takes 2 MiB of memory."""
+    database = Database(f"sqlite:///{tmp_path}/atoll.db")
+    upgrade(database)
+    database.close()
+    program = (
+        "import sys, uuid, atoll.api.app, atoll.cli.worker\n"
+        "from atoll.db.database import Database\n"
+        "from atoll.engine.queue import enqueue\n"
+        "with Database(sys.argv[1]).begin() as connection:\n"
+        "    enqueue(connection, f'share/{uuid.uuid4()}')\n"
+        "print([name for name in sys.modules if 'psycopg' in name or 'postgresql' in name])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(database.url)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from uuid import uuid4
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Boolean, Connection, bindparam, delete, insert, not_, or_, select, update
 
 from atoll.db.database import utcnow_text
 from atoll.db.tables import export_locations
@@ -14,8 +14,11 @@ from atoll.model.records import ExportLocation
 
 _CHUNK: Final = 500
 _OF_SHARES = (
-    select(export_locations.c.share_id, export_locations.c.path, export_locations.c.is_admin_only)
-    .where(export_locations.c.share_id.in_(bindparam("share_ids", expanding=True)))
+    select(export_locations.c.share_id, export_locations.c.path)
+    .where(
+        export_locations.c.share_id.in_(bindparam("share_ids", expanding=True)),
+        or_(not_(export_locations.c.is_admin_only), bindparam("with_admin_only", type_=Boolean)),
+    )
     .order_by(export_locations.c.preferred.desc(), export_locations.c.path)
 )
 _OF_SHARE = (
@@ -49,9 +52,9 @@ def paths(
     found: dict[str, list[str]] = {}
     for start in range(0, len(share_ids), _CHUNK):
         chunk = share_ids[start : start + _CHUNK]
-        for share_id, path, admin_only in connection.execute(_OF_SHARES, {"share_ids": chunk}):
-            if with_admin_only or not admin_only:
-                found.setdefault(share_id, []).append(path)
+        wanted = {"share_ids": chunk, "with_admin_only": with_admin_only}
+        for share_id, path in connection.execute(_OF_SHARES, wanted).all():
+            found.setdefault(share_id, []).append(path)
     return found
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -35,7 +37,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from atoll.db.database import database_clock, utcnow_text
 from atoll.db.tables import operations
@@ -86,8 +87,15 @@ def _sooner(one: Any, other: Any) -> Any:
     return case((one < other, one), else_=other)
 
 
-def _enqueue(insert: Any) -> Any:
-    statement = insert(operations).values(
+def _insert(dialect: str) -> Any:
+    """The dialect's own INSERT, because the general one has no ON CONFLICT."""
+    # The other dialect is not imported: PostgreSQL's takes 2 MiB of memory in each process.
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(operations)
+
+
+@cache
+def _enqueue(dialect: str) -> Any:
+    statement = _insert(dialect).values(
         id=bindparam("new_id"),
         resource=bindparam("new_resource"),
         lane=bindparam("new_lane"),
@@ -103,7 +111,7 @@ def _enqueue(insert: Any) -> Any:
     running = operations.c.status == RUNNING
     # A user's request, unlike background work, starts the count of failed tries again.
     asked = and_(not_(running), new.request_id.is_not(None))
-    return statement.on_conflict_do_update(
+    statement = statement.on_conflict_do_update(
         index_elements=[_o.resource],
         index_where=ACTIVE,
         set_={
@@ -123,15 +131,11 @@ def _enqueue(insert: Any) -> Any:
             ),
         },
     )
-
-
-_ENQUEUE = {
-    "sqlite": _enqueue(sqlite.insert),
-    # The notification is part of the transaction: it is sent when that commits.
-    "postgresql": _enqueue(postgresql.insert).returning(
-        func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))
-    ),
-}
+    if dialect == "postgresql":
+        # The notification is part of the transaction: it is sent when that commits.
+        notify = func.pg_notify(literal_column(f"'{CHANNEL}'"), literal_column("''"))
+        statement = statement.returning(notify)
+    return statement
 
 
 def put(
@@ -139,7 +143,7 @@ def put(
 ) -> None:
     """Queue ``resource``. An active operation becomes due sooner, or runs again."""
     connection.execute(
-        _ENQUEUE[connection.dialect.name],
+        _enqueue(connection.dialect.name),
         {
             "new_id": str(uuid.uuid4()),
             "new_resource": resource,
@@ -153,9 +157,8 @@ def put(
 
 def put_if_absent(connection: Connection, resource: str) -> None:
     """Queue ``resource`` unless it has an active operation, which is left as it is."""
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
     connection.execute(
-        insert(operations)
+        _insert(connection.dialect.name)
         .values(
             id=str(uuid.uuid4()),
             resource=resource,

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final, NoReturn, TypedDict, Unpack, get_type_hints
 
 import falcon
@@ -201,27 +202,24 @@ class Table:
     """
 
     def __init__(self, name: str, handlers: Iterable[Handler]) -> None:
-        self._by_version: list[Handler | None] = [None] * (versions.HIGHEST + 1)
-        for handler in handlers:
-            for version in range(handler.since, min(handler.until, versions.HIGHEST) + 1):
-                if self._by_version[version] is not None:
-                    raise ConfigurationError(
-                        f"{name} is declared twice for API version {versions.text(version)}."
-                    )
-                self._by_version[version] = handler
-        declared = [number for number, one in enumerate(self._by_version) if one is not None]
-        if declared and len(declared) <= declared[-1] - declared[0]:
-            gap = self._by_version.index(None, declared[0])
-            raise ConfigurationError(
-                f"{name} is not declared for API version {versions.text(gap)}, although it is for "
-                "an earlier one and a later one."
-            )
+        self._handlers = sorted(handlers, key=lambda one: one.since)
+        for one, following in pairwise(self._handlers):
+            if following.since <= one.until:
+                raise ConfigurationError(
+                    f"{name} is declared twice for API version {versions.text(following.since)}."
+                )
+            if following.since > one.until + 1:
+                raise ConfigurationError(
+                    f"{name} is not declared for API version {versions.text(one.until + 1)}, "
+                    "although it is for an earlier one and a later one."
+                )
 
     def at(self, call: Call) -> Handler:
         """The handler for a request. Raises ``NotFound``."""
-        handler = self._by_version[call.version]
-        if handler is None or (call.version < handler.stable and not call.is_experimental):
-            raise NotFound(f"This is not available at API version {versions.text(call.version)}.")
+        version = call.version
+        handler = next((one for one in self._handlers if one.since <= version <= one.until), None)
+        if handler is None or (version < handler.stable and not call.is_experimental):
+            raise NotFound(f"This is not available at API version {versions.text(version)}.")
         return handler
 
 

@@ -83,6 +83,11 @@ class Shape:
     """A view at one version: rows in, dictionaries out."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
+        # All keys with the constants' values, so that a copy only has to be filled.
+        self._blank: dict[str, Any] = {
+            one.name: one.source.value if isinstance(one.source, Constant) else None
+            for one in fields
+        }
         plain = [(one.name, one.source) for one in fields if isinstance(one.source, str)]
         self._names = tuple(name for name, _ in plain)
         columns = tuple(source for _, source in plain)
@@ -91,17 +96,14 @@ class Shape:
             if len(columns) > 1
             else lambda row: tuple(row[column] for column in columns)
         )
-        self._constants = {
-            one.name: one.source.value for one in fields if isinstance(one.source, Constant)
-        }
         self._computed = tuple(
             (one.name, one.source) for one in fields if not isinstance(one.source, str | Constant)
         )
 
     def one(self, row: Row, scope: Any = None) -> dict[str, Any]:
         """One row as the client sees it."""
-        shown = dict(zip(self._names, self._get(row), strict=True))
-        shown.update(self._constants)
+        shown = self._blank.copy()
+        shown.update(zip(self._names, self._get(row), strict=True))
         for name, compute in self._computed:
             shown[name] = compute(row, scope)
         return shown

@@ -52,7 +52,8 @@ def _paths(row: Share, scope: Scope) -> list[str]:
 
 
 def _path(row: Share, scope: Scope) -> str | None:
-    return next(iter(_paths(row, scope)), None)
+    paths = _paths(row, scope)
+    return paths[0] if paths else None
 
 
 def _snapshot_support(row: Share, scope: Scope) -> bool:
