@@ -18,6 +18,7 @@ EXPECTED_FILES = {
     "atoll.sqlite-wal",
     "ready.txt",
     "secret.key",
+    "witness",
     "serve.log",
 }
 """Files of a deployment without shares: its database, keys and log."""
