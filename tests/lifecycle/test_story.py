@@ -63,14 +63,19 @@ def test_many_shares_at_once_share_one_server(deployment: MemoryDeployment) -> N
 def test_volumes_are_plugged_in_before_their_instance_answers(deployment: MemoryDeployment) -> None:
     deployment.cloud.faults.delay("open_guest", 2)
     made = [deployment.create() for _ in range(3)]
-    deployment.until(
-        lambda: len(deployment.cloud.journal.calls("attach_volume")) == 3, "all volumes"
-    )
+
+    def attached() -> list[str]:
+        """The volumes of shares that were attached, once for each call."""
+        calls = deployment.cloud.journal.calls("attach_volume")
+        ids = [volume.id for volume in deployment.share_volumes()]
+        return sorted(each for call in calls for each in ids if each in call.about)
+
+    deployment.until(lambda: len(attached()) == 3, "all volumes")
     [server] = deployment.call("GET", "/share-servers")["share_servers"]
     assert server["status"] == "creating"
     for share_id in made:
         assert deployment.settled(share_id)["status"] == "available"
-    assert len(deployment.cloud.journal.calls("attach_volume")) == 3
+    assert len(set(attached())) == len(attached()) == 3
 
 
 def test_a_full_server_gets_a_neighbour(new_deployment: Callable[..., MemoryDeployment]) -> None:
