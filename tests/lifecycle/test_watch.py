@@ -6,8 +6,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
+from atoll.db import operations, share_servers
 from atoll.engine.queue import enqueue
+from atoll.lifecycle.backend import Backend
+from atoll.lifecycle.seal import open_seal
+from atoll.lifecycle.watch import Watch
 from atoll.model.keys import server_key
 from harness.memory_deployment import MemoryDeployment
 
@@ -85,3 +91,27 @@ def test_an_instance_that_serves_without_its_agent_is_left_alone(
     time.sleep(5)
     assert deployment.cloud.journal.count("reboot_instance") == 0
     assert deployment.mount(share).read("data") == b"precious"
+
+
+def test_what_is_noticed_while_the_database_fails_is_checked_later(
+    deployment: MemoryDeployment,
+) -> None:
+    deployment.stop_workers()
+    first, *_ = instances(deployment)
+    database = deployment.database
+    seal = open_seal(deployment.settings.secret_key, database)
+    watch = Watch(Backend(deployment.settings, database, deployment.cloud, seal))
+
+    def rename(old: str, new: str) -> None:
+        with database.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    deployment.cloud.kill_instance(first)
+    rename("share_servers", "lost")
+    with pytest.raises(SQLAlchemyError):
+        watch.look()
+    rename("lost", "share_servers")
+    watch.look()
+    with database.read() as connection:
+        server = share_servers.where(connection, identifier=first)[0]
+        assert operations.is_busy(connection, server_key(server["id"]))

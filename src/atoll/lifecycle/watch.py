@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,6 +43,9 @@ class Watch:
         self._looked_at = clock()
         self._quiet: dict[str, float] = {}
         self._stopped: set[str] = set()
+        # What was noticed stays here until its checks are requested, which may fail.
+        self._quiet_servers: set[str] = set()
+        self._stopped_instances: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -57,19 +60,22 @@ class Watch:
 
     def look(self) -> None:
         """Request a check of each server that has stopped or become quiet since the last look."""
-        quiet = self._newly_quiet()
-        stopped = self._newly_stopped()
-        if not quiet and not stopped:
+        self._quiet_servers |= self._newly_quiet()
+        self._stopped_instances |= self._newly_stopped()
+        if not self._quiet_servers and not self._stopped_instances:
             return
+        host = self._backend.settings.backend_host
         with self._backend.database.begin() as connection:
             servers = share_servers.to_be_checked(
-                connection, self._backend.settings.backend_host, quiet, stopped
+                connection, host, self._quiet_servers, self._stopped_instances
             )
             # All that became quiet together are marked before the first of them is examined, so
             # that a common cause is seen.
             share_servers.mark_silent(connection, servers, time.time())
             for server_id in servers:
                 enqueue(connection, server_key(server_id))
+        self._quiet_servers.clear()
+        self._stopped_instances.clear()
         for server_id in servers:
             log.warning("watch.check_requested", share_server_id=server_id)
 
@@ -90,7 +96,7 @@ class Watch:
             self._backend.lost(key, self._quiet.pop(key))
         return {split(key)[1] for key in found}
 
-    def _newly_stopped(self) -> Collection[str]:
+    def _newly_stopped(self) -> set[str]:
         """Ids of the instances that have stopped since the last look."""
         stopped = self._backend.cloud.compute.stopped()
         new, self._stopped = stopped - self._stopped, stopped

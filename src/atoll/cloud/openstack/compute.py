@@ -202,13 +202,14 @@ class NovaCompute:
 
     def stopped(self) -> set[str]:
         """Ids of servers that have changed since the last call and don't run, deleted ones too."""
-        since, self._looked_at = self._looked_at, datetime.now(UTC) - CLOCKS_DIFFER
+        now = datetime.now(UTC)
         found = self._api.list(
             "/servers/detail",
             "servers",
             tags=deployment_tag(self._deployment),
-            **{"changes-since": since.isoformat(timespec="seconds")},
+            **{"changes-since": (self._looked_at - CLOCKS_DIFFER).isoformat(timespec="seconds")},
         )
+        self._looked_at = now
         ended = POWERED_OFF | GONE | {NovaStatus.ERROR}
         return {str(server["id"]) for server in found if server.get("status") in ended}
 
@@ -332,24 +333,19 @@ class NovaCompute:
     # --- how ----------------------------------------------------------------------------------
 
     def _find(self, instance_id: str) -> Json | None:
-        answer = self._api.find(f"/servers/{instance_id}")
-        if answer is None or part(answer, "server").get("status") in GONE:
-            return None
-        return checked(Server, answer["server"])
+        server = self._even_if_kept(instance_id)
+        return None if server is None or server["status"] in GONE else server
 
     def _even_if_kept(self, instance_id: str) -> Json | None:
-        """The server as ``_find`` finds it, also if it is deleted but can be restored."""
+        """The server, also if it is deleted but can be restored (``reclaim_instance_interval``)."""
         answer = self._api.find(f"/servers/{instance_id}")
         if answer is None or part(answer, "server").get("status") == NovaStatus.DELETED:
             return None
         return checked(Server, answer["server"])
 
     def _is_kept(self, instance_id: str) -> bool:
-        """Whether it is deleted, but can be restored (``reclaim_instance_interval``)."""
-        answer = self._api.find(f"/servers/{instance_id}")
-        return (
-            answer is not None and part(answer, "server").get("status") == NovaStatus.SOFT_DELETED
-        )
+        server = self._even_if_kept(instance_id)
+        return server is not None and server["status"] == NovaStatus.SOFT_DELETED
 
     def _servers(self, *tags: str) -> Iterable[Json]:
         """This deployment's servers that also have these tags."""
