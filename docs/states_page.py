@@ -15,6 +15,7 @@ from atoll.engine import periodic
 from atoll.engine.retry import Retry
 from atoll.lifecycle import failed, message
 from atoll.model import states as model
+from atoll.model import transitions
 
 STATES = """\
 # States
@@ -109,8 +110,8 @@ RESOURCES = (
     Resource(
         "Share",
         _SHARE,
-        model.SHARE_LEAVES_FOR,
-        model.SHARE_GIVEN_UP_AS,
+        transitions.SHARE_LEAVES_FOR,
+        transitions.SHARE_GIVEN_UP_AS,
         _SHARE_WORK,
         model.SHARES_ASKING_FOR_WORK,
         (_SHARE.DELETING,),
@@ -130,8 +131,8 @@ Below microversion 2.54, clients see `creating` for `creating_from_snapshot`.
     Resource(
         "Snapshot",
         _SNAPSHOT,
-        model.SNAPSHOT_LEAVES_FOR,
-        model.SNAPSHOT_GIVEN_UP_AS,
+        transitions.SNAPSHOT_LEAVES_FOR,
+        transitions.SNAPSHOT_GIVEN_UP_AS,
         _SNAPSHOT_WORK,
         model.SNAPSHOTS_ASKING_FOR_WORK,
         (_SNAPSHOT.DELETING,),
@@ -142,7 +143,7 @@ A snapshot in `error` is not tried again, because the moment that it was asked f
     Resource(
         "Share server",
         _SERVER,
-        model.SERVER_LEAVES_FOR,
+        transitions.SERVER_LEAVES_FOR,
         {_SERVER.CREATING: _SERVER.ERROR, _SERVER.DELETING: _SERVER.ERROR},
         _SERVER_WORK,
         model.SERVERS_ASKING_FOR_WORK,
@@ -167,7 +168,7 @@ The API shows a share network again when its deletion was given up. Delete it ag
     Resource(
         "Access rule",
         _RULE,
-        model.RULE_LEAVES_FOR,
+        transitions.RULE_LEAVES_FOR,
         dict.fromkeys(model.RULES_IN_HAND, _RULE.ERROR),
         _RULE_WORK,
         model.UNSETTLED_RULES,

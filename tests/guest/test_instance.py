@@ -263,7 +263,7 @@ def test_nobody_can_list_the_shares_of_several_projects(machine: ServiceVm) -> N
 
 
 def test_the_nfs_server_keeps_its_state_on_a_volume(machine: ServiceVm) -> None:
-    """It needs the volume at each boot, and finds there which clients may reclaim."""
+    """The server needs the volume at each boot, because the list of clients is on it."""
     guest, serial = machine.open(), plug(machine)
     wanted = WantedState(serial, serial, may_format=True)
     guest.keep_state(wanted)

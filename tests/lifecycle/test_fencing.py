@@ -162,7 +162,7 @@ def test_an_instance_in_error_is_fenced_as_well(deployment: MemoryDeployment) ->
 
 
 def test_an_instance_that_can_not_be_fenced_is_not_renewed(deployment: MemoryDeployment) -> None:
-    """It serves, and only the cloud does not reach its host."""
+    """The instance serves, although the cloud does not reach its host."""
     _, instance = server_of(deployment)
     [share] = deployment.call("GET", "/shares")["shares"]
     deployment.cloud.images.publish()

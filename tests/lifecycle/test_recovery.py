@@ -105,7 +105,7 @@ def reset(**more: Any) -> Diagnosis:
         (together(5, 5, instance=None), Cure.REPLACE),
         (together(5, 5, instance=FAILED), Cure.REPLACE),
         (together(5, 5, instance=STOPPED, reset_for=61), Cure.HOLD),
-        # It may still run and write: neither a replacement nor a reset is possible.
+        # The instance may still run and write, so it is neither replaced nor reset.
         (in_doubt(), Cure.WAIT),
         (in_doubt(silent_for=60), Cure.WAIT),
         (in_doubt(silent_for=61), Cure.ASK_OPERATOR),

@@ -110,7 +110,7 @@ tokens = Table(
     Column("project_id", String(64), nullable=False),
     Column("user_id", String(64), nullable=False),
     Column("roles", JSON, nullable=False),
-    # It came with a backup, and is refused until the restore is released.
+    # A held token was in a backup, and is refused until the restore is released.
     Column("held", Boolean, nullable=False, server_default=false()),
     _created(),
     Column("expires_at", TIME),
@@ -247,7 +247,7 @@ access_rules = Table(
     Column("access_level", String(8), nullable=False),
     Column("access_key", String(255)),
     Column("state", State(RuleState, 32), nullable=False),
-    # It came with a backup, and admits nobody anew until the restore is released.
+    # A held rule was in a backup, and admits nobody anew until the restore is released.
     Column("held", Boolean, nullable=False, server_default=false()),
     Column("metadata", JSON, nullable=False),
     _created(),

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 STATE_VOLUME: Final = "state_volume_id"
 STATE_IN_USE: Final = "state_in_use"
-"""It is set once the volume has a file system, which is then never made again."""
+"""The key is set when the volume has a file system. The file system is never made again then."""
 SIZE_GIB: Final = 1
 """The least size of a volume. The state itself has some kilobytes for each client."""
 

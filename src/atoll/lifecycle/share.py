@@ -38,13 +38,8 @@ from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.server_choice import lane_of
 from atoll.model.keys import server_key
 from atoll.model.records import Share, ShareServer, Snapshot
-from atoll.model.states import (
-    GROWTH_CALLED_OFF,
-    SHARE_GIVEN_UP_AS,
-    SHARES_AT_REST,
-    ServerStatus,
-    ShareStatus,
-)
+from atoll.model.states import GROWTH_CALLED_OFF, SHARES_AT_REST, ServerStatus, ShareStatus
+from atoll.model.transitions import SHARE_GIVEN_UP_AS
 
 TOLD_AS: Mapping[ShareStatus, tuple[Action, Detail]] = {
     ShareStatus.CREATING: (Action.CREATE, Detail.UNKNOWN_ERROR),

@@ -11,7 +11,8 @@ from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.server_choice import lane_of
 from atoll.model.keys import snapshot_key
 from atoll.model.records import ShareServer, Snapshot
-from atoll.model.states import SNAPSHOT_GIVEN_UP_AS, SNAPSHOTS_ASKING_FOR_WORK, SnapshotStatus
+from atoll.model.states import SNAPSHOTS_ASKING_FOR_WORK, SnapshotStatus
+from atoll.model.transitions import SNAPSHOT_GIVEN_UP_AS
 
 
 class SnapshotHandler:

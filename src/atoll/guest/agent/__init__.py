@@ -11,7 +11,8 @@ instance serves without an agent, and several agents (of several workers) can ru
 * ``/var/lib/atoll/shares/<share id>.json``: the highest fence, and the last request;
 * ``/run/atoll/*.lock``: a lock for each share and one for ``exportfs``.
 
-``server`` reads requests and answers them, and ``shares`` has the verbs. Below are ``devices``,
-``filesystems``, ``mounts``, ``soundness``, ``caches``, ``nfs``, ``listings``, ``samba``,
-``freezing`` and ``rules``. ``system`` handles files, locks and programs.
+``server`` reads requests and answers them. The verbs are in ``shares``, ``state`` (of the NFS
+server) and ``report`` (what is served). ``records`` has what is stored of each share. Below are
+``devices``, ``filesystems``, ``mounts``, ``soundness``, ``caches``, ``nfs``, ``listings``,
+``samba``, ``freezing`` and ``rules``. ``system`` handles files, locks and programs.
 """
