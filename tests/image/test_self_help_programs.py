@@ -1,10 +1,12 @@
-"""The instance's programs for its watchdog and for rpcbind, on files instead of a device."""
+"""The instance's own programs, on files instead of devices and the kernel's tables."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -75,3 +77,59 @@ def test_a_registration_is_one_record_in_xdr() -> None:
     assert struct.unpack_from(">6I", record, 4) == (7, 0, 2, 100000, 4, 1)
     assert struct.unpack_from(">2I", record, 44) == (100003, 3)
     assert record[52:] == b"\0\0\0\x03tcp\0\0\0\0\x0b0.0.0.0.8.1\0\0\0\0\0"
+
+
+INFO = """\
+clientid: 0xe05a2b4f67282d11
+address: "10.84.0.193:806"
+status: {status}
+seconds from last renew: 3
+name: "Linux NFSv4.0 client\\x22one\\x22"
+minor version: {minor}
+"""
+NAME = b'Linux NFSv4.0 client"one"'
+
+
+def recorded(folder: Path, epoch: int) -> set[bytes]:
+    with closing(sqlite3.connect(folder / "main.sqlite")) as database:
+        return {row[0] for row in database.execute(f'SELECT id FROM "rec-{epoch:016x}"')]
+
+
+@pytest.mark.parametrize(
+    ("status", "minor", "name"),
+    [
+        ("confirmed", 0, NAME),
+        ("courtesy", 0, NAME),
+        ("unconfirmed", 0, None),
+        ("confirmed", 1, None),
+    ],
+)
+def test_clients_of_nfs_4_0_are_told_from_others(
+    status: str, minor: int, name: bytes | None
+) -> None:
+    info = INFO.format(status=status, minor=minor)
+    assert program("atoll-nfs-clients").name_of(info) == name
+
+
+def test_clients_that_have_reclaimed_may_do_so_after_the_next_restart(tmp_path: Path) -> None:
+    clients = program("atoll-nfs-clients")
+    clients.record(str(tmp_path), {NAME})  # there is no database yet
+    with closing(sqlite3.connect(tmp_path / "main.sqlite")) as database:
+        database.executescript(
+            "CREATE TABLE grace (current INTEGER, recovery INTEGER);"
+            "INSERT INTO grace VALUES (26, 25);"
+            'CREATE TABLE "rec-000000000000001a" (id BLOB PRIMARY KEY, princhash BLOB);'
+            'CREATE TABLE "rec-000000000000001b" (id BLOB PRIMARY KEY, princhash BLOB);'
+            "INSERT INTO \"rec-000000000000001a\" (id) VALUES (X'6b');"
+        )
+    for _ in range(2):
+        clients.record(str(tmp_path), {NAME, b"k"})
+        assert recorded(tmp_path, 26) == {b"k", NAME}
+    # What the kernel has had recorded, it has removed as well.
+    clients.record(str(tmp_path), set())
+    assert recorded(tmp_path, 26) == {b"k"}
+    clients.record(str(tmp_path), {NAME})
+    with closing(sqlite3.connect(tmp_path / "main.sqlite")) as database, database:
+        database.execute("UPDATE grace SET current = 27, recovery = 26")
+    clients.record(str(tmp_path), {NAME})
+    assert recorded(tmp_path, 27) == {NAME}

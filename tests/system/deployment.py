@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from openstack.shared_file_system.v2._proxy import Proxy
 
 from atoll.cli.bootstrap import deployment_id
 from atoll.cloud.local.bridge import bridge_prefix
+from atoll.db import share_servers
 from atoll.db.database import Database
 from atoll.driver.identity import InstanceKeys
+from atoll.driver.stand_in import StandIns
 from atoll.lifecycle.seal import Seal
 from atoll.lifecycle.storage import DatabaseStorage
 from atoll.model.keys import server_key
@@ -200,6 +203,11 @@ class LibvirtDeployment:
                 continue
         return found
 
+    def silent_servers(self) -> list[str]:
+        """Ids of the share servers that did not answer when they were last asked."""
+        with closing(self._database()) as database, database.read() as connection:
+            return [row["id"] for row in share_servers.where(connection) if row["unhealthy_since"]]
+
     def made(self) -> dict[str, int]:
         """How many things of each kind the cloud has."""
         kinds = ("instances", "volumes", "snapshots", "ports", "networks")
@@ -232,7 +240,8 @@ class LibvirtDeployment:
         """Run a script as root in a service instance, as the operator could."""
         storage = DatabaseStorage(self._database(), Seal.from_file(self.state / "secret.key"), None)
         owner = server_key(server["server_id"])
-        access = InstanceKeys(storage, owner).access(server["username"], server["ip"])
+        keys = InstanceKeys(storage, StandIns(storage).keeper(owner))
+        access = keys.access(server["username"], server["ip"])
         key, hosts = self.place / "key", self.place / "hosts"
         key.write_text(access.private_key.rstrip("\n") + "\n")
         key.chmod(0o600)

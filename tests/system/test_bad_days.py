@@ -266,6 +266,8 @@ def test_a_kernel_that_crashed_or_hung_comes_back_without_atoll(
             os.kill(worker, signal.SIGCONT)
     assert writing.seen["errors"] == 0
     assert deployment.qemu(server) == qemu
+    # A new share would be placed on another instance as long as this one counts as silent.
+    wait("Atoll to reach it again", lambda: not deployment.silent_servers())
 
 
 def boot_id(deployment: LibvirtDeployment, server: dict[str, Any]) -> str:

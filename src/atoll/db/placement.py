@@ -47,20 +47,22 @@ def _warm(host: str) -> tuple[ColumnElement[bool], ...]:
         share_servers.c.host == host,
         share_servers.c.share_network_subnet_id.is_(None),
         share_servers.c.status.in_(SERVERS_WITH_A_FUTURE),
+        share_servers.c.stands_in_for.is_(None),
     )
 
 
-def take_warm(connection: Connection, host: str) -> str | None:
-    """Id of a warm server that is ready for a share network; its row is locked."""
+def take_warm(connection: Connection, host: str) -> ShareServer | None:
+    """A warm server that is ready for a share network; its row is locked."""
     statement = (
-        select(share_servers.c.id)
+        select(share_servers)
         .where(*_warm(host), share_servers.c.status == ServerStatus.ACTIVE)
         .where(share_servers.c.unhealthy_since.is_(None))
         .order_by(share_servers.c.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    return connection.execute(statement).scalar_one_or_none()
+    found = connection.execute(statement).mappings().first()
+    return None if found is None else cast(ShareServer, dict(found))
 
 
 def count_warm(connection: Connection, host: str) -> int:

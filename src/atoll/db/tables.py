@@ -190,6 +190,8 @@ share_servers = Table(
     Column("cure_confirmed", Boolean, nullable=False, server_default=false()),
     # The instance that has to be replaced, but may still run: an operator has to look.
     Column("unfenced_instance", String(255)),
+    # The server that uses this one's instance, which was warm, instead of its own lost one.
+    Column("stands_in_for", ID, index=True),
     _created(),
     _updated(),
 )

@@ -5,6 +5,7 @@ By this state clients reclaim their opens and locks after an instance was replac
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -23,14 +24,23 @@ STATE_IN_USE: Final = "state_in_use"
 """The key is set when the volume has a file system. The file system is never made again then."""
 SIZE_GIB: Final = 1
 """The least size of a volume. The state itself has some kilobytes for each client."""
+_HOST_NAME: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*")
+
+
+def host_name(name: str) -> str:
+    """The host name that an instance with this name gives itself when it first boots."""
+    label = name.split(".")[0].lower()
+    return label[:63] if _HOST_NAME.fullmatch(label) else "atoll"
 
 
 class ServerStates:
     """The state volumes of one cloud, with what is stored about them."""
 
-    def __init__(self, cloud: Cloud, storage: PrivateStorage) -> None:
+    def __init__(self, cloud: Cloud, storage: PrivateStorage, hostname: str) -> None:
+        """``hostname`` is the template of the servers' host names."""
         self._cloud = cloud
         self._storage = storage
+        self._hostname = hostname
 
     def provide(self, server_id: str, availability_zone: str = "") -> None:
         """Make the server's state volume if it has none."""
@@ -61,7 +71,9 @@ class ServerStates:
         is_new = not self._storage.get(owner, STATE_IN_USE)
         fsid = str(uuid5(NAMESPACE_URL, state_key(server_id)))
         with timed("state_kept", instance=instance_id):
-            guest.keep_state(WantedState(volume_id, fsid, may_format=is_new), deadline=deadline)
+            hostname = host_name(self._hostname % server_id)
+            wanted = WantedState(volume_id, fsid, may_format=is_new, hostname=hostname)
+            guest.keep_state(wanted, deadline=deadline)
         if is_new:
             self._storage.update(owner, {STATE_IN_USE: "yes"})
 

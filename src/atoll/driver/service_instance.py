@@ -8,16 +8,14 @@ its ports (addresses) and its keys. Both are in private storage and outlive the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 import structlog
 
 from atoll.cloud.base import Cloud, Instance
 from atoll.config import Driver as DriverOptions
-from atoll.driver.answer import Answer
-from atoll.driver.common_server import CommonServer
 from atoll.driver.fence import INSTANCE_ID, InstanceFence
 from atoll.driver.identity import InstanceKeys
+from atoll.driver.instance_access import ANSWER_SECONDS, SIGN_SECONDS, InstanceAccess
 from atoll.driver.instance_builder import IMAGE_ID, InstanceBuilder
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails
@@ -28,30 +26,22 @@ from atoll.errors import (
     AtollError,
     CloudError,
     CloudUnavailable,
-    ConfigurationError,
-    GuestError,
     GuestUnreachable,
-    LoginKeyUnusable,
     ServiceInstanceException,
-    ServiceInstanceUnavailable,
 )
-from atoll.guest.base import Guest, Health
 from atoll.guest.pool import GuestPool
 from atoll.model.keys import server_key
-from atoll.model.states import InstanceStatus
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 OnActive = Callable[[str], None]
 """It is called with an instance's id as soon as volumes can be attached to the instance."""
 
-ANSWER_SECONDS = 10.0
-"""How long an instance that should be up may take to answer, so that a failure is noticed soon."""
-SIGN_SECONDS = 5.0
-"""How long an instance may take to let Atoll log in, when it is asked whether it is alive."""
 FIRST_ANSWER_SECONDS = 60.0
-"""The same for one that has just booted. Its caches are cold, and giving up costs another boot."""
+"""How long an instance that has just booted may take to answer.
+
+Its caches are cold, and giving up costs another boot.
+"""
 CONNECT_SECONDS = 60.0
 """How long the cloud may take to have packets pass an instance's ports."""
 
@@ -60,7 +50,7 @@ def nothing(instance_id: str) -> None:
     """Do nothing while an instance boots."""
 
 
-class ServiceInstanceManager:
+class ServiceInstanceManager(InstanceAccess):
     """Makes and repairs service instances. It has hardly any state; make one for each operation."""
 
     def __init__(
@@ -71,13 +61,9 @@ class ServiceInstanceManager:
         storage: PrivateStorage,
         pool: GuestPool,
     ) -> None:
-        self.cloud = cloud
-        self.storage = storage
-        self.options = driver_config or DriverOptions()
-        self._states = ServerStates(cloud, storage)
-        self._common = CommonServer(cloud, self.options)
+        super().__init__(cloud, storage, pool, driver_config or DriverOptions())
+        self._states = ServerStates(cloud, storage, self.options.service_instance_name_template)
         self._common_details: dict[str, str] | None = None
-        self._pool = pool
         self.fence = InstanceFence(cloud.compute, storage)
         self._builder = InstanceBuilder(cloud, storage, self.options, pool, self.fence)
 
@@ -118,7 +104,7 @@ class ServiceInstanceManager:
         Raises ``ServiceInstanceException`` (after deleting the instance, so that the next try gets
         another) or ``CloudUnavailable``.
         """
-        ports = self.network_helper.setup_network(network_info)
+        ports = self._ports(network_info)
         details = self._boot(network_info, ports, ports.ids, on_active)
         self.guest(details, FIRST_ANSWER_SECONDS).start_nfs()
         return details
@@ -135,8 +121,9 @@ class ServiceInstanceManager:
         """
         owner = _own(server_details)
         self._pool.drop(owner)
+        used = self.storage.get(owner, INSTANCE_ID)  # another server's, if that one stands in
         for instance in self.cloud.compute.list_instances():
-            if instance.owner == owner:
+            if instance.owner == owner or instance.id == used:
                 self.storage.check_current()
                 self.cloud.compute.delete_instance(instance.id)
         self._states.remove(server_details["server_id"])
@@ -170,8 +157,12 @@ class ServiceInstanceManager:
         server: ServerDetails,
         serve: Callable[[dict[str, str]], None] = lambda details: None,
         on_active: OnActive = nothing,
+        stand_in: str | None = None,
     ) -> dict[str, str]:
-        """Replace a dead instance by a new one with the same ports, and so the same addresses.
+        """Replace a dead instance by another one, at the same addresses for clients.
+
+        It is the instance of the warm share server ``stand_in``, if that is given and answers, and
+        else a new one, which takes as long as a boot.
 
         ``server`` has the details of the dead one. The caller stores those that are returned.
         ``serve`` is called with them, to serve the shares again before clients can reach the new
@@ -187,82 +178,23 @@ class ServiceInstanceManager:
         if self.storage.get(owner, INSTANCE_ID) == server[INSTANCE_ID]:
             self.fence.end(owner, server[INSTANCE_ID])
             self.network_helper.shut_clients_out(server_id)
+            self._stand_ins.use(owner, stand_in)
         # Closing the channel earlier would thaw the file systems frozen for this.
         self._pool.drop(owner)
         network_info: NetworkInfo = {"server_id": server_id}  # the stored ports say which networks
-        ports = self.network_helper.setup_network(network_info)
+        ports = self._ports(network_info)
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
         serve(details)
         instance = self.wait_for_instance_to_be_active(details[INSTANCE_ID], ANSWER_SECONDS)
         guest = self.guest(details, FIRST_ANSWER_SECONDS)
         # The grace period, in which clients reclaim their locks, begins when the NFS server starts.
         guest.start_nfs()
-        self._plug_in(instance, ports.ids)
+        clients_port = ports.public or ports.management
+        self._plug_in(instance, (clients_port.id,))
         self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
         self.network_helper.let_clients_in(server_id)
         guest.notify_clients()
         return details
-
-    def guest(self, server: ServerDetails, deadline: float = ANSWER_SECONDS) -> Guest:
-        """The channel to the instance's agent, opened if there is none.
-
-        Raises ``LoginKeyUnusable``, or ``GuestUnreachable`` (at once if it is known not to answer).
-        """
-        key = _channel_key(server)
-
-        def connect(seconds: float) -> Guest:
-            keys = InstanceKeys(self.storage, key) if server.get("server_id") else self._common
-            try:
-                access = keys.access(server["username"], server["ip"])
-            except (ServiceInstanceException, ConfigurationError) as error:
-                raise LoginKeyUnusable(f"Atoll can't log in to {key}: {error}") from error
-            return self.cloud.open_guest(server[INSTANCE_ID], access, seconds)
-
-        return self._pool.get(key, connect, deadline)
-
-    def reach(self, server: ServerDetails) -> Guest:
-        """``guest``, but ``ServiceInstanceUnavailable`` says what is wrong with the instance."""
-        try:
-            return self.guest(server)
-        except GuestUnreachable as error:
-            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
-
-    def ask(self, server: ServerDetails, call: Callable[[Guest], T]) -> T:
-        """What ``call`` returns. If the channel is dead, it is called again with a new one.
-
-        Raises ``ServiceInstanceUnavailable``, with the cause, for an instance that doesn't answer.
-        """
-        try:
-            return call(self.guest(server))
-        except GuestUnreachable:
-            guest = self.reach(server)
-        try:
-            return call(guest)
-        except GuestUnreachable as error:
-            raise ServiceInstanceUnavailable(self._diagnosis(server)) from error
-
-    def health(self, server: ServerDetails) -> Health:
-        """What the instance actually serves, by one request.
-
-        Raises ``ServiceInstanceUnavailable``, within seconds.
-        """
-        return self.ask(server, lambda guest: guest.health(deadline=ANSWER_SECONDS))
-
-    def answer(self, server: ServerDetails) -> Answer:
-        """What the instance's agent answers when it is asked how it is, within seconds.
-
-        It is asked even if it was silent a moment ago.
-        """
-        self._pool.end_pause(_channel_key(server))
-        try:
-            guest = self.guest(server, SIGN_SECONDS)
-            try:
-                health = guest.health(deadline=ANSWER_SECONDS)
-            except GuestUnreachable:  # the channel may have been an old one
-                health = self.guest(server, SIGN_SECONDS).health(deadline=SIGN_SECONDS)
-        except (GuestError, ServiceInstanceUnavailable) as error:
-            return Answer.of(error)
-        return Answer.HEALTHY if health.nfs_running else Answer.NOT_SERVING
 
     def start_nfs(self, server: ServerDetails) -> None:
         """Have the instance's NFS server run, with the server's state.
@@ -273,22 +205,6 @@ class ServiceInstanceManager:
         guest = self.guest(server)
         self._states.keep(server["server_id"], server[INSTANCE_ID], guest, FIRST_ANSWER_SECONDS)
         guest.start_nfs()
-
-    def serves_nfs(self, server: ServerDetails) -> bool:
-        """Whether its NFS server answers Atoll, although the agent may not."""
-        return self.cloud.nfs_answers(server[INSTANCE_ID], server["ip"])
-
-    def instance_is_off(self, server: ServerDetails, *, or_failed: bool = True) -> bool:
-        """Whether it is gone, stopped or (``or_failed``) in error; False if the cloud is away."""
-        instance_id = server.get(INSTANCE_ID)
-        try:
-            instance = self.cloud.compute.get_instance(instance_id) if instance_id else None
-        except CloudUnavailable:
-            return False
-        status = None if instance is None else instance.status
-        return status in (None, InstanceStatus.STOPPED) or (
-            or_failed and status == InstanceStatus.ERROR
-        )
 
     # --- steps of set-up --------------------------------------------------------------------
 
@@ -315,6 +231,34 @@ class ServiceInstanceManager:
 
         self._await_boot(self._details(server_id, instance_id, ports), while_it_boots)
         return self._details(server_id, instance_id, ports)  # these have the router's id
+
+    def _ports(self, network_info: NetworkInfo) -> InstancePorts:
+        """Make the server's ports, or find them.
+
+        Atoll reaches an instance that stands in at the port that it was made with. A stand-in that
+        does not answer is given up.
+        """
+        owner = server_key(network_info["server_id"])
+        ports = self.network_helper.setup_network(network_info)
+        stand_in = self._stand_ins.of(owner)
+        if stand_in is None:
+            return ports
+        theirs = self.network_helper.setup_network({"server_id": stand_in})
+        mixed = InstancePorts(theirs.management, ports.public or ports.management)
+        instance_id = self.storage.get(owner, INSTANCE_ID) or ""
+        try:
+            self.guest(self._details(network_info["server_id"], instance_id, mixed), SIGN_SECONDS)
+        except GuestUnreachable as error:
+            log.warning("stand_in_failed", instance=instance_id, error=str(error))
+            self._give_up(owner, instance_id)
+            return ports
+        return mixed
+
+    def _give_up(self, owner: str, instance_id: str) -> None:
+        """End an instance that does not answer, so that the next one is a new one."""
+        self._pool.drop(owner)
+        self.fence.end(owner, instance_id)
+        self._stand_ins.use(owner, None)
 
     def _plug_in(self, instance: Instance, port_ids: Iterable[str]) -> None:
         for port_id in port_ids:
@@ -352,8 +296,7 @@ class ServiceInstanceManager:
                 error=str(error),
                 console=self._console(instance_id),
             )
-            self._pool.drop(owner)
-            self.fence.end(owner, instance_id)
+            self._give_up(owner, instance_id)
             if isinstance(error, ServiceInstanceException):
                 raise
             raise ServiceInstanceException(
@@ -367,24 +310,6 @@ class ServiceInstanceManager:
             return self.cloud.compute.console(instance_id)
         except AtollError as error:
             return f"(no console: {error})"
-
-    def _diagnosis(self, server: ServerDetails) -> str:
-        instance_id = server.get(INSTANCE_ID, "")
-        try:
-            instance = self.cloud.compute.get_instance(instance_id)
-        except CloudError as error:
-            return f"Neither the service instance {instance_id} nor the cloud answers: {error}"
-        if instance is None:
-            return f"The service instance {instance_id} is gone."
-        if instance.status != InstanceStatus.ACTIVE:
-            fault = f" ({instance.fault})" if instance.fault else ""
-            return f"The service instance {instance_id} is {instance.status}{fault}."
-        return f"The service instance {instance_id} is active, but does not answer."
-
-
-def _channel_key(server: ServerDetails) -> str:
-    server_id = server.get("server_id")
-    return server_key(server_id) if server_id else f"common_server/{server[INSTANCE_ID]}"
 
 
 def _own(server: ServerDetails) -> str:

@@ -97,6 +97,8 @@ class WantedState:
     """The UUID of its file system, which is another one for each share server."""
     may_format: bool
     """Whether mkfs is allowed on a blank device."""
+    hostname: str = ""
+    """The instance's host name, by which clients know the server again. Empty leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,8 @@ class Guest(Protocol):
         """Mount the volume on which the NFS server keeps what clients reclaim opens and locks by.
 
         The NFS server does not start without it. One that runs without it, or with another volume,
-        is stopped. Raises ``DeviceNotBlank`` if the volume holds something else.
+        is stopped, and the instance gets the wanted host name. Raises ``DeviceNotBlank`` if the
+        volume holds something else.
         """
 
     def start_nfs(self, *, with_state: bool = True, deadline: float = 60) -> None:

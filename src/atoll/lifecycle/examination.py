@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from atoll.db import share_servers
 from atoll.driver.answer import Answer
+from atoll.lifecycle import stand_ins
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.recovery import Diagnosis, is_widespread
 from atoll.model.keys import server_key
@@ -50,6 +51,7 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         active=max(1, active),
         is_served=instance is not None and manager.serves_nfs(details),
         is_confirmed=server["cure_confirmed"],
+        has_stand_in=server["share_network_subnet_id"] is not None and stand_ins.is_ready(backend),
     )
 
 

@@ -11,7 +11,7 @@ from atoll.db.database import Database
 from atoll.driver.generic import GenericShareDriver
 from atoll.guest.agent.rules import canonical
 from atoll.lifecycle.recovery import Cure, Diagnosis
-from atoll.model.keys import server_key, state_key
+from atoll.model.keys import SERVER_STATE, server_key, split
 from atoll.model.records import AccessRule, Share, ShareServer
 from atoll.model.states import RULES_SERVED, RULES_TO_DENY, InstanceStatus
 
@@ -47,14 +47,14 @@ def serves_volumes(cloud: Cloud, server: ShareServer) -> bool:
 
     The backup may name an older instance.
     """
-    own, state = server_key(server["id"]), state_key(server["id"])
+    own = server_key(server["id"])
     instances = {each.id for each in cloud.compute.list_instances() if each.owner == own}
     instances |= {server["identifier"] or ""}
     volumes = cloud.volumes.list_volumes()
     return any(
         volume.instance_id in instances
         for volume in volumes
-        if volume.instance_id and volume.owner != state
+        if volume.instance_id and split(volume.owner)[0] != SERVER_STATE
     )
 
 

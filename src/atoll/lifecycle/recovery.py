@@ -69,6 +69,8 @@ class Diagnosis:
     """Whether its NFS server answers, so that clients are served although the agent is silent."""
     is_confirmed: bool = False
     """Whether an operator has confirmed that the instance itself is at fault."""
+    has_stand_in: bool = False
+    """Whether a warm instance could take its place at once."""
 
     @property
     def fault(self) -> str:
@@ -101,6 +103,9 @@ class Diagnosis:
         fault, is left alone. So is one that fell silent together with many others, until an
         operator confirms that it is at fault.
 
+        With a warm instance that can stand in, an instance is replaced where it would be reset or
+        started, because a boot takes longer.
+
         An instance that has ended for sure is replaced at once. One whose end could not be proved
         is never replaced. It is not reset either, because its host can't be reached.
         """
@@ -129,15 +134,16 @@ class Diagnosis:
     def _cure_of_a_running_one(self, is_overdue: bool, boot: float) -> Cure:
         was_reset = self.reset_for is not None
         is_off = self.instance is not None and self.instance.status == InstanceStatus.STOPPED
+        restart = Cure.REPLACE if self.has_stand_in else Cure.REBOOT
         if is_off and not (was_reset and is_overdue):
-            return Cure.REBOOT
+            return restart
         if self.reset_for is not None and self.reset_for <= boot:
             return Cure.WAIT  # it boots, perhaps together with all others of a rebooted host
         if self._has_company and not self.is_confirmed:
             return Cure.HOLD
         if was_reset:
             return Cure.REPLACE if is_overdue else Cure.WAIT
-        return Cure.REBOOT if is_overdue or self.is_confirmed else Cure.WAIT
+        return restart if is_overdue or self.is_confirmed else Cure.WAIT
 
     @property
     def _has_company(self) -> bool:

@@ -36,7 +36,7 @@ def choose(
     warm = None
     if restores.held(connection) is None:  # a warm server of a backup may serve others by now
         warm = placement.take_warm(connection, host)
-    server_id = warm or _add(connection, host)
+    server_id = warm["id"] if warm else _add(connection, host)
     share_servers.change(
         connection,
         server_id,

@@ -24,7 +24,7 @@ from atoll.errors import (
     OutOfCapacity,
     ServiceInstanceUnavailable,
 )
-from atoll.lifecycle import access, hold, routes
+from atoll.lifecycle import access, hold, routes, stand_ins
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.examination import examine, silent_since
 from atoll.lifecycle.message import tell
@@ -166,8 +166,10 @@ class ServerRepair:
             details,
             serve=lambda new: self._serve_shares(operation, server, new),
             on_active=lambda new: driver.plug_in_early([share["id"] for share in here], new),
+            stand_in=stand_ins.take(self._backend, operation, server, lost),
         )
         self._serve_again(operation, server, details)
+        stand_ins.release(self._backend, operation, server, details)
         text = (
             f"The share's service instance {why}. A new instance has replaced it, at the same "
             "address and with the same shares. Clients continue automatically."

@@ -22,7 +22,7 @@ from atoll.errors import (
     Postponed,
     ServiceInstanceException,
 )
-from atoll.lifecycle import hold
+from atoll.lifecycle import hold, stand_ins
 from atoll.lifecycle.backend import Backend
 from atoll.lifecycle.message import sentence, tell, telling_of_delay
 from atoll.lifecycle.server_repair import ServerRepair
@@ -159,5 +159,6 @@ class ShareServerHandler:
             return
         driver = self._backend.driver(operation)
         driver.teardown_server({"server_id": server["id"], **server["backend_details"]})
+        stand_ins.release(self._backend, operation, server, {})
         with operation.transaction() as connection:
             owners.remove(connection, "share_server", server["id"])

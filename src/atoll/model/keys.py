@@ -14,6 +14,9 @@ SERVICE_NETWORK: Final = "service_network"
 COMMON_LANE: Final = "common_server"
 """Where operations on shares of the common server queue up."""
 
+SERVER_STATE: Final = "share_server_state"
+"""The kind of a share server's state."""
+
 
 def share_key(share_id: str) -> str:
     """The share: its operations, its volume, and what the driver remembers of it."""
@@ -32,7 +35,7 @@ def server_key(server_id: str) -> str:
 
 def state_key(server_id: str) -> str:
     """The share server's state: its volume, which outlives its instances."""
-    return f"share_server_state/{server_id}"
+    return f"{SERVER_STATE}/{server_id}"
 
 
 def network_key(network_id: str) -> str:

@@ -150,6 +150,8 @@ class ShareServer(Record, total=False):
     cure_confirmed: bool
     unfenced_instance: str | None
     """The instance that has to be replaced, but may still run."""
+    stands_in_for: str | None
+    """Id of the server that uses this one's instance instead of its own, which was lost."""
     updated_at: str | None
 
     # Not columns: of the network that it is in, and of what is on it.

@@ -96,7 +96,12 @@ def _lock(call: Call, connection: Connection, server_id: str) -> ShareServer:
 
 
 def _want_deleted(call: Call, connection: Connection, row: ShareServer) -> None:
-    """Request the deletion; not while shares are on it."""
+    """Request the deletion; not while shares are on it, or another server uses its instance."""
+    if row["stands_in_for"]:
+        raise Conflict(
+            f"The instance of share server {row['id']} stands in for that of share server "
+            f"{row['stands_in_for']}. It is removed with that one."
+        )
     count = placement.count_shares(connection, row["id"])
     if count:
         raise Conflict(f"Share server {row['id']} is in use by {count} share(s).")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from atoll.db.database import Database
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration. A test compares it with ``versions/``."""
 
 DIRECTORY = Path(__file__).parent

@@ -14,6 +14,7 @@ RECORDS = ROOT / "var/lib/atoll/shares"
 SHARE_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,16}"
 SERIAL = r"[A-Za-z0-9._-]{1,64}"
+HOSTNAME = r"[a-z0-9_-]{0,63}"
 FSID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 Json = dict[str, Any]
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 
 from . import devices, filesystems, mounts
-from .records import FSID, SERIAL, Json, check
+from .records import FSID, HOSTNAME, SERIAL, Json, check
 from .system import ANY_STATUS, NFSD, ROOT, AgentError, Deadline, locked, read, run, write
 
 NAME = "nfs-state"
 PLACE = ROOT / "var/lib" / NAME
 STATD_PACKAGED = ROOT / "var/lib/nfs/sm"
 """The folder that the package made for statd, which drops its privileges to the folder's owner."""
+HOSTNAME_FILE = ROOT / "etc/hostname"
 SERVERS = ("nfs-server.service", "nfsdcld.service", "rpc-statd.service")
 WITHOUT = ROOT / "etc/nfs-without-state"
 """With this file the service image starts the NFS server without a volume for its state."""
@@ -37,7 +38,7 @@ def keep_state(args: Json, fence: int, deadline: Deadline) -> Json:
     A server that ran without it, or with another volume, is stopped. Raises ``AgentError`` if the
     volume holds something else.
     """
-    check(args, {"serial": SERIAL, "fsid": FSID})
+    check(args, {"serial": SERIAL, "fsid": FSID, "hostname": HOSTNAME})
     serial, fsid = args["serial"], args["fsid"].lower()
     with locked(NAME, deadline) as lock:
         device = devices.find(serial, deadline)
@@ -46,6 +47,7 @@ def keep_state(args: Json, fence: int, deadline: Deadline) -> Json:
             run(["systemctl", "stop", *SERVERS], deadline)
             while str(PLACE) in mounts.table():
                 run(["umount", str(PLACE)], deadline)
+            _rename(args["hostname"])
             _prepare(device, fsid, bool(args.get("may_format")), deadline, lock)
             mounts.mount("ext4", device, str(PLACE))
         _make_folders()
@@ -80,6 +82,19 @@ def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
     """
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
     return {}
+
+
+def _rename(hostname: str) -> None:
+    """Set the host name, which the servers read when they start.
+
+    Clients of NFS 4.1 reclaim only from a server with the same name (its scope), and hosts with
+    locks of NFS 3 are notified in its name. An instance that was made for another share server has
+    another name.
+    """
+    if hostname and hostname != read(HOSTNAME_FILE).strip():
+        write(ROOT / "etc/hosts", f"127.0.0.1 localhost {hostname}\n::1 localhost\n")
+        (ROOT / "proc/sys/kernel/hostname").write_text(hostname)
+        write(HOSTNAME_FILE, hostname + "\n")
 
 
 def _prepare(device: str, fsid: str, may_format: bool, deadline: Deadline, lock: int) -> None:
