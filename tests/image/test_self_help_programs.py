@@ -92,7 +92,7 @@ NAME = b'Linux NFSv4.0 client"one"'
 
 def recorded(folder: Path, epoch: int) -> set[bytes]:
     with closing(sqlite3.connect(folder / "main.sqlite")) as database:
-        return {row[0] for row in database.execute(f'SELECT id FROM "rec-{epoch:016x}"')]
+        return {row[0] for row in database.execute(f'SELECT id FROM "rec-{epoch:016x}"')}
 
 
 @pytest.mark.parametrize(
