@@ -67,6 +67,8 @@ class AtollError(Exception):
     A class that does not set it uses the first paragraph of its docstring.
     """
     retryable: ClassVar[bool] = False
+    retry_within: float | None = None
+    """Seconds within which a retry follows, as often as needed, because something is waited for."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -86,6 +86,21 @@ def test_tries_run_out(workers: Workers, recorder: Recorder) -> None:
     assert workers.rows("share/1")[0].error == "Nova is away"
 
 
+def test_what_is_waited_for_uses_up_no_tries(workers: Workers, recorder: Recorder) -> None:
+    error = CloudUnavailable("It boots.")
+    error.retry_within = 0.01
+
+    def boots(operation: Operation) -> None:
+        if len(recorder.converged["share/1"]) < 10:
+            raise error
+
+    recorder.does["share/1"] = boots
+    workers.ask("share/1")
+    workers.work({"share": recorder})
+    workers.ends("share/1")
+    assert recorder.given_up == []
+
+
 @pytest.mark.parametrize("error", [OutOfCapacity(), Invalid("no"), KeyError("a bug \0\udcff")])
 def test_other_errors_are_given_up_at_once(
     workers: Workers, recorder: Recorder, error: Exception

@@ -6,8 +6,8 @@
 returns                is done
 raises Postponed       is queued again, until the other resource has no active operation
 raises a retryable     is queued again after a back-off; when the tries or the time are used up,
-error, or the          ``give_up`` follows
-database is away
+error, or the          ``give_up`` follows. With ``retry_within`` only the time counts, and the
+database is away       back-off is at most that
 raises anything else   is given up: ``give_up`` writes the error state, the operation is failed
 raises LeaseLost       belongs to another worker; if it does not, it is queued again
 (there is no handler)  is failed
@@ -85,10 +85,14 @@ def _after_error(handler: Handler, operation: Operation, retry: Retry, error: Ex
             may_retry = is_transient(error)
             if not may_retry:
                 log.error("operation.handler_crashed", exc_info=error)
-    if may_retry and not retry.is_over(operation.attempt, _age(operation)):
-        delay = retry.delay(operation.attempt)
-        log.info("operation.retried", attempt=operation.attempt, delay=delay, error=_whole(error))
-        return _requeued(operation, "retried", delay=delay, failed_tries=1, error=_text(error))
+    attempt, delay = operation.attempt, retry.delay(operation.attempt)
+    within = error.retry_within if isinstance(error, AtollError) else None
+    if within is not None:  # the tries of such an operation are not used up
+        attempt, delay = min(attempt, retry.tries - 1), min(delay, within)
+    if may_retry and not retry.is_over(attempt, _age(operation)):
+        log.info("operation.retried", attempt=attempt, delay=delay, error=_whole(error))
+        tries = attempt + 1 - operation.attempt
+        return _requeued(operation, "retried", delay=delay, failed_tries=tries, error=_text(error))
     return _give_up(handler, operation, retry, error)
 
 

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 CURES: Final = "cures"
 """The lane of operations that restart or replace an instance, so that few do so at once."""
 
+LOOK_SECONDS: Final = 3.0
+"""Seconds between two looks at a silent server, which may answer again at any time."""
+
 CURED = Counter(
     "atoll_share_server_checks_total",
     "Checks of share servers that were requested, by what was done",
@@ -235,7 +238,9 @@ class ServerRepair:
                 share_servers.change(
                     connection, server["id"], unhealthy_since=since, unfenced_instance=unfenced
                 )
-        raise ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
+        error = ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
+        error.retry_within = LOOK_SECONDS
+        raise error
 
     def _serve_shares(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
