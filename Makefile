@@ -3,6 +3,7 @@
 
 CLOUD = local
 ROUNDS = 100
+WARM = 0
 
 demo: setup  ## the main job end to end, on this machine; CLOUD=openstack: on the one that OS_CLOUD names
 	scripts/run python -m demo $(CLOUD)
@@ -13,8 +14,8 @@ test: setup  ## all tests, those that boot virtual machines included
 test-fast: setup  ## linters, types and the tests that need no virtual machine
 	scripts/test fast
 
-test-chaos: setup  ## ROUNDS (100) of bad days for an instance whose clients write and hold locks; results in chaos.jsonl
-	ATOLL_CHAOS_ROUNDS=$(ROUNDS) scripts/test chaos
+test-chaos: setup  ## ROUNDS (100) of bad days for an instance whose clients write and hold locks, with WARM (0) standbys; results in chaos.jsonl
+	ATOLL_CHAOS_ROUNDS=$(ROUNDS) ATOLL_CHAOS_WARM=$(WARM) scripts/test chaos
 
 test-openstack: setup  ## the tests on the OpenStack that OS_CLOUD names
 	scripts/test openstack

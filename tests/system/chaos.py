@@ -28,6 +28,8 @@ class Round:
     """What one round has shown. Times are in seconds, by version of NFS."""
 
     event: str
+    has_stand_in: bool
+    """Whether a warm instance was ready to take the place of the lost one."""
     outage: dict[str, float]
     """The longest wait of the writer."""
     errors: dict[str, str]
@@ -76,7 +78,7 @@ class Chaos:
 
     def round(self, event: str) -> Round:
         """Let the event happen while clients write; return what they have seen."""
-        before = self._instance()
+        before, has_stand_in = self._instance(), bool(self._deployment.warm_servers())
         self._start_writers()
         self.events[event]()
         wait("the share to be served", self._is_served, HEALED_SECONDS)
@@ -86,6 +88,7 @@ class Chaos:
         after = self._instance()
         return Round(
             event,
+            has_stand_in,
             {version: report["longest"] for version, report in reports.items()},
             {version: report["last"] for version, report in reports.items()},
             {version: report["lost"] for version, report in reports.items()},

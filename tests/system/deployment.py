@@ -21,6 +21,7 @@ from atoll.driver.stand_in import StandIns
 from atoll.lifecycle.seal import Seal
 from atoll.lifecycle.storage import DatabaseStorage
 from atoll.model.keys import server_key
+from atoll.model.states import ServerStatus
 from harness.client_vm import ClientVm, CommandFailed
 from harness.leaks import mounts, processes
 from harness.service import Service
@@ -37,6 +38,7 @@ reconcile_interval = 5
 
 [driver]
 replace_dead_after = {replace_dead_after}
+warm_service_instances = {warm}
 
 [local]
 service_image = "{image}"
@@ -85,6 +87,12 @@ class LibvirtDeployment:
             self.api.delete_share_snapshot(snapshot.id)
         wait("the snapshots to go", lambda: not list(self.api.share_snapshots()))
         self.remove(*self.api.shares())
+        servers = self.get("/share-servers")["share_servers"]
+        if len(servers) > 1:  # warm ones, and one whose instance another one lends
+            for server in servers:
+                if server["status"] == ServerStatus.ACTIVE:
+                    self.api.delete(f"/share-servers/{server['id']}", microversion=MICROVERSION)
+            wait("the share servers to go", lambda: not self.get("/share-servers")["share_servers"])
         for network in self.api.share_networks():
             if network.name != "default":
                 self.api.delete_share_network(network.id)
@@ -93,15 +101,20 @@ class LibvirtDeployment:
         names = {network.name for network in self.api.share_networks()}
         wait("one instance at most", lambda: self.made()["instances"] <= len(names & {"default"}))
 
-    def restart(self, **options: float) -> None:
+    def restart(self, **options: Any) -> None:
         """Stop and start the service with other options; instances go on meanwhile."""
         self.service.stop()
         self.service.configure(self._config(**options))
         self.service.start()
 
-    def _config(self, *, replace_dead_after: float = 45, reserved_gib: float = 0.5) -> str:
+    def _config(
+        self, *, replace_dead_after: float = 45, reserved_gib: float = 0.5, warm: int = 0
+    ) -> str:
         return CONFIG.format(
-            replace_dead_after=replace_dead_after, reserved_gib=reserved_gib, image=self.image
+            replace_dead_after=replace_dead_after,
+            reserved_gib=reserved_gib,
+            warm=warm,
+            image=self.image,
         )
 
     # --- clients of the API -----------------------------------------------------------------
@@ -202,6 +215,15 @@ class LibvirtDeployment:
             except FileNotFoundError:
                 continue
         return found
+
+    def warm_servers(self) -> list[str]:
+        """Ids of the share servers that could lend their instances now."""
+        with closing(self._database()) as database, database.read() as connection:
+            return [
+                row["id"]
+                for row in share_servers.where(connection, status=ServerStatus.ACTIVE)
+                if row["share_network_subnet_id"] is None
+            ]
 
     def silent_servers(self) -> list[str]:
         """Ids of the share servers that did not answer when they were last asked."""

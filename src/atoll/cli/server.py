@@ -26,6 +26,7 @@ def server_list(as_json: AsJson = False) -> None:
         "status",
         "silent_since",
         "unfenced",
+        "stands_in_for",
         "shares",
         "is_current",
         "image",

@@ -42,6 +42,8 @@ class Server:
     """Since when its instance has not answered (UTC); empty if it answers."""
     unfenced: str
     """The instance that an operator must look at, because it may still run; usually empty."""
+    stands_in_for: str
+    """The share server that uses its instance instead of its own, which was lost; usually empty."""
 
 
 def newest_image(settings: Settings, database: Database) -> str:
@@ -72,6 +74,7 @@ def _seen(row: ShareServer, newest: str, shares: int) -> Server:
         image == newest,
         datetime.fromtimestamp(silent, UTC).isoformat(timespec="seconds") if silent else "",
         row["unfenced_instance"] or "",
+        row["stands_in_for"] or "",
     )
 
 

@@ -38,7 +38,7 @@ class Driver(Section, frozen=True):
     unused_share_server_cleanup_interval: Seconds = 600
     """A share server without shares is removed after this many seconds."""
     warm_service_instances: Annotated[int, Meta(ge=0)] = 0
-    """Number of instances that are kept booted for the next share networks."""
+    """Number of instances that are kept booted for the next share networks, and to stand in."""
     replace_dead_after: Seconds = 8
     """An instance is rebooted after this many seconds without a sign of life."""
     replace_after_reset: Seconds = 60
