@@ -115,3 +115,19 @@ def test_what_is_noticed_while_the_database_fails_is_checked_later(
     with database.read() as connection:
         server = share_servers.where(connection, identifier=first)[0]
         assert operations.is_busy(connection, server_key(server["id"]))
+
+
+def test_users_are_told_when_their_share_is_served_again(deployment: MemoryDeployment) -> None:
+    first, *_ = instances(deployment)
+    with deployment.database.begin() as connection:
+        [server] = share_servers.where(connection, identifier=first)
+        share_servers.change(connection, server["id"], unhealthy_since=time.time() - 100)
+        enqueue(connection, server_key(server["id"]))
+
+    def told() -> list[str]:
+        found = deployment.call("GET", "/messages")["messages"]
+        return [each["user_message"] for each in found]
+
+    [message] = deployment.until(told, "a message")
+    assert "did not answer for 10" in message
+    assert "serves the share again" in message

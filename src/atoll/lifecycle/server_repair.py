@@ -5,12 +5,13 @@ The instance is rebooted, and if that does not help, replaced by a new one with 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from atoll.db import private_data, share_servers, shares
 from atoll.db.messages import Action, Resource
@@ -37,6 +38,14 @@ log = structlog.get_logger(__name__)
 
 CURES: Final = "cures"
 """The lane of operations that restart or replace an instance, so that few do so at once."""
+
+OUTAGE = Histogram(
+    "atoll_share_server_outage_seconds",
+    "Seconds from the moment a share server was found silent until it served its shares again",
+    buckets=(5, 10, 20, 30, 45, 60, 120, 300, 900, 3600),
+)
+TOLD_AFTER: Final = 10.0
+"""Seconds of silence after which users are told that their shares are served again."""
 
 LOOK_SECONDS: Final = 3.0
 """Seconds between two looks at a silent server, which may answer again at any time."""
@@ -129,9 +138,7 @@ class ServerRepair:
         """Replace an instance that serves by one with the newest image."""
         newest = self._backend.cloud.images.service_image().id
         if details.get("image_id") == newest:
-            self._serve_again(operation, server, details)
-            with operation.transaction() as connection:
-                share_servers.change(connection, server["id"], renewal_wanted=False)
+            self._serve_again(operation, server, details, is_newest=True)
             return
         fencing = self._backend.cloud.compute.fencing(details["instance_id"])
         if fencing.state == FencingState.DOUBTFUL:
@@ -171,17 +178,12 @@ class ServerRepair:
             on_active=lambda new: driver.plug_in_early([share["id"] for share in here], new),
             stand_in=stand_ins.take(self._backend, operation, server, lost),
         )
-        self._serve_again(operation, server, details)
-        stand_ins.release(self._backend, operation, server, details)
         text = (
             f"The share's service instance {why}. A new instance has replaced it, at the same "
             "address and with the same shares. Clients continue automatically."
         )
-        with operation.transaction() as connection:
-            # Every replacement boots the newest image.
-            share_servers.change(connection, server["id"], renewal_wanted=False)
-            for share in shares.where(connection, share_server_id=server["id"]):
-                tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
+        self._serve_again(operation, server, details, text, is_newest=True)
+        stand_ins.release(self._backend, operation, server, details)
 
     def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
         """Leave the instance alone until an operator confirms. Raises an error that says so."""
@@ -262,10 +264,30 @@ class ServerRepair:
                 log.warning("share_server.share_failed", share_id=share_id, reason=update["reason"])
 
     def _serve_again(
-        self, operation: Operation, server: ShareServer, details: Mapping[str, str]
+        self,
+        operation: Operation,
+        server: ShareServer,
+        details: Mapping[str, str],
+        text: str = "",
+        *,
+        is_newest: bool = False,
     ) -> None:
-        """Record that the server answers, and request an operation for each of its shares."""
+        """Record that the server answers, and request an operation for each of its shares.
+
+        Users are told ``text``, or that their shares are served again after a silence.
+        ``is_newest`` says that the instance has the image that was asked for.
+        """
+        if server["unhealthy_since"] is not None:
+            seconds = time.time() - silent_since(server)
+            OUTAGE.observe(seconds)
+            if seconds >= TOLD_AFTER and not text:
+                text = (
+                    f"The share's service instance did not answer for {seconds:.0f} seconds. It "
+                    "serves the share again, and clients continue automatically."
+                )
         with operation.transaction() as connection:
+            if is_newest:
+                share_servers.change(connection, server["id"], renewal_wanted=False)
             share_servers.change(
                 connection,
                 server["id"],
@@ -279,3 +301,5 @@ class ServerRepair:
             private_data.forget(connection, server_key(server["id"]), ENDED_ID)
             for share in shares.where(connection, share_server_id=server["id"]):
                 enqueue(connection, share_key(share["id"]), lane=server["id"])
+                if text:
+                    tell(connection, operation, share, Resource.SHARE, Action.UPDATE, text)
