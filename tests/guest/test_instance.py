@@ -286,7 +286,7 @@ def test_the_nfs_server_keeps_its_state_on_a_volume(machine: ServiceVm) -> None:
     await_banner(HOME, machine.port, BOOT_SECONDS)
     words = machine.shell(
         "for i in $(seq 90); do systemctl -q is-active nfs-server && break; sleep 1; done\n"
-        "findmnt -n -o TARGET /var/lib/nfs-state; ls /var/lib/nfs-state/nfsdcld\n"
+        "findmnt -n -o TARGET /var/lib/nfs-state; cd /var/lib/nfs-state/nfsdcld; ls *.sqlite\n"
         "ls /var/lib/nfs-state/statd/sm /var/lib/nfs-state/statd/sm.bak | grep -v : | grep ."
     )
     assert words.splitlines()[:2] == ["/var/lib/nfs-state", "main.sqlite"]
