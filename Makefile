@@ -14,7 +14,7 @@ test: setup  ## all tests, those that boot virtual machines included
 test-fast: setup  ## linters, types and the tests that need no virtual machine
 	scripts/test fast
 
-test-chaos: setup  ## ROUNDS (100) of bad days for an instance whose clients write and hold locks, with WARM (0) standbys; results in chaos.jsonl
+test-chaos: setup  ## bad days of instances that take long, ROUNDS (100) of them while clients write and hold locks; results in chaos.jsonl
 	ATOLL_CHAOS_ROUNDS=$(ROUNDS) ATOLL_CHAOS_WARM=$(WARM) scripts/test chaos
 
 test-openstack: setup  ## the tests on the OpenStack that OS_CLOUD names

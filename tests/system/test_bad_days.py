@@ -176,6 +176,7 @@ def test_the_worker_dies_in_delete(
     check_data(client)
 
 
+@pytest.mark.chaos
 def test_the_instance_is_killed(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -244,7 +245,7 @@ CRASHES = {
 """What a kernel does not survive; after the second nothing else runs any more."""
 
 
-@pytest.mark.parametrize("crash", CRASHES)
+@pytest.mark.parametrize("crash", ["crashed", pytest.param("hung", marks=pytest.mark.chaos)])
 def test_a_kernel_that_crashed_or_hung_comes_back_without_atoll(
     deployment: LibvirtDeployment, client: ClientVm, share: Any, crash: str
 ) -> None:
