@@ -8,6 +8,7 @@ would grant the same lock to others.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from . import devices, filesystems, mounts
@@ -16,6 +17,8 @@ from .system import ANY_STATUS, NFSD, ROOT, AgentError, Deadline, locked, read, 
 
 NAME = "nfs-state"
 PLACE = ROOT / "var/lib" / NAME
+CONNECTIONS = PLACE / "connections"
+"""The connections of the NFS server's clients. The image's ``atoll-nfsd`` writes it."""
 STATD_PACKAGED = ROOT / "var/lib/nfs/sm"
 """The folder that the package made for statd, which drops its privileges to the folder's owner."""
 HOSTNAME_FILE = ROOT / "etc/hostname"
@@ -64,6 +67,9 @@ def start_nfs(args: Json, fence: int, deadline: Deadline) -> Json:
         write(WITHOUT, "This server keeps its state on the root disk.\n")
     if is_running():
         return {}
+    with contextlib.suppress(FileNotFoundError):
+        # Before the first clients come back, and the list is written anew.
+        CONNECTIONS.rename(CONNECTIONS.with_suffix(".lost"))
     run(["systemctl", "start", "nfs-server.service"], deadline)
     if not is_running():
         raise AgentError("failed", "The NFS server was started, but has no threads.")
@@ -76,10 +82,12 @@ def is_running() -> bool:
 
 
 def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Tell the hosts that held locks of NFS 3 that they must reclaim them.
+    """Wake clients that wait in TCP's back-off, and tell those with locks of NFS 3 to reclaim.
 
-    sm-notify repeats each message for some minutes, and is not waited for.
+    Neither is waited for: the address may come later, and sm-notify repeats each message for some
+    minutes. An older image has no program that wakes clients.
     """
+    run(["systemctl", "start", "--no-block", "atoll-tickle.service"], deadline, ok=ANY_STATUS)
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
     return {}
 

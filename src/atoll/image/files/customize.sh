@@ -30,7 +30,7 @@ cd /etc/systemd/system
 ln -sf /lib/systemd/system/multi-user.target default.target
 systemctl --quiet enable ssh.service atoll-init.service atoll-shares.target atoll-routes.path \
     systemd-networkd.service nfs-server.service rpcbind.socket atoll-watchdog.service \
-    atoll-nfsd.service
+    atoll-nfsd.service atoll-tickle.service
 # Samba costs seconds of a slow host's CPU: the guest agent enables it with the first CIFS share.
 systemctl --quiet disable smbd.service nmbd.service samba-ad-dc.service
 systemctl --quiet disable systemd-networkd-wait-online.service ssh.socket systemd-pstore.service \
