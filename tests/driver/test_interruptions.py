@@ -74,12 +74,20 @@ class Story:
             self.site.context(), self.clone, self.snapshot, self.server
         )
 
-    def replace(self) -> None:
+    def set_up_warm_server(self) -> None:
+        self.site.driver.setup_server([{"server_id": "warm"}])
+
+    def replace(self, stand_in: str | None = None) -> None:
         old = self.old_details or self.server["backend_details"]
         self.old_details = old
-        details = self.site.manager.replace_service_instance(self.site.context(), old)
+        details = self.site.manager.replace_service_instance(
+            self.site.context(), old, stand_in=stand_in
+        )
         self.server["backend_details"] = details
         self.site.driver.ensure_share(self.site.context(), self.share, self.server)
+
+    def replace_by_warm_server(self) -> None:
+        self.replace("warm")
 
     def delete_clone(self) -> None:
         self.site.driver.delete_share(self.site.context(), self.clone, self.server)
@@ -92,6 +100,7 @@ class Story:
 
     def teardown_server(self) -> None:
         self.site.driver.teardown_server({"server_id": "s1"})
+        self.site.driver.teardown_server({"server_id": "warm"})
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -160,6 +169,11 @@ CASES: dict[str, tuple[list[Verb], Verb, Verb]] = {
     "create_snapshot": (LIFE, Story.take_snapshot, has_a_snapshot),
     "create_from_snapshot": ([*LIFE, Story.take_snapshot], Story.create_clone, has_a_clone),
     "replace": ([*LIFE, Story.kill_instance], Story.replace, kept_its_data),
+    "stand in": (
+        [*LIFE, Story.set_up_warm_server, Story.kill_instance],
+        Story.replace_by_warm_server,
+        kept_its_data,
+    ),
     "delete_snapshot": ([*LIFE, Story.take_snapshot], Story.delete_snapshot, kept_its_data),
     "delete": (LIFE, Story.delete, nothing),
     "teardown_server": (LIFE[:1], Story.teardown_server, is_empty),

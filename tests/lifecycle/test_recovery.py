@@ -105,6 +105,15 @@ def reset(**more: Any) -> Diagnosis:
         (together(5, 5, instance=None), Cure.REPLACE),
         (together(5, 5, instance=FAILED), Cure.REPLACE),
         (together(5, 5, instance=STOPPED, reset_for=61), Cure.HOLD),
+        # A warm instance takes its place, where it would be started or reset.
+        (Diagnosis(Answer.SILENT, instance=STOPPED, has_stand_in=True), Cure.REPLACE),
+        (Diagnosis(Answer.SILENT, silent_for=60, instance=ACTIVE, has_stand_in=True), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=61, instance=ACTIVE, has_stand_in=True), Cure.REPLACE),
+        (reset(silent_for=60, has_stand_in=True), Cure.WAIT),
+        (together(5, 5, has_stand_in=True), Cure.HOLD),
+        (together(5, 5, is_confirmed=True, silent_for=0, has_stand_in=True), Cure.REPLACE),
+        (in_doubt(silent_for=60, has_stand_in=True), Cure.WAIT),
+        (Diagnosis(Answer.ERROR, instance=ACTIVE, has_stand_in=True), Cure.WAIT),
         # The instance may still run and write, so it is neither replaced nor reset.
         (in_doubt(), Cure.WAIT),
         (in_doubt(silent_for=60), Cure.WAIT),
