@@ -106,6 +106,7 @@ def test_the_worker_dies_in_create(
     assert deployment.made() == before
 
 
+@pytest.mark.chaos
 def test_the_worker_dies_in_extend(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -125,6 +126,7 @@ def test_the_worker_dies_in_extend(
     check_data(client)
 
 
+@pytest.mark.chaos
 def test_the_worker_dies_in_a_snapshot(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -154,6 +156,7 @@ def test_the_worker_dies_in_a_snapshot(
     assert deployment.made() == before
 
 
+@pytest.mark.chaos
 def test_the_worker_dies_in_delete(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -213,6 +216,7 @@ def test_the_instance_reboots_while_atoll_is_down(
     deployment.remove(deployment.available(deployment.share("next")))
 
 
+@pytest.mark.chaos
 def test_an_instance_hangs(deployment: LibvirtDeployment, client: ClientVm, share: Any) -> None:
     other = deployment.network("other")["share_network_id"]
     first = deployment.available(deployment.share("elsewhere", share_network_id=other))
@@ -279,6 +283,7 @@ def boot_id(deployment: LibvirtDeployment, server: dict[str, Any]) -> str:
         return ""
 
 
+@pytest.mark.chaos
 def test_the_hosts_disk_is_full(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
