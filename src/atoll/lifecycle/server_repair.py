@@ -48,7 +48,7 @@ TOLD_AFTER: Final = 10.0
 """Seconds of silence after which users are told that their shares are served again."""
 
 LOOK_SECONDS: Final = 3.0
-"""Seconds between two looks at a silent server, which may answer again at any time."""
+"""Seconds between two looks at a server that may answer, or has to be reset, in a moment."""
 
 CURED = Counter(
     "atoll_share_server_checks_total",
@@ -90,7 +90,8 @@ class ServerRepair:
             case Cure.WAIT:
                 is_doubtful = found.fencing.state == FencingState.DOUBTFUL
                 unfenced = server["unfenced_instance"] if is_doubtful else None
-                self._look_again(operation, server, found.fault, unfenced)
+                within = None if found.fault else LOOK_SECONDS
+                self._look_again(operation, server, found.fault, unfenced, within=within)
             case Cure.HOLD:
                 self._hold(operation, server, found)
             case Cure.REBOOT:
@@ -132,7 +133,7 @@ class ServerRepair:
             self._replace_lost(operation, server, details)
         else:
             self._backend.silences.reset(key)
-            self._look_again(operation, server, "It was rebooted.")
+            self._look_again(operation, server, "It was rebooted.", within=LOOK_SECONDS)
 
     def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
         """Replace an instance that serves by one with the newest image."""
@@ -227,12 +228,19 @@ class ServerRepair:
         )
 
     def _look_again(
-        self, operation: Operation, server: ShareServer, why: str, unfenced: str | None = None
+        self,
+        operation: Operation,
+        server: ShareServer,
+        why: str,
+        unfenced: str | None = None,
+        *,
+        within: float | None = None,
     ) -> None:
         """Record since when the server has been silent, and raise an error; a retry checks again.
 
-        ``unfenced`` is the instance that an operator must look at. Raises
-        ``ServiceInstanceUnavailable``.
+        ``unfenced`` is the instance that an operator must look at. The retry follows ``within`` so
+        many seconds, or after the usual back-off, where it may take long and concern many servers.
+        Raises ``ServiceInstanceUnavailable``.
         """
         since = silent_since(server)
         if (server["unhealthy_since"], server["unfenced_instance"]) != (since, unfenced):
@@ -241,7 +249,7 @@ class ServerRepair:
                     connection, server["id"], unhealthy_since=since, unfenced_instance=unfenced
                 )
         error = ServiceInstanceUnavailable(why) if why else ServiceInstanceUnavailable()
-        error.retry_within = LOOK_SECONDS
+        error.retry_within = within
         raise error
 
     def _serve_shares(
