@@ -59,6 +59,7 @@ def test_a_client_carries_on(chaos: Chaos, event: str) -> None:
     check(chaos.round(event))
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_client_carries_on_with_a_warm_instance(
     chaos: Chaos, deployment: LibvirtDeployment

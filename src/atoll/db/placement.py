@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from atoll.db import shares as share_rows
 from atoll.db.tables import share_servers, share_types, shares
@@ -66,8 +66,14 @@ def take_warm(connection: Connection, host: str) -> ShareServer | None:
 
 
 def count_warm(connection: Connection, host: str) -> int:
-    """How many servers are warm or becoming so, and have no share network yet."""
-    return connection.execute(select(func.count()).where(*_warm(host))).scalar_one()
+    """How many servers are warm or becoming so, and have no share network yet.
+
+    One that is just taking the place of another counts too, so that no boot competes with that.
+    """
+    silent = select(share_servers.c.id).where(share_servers.c.unhealthy_since.is_not(None))
+    taking = and_(share_servers.c.host == host, share_servers.c.stands_in_for.in_(silent))
+    wanted = or_(and_(*_warm(host)), taking)
+    return connection.execute(select(func.count()).where(wanted)).scalar_one()
 
 
 def extra_specs(connection: Connection, share_type_id: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from atoll.cloud.base import Cloud, Instance
 from atoll.config import Driver as DriverOptions
 from atoll.driver.fence import INSTANCE_ID, InstanceFence
 from atoll.driver.identity import InstanceKeys
-from atoll.driver.instance_access import ANSWER_SECONDS, SIGN_SECONDS, InstanceAccess
+from atoll.driver.instance_access import ANSWER_SECONDS, InstanceAccess
 from atoll.driver.instance_builder import IMAGE_ID, InstanceBuilder
 from atoll.driver.network import BaseNetworkhelper, InstancePorts, NeutronNetworkHelper
 from atoll.driver.resources import NetworkInfo, ServerDetails
@@ -42,6 +42,8 @@ FIRST_ANSWER_SECONDS = 60.0
 
 Its caches are cold, and giving up costs another boot.
 """
+STAND_IN_SECONDS = 20.0
+"""How long a warm instance may take to let Atoll log in. A boot takes as long at least."""
 CONNECT_SECONDS = 60.0
 """How long the cloud may take to have packets pass an instance's ports."""
 
@@ -247,7 +249,8 @@ class ServiceInstanceManager(InstanceAccess):
         mixed = InstancePorts(theirs.management, ports.public or ports.management)
         instance_id = self.storage.get(owner, INSTANCE_ID) or ""
         try:
-            self.guest(self._details(network_info["server_id"], instance_id, mixed), SIGN_SECONDS)
+            details = self._details(network_info["server_id"], instance_id, mixed)
+            self.guest(details, STAND_IN_SECONDS)
         except GuestUnreachable as error:
             log.warning("stand_in_failed", instance=instance_id, error=str(error))
             self._give_up(owner, instance_id)

@@ -28,7 +28,7 @@ VERBS = {
     "health": report.health,
     "admitted": report.admitted,
 }
-SLOW = ("apply_share", "remove_share", "keep_state", "start_nfs")
+SLOW = ("apply_share", "remove_share", "keep_state", "start_nfs", "notify_clients")
 AT_ONCE_SLOW, AT_ONCE_QUICK = 6, 4
 """Few requests run at once, because after a reboot a small machine gets requests for all shares."""
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from . import devices, filesystems, mounts
 from .records import FSID, HOSTNAME, SERIAL, Json, check
-from .system import ANY_STATUS, NFSD, ROOT, AgentError, Deadline, locked, read, run, write
+from .system import ANY_STATUS, NFSD, ROOT, SYS, AgentError, Deadline, locked, read, run, write
 
+ADDRESS_SECONDS = 20.0
+"""How long DHCP may take in an instance on a busy host."""
 NAME = "nfs-state"
 PLACE = ROOT / "var/lib" / NAME
 CONNECTIONS = PLACE / "connections"
@@ -84,12 +87,28 @@ def is_running() -> bool:
 def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
     """Wake clients that wait in TCP's back-off, and tell those with locks of NFS 3 to reclaim.
 
-    Neither is waited for: the address may come later, and sm-notify repeats each message for some
-    minutes. An older image has no program that wakes clients.
+    Neither is waited for, because sm-notify repeats each message for some minutes. An older image
+    has no program that wakes clients.
     """
+    _await_addresses(deadline)
     run(["systemctl", "start", "--no-block", "atoll-tickle.service"], deadline, ok=ANY_STATUS)
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
     return {}
+
+
+def _await_addresses(deadline: Deadline) -> None:
+    """Wait until each interface has an address; the one for clients was plugged in just now.
+
+    Without it sm-notify can send nothing, and its pauses double. The grace period might be over
+    before it tries again, and the locks of NFS 3 lost.
+    """
+    end = time.monotonic() + ADDRESS_SECONDS
+    interfaces = {path.parent.name for path in (SYS / "class/net").glob("*/device")}
+    while time.monotonic() < end:
+        _, shown = run(["ip", "-o", "addr", "show", "scope", "global"], deadline)
+        if interfaces <= {line.split()[1] for line in shown.splitlines()}:
+            return
+        time.sleep(0.2)
 
 
 def _rename(hostname: str) -> None:
