@@ -21,7 +21,7 @@ from atoll.guest.ssh import await_banner
 from harness.service_vm import BOOT_SECONDS, ServiceVm
 from tests.guest.conftest import rules
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
 HOME, AWAY = "127.0.0.1", "10.0.2.15"
 GIB = 1 << 30

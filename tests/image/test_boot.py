@@ -9,7 +9,7 @@ import pytest
 
 from tests.image.vm import HOSTNAME, Instance
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
 SERIAL = "3f0b2c1e-1111-4222-8333-444455556666"
 

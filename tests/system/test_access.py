@@ -13,7 +13,7 @@ from tests.system.deployment import LibvirtDeployment, gib, refused
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
 

@@ -53,14 +53,14 @@ def keep_warm(deployment: LibvirtDeployment, warm: int) -> None:
     wait("warm instances", lambda: len(deployment.warm_servers()) == warm)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("event", ["lose", pytest.param("pause", marks=pytest.mark.chaos)])
 def test_a_client_carries_on(chaos: Chaos, event: str) -> None:
     check(chaos.round(event))
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_client_carries_on_with_a_warm_instance(
     chaos: Chaos, deployment: LibvirtDeployment
 ) -> None:

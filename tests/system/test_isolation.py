@@ -14,7 +14,7 @@ from tests.system.deployment import LibvirtDeployment
 
 pytestmark = [
     pytest.mark.vm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
 
