@@ -183,8 +183,9 @@ class ServerRepair:
             f"The share's service instance {why}. A new instance has replaced it, at the same "
             "address and with the same shares. Clients continue automatically."
         )
-        self._serve_again(operation, server, details, text, is_newest=True)
+        # This comes first: once the server answers, no later look would release the others.
         stand_ins.release(self._backend, operation, server, details)
+        self._serve_again(operation, server, details, text, is_newest=True)
 
     def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
         """Leave the instance alone until an operator confirms. Raises an error that says so."""

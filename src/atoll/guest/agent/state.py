@@ -90,7 +90,7 @@ def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
     Neither is waited for, because sm-notify repeats each message for some minutes. An older image
     has no program that wakes clients.
     """
-    # It waits for the address itself, and clients must come before the grace period is over.
+    # This program waits for the address itself. Clients have to come before the grace period ends.
     run(["systemctl", "start", "--no-block", "atoll-tickle.service"], deadline, ok=ANY_STATUS)
     _await_addresses(deadline)
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
