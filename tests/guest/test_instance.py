@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from atoll.errors import DeviceNotBlank, GuestUnreachable
-from atoll.guest.base import ExportRule, Freeze, WantedShare, WantedState, digest
+from atoll.errors import GuestUnreachable
+from atoll.guest.base import ExportRule, Freeze, WantedShare, digest
 from atoll.guest.channel import SshGuest
 from atoll.guest.ssh import await_banner
 from harness.service_vm import BOOT_SECONDS, ServiceVm
@@ -241,6 +241,14 @@ def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
     machine.shell(nfs(share, "/mnt/udev") + "umount /mnt/udev")
 
 
+@pytest.fixture
+def with_nfs_3_again(machine: ServiceVm) -> Iterator[None]:
+    """Later tests use NFS 3, which an instance with a private share never serves again."""
+    yield
+    machine.shell("rm -f /etc/nfs.conf.d/atoll.conf; systemctl restart nfs-mountd nfs-server")
+
+
+@pytest.mark.usefixtures("with_nfs_3_again")
 def test_nobody_can_list_the_shares_of_several_projects(machine: ServiceVm) -> None:
     guest = machine.open()
     share = new_share(plug(machine))
@@ -261,43 +269,4 @@ def test_nobody_can_list_the_shares_of_several_projects(machine: ServiceVm) -> N
     assert words.startswith("one\n")
     assert share.path not in words
     assert "100005" not in words
-    guest.close()
-    # The tests that follow use NFS 3, which an instance with such a share never serves again.
-    machine.shell("rm /etc/nfs.conf.d/atoll.conf; systemctl restart nfs-mountd nfs-server")
-
-
-def test_the_nfs_server_keeps_its_state_on_a_volume(machine: ServiceVm) -> None:
-    """The server needs the volume at each boot, because the list of clients is on it."""
-    guest, serial = machine.open(), plug(machine)
-    wanted = WantedState(serial, serial, may_format=True)
-    guest.keep_state(wanted)
-    assert not guest.health().nfs_running
-    guest.start_nfs()
-    guest.keep_state(replace(wanted, may_format=False))
-    assert guest.health().nfs_running
-    share = new_share(plug(machine))
-    guest.apply_share(share, fence=1)
-    machine.shell(
-        nfs(share, "/mnt/v4")
-        + nfs(share, "/mnt/v3", version="3").replace(",nolock", "")
-        + "sleep 60 > /mnt/v4/open & flock /mnt/v3/locked sleep 60 & sleep 5\n"
-        "ls /var/lib/nfs-state/statd/sm | grep ."
-    )
-    machine.kill()
-    machine.start()
-    await_banner(HOME, machine.port, BOOT_SECONDS)
-    words = machine.shell(
-        "for i in $(seq 90); do systemctl -q is-active nfs-server && break; sleep 1; done\n"
-        "findmnt -n -o TARGET /var/lib/nfs-state; cd /var/lib/nfs-state/nfsdcld; ls *.sqlite\n"
-        "ls /var/lib/nfs-state/statd/sm /var/lib/nfs-state/statd/sm.bak | grep -v : | grep ."
-    )
-    assert words.splitlines()[:2] == ["/var/lib/nfs-state", "main.sqlite"]
-    machine.kill()
-    machine.unplug(serial)
-    machine.start()
-    guest = machine.open()
-    assert not guest.health().nfs_running  # it would grant locks that others hold
-    other = WantedState(share.serial, str(uuid4()), may_format=True)
-    with pytest.raises(DeviceNotBlank):
-        guest.keep_state(other)
     guest.close()

@@ -102,7 +102,8 @@ def test_nfs_ports_are_fixed_and_leases_short(instance: Instance) -> None:
     assert (ports["nfs"], ports["mountd"]) == ("2049", "20048")
     assert (ports["status"], ports["nlockmgr"]) == ("32765", "32803")
     settings = "sudo cat /proc/fs/nfsd/nfsv4leasetime /proc/fs/nfsd/nfsv4gracetime"
-    assert instance.ssh(settings).split() == ["10", "10"]
+    settings += " /sys/module/lockd/parameters/nlm_grace_period"
+    assert instance.ssh(settings).split() == ["10", "30", "20"]
     assert "+3 +4 +4.1 +4.2" in instance.ssh("sudo cat /proc/fs/nfsd/versions")
 
 
