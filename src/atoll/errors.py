@@ -296,6 +296,18 @@ class ServiceInstanceException(ShareBackendException):
     """The service instance could not be set up."""
 
 
+class NotRenewed(ServiceInstanceException):
+    """No newer service instance could be made, so the old one goes on serving."""
+
+    hint = "When the reason is mended, run 'atoll server upgrade' again."
+
+
+class NotRenewedYet(NotRenewed):
+    """No newer service instance could be made yet, so the old one goes on serving."""
+
+    retryable = True
+
+
 class NoShareServer(ServiceInstanceException):
     """The share server could not be set up."""
 

@@ -103,7 +103,7 @@ def test_nfs_ports_are_fixed_and_leases_short(instance: Instance) -> None:
     assert (ports["status"], ports["nlockmgr"]) == ("32765", "32803")
     settings = "sudo cat /proc/fs/nfsd/nfsv4leasetime /proc/fs/nfsd/nfsv4gracetime"
     settings += " /sys/module/lockd/parameters/nlm_grace_period"
-    assert instance.ssh(settings).split() == ["10", "30", "20"]
+    assert instance.ssh(settings).split() == ["10", "30", "30"]
     assert "+3 +4 +4.1 +4.2" in instance.ssh("sudo cat /proc/fs/nfsd/versions")
 
 

@@ -157,7 +157,8 @@ def extended(stage: Stage) -> None:
 
 def upgraded(stage: Stage) -> None:
     def newest() -> bool:
-        [server] = servers.listed(stage.deployment.settings, stage.deployment.database)
+        listed = servers.listed(stage.deployment.settings, stage.deployment.database)
+        [server] = [each for each in listed if not each.stands_in_for]
         return server.is_current
 
     stage.deployment.until(newest, "an instance of the newest image")

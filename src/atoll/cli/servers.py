@@ -21,7 +21,7 @@ from atoll.errors import Conflict, NotFound
 from atoll.lifecycle import hold
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
-from atoll.model.states import UNFINISHED_OPERATIONS, ServerStatus
+from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus, ServerStatus
 
 LOOK_SECONDS = 0.5
 
@@ -151,15 +151,16 @@ def _await(database: Database, server: Server, seconds: float) -> str:
             row = share_servers.get(connection, server.id)
         if row is None:
             return "(gone)"
-        if not row["renewal_wanted"]:
-            return str(row["identifier"])
         assert last is not None
+        is_renewed = row["identifier"] != server.instance or last["status"] == OperationStatus.DONE
+        if is_renewed and not row["renewal_wanted"]:
+            return str(row["identifier"])
         if last["status"] not in UNFINISHED_OPERATIONS or time.monotonic() > end:
             raise Conflict(
                 f"The share server {server.id} got no new instance: "
                 f"{last['error'] or f'no result within {seconds:g} seconds'}",
-                hint="The other servers were not changed. The workers continue with this one; see "
-                "'atoll operation list', and the guide about upgrades of the service image.",
+                hint="The other servers were not changed. See 'atoll operation list' and the guide "
+                "about upgrades of the service image.",
             )
         time.sleep(LOOK_SECONDS)
 

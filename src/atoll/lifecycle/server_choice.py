@@ -36,7 +36,7 @@ def choose(
     warm = None
     if restores.held(connection) is None:  # a warm server of a backup may serve others by now
         warm = placement.take_warm(connection, host)
-    server_id = warm["id"] if warm else _add(connection, host)
+    server_id = warm["id"] if warm else add(connection, host)
     share_servers.change(
         connection,
         server_id,
@@ -60,17 +60,23 @@ def keep_warm(connection: Connection, settings: Settings) -> None:
         connection, settings.backend_host
     )
     for _ in range(missing):
-        enqueue(connection, server_key(_add(connection, settings.backend_host)))
+        enqueue(connection, server_key(add(connection, settings.backend_host)))
 
 
-def _add(connection: Connection, host: str) -> str:
+def add(
+    connection: Connection,
+    host: str,
+    status: ServerStatus = ServerStatus.CREATING,
+    stands_in_for: str | None = None,
+) -> str:
     """Add a row for a server that has no share network yet; return its id."""
     server_id = str(uuid.uuid4())
     share_servers.add(
         connection,
         id=server_id,
         host=host,
-        status=ServerStatus.CREATING,
+        status=status,
+        stands_in_for=stands_in_for,
         is_auto_deletable=True,
         renewal_wanted=False,
         backend_details={},

@@ -146,8 +146,20 @@ class ServerRepair:
             raise InstanceMayStillRun(fencing.reason, instance_id=details["instance_id"])
         with self._backend.database.read() as connection:
             here = shares.on_server(connection, server["id"], SHARES_SERVED)
+        if here:
+            stand_ins.boot_ahead(self._backend, operation, server, details["instance_id"])
         self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
         self._replace(operation, server, details, why="is of an older image")
+
+    def stay_with_old(self, operation: Operation) -> None:
+        """End a renewal that has failed before the instance that serves was touched."""
+        with self._backend.database.read() as connection:
+            server = share_servers.get(connection, operation.resource_id)
+        if server is None:
+            return
+        stand_ins.release(self._backend, operation, server, server["backend_details"])
+        with operation.transaction() as connection:
+            share_servers.change(connection, server["id"], renewal_wanted=False)
 
     def _replace_lost(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]

@@ -19,6 +19,7 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     InstanceMayStillRun,
+    NotRenewed,
     Postponed,
     ServiceInstanceException,
 )
@@ -62,6 +63,9 @@ class ShareServerHandler:
 
     def give_up(self, operation: Operation, error: Exception) -> None:
         """Set the server to error; the operations of shares that wait for it then fail."""
+        if isinstance(error, NotRenewed):
+            self._repair.stay_with_old(operation)
+            return
         with operation.transaction() as connection:
             server = share_servers.lock(connection, operation.resource_id)
             if server is None:

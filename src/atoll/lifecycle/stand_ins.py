@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from atoll.db import placement, share_servers
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import CloudError
+from atoll.errors import (
+    CloudError,
+    NotRenewed,
+    NotRenewedYet,
+    OutOfCapacity,
+    ServiceInstanceException,
+)
 from atoll.lifecycle import hold, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import InstanceStatus, ServerStatus
+
+log = structlog.get_logger(__name__)
 
 
 def is_ready(backend: Backend) -> bool:
@@ -46,8 +56,8 @@ def take(backend: Backend, operation: Operation, server: ShareServer, lost: str)
         for taken in share_servers.where(connection, stands_in_for=server["id"]):
             if taken["backend_details"].get("instance_id") != lost:
                 return taken["id"]
-        warm = placement.take_warm(connection, server["host"])
-        if warm is None or newest not in (None, warm["backend_details"].get("image_id")):
+        warm = placement.take_warm(connection, server["host"], newest)
+        if warm is None:
             return None
         share_servers.change(
             connection,
@@ -57,6 +67,35 @@ def take(backend: Backend, operation: Operation, server: ShareServer, lost: str)
             identifier=None,
         )
         return warm["id"]
+
+
+def boot_ahead(backend: Backend, operation: Operation, server: ShareServer, old: str) -> None:
+    """Have an instance booted that ``take`` will find, while the instance ``old`` still serves.
+
+    Without room for a second instance there is none, and the old one has to go before the new one
+    boots. Raises ``NotRenewed`` if it does not come up.
+    """
+    if not _may_stand_in(backend):
+        return
+    stand_in = take(backend, operation, server, old)
+    if stand_in is None:
+        with operation.transaction() as connection:
+            stand_in = server_choice.add(
+                connection, server["host"], ServerStatus.INACTIVE, stands_in_for=server["id"]
+            )
+    try:
+        details = backend.driver(operation).setup_server([{"server_id": stand_in}])
+    except OutOfCapacity as error:
+        log.warning("stand_in.no_room", share_server_id=server["id"], error=str(error))
+        release(backend, operation, server, {"instance_id": old})
+        return
+    except (CloudError, ServiceInstanceException) as error:
+        kind = NotRenewedYet if error.retryable else NotRenewed
+        raise kind(
+            f"The newer instance did not come up, so the old one goes on serving: {error}"
+        ) from error
+    with operation.transaction() as connection:
+        share_servers.change(connection, stand_in, backend_details=details)
 
 
 def release(
