@@ -86,6 +86,9 @@ def test_a_warm_instance_serves_in_place_of_a_lost_one(
     deployment.mount(share_of(deployment), CLIENT).unlock("file")
     assert deployment.cloud.accidents() == []
     deployment.until(lambda: warm(deployment) not in (None, standby), "another warm server")
+    volumes = [volume.owner for volume in deployment.cloud.volumes.list_volumes()]
+    states = [owner for owner in volumes if owner.startswith("share_server_state/")]
+    assert len(states) == 2  # of the share's server and of the warm one
 
 
 def test_the_next_failure_is_survived_too(deployment: MemoryDeployment) -> None:

@@ -78,7 +78,7 @@ class ServerStates:
             self._storage.update(owner, {STATE_IN_USE: "yes"})
 
     def remove(self, server_id: str) -> None:
-        """Delete the volume. The server's instance is gone by now."""
+        """Delete the volume. No NFS server uses it any more."""
         volume = self._cloud.volumes.find_volume(state_key(server_id))
         if volume is None:
             return

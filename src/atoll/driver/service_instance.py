@@ -196,6 +196,9 @@ class ServiceInstanceManager(InstanceAccess):
         self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
         self.network_helper.let_clients_in(server_id)
         guest.notify_clients()
+        used = self._stand_ins.of(owner)
+        if used is not None:  # its instance keeps the state of this server now
+            self._states.remove(used)
         return details
 
     def start_nfs(self, server: ServerDetails) -> None:
