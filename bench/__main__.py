@@ -23,10 +23,12 @@ BENCHMARKS = {
     "queue": "The operations' queue",
     "restart": "A start with 1,000 shares",
     "local": "Virtual machines on this machine",
+    "outages": "What clients waited in the rounds of make test-chaos",
     "openstack": "The OpenStack that OS_CLOUD names",
 }
-ON_DEMAND = ("local", "openstack")
-"""These run only if they are named, because they need root or a cloud, and an idle machine."""
+ON_DEMAND = ("local", "outages", "openstack")
+"""These run only if they are named, because they need root or a cloud, and an idle machine, or the
+results of other runs."""
 
 
 def measure(name: str) -> list[Number]:

@@ -65,6 +65,7 @@ class Chaos:
             "lose": self._lose,
             "kill with the worker": self._kill_with_worker,
             "kill with libvirtd": self._kill_with_libvirtd,
+            "upgrade": self._upgrade,
         }
 
     def prepare(self) -> None:
@@ -127,6 +128,11 @@ class Chaos:
         [pid_file] = self._deployment.state.glob("local/daemon/**/libvirtd.pid")
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
         os.kill(qemu, signal.SIGKILL)
+
+    def _upgrade(self) -> None:
+        """Nothing bad: an operator has the instance replaced."""
+        self._deployment.call_its_image_old(self._share)
+        self._deployment.service.run("server", "upgrade", "--timeout", "280")
 
     # --- looking ----------------------------------------------------------------------------
 

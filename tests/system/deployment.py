@@ -235,6 +235,15 @@ class LibvirtDeployment:
         kinds = ("instances", "volumes", "snapshots", "ports", "networks")
         return {kind: len(self.records(kind)) for kind in kinds}
 
+    def call_its_image_old(self, share: Any) -> None:
+        """Have the share's instance counted as one that booted an older image."""
+        server_id = self.server(share)["server_id"]
+        with closing(self._database()) as database, database.begin() as connection:
+            server = share_servers.get(connection, server_id)
+            assert server is not None
+            details = server["backend_details"] | {"image_id": "an older one"}
+            share_servers.change(connection, server_id, backend_details=details)
+
     def layers(self) -> list[str]:
         """The files that hold volumes' data."""
         return [path.name for path in self.state.glob("local/*/layers/*")]

@@ -44,7 +44,7 @@ def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Iterator[Chaos]:
 def check(seen: Round) -> None:
     assert not seen.faults, seen
     assert seen.is_rebooted == (seen.event not in HARMLESS), seen
-    if seen.event == "lose" or (seen.has_stand_in and seen.event not in HARMLESS):
+    if seen.event in ("lose", "upgrade") or (seen.has_stand_in and seen.event not in HARMLESS):
         assert seen.is_replaced, seen
 
 
