@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 
 from atoll.errors import GuestUnreachable
-from atoll.guest.base import ExportRule, Freeze, WantedShare, digest
-from atoll.guest.channel import SshGuest
+from atoll.guest.base import ExportRule, Freeze, Guest, WantedShare, digest
+from atoll.guest.pool import GuestPool
 from atoll.guest.ssh import await_banner
 from harness.service_vm import BOOT_SECONDS, ServiceVm
 from tests.guest.conftest import rules
@@ -27,11 +27,17 @@ HOME, AWAY = "127.0.0.1", "10.0.2.15"
 GIB = 1 << 30
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[GuestPool]:
+    pool = GuestPool()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def guest(machine: ServiceVm) -> Iterator[SshGuest]:
-    guest = machine.open()
-    yield guest
-    guest.close()
+def guest(machine: ServiceVm, pool: GuestPool) -> Guest:
+    """The channel that the tests share, because opening one takes ten seconds when emulated."""
+    return pool.get("machine", machine.open, BOOT_SECONDS)
 
 
 def new_share(serial: str, **changes: object) -> WantedShare:
@@ -61,9 +67,7 @@ def nfs(share: WantedShare, place: str, server: str = HOME, version: str = "4.2"
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_share_is_mounted_by_those_who_may(
-    machine: ServiceVm, guest: SshGuest, kind: str
-) -> None:
+def test_a_share_is_mounted_by_those_who_may(machine: ServiceVm, guest: Guest, kind: str) -> None:
     read_only = ExportRule("ip", "10.0.2.0/24", "ro")
     share = new_share(plug(machine), file_system=kind, rules=(read_only, *rules(HOME)))
     assert guest.apply_share(share, fence=1).formatted
@@ -83,7 +87,7 @@ def test_a_share_is_mounted_by_those_who_may(
     guest.remove_share(share.share_id, share.path, fence=2)
 
 
-def test_access_that_is_taken_away_ends_at_once(machine: ServiceVm, guest: SshGuest) -> None:
+def test_access_that_is_taken_away_ends_at_once(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine), rules=rules(HOME, AWAY))
     guest.apply_share(share, fence=1)
     machine.shell(
@@ -100,7 +104,7 @@ def test_access_that_is_taken_away_ends_at_once(machine: ServiceVm, guest: SshGu
     assert "mine" in machine.shell("sleep 1; ls /mnt/home; umount /mnt/home /mnt/away")
 
 
-def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: SshGuest) -> None:
+def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
     many = tuple(rules(*(f"10.{n // 200}.{n % 200}.0/24" for n in range(999))))
@@ -114,7 +118,7 @@ def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: SshGuest) -> N
     guest.remove_share(share.share_id, share.path, fence=2)
 
 
-def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: SshGuest) -> None:
+def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
     machine.shell(
@@ -135,7 +139,7 @@ def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: SshGues
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_a_larger_clone_lives_beside_its_parent(
-    machine: ServiceVm, guest: SshGuest, kind: str
+    machine: ServiceVm, guest: Guest, kind: str
 ) -> None:
     parent = new_share(plug(machine), file_system=kind)
     guest.apply_share(parent, fence=1)
@@ -160,7 +164,7 @@ def test_a_larger_clone_lives_beside_its_parent(
     assert words == "old\nnew\n"  # two file systems, also to an NFS client
 
 
-def test_an_open_file_does_not_keep_a_share_from_going(machine: ServiceVm, guest: SshGuest) -> None:
+def test_an_open_file_does_not_keep_a_share_from_going(machine: ServiceVm, guest: Guest) -> None:
     share, other = new_share(plug(machine)), new_share(plug(machine))
     guest.apply_share(share, fence=1)
     guest.apply_share(other, fence=1)
@@ -178,7 +182,7 @@ def test_an_open_file_does_not_keep_a_share_from_going(machine: ServiceVm, guest
     machine.shell("umount -l /mnt/gone; umount /mnt/stays")
 
 
-def test_cifs_sessions_end_when_access_does(machine: ServiceVm, guest: SshGuest) -> None:
+def test_cifs_sessions_end_when_access_does(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine), protocol="CIFS", rules=rules(HOME, "10.0.2.0/24"))
     guest.apply_share(share, fence=1, deadline=120)
     mount = "mkdir -p {0} && mount -t cifs -o guest,vers=3.0 //{1}/{2} {0}\n"
@@ -225,7 +229,7 @@ def test_a_rebooted_instance_serves_without_atoll(machine: ServiceVm) -> None:
 
 
 def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
-    machine: ServiceVm, guest: SshGuest
+    machine: ServiceVm, guest: Guest
 ) -> None:
     """systemd believes udev, and unmounts what has a mount unit when the disk seems to be gone."""
     share = new_share(plug(machine))

@@ -212,6 +212,20 @@ def test_a_refused_verb_does_not_cost_the_channel(pool: GuestPool) -> None:
     assert instance.closed == 0
 
 
+def test_a_channel_is_handed_over(pool: GuestPool) -> None:
+    instance, other = Instance(), Instance()
+    pool.get("warm", instance.connect, 5)
+    pool.hand_over("warm", to="lost")
+    assert pool.get("lost", other.connect, 5).health() == HEALTH
+    assert (instance.opened, other.opened) == (1, 0)
+    pool.get("warm", other.connect, 5)
+    assert other.opened == 1
+    pool.hand_over("nobody", to="lost")
+    assert pool.get("lost", other.connect, 5).health() == HEALTH
+    pool.close()
+    assert (instance.closed, other.closed) == (1, 1)
+
+
 def test_a_dropped_instance_is_forgotten_even_while_it_connects(pool: GuestPool) -> None:
     instance = Instance()
     instance.boots.clear()

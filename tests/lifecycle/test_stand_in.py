@@ -106,7 +106,8 @@ def test_the_next_failure_is_survived_too(deployment: MemoryDeployment) -> None:
 def test_a_warm_instance_that_does_not_answer_is_given_up(deployment: MemoryDeployment) -> None:
     standby = warm(deployment)
     assert standby is not None
-    deployment.cloud.faults.fail("open_guest", "GuestUnreachable", times=None, about=standby)
+    for call in ("open_guest", "keep_state"):
+        deployment.cloud.faults.fail(call, "GuestUnreachable", times=None, about=standby)
     fail(deployment, "delete_instance")
     deployment.until(
         lambda: served_by(deployment, server_of(deployment)["identifier"]), "the share"

@@ -183,6 +183,8 @@ class ServiceInstanceManager(InstanceAccess):
             self._stand_ins.use(owner, stand_in)
         # Closing the channel earlier would thaw the file systems frozen for this.
         self._pool.drop(owner)
+        if stand_in is not None:
+            self._pool.hand_over(server_key(stand_in), owner)
         network_info: NetworkInfo = {"server_id": server_id}  # the stored ports say which networks
         ports = self._ports(network_info)
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
@@ -253,7 +255,7 @@ class ServiceInstanceManager(InstanceAccess):
         instance_id = self.storage.get(owner, INSTANCE_ID) or ""
         try:
             details = self._details(network_info["server_id"], instance_id, mixed)
-            self.guest(details, STAND_IN_SECONDS)
+            self.guest(details, STAND_IN_SECONDS).health(deadline=STAND_IN_SECONDS)
         except GuestUnreachable as error:
             log.warning("stand_in_failed", instance=instance_id, error=str(error))
             self._give_up(owner, instance_id)

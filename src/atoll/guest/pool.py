@@ -123,6 +123,16 @@ class GuestPool:
                 target=self.lost, args=(key, guest), name="guest-lost", daemon=True
             ).start()
 
+    def hand_over(self, key: str, to: str) -> None:
+        """Use the channel of ``key``, if it is open, for ``to`` from now on, which has none.
+
+        Opening another one to the same instance would take seconds.
+        """
+        with self._lock:
+            entry = self._entries.pop(key, None)
+            if entry is not None and entry.guest is not None:
+                self._entries[to] = entry
+
     def drop(self, key: str) -> None:
         """Close the channel and remove the instance's state."""
         with self._lock:
