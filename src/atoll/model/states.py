@@ -155,7 +155,8 @@ class ServerStatus(Status):
     UNMANAGE_ERROR = "unmanage_error"
     UNMANAGE_STARTING = "unmanage_starting"
     INACTIVE = "inactive"
-    """An administrator has set this status."""
+    """The service instance serves the shares of another server, or boots to do so. An administrator
+    can set this status, too."""
     SERVER_MIGRATING = "server_migrating"
     SERVER_MIGRATING_TO = "server_migrating_to"
     NETWORK_CHANGE = "network_change"
