@@ -154,22 +154,25 @@ def test_a_share_network_that_could_not_be_deleted_is_deleted_later(
     assert deployment.call("GET", "/share-networks")["share_networks"] == []
 
 
-def test_users_read_what_holds_up_their_share(deployment: MemoryDeployment) -> None:
-    # three times: the first, while the instance boots, holds up nothing
-    deployment.cloud.faults.fail("attach_volume", message="compute: Service Unavailable", times=3)
+def told_once(deployment: MemoryDeployment, call: str, fault: str) -> str:
+    """What a user is told while this call fails again and again; it must be said only once."""
+    deployment.cloud.faults.fail(call, message=fault, times=None)
     share_id = deployment.create()
+    deployment.until(lambda: told(deployment, share_id), "the news")
+    deployment.cloud.faults.clear()
     becomes(deployment, share_id, "available")
     [text] = told(deployment, share_id)
+    return text
+
+
+def test_users_read_what_holds_up_their_share(deployment: MemoryDeployment) -> None:
+    text = told_once(deployment, "attach_volume", "compute: Service Unavailable")
     assert "tried again by itself. The cloud does not answer at the moment." in text
     assert "Service Unavailable" not in text
 
 
 def test_users_read_what_holds_up_their_share_server(deployment: MemoryDeployment) -> None:
-    # both ports, asked for at the same time, in two tries
-    deployment.cloud.faults.fail("create_port", message="network: Service Unavailable", times=4)
-    share_id = deployment.create()
-    becomes(deployment, share_id, "available")
-    [text] = told(deployment, share_id)
+    text = told_once(deployment, "create_port", "network: Service Unavailable")
     assert "tried again by itself. The cloud does not answer at the moment." in text
 
 

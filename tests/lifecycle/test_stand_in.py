@@ -10,10 +10,12 @@ import pytest
 
 from atoll.db import share_servers
 from atoll.engine.queue import enqueue
+from atoll.lifecycle import server_choice
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import ServerStatus
 from harness.memory_deployment import CLIENT, MemoryDeployment
+from tests.lifecycle.test_restore import passes
 
 OTHER = "10.0.0.77"
 
@@ -127,6 +129,47 @@ def test_a_server_is_renewed_by_a_warm_instance(deployment: MemoryDeployment) ->
         share_servers.change(connection, server["id"], renewal_wanted=True, backend_details=details)
         enqueue(connection, server_key(server["id"]))
     deployment.until(lambda: served_by(deployment, standby), "the share on the warm instance")
+
+
+def test_its_own_state_volume_may_stay_for_a_while(deployment: MemoryDeployment) -> None:
+    deployment.cloud.faults.fail("delete_volume", "CloudError", times=None)
+    standby = fail(deployment, "kill_instance")
+    deployment.until(lambda: served_by(deployment, standby), "the share on the warm instance")
+    deployment.cloud.faults.clear()
+
+
+def test_a_lender_stays_untouched_whatever_its_status(deployment: MemoryDeployment) -> None:
+    standby = fail(deployment, "kill_instance")
+    deployment.until(lambda: served_by(deployment, standby), "the share")
+    [lent] = [each for each in servers(deployment) if each["stands_in_for"]]
+    for status in ("active", "error"):
+        reset = {"reset_status": {"status": status}}
+        deployment.call("POST", f"/share-servers/{lent['id']}/action", reset)
+        with deployment.database.begin() as connection:
+            share_servers.change(connection, lent["id"], renewal_wanted=True)
+            enqueue(connection, server_key(lent["id"]))
+        passes(deployment, 3)
+        assert served_by(deployment, standby)
+
+
+def test_a_warm_server_gets_no_stand_in(deployment: MemoryDeployment) -> None:
+    deployment.until(lambda: warm(deployment), "a warm server")
+    with deployment.database.begin() as connection:
+        second = server_choice.add(connection, server_of(deployment)["host"])
+        enqueue(connection, server_key(second))
+
+    def both() -> list[ShareServer]:
+        all_warm = [each for each in servers(deployment) if not each["share_network_subnet_id"]]
+        return [each for each in all_warm if each["status"] == ServerStatus.ACTIVE]
+
+    deployment.until(lambda: len(both()) == 2, "two warm servers")
+    lost = both()[0]
+    deployment.cloud.delete_instance(lost["identifier"])
+    deployment.until(
+        lambda: lost["identifier"] not in [each["identifier"] for each in both()], "its return"
+    )
+    deployment.until(lambda: len(both()) == 2, "two warm servers again")
+    assert not any(each["stands_in_for"] for each in servers(deployment))
 
 
 def test_a_server_whose_instance_is_used_is_not_deleted(deployment: MemoryDeployment) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from atoll.cli import servers
 from harness.memory_deployment import MemoryDeployment
 from tests.lifecycle.operator import Operator
 
@@ -81,12 +83,17 @@ def test_one_may_be_upgraded_before_the_others(site: MemoryDeployment) -> None:
     assert operator.run("server", "upgrade", "nonsense").exit_code != 0
 
 
-def test_an_image_that_does_not_boot_interrupts_nobody(site: MemoryDeployment) -> None:
+@pytest.mark.parametrize(
+    ("call", "error"), [("wait_for_instance", "CloudError"), ("keep_state", "GuestError")]
+)
+def test_an_image_that_does_not_serve_interrupts_nobody(
+    site: MemoryDeployment, call: str, error: str
+) -> None:
     mounts = [filled(site), filled(site)]
     operator = Operator(site)
     before = operator.servers()
     site.cloud.images.publish()
-    site.cloud.faults.fail("wait_for_instance", "CloudError", times=None)
+    site.cloud.faults.fail(call, error, times=None)
     failed = operator.run("server", "upgrade", "--timeout", "30")
     assert failed.exit_code != 0
     assert "did not come up" in str(failed.exception)
@@ -99,6 +106,49 @@ def test_an_image_that_does_not_boot_interrupts_nobody(site: MemoryDeployment) -
     site.cloud.faults.clear()
     assert operator.run("server", "upgrade", "--timeout", "60").exit_code == 0
     assert [read(mount) for mount in mounts] == [b"precious"] * 2
+
+
+def test_an_instance_that_dies_while_the_next_can_not_be_made_is_replaced(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    site = new_deployment(reconcile_interval=0.5)
+    site.start_worker()
+    mount = filled(site)
+    mount.write("data", b"precious")
+    operator = Operator(site)
+    [(server_id, server)] = operator.servers().items()
+    site.cloud.images.publish()
+    site.cloud.faults.fail("create_port", "CloudUnavailable", times=None)
+    servers.ask(site.database, server_id)
+    site.until(lambda: len(operator.servers()) == 2, "the row of the next one")
+    site.cloud.delete_instance(server["instance"])
+    site.cloud.faults.clear()
+    assert read(mount) == b"precious"
+    site.until(lambda: operator.servers()[server_id]["is_current"], "the newer image")
+    assert read(mount) == b"precious"
+    site.until(lambda: len(site.cloud.compute.list_instances()) == 1, "the others to go")
+
+
+def test_a_backup_from_before_a_renewal_serves_again(
+    new_deployment: Callable[..., MemoryDeployment],
+) -> None:
+    site = new_deployment(reconcile_interval=0.3)
+    site.start_worker()
+    mount, operator = filled(site), Operator(site)
+    backup = operator.backup()
+    site.cloud.images.publish()
+    assert operator.run("server", "upgrade", "--timeout", "30").exit_code == 0
+    assert read(mount) == b"precious"
+    check = json.loads(operator.run("restore", "check", "--json").stdout)
+    assert not [said for said in check if "instance" in str(said)]
+    site.stop_workers()
+    operator.restore(backup)
+    site.start_worker()
+    site.until(site.is_refused, "the hold")
+    operator.release()
+    [server_id] = [key for key, each in operator.servers().items() if each["shares"]]
+    site.until(lambda: not operator.servers()[server_id]["silent_since"], "the server")
+    assert read(mount) == b"precious"
 
 
 def test_without_room_for_a_second_instance_one_goes_first(site: MemoryDeployment) -> None:

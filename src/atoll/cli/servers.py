@@ -21,7 +21,7 @@ from atoll.errors import Conflict, NotFound
 from atoll.lifecycle import hold
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
-from atoll.model.states import UNFINISHED_OPERATIONS, OperationStatus, ServerStatus
+from atoll.model.states import UNFINISHED_OPERATIONS, ServerStatus
 
 LOOK_SECONDS = 0.5
 
@@ -91,7 +91,10 @@ def outdated(servers: Iterable[Server], only: Iterable[str] = ()) -> list[Server
     return [
         server
         for server in by_id.values()
-        if server.id in wanted and server.status == ServerStatus.ACTIVE and not server.is_current
+        if server.id in wanted
+        and server.status == ServerStatus.ACTIVE
+        and not server.is_current
+        and not server.stands_in_for
     ]
 
 
@@ -149,12 +152,11 @@ def _await(database: Database, server: Server, seconds: float) -> str:
         # A later snapshot is needed, so that the row has the operation's results.
         with database.read() as connection:
             row = share_servers.get(connection, server.id)
-        if row is None:
+        if row is None or row["stands_in_for"]:
             return "(gone)"
-        assert last is not None
-        is_renewed = row["identifier"] != server.instance or last["status"] == OperationStatus.DONE
-        if is_renewed and not row["renewal_wanted"]:
+        if row["backend_details"].get("image_id", "") != server.image:
             return str(row["identifier"])
+        assert last is not None
         if last["status"] not in UNFINISHED_OPERATIONS or time.monotonic() > end:
             raise Conflict(
                 f"The share server {server.id} got no new instance: "

@@ -221,6 +221,7 @@ def idle_servers(connection: Connection, before: float) -> list[str]:
     statement = select(share_servers.c.id).where(
         or_(share_servers.c.status == ServerStatus.ERROR, idle),
         share_servers.c.is_auto_deletable,
+        share_servers.c.stands_in_for.is_(None),
         ~exists().where(shares.c.share_server_id == share_servers.c.id),
     )
     return list(connection.execute(statement).scalars())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, true, update
 
 from atoll.db import shares as share_rows
 from atoll.db.tables import share_servers, share_types, shares
@@ -57,11 +57,13 @@ def take_warm(connection: Connection, host: str, image: str | None = None) -> Sh
     With ``image``, it is one whose instance has booted this image.
     """
     booted = share_servers.c.backend_details["image_id"].as_string()
+    lender = share_servers.alias()
+    borrows = exists().where(lender.c.stands_in_for == share_servers.c.id)
     statement = (
         select(share_servers)
         .where(*_warm(host), share_servers.c.status == ServerStatus.ACTIVE)
         .where(share_servers.c.unhealthy_since.is_(None))
-        .where(true() if image is None else booted == image)
+        .where(~borrows, true() if image is None else booted == image)
         .order_by(share_servers.c.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)

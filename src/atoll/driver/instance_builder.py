@@ -11,6 +11,7 @@ from atoll.config import Driver as DriverOptions
 from atoll.driver.fence import INSTANCE_ID, InstanceFence
 from atoll.driver.identity import InstanceKeys
 from atoll.driver.resources import NetworkInfo
+from atoll.driver.server_state import STATE_VOLUME
 from atoll.driver.storage import PrivateStorage
 from atoll.guest.pool import GuestPool
 from atoll.model.keys import server_key
@@ -69,8 +70,19 @@ class InstanceBuilder:
             identity=keys.identity(self._options.service_instance_user, name),
             availability_zone=network_info.get("availability_zone") or "",
         )
+        self._end_the_holder_of_the_state(owner)
         self._pool.drop(owner)  # the channel belongs to an earlier instance
         instance = self._cloud.compute.create_instance(spec)
         self._storage.update(owner, {INSTANCE_ID: instance.id, IMAGE_ID: image_id})
         log.info("service_instance_created", instance=instance.id, share_server=owner)
         return instance
+
+    def _end_the_holder_of_the_state(self, owner: str) -> None:
+        """End an instance that has the server's state, and so its shares, attached.
+
+        It has taken the server over since the backup from which the database was restored.
+        """
+        volume_id = self._storage.get(owner, STATE_VOLUME)
+        volume = self._cloud.volumes.get_volume(volume_id) if volume_id else None
+        if volume is not None and volume.instance_id is not None:
+            self._fence.end(owner, volume.instance_id)

@@ -183,8 +183,6 @@ class ServiceInstanceManager(InstanceAccess):
             self._stand_ins.use(owner, stand_in)
         # Closing the channel earlier would thaw the file systems frozen for this.
         self._pool.drop(owner)
-        if stand_in is not None:
-            self._pool.hand_over(server_key(stand_in), owner)
         network_info: NetworkInfo = {"server_id": server_id}  # the stored ports say which networks
         ports = self._ports(network_info)
         details = self._boot(network_info, ports, (ports.management.id,), on_active)
@@ -198,9 +196,7 @@ class ServiceInstanceManager(InstanceAccess):
         self.cloud.compute.connect_ports(instance.id, CONNECT_SECONDS)
         self.network_helper.let_clients_in(server_id)
         guest.notify_clients()
-        used = self._stand_ins.of(owner)
-        if used is not None:  # its instance keeps the state of this server now
-            self._states.remove(used)
+        self._remove_unused_state(owner)
         return details
 
     def start_nfs(self, server: ServerDetails) -> None:
@@ -255,12 +251,27 @@ class ServiceInstanceManager(InstanceAccess):
         instance_id = self.storage.get(owner, INSTANCE_ID) or ""
         try:
             details = self._details(network_info["server_id"], instance_id, mixed)
+            self._pool.hand_over(server_key(stand_in), owner)
             self.guest(details, STAND_IN_SECONDS).health(deadline=STAND_IN_SECONDS)
         except GuestUnreachable as error:
             log.warning("stand_in_failed", instance=instance_id, error=str(error))
             self._give_up(owner, instance_id)
             return ports
         return mixed
+
+    def _remove_unused_state(self, owner: str) -> None:
+        """Remove the state volume of the server whose instance is used, and keeps another state.
+
+        It is removed with that server at the latest, so an error is no reason to replace again an
+        instance that serves.
+        """
+        stand_in = self._stand_ins.of(owner)
+        if stand_in is None:
+            return
+        try:
+            self._states.remove(stand_in)
+        except CloudError as error:
+            log.warning("unused_state_kept", share_server_id=stand_in, error=str(error))
 
     def _give_up(self, owner: str, instance_id: str) -> None:
         """End an instance that does not answer, so that the next one is a new one."""

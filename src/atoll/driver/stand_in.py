@@ -42,5 +42,8 @@ class StandIns:
             key: self._storage.get(server_key(stand_in), key) or ""
             for key in (INSTANCE_ID, IMAGE_ID)
         }
+        if not known[INSTANCE_ID]:  # it was given up meanwhile
+            self.use(owner, None)
+            return
         # This is one write, so that nobody logs in to one instance with the keys of another.
         self._storage.update(owner, {STAND_IN: stand_in, **known})

@@ -124,10 +124,12 @@ class GuestPool:
             ).start()
 
     def hand_over(self, key: str, to: str) -> None:
-        """Use the channel of ``key``, if it is open, for ``to`` from now on, which has none.
+        """Use the channel of ``key`` for ``to`` from now on, instead of what ``to`` has.
 
-        Opening another one to the same instance would take seconds.
+        Opening another one to the same instance would take seconds. Where ``key`` has none, ``to``
+        will open one.
         """
+        self.drop(to)
         with self._lock:
             entry = self._entries.pop(key, None)
             if entry is not None and entry.guest is not None:

@@ -163,8 +163,12 @@ def _of_snapshot(snapshot: Snapshot, cloud: Listing) -> list[Said]:
 
 
 def _of_server(server: ShareServer, cloud: Listing, has_shares: bool) -> list[Said]:
+    if server["stands_in_for"]:
+        return []  # its instance is the other server's
     own = cloud.instances.get(server_key(server["id"]), [])
     status, known = server["status"], server["identifier"] or ""
+    if any(known in ids for ids in cloud.instances.values()):
+        own = [known]  # it may be the instance of a server that stands in
     if not own:
         is_lost = status == ServerStatus.ACTIVE
         return [(True, f"its instance {known} is gone")] if is_lost else []

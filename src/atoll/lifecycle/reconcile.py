@@ -200,16 +200,19 @@ class Reconciliation:
         for share in here:
             with alone("check_shares", share_id=share["id"]):
                 if difference := driver.differences(share, health):
+                    is_detached = self._is_detached(share)  # until the repair begins
                     self._ask(operation, [share_key(share["id"])], difference)
-                    self._tell_if_detached(operation, share)
+                    if is_detached:
+                        self._tell_of_detachment(operation, share)
         with alone("note_file_systems"):
             file_systems.note(operation, here, health)
         self._note_usage(operation, here, usage)
 
-    def _tell_if_detached(self, operation: Operation, share: Share) -> None:
+    def _is_detached(self, share: Share) -> bool:
         volume = self._backend.cloud.volumes.find_volume(share_key(share["id"]))
-        if volume is None or volume.instance_id is not None:
-            return
+        return volume is not None and volume.instance_id is None
+
+    def _tell_of_detachment(self, operation: Operation, share: Share) -> None:
         text = (
             "The share was not served: its volume had been detached from the service "
             "instance. It is attached again."

@@ -21,9 +21,14 @@ from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
 from atoll.errors import (
     CloudError,
+    GuestError,
     InstanceMayStillRun,
+    NotRenewed,
+    NotRenewedYet,
     OutOfCapacity,
+    ServiceInstanceException,
     ServiceInstanceUnavailable,
+    StaleFence,
 )
 from atoll.lifecycle import access, hold, routes, stand_ins
 from atoll.lifecycle.backend import Backend
@@ -65,6 +70,20 @@ def taking_turns(operation: Operation) -> Iterator[None]:
         yield
     finally:
         operation.set_lane("")  # the next look at the server needs no turn
+
+
+@contextmanager
+def keeping_the_old() -> Iterator[None]:
+    """Raise ``NotRenewed`` for an error before the instance that serves was touched."""
+    try:
+        yield
+    except StaleFence:
+        raise
+    except (CloudError, GuestError, ServiceInstanceException, ServiceInstanceUnavailable) as error:
+        kind = NotRenewedYet if error.retryable else NotRenewed
+        raise kind(
+            f"The newer instance did not come up, so the old one goes on serving: {error}"
+        ) from error
 
 
 class ServerRepair:
@@ -136,19 +155,29 @@ class ServerRepair:
             self._look_again(operation, server, "It was rebooted.", within=LOOK_SECONDS)
 
     def _renew(self, operation: Operation, server: ShareServer, details: Mapping[str, str]) -> None:
-        """Replace an instance that serves by one with the newest image."""
-        newest = self._backend.cloud.images.service_image().id
+        """Replace an instance that serves by one with the newest image.
+
+        Raises ``NotRenewed`` if the old one was not touched.
+        """
+        old = details["instance_id"]
+        driver = self._backend.driver(operation)
+        with keeping_the_old():
+            newest = self._backend.cloud.images.service_image().id
+            fencing = driver.service_instance_manager.fence.look(server_key(server["id"]), old)
+        if fencing.state == FencingState.DOUBTFUL:
+            raise InstanceMayStillRun(fencing.reason, instance_id=old)
+        if fencing.state == FencingState.PROVED:  # it has ended since it answered
+            self._replace_lost(operation, server, details)
+            return
         if details.get("image_id") == newest:
             self._serve_again(operation, server, details, is_newest=True)
             return
-        fencing = self._backend.cloud.compute.fencing(details["instance_id"])
-        if fencing.state == FencingState.DOUBTFUL:
-            raise InstanceMayStillRun(fencing.reason, instance_id=details["instance_id"])
         with self._backend.database.read() as connection:
             here = shares.on_server(connection, server["id"], SHARES_SERVED)
-        if here:
-            stand_ins.boot_ahead(self._backend, operation, server, details["instance_id"])
-        self._backend.driver(operation).hold_still(server, [share["id"] for share in here])
+        with keeping_the_old():
+            if here:
+                stand_ins.boot_ahead(self._backend, operation, server, old)
+            driver.hold_still(server, [share["id"] for share in here])
         self._replace(operation, server, details, why="is of an older image")
 
     def stay_with_old(self, operation: Operation) -> None:
@@ -195,8 +224,6 @@ class ServerRepair:
             f"The share's service instance {why}. A new instance has replaced it, at the same "
             "address and with the same shares. Clients continue automatically."
         )
-        # This comes first: once the server answers, no later look would release the others.
-        stand_ins.release(self._backend, operation, server, details)
         self._serve_again(operation, server, details, text, is_newest=True)
 
     def _hold(self, operation: Operation, server: ShareServer, found: Diagnosis) -> None:
@@ -306,9 +333,13 @@ class ServerRepair:
                     f"The share's service instance did not answer for {seconds:.0f} seconds. It "
                     "serves the share again, and clients continue automatically."
                 )
+        # This comes first: once the server counts as served, no later look releases the others.
+        stand_ins.release(self._backend, operation, server, details)
         with operation.transaction() as connection:
             if is_newest:
                 share_servers.change(connection, server["id"], renewal_wanted=False)
+            elif server["renewal_wanted"]:
+                enqueue(connection, server_key(server["id"]))
             share_servers.change(
                 connection,
                 server["id"],

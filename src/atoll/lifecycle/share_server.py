@@ -47,6 +47,8 @@ class ShareServerHandler:
             server = share_servers.get(connection, operation.resource_id)
         if server is None:
             return
+        if server["stands_in_for"] and server["status"] != ServerStatus.DELETING:
+            return  # its instance is the business of the server that uses it, whatever the status
         verbs: dict[ServerStatus, tuple[Callable[[Operation, ShareServer], None], Action]] = {
             ServerStatus.CREATING: (self._set_up, Action.CREATE),
             ServerStatus.DELETING: (self._take_down, Action.DELETE),

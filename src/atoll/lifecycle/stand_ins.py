@@ -13,13 +13,7 @@ import structlog
 from atoll.db import placement, share_servers
 from atoll.engine.operation import Operation
 from atoll.engine.queue import enqueue
-from atoll.errors import (
-    CloudError,
-    NotRenewed,
-    NotRenewedYet,
-    OutOfCapacity,
-    ServiceInstanceException,
-)
+from atoll.errors import CloudError, OutOfCapacity
 from atoll.lifecycle import hold, server_choice
 from atoll.lifecycle.backend import Backend
 from atoll.model.keys import server_key
@@ -47,14 +41,17 @@ def is_ready(backend: Backend) -> bool:
 def take(backend: Backend, operation: Operation, server: ShareServer, lost: str) -> str | None:
     """Id of the warm server whose instance stands in for the instance ``lost``; None if none can.
 
-    One that an interrupted call has taken is taken again.
+    One that an interrupted call has taken is taken again. A warm server needs none itself.
     """
-    if not _may_stand_in(backend):
+    if not _may_stand_in(backend) or server["share_network_subnet_id"] is None:
         return None
     newest = backend.cloud.images.service_image().id if server["renewal_wanted"] else None
     with operation.transaction() as connection:
         for taken in share_servers.where(connection, stands_in_for=server["id"]):
-            if taken["backend_details"].get("instance_id") != lost:
+            instance, image = (
+                taken["backend_details"].get(key, "") for key in ("instance_id", "image_id")
+            )
+            if instance not in ("", lost) and newest in (None, image):
                 return taken["id"]
         warm = placement.take_warm(connection, server["host"], newest)
         if warm is None:
@@ -73,29 +70,32 @@ def boot_ahead(backend: Backend, operation: Operation, server: ShareServer, old:
     """Have an instance booted that ``take`` will find, while the instance ``old`` still serves.
 
     Without room for a second instance there is none, and the old one has to go before the new one
-    boots. Raises ``NotRenewed`` if it does not come up.
+    boots. Raises the errors of ``setup_server``.
     """
     if not _may_stand_in(backend):
         return
     stand_in = take(backend, operation, server, old)
     if stand_in is None:
-        with operation.transaction() as connection:
-            stand_in = server_choice.add(
-                connection, server["host"], ServerStatus.INACTIVE, stands_in_for=server["id"]
-            )
+        stand_in = _row_to_boot(operation, server)
     try:
         details = backend.driver(operation).setup_server([{"server_id": stand_in}])
     except OutOfCapacity as error:
         log.warning("stand_in.no_room", share_server_id=server["id"], error=str(error))
         release(backend, operation, server, {"instance_id": old})
         return
-    except (CloudError, ServiceInstanceException) as error:
-        kind = NotRenewedYet if error.retryable else NotRenewed
-        raise kind(
-            f"The newer instance did not come up, so the old one goes on serving: {error}"
-        ) from error
     with operation.transaction() as connection:
         share_servers.change(connection, stand_in, backend_details=details)
+
+
+def _row_to_boot(operation: Operation, server: ShareServer) -> str:
+    """Id of a server without an instance that is to stand in; an interrupted call may have it."""
+    with operation.transaction() as connection:
+        for taken in share_servers.where(connection, stands_in_for=server["id"]):
+            if not taken["backend_details"].get("instance_id"):
+                return taken["id"]
+        return server_choice.add(
+            connection, server["host"], ServerStatus.INACTIVE, stands_in_for=server["id"]
+        )
 
 
 def release(
@@ -106,7 +106,10 @@ def release(
     ``details`` are those of the instance that it uses. Other warm servers are made in their place.
     """
     with operation.transaction() as connection:
-        for taken in share_servers.where(connection, stands_in_for=server["id"]):
+        lent = share_servers.where(connection, stands_in_for=server["id"])
+        if not lent:
+            return
+        for taken in lent:
             if taken["backend_details"].get("instance_id") != details.get("instance_id"):
                 share_servers.change(
                     connection, taken["id"], status=ServerStatus.DELETING, stands_in_for=None
