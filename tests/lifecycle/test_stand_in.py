@@ -164,6 +164,7 @@ def test_a_warm_server_gets_no_stand_in(deployment: MemoryDeployment) -> None:
 
     deployment.until(lambda: len(both()) == 2, "two warm servers")
     lost = both()[0]
+    assert lost["identifier"]
     deployment.cloud.delete_instance(lost["identifier"])
     deployment.until(
         lambda: lost["identifier"] not in [each["identifier"] for each in both()], "its return"
