@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import falcon
 import pytest
 from falcon.testing import TestClient
+from sqlalchemy.exc import DataError
 from structlog.testing import capture_logs
 
 from atoll import errors
@@ -79,6 +81,23 @@ def test_no_answer_has_the_words(kind: type[errors.AtollError]) -> None:
     if answer.status_code == 500:
         [line] = [line for line in lines if line["event"] == "unhandled error"]
         assert WORDS in str(line["exc_info"])
+
+
+def test_a_value_that_the_database_refuses_is_400_and_quotes_nothing_of_it() -> None:
+    class Resource:
+        def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+            raise DataError(f"INSERT {WORDS}", {}, ValueError(WORDS))
+
+    app = falcon.App()
+    for kind, handler in faults.HANDLERS:
+        app.add_error_handler(kind, handler)
+    app.add_route("/", Resource())
+    with capture_logs() as lines:
+        answer = TestClient(app).simulate_get("/")
+    assert answer.status_code == 400
+    assert "too long" in answer.json["badRequest"]["message"]
+    assert "controller" not in answer.text
+    assert any(WORDS in str(line) for line in lines)
 
 
 def test_a_refusal_says_what_it_says() -> None:

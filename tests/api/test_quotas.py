@@ -113,6 +113,7 @@ def test_only_administrators_change_and_see_others(member: Client, stranger: Cli
         ({"shares": 5}, "?share_type=default&user_id=ann", "2.65"),
         ({"share_networks": 5}, "?share_type=default", "2.65"),
         ({"shares": 51}, "?user_id=ann", "2.65"),
+        ({"shares": 5}, f"?user_id={'u' * 65}", "2.65"),
         ({"shares": 5, "force": "perhaps"}, "", "2.65"),
     ],
 )
@@ -123,6 +124,14 @@ def test_bad_limits_change_nothing(
     assert result.status_code == 400, result.text
     assert result.json["badRequest"]["message"]
     assert admin.get(PATH)["quota_set"]["shares"] == 50
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_no_project_has_an_id_that_no_column_holds(admin: Client, method: str) -> None:
+    body = {"quota_set": {"shares": 5}} if method == "PUT" else None
+    for length, codes in ((64, (200, 202)), (65, (400,))):
+        answer = admin(method, f"/quota-sets/{'é' * length}", body)
+        assert answer.status_code in codes, answer.text
 
 
 def test_unknown_share_type_is_404(admin: Client) -> None:

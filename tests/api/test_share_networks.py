@@ -54,6 +54,7 @@ def test_with_neutron_ids_it_is_not(world: ApiInProcess, member: Client) -> None
         {"neutron_net_id": "; rm -rf /", "neutron_subnet_id": "x"},
         {"neutron_net_id": "$(x)", "neutron_subnet_id": "x"},
         {"neutron_net_id": "", "neutron_subnet_id": ""},
+        {"neutron_net_id": "x" * 64 + "\n", "neutron_subnet_id": "x"},
         {"neutron_net_id": ["a"], "neutron_subnet_id": "x"},
         {"nova_net_id": "n"},
         {"name": "x" * 256},

@@ -141,8 +141,9 @@ def test_access_to_a_private_type(admin: Client, member: Client, stranger: Clien
     assert admin("POST", f"{path}/action", revoke, version="2.0").status_code == 202
     assert admin("POST", f"{path}/action", revoke).status_code == 404
     assert member("GET", path).status_code == 404
-    unknown = {"addProjectAccess": {"project": "nobody"}}
-    assert admin("POST", f"{path}/action", unknown).status_code == 400
+    for unknown in ("nobody", "x" * 65, "x" * 64 + "\n"):
+        grant = {"addProjectAccess": {"project": unknown}}
+        assert admin("POST", f"{path}/action", grant).status_code == 400
 
 
 def test_public_types_have_no_access_list(admin: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import falcon
 import msgspec
 import structlog
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from atoll import errors
@@ -142,6 +142,14 @@ def on_integrity(
     fill(response, 409, "Something that this request needs has just been changed. Try again.")
 
 
+def on_data(
+    request: falcon.Request, response: falcon.Response, error: Exception, params: object
+) -> None:
+    """A value that no check had refused does not fit into its column."""
+    log.warning("value refused by the database", error=str(error.__cause__ or error))
+    fill(response, 400, "The request contains a value that is too long or too large to be stored.")
+
+
 def on_unknown(
     request: falcon.Request, response: falcon.Response, error: Exception, params: object
 ) -> None:
@@ -162,6 +170,7 @@ def _logged(error: Exception, environ: dict[str, Any]) -> str:
 HANDLERS: Final[tuple[tuple[type[Exception], Any], ...]] = (
     (Exception, on_unknown),
     (IntegrityError, on_integrity),
+    (DataError, on_data),
     (OperationalError, on_database),
     (InterfaceError, on_database),
     (PoolTimeoutError, on_database),

@@ -165,7 +165,7 @@ RULES = NETWORKS.rules(
     admin=(DETAILS,),
 )
 
-NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}" + bodies.END)]
 
 
 class CreateNetwork(msgspec.Struct):

@@ -28,6 +28,7 @@ _PATH = "/quota-sets/{project_id}"
 _QUERY = QueryString(
     more=(parameter("user_id"), parameter("share_type", since=quota_view.SHARE_TYPES_SINCE))
 )
+_LONGEST_OWNER = 64
 _NO_DETAIL: Mapping[str, int] = {"limit": 0, "in_use": 0, "reserved": 0}
 
 
@@ -38,6 +39,8 @@ def _scope(call: Call, connection: Connection, project_id: str) -> Scope:
     name = paging.one(call.request.params, "share_type")
     if user and name:
         raise Invalid("The parameters user_id and share_type exclude each other.")
+    if max(len(project_id), len(user)) > _LONGEST_OWNER:
+        raise Invalid(f"The id of a project or user has at most {_LONGEST_OWNER} characters.")
     if not name:
         return Scope(project_id, user_id=user)
     if call.version < minor(quota_view.SHARE_TYPES_SINCE):

@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 import msgspec
 from sqlalchemy import Connection
 
+from atoll.api.frame import bodies
 from atoll.api.frame.answers import Kind
 from atoll.api.frame.call import Call
 from atoll.api.frame.policy import rules
@@ -27,7 +28,7 @@ _PATH = "/types/{type_id}"
 class Access(msgspec.Struct):
     """The project that gets or loses access."""
 
-    project: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    project: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}" + bodies.END)]
 
 
 class Opened(TypedDict):
