@@ -10,7 +10,7 @@ from falcon.testing import TestClient
 
 from atoll.api.app import create_app
 from atoll.api.frame import versions
-from atoll.api.frame.bodies import Versions, since
+from atoll.api.frame.bodies import Versions, convert, since
 from atoll.api.frame.filters import Filters, filter_by
 from atoll.api.frame.routing import Routes, Table
 from atoll.api.frame.views import View, field
@@ -19,6 +19,27 @@ from atoll.db.tables import services
 from atoll.errors import ConfigurationError, Invalid
 from atoll.model.records import Share
 from tests.api.conftest import HEADER, ApiInProcess, Client
+
+
+class Chosen(msgspec.Struct):
+    chosen: bool | None = msgspec.field(name="a:chosen", default=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        *((word, True) for word in ("y", "YES", "t", "True", "on", "1", 1, True, " yes ")),
+        *((word, False) for word in ("n", "No", "f", "FALSE", "off", "0", 0, False)),
+        (None, None),
+    ],
+)
+def test_booleans_in_bodies_are_said_in_any_of_manilas_words(
+    value: object, said: bool | None
+) -> None:
+    assert convert({"a:chosen": value}, Chosen).chosen is said
+    for wrong in ("perhaps", "", 2, "yes!", []):
+        with pytest.raises(Invalid, match="a:chosen"):
+            convert({"a:chosen": wrong}, Chosen)
 
 
 def test_root_lists_versions_without_a_token(world: ApiInProcess) -> None:

@@ -114,7 +114,6 @@ def test_only_administrators_change_and_see_others(member: Client, stranger: Cli
         ({"share_networks": 5}, "?share_type=default", "2.65"),
         ({"shares": 51}, "?user_id=ann", "2.65"),
         ({"shares": 5}, f"?user_id={'u' * 65}", "2.65"),
-        ({"shares": 5, "force": "perhaps"}, "", "2.65"),
     ],
 )
 def test_bad_limits_change_nothing(
@@ -144,7 +143,11 @@ def test_below_usage_needs_force(world: ApiInProcess, admin: Client) -> None:
     refused = put(admin, {"shares": 1})
     assert refused.status_code == 400
     assert "2 in use" in refused.json["badRequest"]["message"]
-    assert put(admin, {"shares": 1, "force": True}).status_code == 200
+    for word in (False, "perhaps", "n", None, [True]):
+        assert put(admin, {"shares": 1, "force": word}).status_code == 400, word
+    for limit, word in enumerate((True, " Yes", "T", "1", 1)):
+        shares = 1 - limit % 2  # both are less than what is in use, and neither is the present one
+        assert put(admin, {"shares": shares, "force": word}).status_code == 200, word
 
 
 def test_the_default_class(admin: Client, member: Client) -> None:

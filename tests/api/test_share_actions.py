@@ -70,6 +70,7 @@ def test_extend_beyond_what_the_type_allows(
 def test_force_is_for_administrators(member: Client, admin: Client, share: str) -> None:
     forced = {"extend": {"new_size": 3, "force": True}}
     assert act(member, share, forced) == 403
+    assert act(member, share, {"extend": {"new_size": 3, "force": "on"}}) == 403
     assert act(admin, share, forced) == 202
 
 

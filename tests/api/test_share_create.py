@@ -97,6 +97,7 @@ def test_old_clients_spell_it_otherwise(member: Client, wish: dict[str, Any]) ->
         ({"snapshot_id": UNKNOWN}, 404, "Snapshot"),
         ({"availability_zone": "moon"}, 404, "zone"),
         ({"is_public": True}, 403, "create_public_share"),
+        ({"is_public": "Yes"}, 403, "create_public_share"),
         ({"is_public": "perhaps"}, 400, "is_public"),
         ({"share_group_id": UNKNOWN}, 400, "group"),
         ({"scheduler_hints": {"same_host": UNKNOWN}}, 404, "Share"),

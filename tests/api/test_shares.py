@@ -208,7 +208,9 @@ def test_update(member: Client, reader: Client, three: list[str]) -> None:
     assert (share["name"], share["description"]) == ("new", None)
     assert reader("PUT", path, body).status_code == 403
     assert member("PUT", path, {"share": {"is_public": True}}).status_code == 403
-    assert member("PUT", path, {"share": {"is_public": False}}).status_code == 200
+    assert member("PUT", path, {"share": {"is_public": "y"}}).status_code == 403
+    for word in (False, "OFF", "n"):
+        assert member("PUT", path, {"share": {"is_public": word}}).status_code == 200
     assert member("PUT", path, {"share": {"display_name": 5}}).status_code == 400
     assert member("PUT", path, {"shares": {}}).status_code == 422
 

@@ -44,6 +44,8 @@ def test_create(world: ApiInProcess, member: Client, share: str) -> None:
     ("body", "code"),
     [
         ({"share_id": UNKNOWN}, 404),
+        ({"share_id": UNKNOWN, "force": "Yes"}, 404),
+        ({"share_id": UNKNOWN, "force": "perhaps"}, 400),
         ({"share_id": ""}, 400),
         ({"share_id": 5}, 400),
         ({}, 400),

@@ -19,6 +19,7 @@ import falcon
 import msgspec
 
 from atoll.api.frame import versions
+from atoll.capabilities import yes_or_no
 from atoll.errors import BodyTooLarge, Invalid, Unprocessable
 
 T = TypeVar("T")
@@ -87,12 +88,35 @@ def unwrap(body: Any, envelope: str) -> dict[str, Any]:
 def convert(data: Any, kind: type[T], where: str = "") -> T:
     """Validate. Texts that spell numbers or booleans pass for them, as in Manila.
 
+    The words for booleans are those of ``yes_or_no``; they count in the fields of ``kind`` itself.
     ``where`` stands before the field's name in the sentence of the ``Invalid`` that is raised.
     """
     try:
-        return msgspec.convert(data, kind, strict=False)
+        return msgspec.convert(_with_booleans(data, kind), kind, strict=False)
     except msgspec.ValidationError as error:
         raise Invalid(sentence(str(error), where)) from None
+
+
+def _with_booleans(data: Any, kind: Any) -> Any:
+    """The data with booleans in place of the words for them."""
+    names = _booleans(kind)
+    if not names or not isinstance(data, dict):
+        return data
+    said = {name: yes_or_no(data[name]) for name in names if isinstance(data.get(name), str)}
+    return {**data, **{name: value for name, value in said.items() if value is not None}}
+
+
+@cache
+def _booleans(kind: Any) -> tuple[str, ...]:
+    """The names of a Struct's fields that are booleans."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ()
+    hints = get_type_hints(kind)
+    return tuple(
+        field.encode_name
+        for field in msgspec.structs.fields(kind)
+        if bool in _parts(hints[field.name])
+    )
 
 
 def since(version: str, *, refusal: str = "") -> msgspec.Meta:

@@ -11,6 +11,7 @@ import msgspec
 from atoll.api.frame import bodies
 from atoll.api.frame.versions import minor
 from atoll.api.quotas.view import PER_SHARE_SINCE
+from atoll.capabilities import yes_or_no
 from atoll.db.quotas import DEFAULTS, UNLIMITED
 from atoll.errors import Invalid
 from atoll.model import features
@@ -68,7 +69,8 @@ class Limits:
             limits[name] = _limit(name, value)
         if "per_share_gigabytes" in limits and version < minor(PER_SHARE_SINCE):
             raise Invalid(f"per_share_gigabytes needs API version {PER_SHARE_SINCE} or later.")
-        force = bodies.convert(body.get("force") or False, bool, "force")
+        # Manila does not refuse other words here, as it does elsewhere.
+        force = yes_or_no(str(body.get("force"))) is True
         return cls(limits, force, is_empty=not (limits or spoken_of))
 
 
