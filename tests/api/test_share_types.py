@@ -31,6 +31,8 @@ def test_create_show_update_delete(admin: Client) -> None:
     body = {"share_type": {"name": "platinum", "description": None}}
     updated = admin("PUT", path, body)
     assert updated.status_code == 200, updated.text
+    assert updated.json["share_type"]["description"] == "fast"
+    assert admin("PUT", path, {"share_type": {"description": ""}}).status_code == 200
     shown = admin.get(path)
     assert shown["share_type"] == shown["volume_type"]
     assert (shown["share_type"]["name"], shown["share_type"]["description"]) == ("platinum", None)
@@ -221,8 +223,56 @@ def test_names_are_unique(admin: Client) -> None:
     other = make(admin, "other")
     renamed = admin("PUT", f"/types/{other['id']}", {"share_type": {"name": "gold"}})
     assert renamed.status_code == 409
-    nothing = admin("PUT", f"/types/{other['id']}", {"share_type": {}})
-    assert nothing.status_code == 400
+    nothing: dict[str, Any]
+    for nothing in ({}, {"description": None}, {"name": None, "description": None}):
+        answer = admin("PUT", f"/types/{other['id']}", {"share_type": nothing})
+        assert answer.status_code == 400, nothing
+
+
+@pytest.mark.parametrize(
+    ("share_type", "volume_type", "counts"),
+    [
+        ("a", "b", "a"),
+        ("a", None, "a"),
+        (None, "b", "b"),
+        (7, "b", "b"),
+        (None, None, None),
+        ([], "x", "x"),
+        ("", "", None),
+    ],
+)
+def test_of_both_envelopes_the_first_that_is_an_object_counts(
+    admin: Client, share_type: object, volume_type: object, counts: str | None
+) -> None:
+    def body(**more: Any) -> dict[str, Any]:
+        both = {"share_type": share_type, "volume_type": volume_type}
+        named = {
+            key: {"name": value, **more} if isinstance(value, str) and value else value
+            for key, value in both.items()
+        }
+        return {key: value for key, value in named.items() if value != ""}
+
+    made = admin("POST", "/types", body(extra_specs=SPECS))
+    assert made.status_code == (200 if counts else 400), made.text
+    target = make(admin, "target")["id"] if counts is None else made.json["share_type"]["id"]
+    changed = admin("PUT", f"/types/{target}", body(description="z"))
+    assert changed.status_code == (200 if counts else 400), changed.text
+    if counts:
+        shown = admin.get(f"/types/{target}")["share_type"]
+        assert (shown["name"], shown["description"]) == (counts, "z")
+
+
+@pytest.mark.parametrize("word", ["Y", "off", "perhaps"])
+def test_who_sees_a_type_is_said_in_any_of_manilas_words(admin: Client, word: str) -> None:
+    is_public = {"share_type_access:is_public": word}
+    target = make(admin, "target")["id"]
+    changed = admin("PUT", f"/types/{target}", {"share_type": is_public})
+    if word == "perhaps":
+        assert changed.status_code == 400
+    else:
+        assert changed.json["share_type"]["share_type_access:is_public"] is (word == "Y")
+        shown = make(admin, "other", **is_public)["share_type_access:is_public"]
+        assert shown is (word == "Y")
 
 
 def test_description_needs_2_41(admin: Client) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.answers import Kind, QueryString, parameter
@@ -106,11 +105,17 @@ class _Enveloped(msgspec.Struct):
 
 
 class UpdateType(msgspec.Struct):
-    """What is left out stays as it is."""
+    """What is left out stays as it is; an empty description takes the present one away."""
 
     name: TypeName | None = None
-    description: bodies.Name | UnsetType | None = UNSET
+    description: bodies.Name | None = None
     is_public: bool | None = msgspec.field(name="share_type_access:is_public", default=None)
+
+
+class _EnvelopedUpdate(msgspec.Struct):
+    """The envelope; old clients say ``volume_type``."""
+
+    share_type: UpdateType
 
 
 class Specs(msgspec.Struct):
@@ -177,11 +182,22 @@ def show(call: Call, type_id: str) -> Body:
         return _shown(call, share_types.require(connection, type_id, call.own_project))
 
 
+def _unwrap(body: dict[str, Any]) -> dict[str, Any]:
+    """The object inside ``share_type`` or, where that is none, ``volume_type``.
+
+    Raises ``Invalid``: here Manila does not say 422 as elsewhere.
+    """
+    for envelope in ("share_type", "volume_type"):
+        inside = body.get(envelope)
+        if isinstance(inside, dict):
+            return inside
+    raise Invalid("The request body must be an object with an object 'share_type'.")
+
+
 @routes.post("/types", policy="share_type:create", takes=_Enveloped, answers=ONE)
 def create(call: Call, body: dict[str, Any]) -> Body:
     """Offer a new type; old clients call it a volume type."""
-    envelope = "volume_type" if "volume_type" in body else "share_type"
-    inside = _CREATE_FIELDS.known(bodies.unwrap(body, envelope), call.version)
+    inside = _CREATE_FIELDS.known(_unwrap(body), call.version)
     wish = bodies.convert(inside, CreateType)
     wanted = dict(wish.extra_specs)
     if call.version <= _SNAPSHOT_SUPPORT_IMPLIED:
@@ -198,19 +214,20 @@ def create(call: Call, body: dict[str, Any]) -> Body:
 @routes.put(
     "/types/{type_id}",
     policy="share_type:update",
-    envelope="share_type",
     since="2.50",
+    takes=_EnvelopedUpdate,
     answers=ONE,
 )
-def update(call: Call, type_id: str, body: UpdateType) -> Body:
+def update(call: Call, type_id: str, body: dict[str, Any]) -> Body:
     """Change name, description or whether it is public."""
+    wish = bodies.convert(_unwrap(body), UpdateType)
     new: ShareType = {}
-    if body.name is not None:
-        new["name"] = body.name
-    if body.is_public is not None:
-        new["is_public"] = body.is_public
-    if body.description is not UNSET:
-        new["description"] = body.description
+    if wish.name is not None:
+        new["name"] = wish.name
+    if wish.is_public is not None:
+        new["is_public"] = wish.is_public
+    if wish.description is not None:
+        new["description"] = wish.description or None
     if not new:
         raise Invalid("Nothing to change: give name, description or share_type_access:is_public.")
     with call.database.begin() as connection:
