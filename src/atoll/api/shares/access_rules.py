@@ -200,7 +200,10 @@ def index(call: Call) -> Body:
     if not share_id:
         raise Invalid("The field 'share_id' has to be specified.")
     with call.database.read() as connection:
-        share = visible(call, connection, share_id)
+        try:
+            share = visible(call, connection, share_id)
+        except NotFound:  # here Manila does not say 404 as elsewhere
+            raise Invalid(f"Share {share_id[:64]} not found.") from None
         wanted = access_rules.conditions({}, metadata=mapping(params, "metadata"))
         found = _rules_of(call, connection, share, wanted)
     return {"access_list": call.shape(LISTED).many(found, share)}
