@@ -16,6 +16,10 @@ from tests.api.conftest import ApiInProcess, Client
 from tests.api.scene import add_share, add_snapshot, queued
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
+SORT_KEYS_OF_CLIENTS = (
+    *("id", "status", "size", "share_id", "user_id", "project_id", "progress", "name"),
+    "display_name",
+)
 
 
 @pytest.fixture
@@ -85,6 +89,8 @@ def test_fields_filters_and_pages(
     assert [each["name"] for each in first["snapshots"]] == ["n0", "n1"]
     marker = first["snapshots"][-1]["id"]
     assert f"marker={marker}" in first["share_snapshots_links"][0]["href"]
+    for key in (*SORT_KEYS_OF_CLIENTS, *snapshots.SORTABLE):
+        assert len(member.get(f"/snapshots?sort_key={key}")["snapshots"]) == 3, key
     query = f"/snapshots/detail?limit=2&sort_key=name&sort_dir=asc&marker={marker}"
     assert [each["name"] for each in member.get(query)["snapshots"]] == ["n2"]
     assert len(member.get(f"/snapshots?share_id={share}&name~=n")["snapshots"]) == 3

@@ -32,6 +32,8 @@ SORTABLE: Final = (
     "share_id",
     "share_proto",
     "project_id",
+    "user_id",
+    "progress",
 )
 
 _MAKING = (
