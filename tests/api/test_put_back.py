@@ -59,7 +59,8 @@ def test_there_is_nothing_to_limit_of_what_atoll_lacks(admin: Client, name: str)
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"force": True}, {"force": False, "tenant_id": "blue"}, {"shares": None}]
+    "values",
+    [{}, {"force": True}, {"force": False, "tenant_id": "blue"}, {"shares": None}, {"force": ""}],
 )
 def test_quotas_without_a_limit_are_400(admin: Client, values: dict[str, Any]) -> None:
     for path, version in ((QUOTAS, "2.65"), ("/os-quota-sets/blue", "2.6")):

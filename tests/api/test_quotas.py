@@ -85,6 +85,9 @@ def test_set_and_reset(admin: Client, member: Client) -> None:
     assert put(admin, {"shares": 4}, "?share_type=default").status_code == 200
     assert member.get(f"{PATH}?user_id=ann")["quota_set"]["shares"] == 5
     assert member.get(f"{PATH}?share_type=default")["quota_set"]["shares"] == 4
+    skipped = put(admin, {"shares": "", "gigabytes": 9, "share_groups": ""})
+    assert (skipped.json["quota_set"]["shares"], skipped.json["quota_set"]["gigabytes"]) == (7, 9)
+    assert put(admin, {"shares": ""}).json["quota_set"]["shares"] == 7
     assert admin("DELETE", f"{PATH}?user_id=ann").status_code == 202
     assert member.get(f"{PATH}?user_id=ann")["quota_set"]["shares"] == 7
     assert admin("DELETE", PATH).status_code == 202
@@ -107,6 +110,7 @@ def test_only_administrators_change_and_see_others(member: Client, stranger: Cli
         ({"shares": 1.5}, "", "2.65"),
         ({"shares": True}, "", "2.65"),
         ({"cores": 5}, "", "2.65"),
+        ({"cores": "", "shares": 5}, "", "2.65"),
         ({"share_groups": 5}, "", "2.65"),
         ({"per_share_gigabytes": 5}, "", "2.61"),
         ({"shares": 5}, "?share_type=default", "2.38"),
@@ -158,7 +162,10 @@ def test_the_default_class(admin: Client, member: Client) -> None:
     assert admin("PUT", path, body).json["quota_class_set"]["shares"] == 3
     assert member.get(PATH)["quota_set"]["shares"] == 3
     assert member.get("/os-quota-class-sets/default", version="2.6")["quota_class_set"]
-    bad = {"quota_class_set": {"shares": "x"}}
+    more = {"quota_class_set": {"shares": 4, "gigabytes": "", "cores": 5}}
+    assert admin("PUT", path, more).json["quota_class_set"]["shares"] == 4
+    assert member.get(PATH)["quota_set"]["gigabytes"] == 1000
+    bad = {"quota_class_set": {"shares": "x", "cores": 5}}
     assert admin("PUT", path, bad).status_code == 400
 
 

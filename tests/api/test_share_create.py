@@ -54,6 +54,15 @@ def test_the_row_and_its_operation_are_made_together(
     assert member.get(f"/shares/{share['id']}")["share"] == share
 
 
+def test_empty_texts_are_as_good_as_absent(member: Client, wish: dict[str, Any]) -> None:
+    wish |= {"snapshot_id": "", "availability_zone": "", "share_type": "", "volume_type": ""}
+    result = member("POST", "/shares", {"share": wish})
+    assert result.status_code == 200, result.text
+    share = result.json["share"]
+    assert (share["status"], share["snapshot_id"]) == ("creating", None)
+    assert (share["availability_zone"], share["share_type_name"]) == ("nova", "default")
+
+
 def test_old_clients_spell_it_otherwise(member: Client, wish: dict[str, Any]) -> None:
     wish |= {"display_name": "old", "volume_type": "default", "share_proto": "nfs", "size": "2"}
     result = member("POST", "/shares", {"share": wish}, version="2.0")
@@ -91,7 +100,9 @@ def test_old_clients_spell_it_otherwise(member: Client, wish: dict[str, Any]) ->
         ({"metadata": {"__affinity_same_host": "x"}}, 403, "admin only"),
         ({"share_type": "none-such"}, 404, "type"),
         ({"share_type": "default", "volume_type": "default"}, 400, "both"),
-        ({"share_network_id": None}, 400, "network"),
+        ({"share_network_id": None}, 400, "network must be set"),
+        ({"share_network_id": ""}, 400, "network must be set"),
+        ({"share_network_id": "x" * 65}, 400, "share_network_id"),
         ({"share_network_id": UNKNOWN}, 404, "network"),
         ({"share_network_id": "; rm -rf /"}, 404, "network"),
         ({"snapshot_id": UNKNOWN}, 404, "Snapshot"),
@@ -205,7 +216,9 @@ class TestFromSnapshot:
     def test_it_has_what_its_parent_has(
         self, world: ApiInProcess, member: Client, snapshot: str, network: str
     ) -> None:
+        body: dict[str, Any]
         body = {"share": {"share_proto": "NFS", "size": 5, "snapshot_id": snapshot}}
+        body["share"]["share_network_id"] = ""
         share = member("POST", "/shares", body).json["share"]
         assert share["status"] == "creating_from_snapshot"
         assert share["share_network_id"] == network

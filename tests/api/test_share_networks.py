@@ -290,7 +290,7 @@ def test_a_share_and_the_networks_end_never_both_come_true(member: Client) -> No
 
 
 def test_subnets(world: ApiInProcess, member: Client, stranger: Client) -> None:
-    network = make(member, name="mine")
+    network = make(member, name="mine", availability_zone="")
     path = f"/share-networks/{network['id']}/subnets"
     again = member("POST", path, {"share-network-subnet": {}})
     assert again.status_code == 409, again.text
@@ -307,6 +307,9 @@ def test_subnets(world: ApiInProcess, member: Client, stranger: Client) -> None:
     assert member("GET", f"{path}/{subnet['id']}").status_code == 404
     assert len(member.get(f"/share-networks/{network['id']}")["share_network"]
                ["share_network_subnets"]) == 1  # fmt: skip
+    for everywhere in ("", None):  # there is a subnet for all zones already
+        answer = member("POST", path, {"share-network-subnet": {"availability_zone": everywhere}})
+        assert answer.status_code == 409, answer.text
     bad = {"share-network-subnet": {"availability_zone": "moon"}}
     assert member("POST", path, bad).status_code == 400
 

@@ -28,6 +28,8 @@ LARGEST: Final = 2**31 - 1
 
 Name = Annotated[str, msgspec.Meta(max_length=255)]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+IdOrNone = Annotated[str, msgspec.Meta(max_length=64)] | None
+"""An id that may be left out; an empty one, like null, is none."""
 END: Final = r"$(?!\n)"
 """The end of a pattern. ``$`` alone lets a line feed follow, so that a text may be too long."""
 Size = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]

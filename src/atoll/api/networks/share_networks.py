@@ -20,7 +20,7 @@ from atoll.api.frame.paging import Page, Params
 from atoll.api.frame.resource import Deletion, Listing, Resetting, Resource
 from atoll.api.frame.routing import Body
 from atoll.api.networks.view import DETAIL, DETAILS, OF_PROVIDER, SUMMARY, for_caller
-from atoll.api.site.availability_zones import check_zone
+from atoll.api.site.availability_zones import chosen_zone
 from atoll.db import database, quotas, share_networks, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Invalid
@@ -196,7 +196,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
     call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     limits = call.settings.quota.limits()
     with call.database.begin() as connection:
-        check_zone(call, connection, body.availability_zone)
+        zone = chosen_zone(call, connection, body.availability_zone)
         quotas.reserve(
             connection, call.project_id, call.user_id, None, share_networks=1, defaults=limits
         )
@@ -208,7 +208,7 @@ def create(call: Call, body: CreateNetwork) -> Body:
             network_id,
             neutron_net_id=body.neutron_net_id,
             neutron_subnet_id=body.neutron_subnet_id,
-            availability_zone=body.availability_zone,
+            availability_zone=zone,
         )
         converge(call, connection, network_id)
         return shown(call, connection, network_id)

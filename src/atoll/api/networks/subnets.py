@@ -10,7 +10,7 @@ from atoll.api.frame.policy import rules
 from atoll.api.frame.routing import Body, Routes
 from atoll.api.networks.share_networks import NetworkId, check_neutron_ids, converge, visible
 from atoll.api.networks.view import SUBNET, for_caller
-from atoll.api.site.availability_zones import check_zone
+from atoll.api.site.availability_zones import chosen_zone
 from atoll.db import database, share_networks, subnets
 from atoll.errors import Conflict, NotFound
 from atoll.model.records import ShareNetwork, Subnet
@@ -88,21 +88,20 @@ def _create(call: Call, network_id: str, body: CreateSubnet) -> Body:
     call.check_network(body.neutron_net_id, body.neutron_subnet_id)
     with call.database.begin() as connection:
         network = visible(call, connection, network_id)
-        check_zone(call, connection, body.availability_zone)
+        zone = chosen_zone(call, connection, body.availability_zone)
         database.project_lock(connection, network["project_id"])
         network = visible(call, connection, network_id)
         zones = [subnet["availability_zone"] for subnet in network["subnets"]]
-        if body.availability_zone in zones:
+        if zone in zones:
             raise Conflict(
-                f"Share network {network_id} has a subnet "
-                f"{_where(body.availability_zone)} already; it can have one."
+                f"Share network {network_id} has a subnet {_where(zone)} already; it can have one."
             )
         subnet_id = subnets.create(
             connection,
             network_id,
             neutron_net_id=body.neutron_net_id,
             neutron_subnet_id=body.neutron_subnet_id,
-            availability_zone=body.availability_zone,
+            availability_zone=zone,
         )
         converge(call, connection, network_id)
         network = for_caller(call, share_networks.require(connection, network_id))

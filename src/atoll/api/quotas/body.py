@@ -53,25 +53,29 @@ class Limits:
     """Whether no limit was named at all."""
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], version: int) -> Limits:
+    def of(cls, body: Mapping[str, Any], version: int, *, ignores_unknown: bool = False) -> Limits:
         """From a quota set, or a quota class set. Raises ``Invalid``."""
         limits = {}
-        spoken_of = False
+        is_empty = True
         for name, value in body.items():
             if name in _SPOKEN_OF or value is None:
                 continue
-            if name in _ABSENT:
-                spoken_of = True
-                _check_absent(name, value)
-                continue
-            if name not in DEFAULTS:
+            if name not in DEFAULTS and name not in _ABSENT:
+                if ignores_unknown:
+                    continue
                 raise Invalid(f"There is no quota {name[:64]!r}; there are {', '.join(DEFAULTS)}.")
-            limits[name] = _limit(name, value)
+            is_empty = False
+            if value == "":
+                continue  # Manila takes the limit for one that was named, and sets nothing
+            if name in _ABSENT:
+                _check_absent(name, value)
+            else:
+                limits[name] = _limit(name, value)
         if "per_share_gigabytes" in limits and version < minor(PER_SHARE_SINCE):
             raise Invalid(f"per_share_gigabytes needs API version {PER_SHARE_SINCE} or later.")
         # Manila does not refuse other words here, as it does elsewhere.
         force = yes_or_no(str(body.get("force"))) is True
-        return cls(limits, force, is_empty=not (limits or spoken_of))
+        return cls(limits, force, is_empty)
 
 
 def _check_absent(name: str, value: Any) -> None:

@@ -41,10 +41,10 @@ def _limits(call: Call, class_name: str) -> dict[str, Any]:
     takes=Wanted,
 )
 def update(call: Call, class_name: str, body: dict[str, Any]) -> Body:
-    """Set limits of a class."""
+    """Set limits of a class. Keys that are no limits are ignored, as in Manila."""
     if len(class_name) > _LONGEST:
         raise Invalid(f"The name of a quota class has at most {_LONGEST} characters.")
-    new = Limits.of(body, call.version)
+    new = Limits.of(body, call.version, ignores_unknown=True)
     with call.database.begin() as connection:
         quotas.set_class_limits(connection, class_name, new.limits)
     return {"quota_class_set": _limits(call, class_name)}

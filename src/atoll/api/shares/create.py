@@ -45,8 +45,8 @@ class Create(NewTexts, kw_only=True):
     size: bodies.Size
     share_type: bodies.Name | None = None
     volume_type: bodies.Name | None = None
-    share_network_id: bodies.Id | None = None
-    snapshot_id: bodies.Id | None = None
+    share_network_id: bodies.IdOrNone = None
+    snapshot_id: bodies.IdOrNone = None
     is_public: bool | None = False
     metadata: Metadata | None = None
     availability_zone: Annotated[bodies.Name | None, bodies.since("2.1")] = None
@@ -97,7 +97,7 @@ def create(call: Call, body: Create) -> Body:
             "access_rules_status": RulesStatus.ACTIVE,
             "share_type_id": share_type["id"],
             "share_network_id": network_id,
-            "snapshot_id": body.snapshot_id,
+            "snapshot_id": body.snapshot_id or None,
             "availability_zone": zone,
             "is_public": bool(body.is_public),
             "metadata": {**metadata, **hints.metadata},

@@ -54,11 +54,14 @@ def zones(call: Call, connection: Connection) -> list[Zone]:
     return found
 
 
-def check_zone(call: Call, connection: Connection, name: str | None) -> None:
-    """Raises ``Invalid`` when there is no zone of this name; None is any zone."""
-    known = [row["name"] for row in zones(call, connection)] if name is not None else []
-    if name is not None and name not in known:
+def chosen_zone(call: Call, connection: Connection, name: str | None) -> str | None:
+    """The zone of this name; without a name, None, which is any zone. Raises ``Invalid``."""
+    if not name:
+        return None
+    known = [row["name"] for row in zones(call, connection)]
+    if name not in known:
         raise Invalid(
             f"The provided availability zone {name} does not exist.",
             hint=f"There are: {', '.join(sorted(known))}.",
         )
+    return name
