@@ -94,6 +94,13 @@ def test_set_and_reset(admin: Client, member: Client) -> None:
     assert member.get(f"{PATH}?share_type=default")["quota_set"]["shares"] == 50
 
 
+def test_a_user_may_have_no_limit_where_the_project_has_none(admin: Client) -> None:
+    assert put(admin, {"shares": -1}).status_code == 200
+    assert put(admin, {"shares": 7}, "?user_id=ann").status_code == 200
+    assert put(admin, {"shares": -1}, "?user_id=ann").status_code == 200
+    assert put(admin, {"shares": -1}, "?share_type=default").status_code == 200
+
+
 def test_only_administrators_change_and_see_others(member: Client, stranger: Client) -> None:
     assert put(member, {"shares": 7}).status_code == 403
     assert member("DELETE", PATH).status_code == 403
@@ -117,6 +124,8 @@ def test_only_administrators_change_and_see_others(member: Client, stranger: Cli
         ({"shares": 5}, "?share_type=default&user_id=ann", "2.65"),
         ({"share_networks": 5}, "?share_type=default", "2.65"),
         ({"shares": 51}, "?user_id=ann", "2.65"),
+        ({"shares": -1}, "?user_id=ann", "2.65"),
+        ({"shares": "-1"}, "?share_type=default", "2.65"),
         ({"shares": 5}, f"?user_id={'u' * 65}", "2.65"),
     ],
 )

@@ -134,7 +134,8 @@ def _check(
                 hint="Set 'force' to set it all the same.",
             )
         highest = project[name]
-        if scope != Scope(scope.project_id) and limit > highest != UNLIMITED:
+        is_within = highest == UNLIMITED or UNLIMITED != limit <= highest
+        if scope != Scope(scope.project_id) and not is_within:
             raise Invalid(
                 f"Quota value {limit} for {name} is larger than the project's, {highest}."
             )
