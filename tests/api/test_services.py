@@ -63,6 +63,11 @@ def test_pools(world: ApiInProcess, admin: Client, member: Client) -> None:
     assert detail == {**brief, "capabilities": POOL["capabilities"]}
     for query, count in [
         ("?pool=fast", 1),
+        ("?name=nope", 0),
+        ("?name=here", 1),
+        ("?name=here@memory%23fast", 1),
+        ("?name=.*%23(slow|fast)$", 1),
+        ("?name=memory", 0),
         ("?backend=mem.*", 1),
         ("?backend=emory", 0),
         ("?host=moon", 0),
@@ -76,7 +81,15 @@ def test_pools(world: ApiInProcess, admin: Client, member: Client) -> None:
         ("?capabilities={'snapshot_support': False}", 0),
     ]:
         assert len(admin.get(f"/scheduler-stats/pools{query}")["pools"]) == count, query
-    for bad in ("?host=(", "?share_type=none", "?capabilities=x"):
+    for bad in (
+        "?host=(",
+        "?share_type=none",
+        "?capabilities=x",
+        "?name=(.*)*x",
+        "?name=(.|.){99}x",
+        "?name=" + "(|)" * 60 + "x",
+        "?name=" + ".*" * 60 + "x",
+    ):
         assert admin("GET", f"/scheduler-stats/pools{bad}").status_code == 400
     assert member("GET", "/scheduler-stats/pools").status_code == 403
 

@@ -37,11 +37,15 @@ class Pool(TypedDict):
 _BRIEF = (field("name"), field("host"), field("backend"), field("pool"))
 BRIEF = View(Pool, *_BRIEF, called="PoolSummary")
 DETAIL = View(Pool, *_BRIEF, field("capabilities"))
-FILTERS = Filters(Pool, filter_by("host"), filter_by("backend"), filter_by("pool"))
+FILTERS = Filters(Pool, *(filter_by(name) for name in ("name", "host", "backend", "pool")))
 QUERY = QueryString(
     FILTERS, more=(parameter("capabilities"), parameter("share_type", since="2.23"))
 )
 _LONGEST_PATTERN = 255
+_BRANCHING = re.compile(r"[*+?{|]")
+_REPEATED_GROUP = re.compile(r"\)[*+?{]")
+_MOST_BRANCHES = 3
+"""With so few, and no repeated group, a pattern is compared in a short time with any name."""
 _SHARE_TYPE_SINCE = minor("2.23")
 
 
@@ -93,9 +97,16 @@ def _shown(pool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pattern(name: str, text: str | None) -> re.Pattern[str]:
-    """The filters ``host``, ``backend`` and ``pool`` are regular expressions of a beginning."""
+    """Filters are regular expressions of a beginning. Raises ``Invalid``, also for costly ones."""
+    pattern = (text or "")[:_LONGEST_PATTERN]
+    branches = len(_BRANCHING.findall(pattern))
+    if branches > _MOST_BRANCHES or _REPEATED_GROUP.search(pattern):
+        raise Invalid(
+            f"The parameter {name} is too complex a regular expression: it may have "
+            f"{_MOST_BRANCHES} of the characters * + ? {{ and |, and may not repeat a group."
+        )
     try:
-        return re.compile((text or "")[:_LONGEST_PATTERN])
+        return re.compile(pattern)
     except (re.error, OverflowError, FutureWarning):  # the last where warnings are errors
         raise Invalid(f"The parameter {name} is no regular expression.") from None
 
