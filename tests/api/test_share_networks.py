@@ -248,8 +248,13 @@ def test_what_the_provider_calls_the_network_is_for_administrators(
 
     assert seen(member) == [(None, None)] * 5
     assert seen(admin) == [("vxlan", 77)] * 5
-    for query, finds in (("network_type=flat", 0), ("segmentation_id=78", 0)):
-        assert len(member.get(f"/share-networks?{query}")["share_networks"]) == 1
+    for query, finds in (
+        ("network_type=flat", 0),
+        ("network_type=vxlan", 1),
+        ("segmentation_id=78", 0),
+        ("segmentation_id=77", 1),
+    ):
+        assert member.get(f"/share-networks?{query}")["share_networks"] == []
         found = admin.get(f"/share-networks?all_tenants&{query}")["share_networks"]
         assert len(found) == finds
 

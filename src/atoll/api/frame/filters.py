@@ -11,7 +11,7 @@ import msgspec
 
 from atoll.api.frame.call import Call
 from atoll.api.frame.columns import Of, check
-from atoll.api.frame.paging import Params, one
+from atoll.api.frame.paging import Params, integer, one
 from atoll.api.frame.versions import minor
 from atoll.errors import Invalid
 from atoll.model.states import Status
@@ -104,6 +104,17 @@ class Filters:
 def status_of(statuses: type[Status]) -> Callable[[Params, str], tuple[Status, ...]]:
     """Reads a status, in all forms in which it is stored."""
     return lambda params, name: statuses.stored_as(one(params, name) or "")
+
+
+def number(params: Params, name: str) -> int:
+    """A whole number; one below 0 is -1, which no row has. Raises ``Invalid``, also for none."""
+    text = (one(params, name) or "").strip()
+    digits = text.removeprefix("-")
+    if digits != text and digits.isascii() and digits.isdigit() and digits.strip("0"):
+        return -1
+    if not text:
+        raise Invalid(f"The parameter {name} must be a whole number, and is empty.")
+    return integer(params, name)
 
 
 def mapping(params: Params, name: str) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.answers import OF_EVERYBODY
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has
+from atoll.api.frame.filters import Filters, Query, filter_by, nothing_has, number
 from atoll.api.frame.paging import Page, Params
 from atoll.api.frame.resource import Deletion, Listing, Resetting, Resource
 from atoll.api.frame.routing import Body
@@ -46,12 +46,12 @@ FILTERS = Filters(
     (ShareNetwork, *share_networks.OF_SUBNETS, "created_since", "created_before"),
     *(filter_by(name) for name in ("name", "description", "status")),
     *(filter_by(name) for name in ("neutron_net_id", "neutron_subnet_id", "network_type", "cidr")),
-    *(filter_by(name, read=paging.integer) for name in ("segmentation_id", "ip_version")),
+    *(filter_by(name, read=number) for name in ("segmentation_id", "ip_version")),
     *(filter_by(name, read=_day) for name in ("created_since", "created_before")),
     filter_by("name~", since="2.36"),
     filter_by("description~", since="2.36"),
     *(filter_by(name) for name in ("id", "user_id", "gateway", "availability_zone")),
-    filter_by("mtu", read=paging.integer),
+    filter_by("mtu", read=number),
     # Atoll has no security services, and Nova has no networks any more.
     nothing_has("security_service_id"),
     nothing_has("nova_net_id"),
@@ -61,12 +61,10 @@ FILTERS = Filters(
 def _find(
     call: Call, connection: Connection, query: Query, page: Page
 ) -> tuple[list[ShareNetwork], bool]:
-    if query.is_empty:
+    # Who may not see a value finds nothing by it, so that it cannot be guessed.
+    if query.is_empty or (not call.may(DETAILS) and not query.equal.keys().isdisjoint(OF_PROVIDER)):
         return [], False
-    equal = query.equal
-    if not call.may(DETAILS):
-        equal = {name: value for name, value in equal.items() if name not in OF_PROVIDER}
-    found, more = share_networks.find(connection, _whose(call), equal, query.like, page)
+    found, more = share_networks.find(connection, _whose(call), query.equal, query.like, page)
     return [for_caller(call, row) for row in found], more
 
 
