@@ -53,14 +53,18 @@ def test_behind_the_end_is_empty_however_far(rows: None, admin: Client, path: st
 
 
 def test_no_row_has_a_number_that_no_column_holds(rows: None, admin: Client) -> None:
-    for number in BIG:
-        for query in (
-            f"/snapshots?size={number}",
-            f"/share-networks?all_tenants=1&segmentation_id={number}",
-            f"/share-networks?all_tenants=1&ip_version={number}",
-        ):
-            assert next(iter(admin.get(query, version=NEWEST).values())) == [], query
-    assert admin("GET", "/snapshots?size=-1").status_code == 400
+    for query in (
+        "/snapshots?size=",
+        "/snapshots?share_size=",
+        "/share-networks?all_tenants=1&segmentation_id=",
+        "/share-networks?all_tenants=1&ip_version=",
+        "/share-networks?all_tenants=1&mtu=",
+    ):
+        for number in (*BIG, "-1", "-4", f"-{2**70}", "-" + "9" * 5000):
+            found = admin.get(f"{query}{number}", version=NEWEST)
+            assert next(iter(found.values())) == [], query
+        for wrong in ("", "%20", "-", "--1", "-x", "1.5", "-²"):
+            assert admin("GET", f"{query}{wrong}", version=NEWEST).status_code == 400, query + wrong
 
 
 def test_a_flag_without_a_value_says_yes_where_manila_says_so(

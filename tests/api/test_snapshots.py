@@ -104,6 +104,30 @@ def test_fields_filters_and_pages(
     assert "provider_location" in admin.get(f"/snapshots/{marker}")["snapshot"]
 
 
+def test_filters_of_manilas_administrators(
+    database: Database, member: Client, admin: Client, snapshot: str
+) -> None:
+    other = add_snapshot(database, "red", add_share(database, "red"), 1)
+    with database.begin() as connection:
+        snapshots.change(connection, other, share_size=4, share_proto="CIFS")
+    add_share(database, "blue", snapshot_id=snapshot)
+    for query, expected in (
+        ("user_id=blue-user", {snapshot}),
+        ("user_id=nobody", set()),
+        ("share_proto=CIFS", {other}),
+        ("share_size=4", {other}),
+        ("usage=used", {snapshot}),
+        ("usage=unused", {other}),
+        ("usage=used&share_proto=CIFS", set()),
+    ):
+        listed = admin.get(f"/snapshots?all_tenants=1&{query}")["snapshots"]
+        assert {each["id"] for each in listed} == expected, query
+        own = member.get(f"/snapshots?{query}")["snapshots"]
+        assert {each["id"] for each in own} == expected - {other}, query
+    for wrong in ("usage=perhaps", "usage=", "share_size=x"):
+        assert admin("GET", f"/snapshots?{wrong}").status_code == 400, wrong
+
+
 def test_update(member: Client, stranger: Client, snapshot: str) -> None:
     body = {"snapshot": {"display_name": "new"}}
     assert member("PUT", f"/snapshots/{snapshot}", body).json["snapshot"]["name"] == "new"

@@ -123,3 +123,9 @@ def taken_before(connection: Connection, snapshot: Snapshot) -> str | None:
 def in_project(project_id: str | None) -> list[ColumnElement[bool]]:
     """Conditions for snapshots of a project; None means all projects."""
     return [] if project_id is None else [snapshots.c.project_id == project_id]
+
+
+def used(is_used: bool) -> ColumnElement[bool]:
+    """A condition for snapshots of which shares were made, or (False) of which there are none."""
+    made = exists().where(shares.c.snapshot_id == snapshots.c.id)
+    return made if is_used else ~made

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from atoll.api.frame import bodies, paging
 from atoll.api.frame.answers import OF_EVERYBODY, parameter
 from atoll.api.frame.call import Call
-from atoll.api.frame.filters import TEXTS, Filters, Query, filter_by, mapping, status_of
+from atoll.api.frame.filters import TEXTS, Filters, Query, filter_by, mapping, number, status_of
 from atoll.api.frame.metadata import Metadata, check_size
-from atoll.api.frame.paging import Link, Page
+from atoll.api.frame.paging import Link, Page, Params
 from atoll.api.frame.resource import Deletion, Items, Listing, Resetting, Resource, owned, whose
 from atoll.api.frame.routing import Body
 from atoll.api.frame.texts import ChangedTexts, NewTexts
@@ -26,12 +26,25 @@ from atoll.model.keys import snapshot_key
 from atoll.model.records import Snapshot
 from atoll.model.states import DELETABLE_SNAPSHOTS, ShareStatus, SnapshotStatus
 
+
+def _usage(params: Params, name: str) -> str:
+    """``used``, which is to say that shares were made of it, or ``unused``. Raises ``Invalid``."""
+    word = paging.one(params, name) or ""
+    if word not in ("used", "unused"):
+        raise Invalid(f"The parameter {name} must be used or unused, not {word[:40]!r}.")
+    return word
+
+
 FILTERS: Final = Filters(
-    Snapshot,
+    (Snapshot, "usage"),
     *TEXTS,
     filter_by("status", read=status_of(SnapshotStatus)),
     filter_by("share_id"),
-    filter_by("size", read=paging.integer),
+    filter_by("size", read=number),
+    filter_by("user_id"),
+    filter_by("share_proto"),
+    filter_by("share_size", read=number),
+    filter_by("usage", read=_usage),
 )
 _SINCE_METADATA: Final = 73
 
@@ -67,9 +80,12 @@ def _find(
 ) -> tuple[list[Snapshot], bool]:
     with_metadata = call.version >= _SINCE_METADATA
     wanted = mapping(call.request.params, "metadata") if with_metadata else {}
+    equal = dict(query.equal)
+    usage = equal.pop("usage", None)
     conditions = [
         *snapshots.in_project(whose(call)),
-        *snapshots.conditions(query.equal, query.like, wanted),
+        *([] if usage is None else [snapshots.used(usage == "used")]),
+        *snapshots.conditions(equal, query.like, wanted),
     ]
     return snapshots.find(connection, conditions, page)
 
