@@ -206,10 +206,10 @@ def test_deny_what_is_not_there(
     assert member("POST", f"/shares/{share}/action", unknown).status_code == 404
     assert member("POST", f"/shares/{share}/action", {"deny_access": {}}).status_code == 400
     assert stranger("GET", f"/share-access-rules/{rule['id']}").status_code == 404
-    for unknown in (share, "none", "x" * 2000):
-        refused = stranger("GET", f"/share-access-rules?share_id={unknown}")
+    for hidden in (share, "none", "x" * 2000):
+        refused = stranger("GET", f"/share-access-rules?share_id={hidden}")
         assert refused.status_code == 400
-        assert f"Share {unknown[:64]} not found" in refused.json["badRequest"]["message"]
+        assert f"Share {hidden[:64]} not found" in refused.json["badRequest"]["message"]
     assert member("GET", "/share-access-rules").status_code == 400
     assert member("GET", f"/share-access-rules/{rule['id']}", version="2.44").status_code == 404
 

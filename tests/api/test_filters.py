@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from atoll.db import share_networks, share_types, subnets
+from atoll.db import share_networks, share_servers, share_types, subnets
 from atoll.db.database import Database
 from tests.api import scene
 from tests.api.conftest import ApiInProcess, Client
@@ -242,6 +242,15 @@ def test_share_servers_by_what_manila_knows(admin: Client, database: Database) -
         ("share_network_name=net", 1),
         ("share_network=net", 1),
         ("identifier=i-2", 0),
+        (f"identifier={server}", 0),
+        (f"share_network_name={network}", 0),
+        ("is_auto_deletable=yes", 1),
+        ("is_auto_deletable=false", 0),
+        ("created_at=2001-01-01T00:00:00.000000", 0),
+        ("updated_at=2001-01-01T00:00:00.000000", 0),
+        ("share_network_subnet_ids=other", 0),
+        ("security_service_update_support=true", 0),
+        ("network_allocation_update_support=true", 0),
         (f"share_network_subnet_id={subnet}", 1),
         (f"source_share_server_id={server}", 0),
         ("task_state=migration_success", 0),
@@ -249,3 +258,28 @@ def test_share_servers_by_what_manila_knows(admin: Client, database: Database) -
         listed = admin.get(f"/share-servers?{query}", version="2.73")["share_servers"]
         assert len(listed) == count, query
     assert admin.get("/share-servers?source_share_server_id=x", version="2.56")["share_servers"]
+
+
+@pytest.mark.parametrize("version", ["2.50", "2.69", "2.73"])
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_share_server_is_found_by_all_that_is_shown_of_it(
+    admin: Client, database: Database, empty: str | None, version: str
+) -> None:
+    found = []
+    for _ in range(2):
+        with database.begin() as connection:
+            network = share_networks.create(connection, "blue", "u", name=empty)
+            subnet = subnets.create(connection, network)
+        found.append(scene.add_server(database, "blue", subnet, identifier=empty))
+        with database.begin() as connection:
+            share_servers.change(connection, found[-1], is_auto_deletable=len(found) == 1)
+    shown = admin.get(f"/share-servers/{found[0]}", version)["share_server"]
+    assert (shown["identifier"], shown["share_network_name"]) != (None, None)
+    for key, value in shown.items():
+        if key == "backend_details" or value is None:
+            continue
+        query = f"/share-servers?{key}={value[0] if isinstance(value, list) else value}"
+        listed = [one["id"] for one in admin.get(query, version)["share_servers"]]
+        assert found[0] in listed, query
+        is_shared = key in ("project_id", "status", "host") or key.endswith("_support")
+        assert is_shared or found[1] not in listed, query

@@ -156,11 +156,13 @@ def test_below_usage_needs_force(world: ApiInProcess, admin: Client) -> None:
     refused = put(admin, {"shares": 1})
     assert refused.status_code == 400
     assert "2 in use" in refused.json["badRequest"]["message"]
-    for word in (False, "perhaps", "n", None, [True]):
+    no: tuple[Any, ...] = (False, "perhaps", "n", None, [True])
+    for word in no:
         assert put(admin, {"shares": 1, "force": word}).status_code == 400, word
-    for limit, word in enumerate((True, " Yes", "T", "1", 1)):
-        shares = 1 - limit % 2  # both are less than what is in use, and neither is the present one
-        assert put(admin, {"shares": shares, "force": word}).status_code == 200, word
+    yes: tuple[Any, ...] = (True, " Yes", "T", "1", 1)
+    for number, word in enumerate(yes):
+        limit = 1 - number % 2  # less than what is in use, and not what holds at present
+        assert put(admin, {"shares": limit, "force": word}).status_code == 200, word
 
 
 def test_the_default_class(admin: Client, member: Client) -> None:

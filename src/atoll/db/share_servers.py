@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
-from sqlalchemy import Connection, Select, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, case, func, or_, select, update
 
 from atoll.db import pages
 from atoll.db.rows import Rows
@@ -81,6 +81,11 @@ def _statement() -> Select[Any]:
     )
 
 
+def _or_id(table: Table, name: str) -> ColumnElement[str]:
+    """A text column's value, or the row's id where it is absent or empty."""
+    return func.coalesce(func.nullif(table.c[name], ""), table.c.id)
+
+
 def require(connection: Connection, server_id: str) -> ShareServer:
     """A share server with ``share_network_id`` and ``share_network_name``. Raises ``NotFound``."""
     statement = _statement().where(share_servers.c.id == server_id)
@@ -94,7 +99,8 @@ def find(connection: Connection, equal: Mapping[str, Any]) -> list[ShareServer]:
     """Share servers whose columns have these values.
 
     The key ``share_network`` means a share network's id or name; ``share_network_id`` and
-    ``share_network_name`` mean only one of them.
+    ``share_network_name`` mean only one of them. The id stands for a name, and for the
+    ``identifier`` of a server, where there is none.
     """
     statement = _statement()
     for name, value in equal.items():
@@ -104,7 +110,9 @@ def find(connection: Connection, equal: Mapping[str, Any]) -> list[ShareServer]:
         elif name == "share_network_id":
             same = is_id
         elif name == "share_network_name":
-            same = is_name
+            same = _or_id(share_networks, "name") == value
+        elif name == "identifier":
+            same = _or_id(share_servers, name) == value
         else:
             same = pages.same(share_servers.c[name], value)
         statement = statement.where(same)

@@ -17,6 +17,7 @@ from atoll.api.frame.views import View, constant, field, reported, shown_status
 from atoll.db import placement, share_servers, subnets
 from atoll.engine.queue import enqueue
 from atoll.errors import Conflict, Forbidden
+from atoll.model.features import REPORTED
 from atoll.model.keys import server_key
 from atoll.model.records import ShareServer
 from atoll.model.states import DELETABLE_SERVERS, ServerStatus
@@ -54,8 +55,11 @@ _BRIEF = (
 BRIEF = View(ShareServer, *_BRIEF, called="ShareServerSummary")
 DETAIL = View(ShareServer, *_BRIEF, field("created_at"), field("backend_details"))
 
+_SUPPORT: Final = ("network_allocation_update_support", "security_service_update_support")
+"""Fields that are the same for all servers: what the driver reports."""
+
 FILTERS = Filters(
-    (ShareServer, "share_network"),
+    (ShareServer, "share_network", *_SUPPORT),
     filter_by("id"),
     filter_by("project_id"),
     filter_by("host"),
@@ -63,8 +67,14 @@ FILTERS = Filters(
     filter_by("share_network"),
     filter_by("share_network_id"),
     filter_by("share_network_name"),
+    filter_by("created_at"),
+    filter_by("updated_at"),
     filter_by("identifier", since="2.49"),
+    filter_by("is_auto_deletable", since="2.49", read=paging.boolean),
     filter_by("share_network_subnet_id", since="2.51"),
+    filter_by("share_network_subnet_ids", "share_network_subnet_id", since="2.70"),
+    filter_by("network_allocation_update_support", since="2.70", read=paging.boolean),
+    filter_by("security_service_update_support", since="2.63", read=paging.boolean),
     # Atoll migrates no share servers, so none passes this filter.
     nothing_has("source_share_server_id", since="2.57"),
     nothing_has("task_state", since="2.57"),
@@ -74,7 +84,9 @@ FILTERS = Filters(
 def _find(
     call: Call, connection: Connection, query: Query, page: Page
 ) -> tuple[Sequence[ShareServer], bool]:
-    rows = [] if query.is_empty else share_servers.find(connection, query.equal)
+    equal = dict(query.equal)
+    supported = all(equal.pop(name) == REPORTED[name] for name in _SUPPORT if name in equal)
+    rows = share_servers.find(connection, equal) if supported and not query.is_empty else []
 
     def position(row: ShareServer) -> tuple[str, str]:
         return str(dict(row)[page.sort_key] or ""), row["id"]
