@@ -137,7 +137,7 @@ def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: Guest) 
     assert words.split() == ["60", "1G-blocks", "3G"]
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", pytest.param("xfs", marks=pytest.mark.chaos)])
 def test_a_larger_clone_lives_beside_its_parent(
     machine: ServiceVm, guest: Guest, kind: str
 ) -> None:

@@ -249,7 +249,8 @@ CRASHES = {
 """What a kernel does not survive; after the second nothing else runs any more."""
 
 
-@pytest.mark.parametrize("crash", ["crashed", pytest.param("hung", marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("crash", ["crashed", "hung"])
 def test_a_kernel_that_crashed_or_hung_comes_back_without_atoll(
     deployment: LibvirtDeployment, client: ClientVm, share: Any, crash: str
 ) -> None:
