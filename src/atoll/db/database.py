@@ -32,6 +32,7 @@ from atoll.config import Settings
 from atoll.db import neighbours
 from atoll.db.reserve import Reserve
 from atoll.errors import ConfigurationError
+from atoll.wal import use_wal
 
 if TYPE_CHECKING:
     from atoll.db.postgresql import Link, Silence
@@ -251,7 +252,7 @@ class Database:
             self._make_room()  # SQLite makes files even for a reader
             raw.isolation_level = None  # the driver must not begin transactions implicitly
             raw.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-            raw.execute("PRAGMA journal_mode = WAL")
+            use_wal(raw, BUSY_TIMEOUT)
             # With FULL, accepted requests survive a power failure, at the cost of one fsync per
             # transaction (0.3 ms on a common SSD). NORMAL could lose the last transactions.
             raw.execute("PRAGMA synchronous = FULL")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from atoll.errors import AtollError, CloudUnavailable, ConfigurationError
+from atoll.wal import use_wal
 
 SCHEMA_VERSION = 7
 SCHEMA = """
@@ -165,20 +165,7 @@ class World:
         )
         self._db.execute("PRAGMA synchronous = OFF")
         if self._path is not None:
-            self._use_wal()
-
-    def _use_wal(self) -> None:
-        # SQLite's own time-out does not cover this switch when several processes open a new file.
-        end = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
+            use_wal(self._db, _BUSY_SECONDS)
 
     def _reopen_after_fork(self) -> None:
         """A fork must use neither lock nor connection.
