@@ -1,5 +1,5 @@
 # Everything sets itself up; running it again uses what is there.
-.PHONY: demo test test-fast test-chaos test-openstack check docs bench setup
+.PHONY: demo test test-fast test-long test-chaos test-openstack check docs bench setup
 
 CLOUD = local
 ROUNDS = 100
@@ -8,13 +8,16 @@ WARM = 0
 demo: setup  ## the main job end to end, on this machine; CLOUD=openstack: on the one that OS_CLOUD names
 	scripts/run python -m demo $(CLOUD)
 
-test: setup  ## all tests, those that boot virtual machines included
+test: setup  ## the tests, those that boot virtual machines included
 	scripts/test all
 
 test-fast: setup  ## linters, types and the tests that need no virtual machine
 	scripts/test fast
 
-test-chaos: setup  ## bad days of instances that take long, ROUNDS (100) of them while clients write and hold locks; results in chaos.jsonl
+test-long: setup  ## the tests that make test leaves out because they take long
+	scripts/test long
+
+test-chaos: setup  ## ROUNDS (100) bad days of instances while clients write and hold locks; results in chaos.jsonl
 	ATOLL_CHAOS_ROUNDS=$(ROUNDS) ATOLL_CHAOS_WARM=$(WARM) scripts/test chaos
 
 test-openstack: setup  ## the tests on the OpenStack that OS_CLOUD names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,14 @@ from tests.programs import need_postgres
 hypothesis.settings.register_profile("atoll", deadline=None)
 hypothesis.settings.load_profile("atoll")
 
+DATABASES = ("sqlite", "postgres")
+
 OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
 """Tests of the host's networks and firewall, and of whole systems, which rely on these."""
 OF_CLOUDS = "tests/cloud/"
 """Tests of the local cloud, which use the same ranges of addresses."""
+OF_DEPLOYMENTS = ("tests/lifecycle/", "tests/cli/")
+"""Tests of deployments with workers, most of which are about the cloud rather than the database."""
 
 
 class InGroups(LoadScopeScheduling):  # type: ignore[misc]
@@ -50,6 +55,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"disk", "disks"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("root")  # mounts, loop devices
+        if item.nodeid.startswith(OF_DEPLOYMENTS) and _is_left_to_the_other_database(item):
+            item.add_marker("long")
+
+
+def _is_left_to_the_other_database(item: pytest.Item) -> bool:
+    """Whether ``make test`` runs this test on the other database alone.
+
+    Each test has one of the two, always the same. Tests of what databases do differently, such as
+    locks, are marked ``both_databases``.
+    """
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    database = parameters.get("new_database_url")
+    if database not in DATABASES or item.get_closest_marker("both_databases"):
+        return False
+    name = item.nodeid.partition("[")[0]
+    own = DATABASES[zlib.crc32(name.encode()) % len(DATABASES)]
+    return bool(database != own)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -25,7 +25,7 @@ from harness.wait import wait
 from .local_place import local_place, make_local
 from .site import BOOT_SECONDS, Site, owner, running_site
 
-pytestmark = [pytest.mark.vm, pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.long, pytest.mark.timeout(600)]
 
 # A worker that dies, for real, before or after one call of a snapshot's.
 DYING_WORKER = """

@@ -17,7 +17,7 @@ from tests.guest.test_instance import HOME, new_share, nfs, plug
 STARTS = "od -An -tu4 /var/lib/nfs-state/statd/state"
 """statd's number, which grows whenever it starts on the same state."""
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_server_that_was_stopped_stays_stopped(machine: ServiceVm, share: Want
     serves(machine, share)
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_a_busy_kernel_is_not_reset(machine: ServiceVm, share: WantedShare) -> None:
     before = boot_id(machine)
     machine.shell(

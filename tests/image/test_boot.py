@@ -107,6 +107,7 @@ def test_nfs_ports_are_fixed_and_leases_short(instance: Instance) -> None:
     assert "+3 +4 +4.1 +4.2" in instance.ssh("sudo cat /proc/fs/nfsd/versions")
 
 
+@pytest.mark.long
 def test_samba_shares_come_from_its_registry(instance: Instance) -> None:
     assert instance.ssh("sudo systemctl is-active smbd", check=False).strip() == "inactive"
     instance.ssh(
@@ -137,6 +138,7 @@ def test_a_plugged_in_interface_gets_an_address_and_answers_by_itself(instance: 
     assert "dev eth0" in instance.ssh("ip route get 192.0.2.1")
 
 
+@pytest.mark.long
 def test_shares_are_mounted_before_nfsd_starts(instance: Instance) -> None:
     """After the plug was pulled the instance serves again by itself, in the right order."""
     instance.ssh(
@@ -171,6 +173,7 @@ def test_the_console_tells_how_far_a_boot_came(instance: Instance) -> None:
     assert "BEGIN OPENSSH PRIVATE KEY" not in instance.console
 
 
+@pytest.mark.long
 def test_without_a_seed_it_boots_and_lets_nobody_in(service_image: Path, tmp_path: Path) -> None:
     """Here from a virtio-scsi disk, as some clouds attach the root disk."""
     with Instance(service_image, tmp_path, root_bus="virtio-scsi", seeded=False) as other:

@@ -38,11 +38,10 @@ def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeploym
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker that is killed leaves the same behind on both databases, and each takes minutes.
+    """Killed before a call, a worker leaves what a call that fails leaves.
 
-    Killed before a call, it leaves what a call that fails leaves (driver/test_interruptions).
+    driver/test_interruptions has that, and each of these tests takes minutes.
     """
     for item in items:
-        is_alike = "[postgres" in item.name or item.name.endswith("-before]")
-        if item.path.name == "test_kill.py" and is_alike:
-            item.add_marker(pytest.mark.chaos)
+        if item.path.name == "test_kill.py" and item.name.endswith("-before]"):
+            item.add_marker(pytest.mark.long)

@@ -6,11 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import pytest
+
 from atoll.db import access_rules, share_types, shares
 from atoll.db.database import Database
 from atoll.lifecycle import access
 from atoll.model.states import RulesStatus, RuleState
 from tests.api.scene import add_share
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_rule_that_is_requested_meanwhile_keeps_the_share_syncing(database: Database) -> None:

@@ -10,6 +10,8 @@ from atoll.db.tables import share_servers, shares, snapshots
 from harness.memory_deployment import MemoryDeployment
 from tests import rows
 
+pytestmark = pytest.mark.both_databases
+
 
 def reset(deployment: MemoryDeployment, path: str, status: str) -> None:
     deployment.call("POST", f"{path}/action", {"reset_status": {"status": status}})

@@ -15,6 +15,8 @@ from atoll.db.tables import shares, snapshots
 from harness.memory_deployment import MemoryDeployment
 from tests import rows
 
+pytestmark = pytest.mark.both_databases
+
 LIMIT = 60
 """GiB that the project may have, of shares and of snapshots."""
 

@@ -12,6 +12,8 @@ import pytest
 
 from harness.memory_deployment import LEASE, MemoryDeployment
 
+pytestmark = pytest.mark.both_databases
+
 DESTROYS = ("delete_*", "detach_*", "disconnect_*", "fence_*", "reboot_*")
 
 Begin = Callable[[MemoryDeployment, str], None]

@@ -7,6 +7,8 @@ import pytest
 from atoll.cloud.memory import Mount
 from harness.memory_deployment import MemoryDeployment
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def share_id(deployment: MemoryDeployment) -> str:

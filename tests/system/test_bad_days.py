@@ -106,7 +106,7 @@ def test_the_worker_dies_in_create(
     assert deployment.made() == before
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_the_worker_dies_in_extend(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -126,7 +126,7 @@ def test_the_worker_dies_in_extend(
     check_data(client)
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_the_worker_dies_in_a_snapshot(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -156,7 +156,7 @@ def test_the_worker_dies_in_a_snapshot(
     assert deployment.made() == before
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_the_worker_dies_in_delete(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -179,7 +179,7 @@ def test_the_worker_dies_in_delete(
     check_data(client)
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_the_instance_is_killed(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -194,6 +194,7 @@ def test_the_instance_is_killed(
     assert deployment.made() == before
 
 
+@pytest.mark.long
 def test_the_instance_reboots_while_atoll_is_down(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
@@ -216,7 +217,7 @@ def test_the_instance_reboots_while_atoll_is_down(
     deployment.remove(deployment.available(deployment.share("next")))
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_an_instance_hangs(deployment: LibvirtDeployment, client: ClientVm, share: Any) -> None:
     other = deployment.network("other")["share_network_id"]
     first = deployment.available(deployment.share("elsewhere", share_network_id=other))
@@ -249,7 +250,7 @@ CRASHES = {
 """What a kernel does not survive; after the second nothing else runs any more."""
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 @pytest.mark.parametrize("crash", ["crashed", "hung"])
 def test_a_kernel_that_crashed_or_hung_comes_back_without_atoll(
     deployment: LibvirtDeployment, client: ClientVm, share: Any, crash: str
@@ -284,7 +285,7 @@ def boot_id(deployment: LibvirtDeployment, server: dict[str, Any]) -> str:
         return ""
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 def test_the_hosts_disk_is_full(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:

@@ -54,12 +54,12 @@ def keep_warm(deployment: LibvirtDeployment, warm: int) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("event", ["lose", pytest.param("pause", marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("event", ["lose", pytest.param("pause", marks=pytest.mark.long)])
 def test_a_client_carries_on(chaos: Chaos, event: str) -> None:
     check(chaos.round(event))
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_client_carries_on_with_a_warm_instance(
     chaos: Chaos, deployment: LibvirtDeployment
@@ -68,7 +68,7 @@ def test_a_client_carries_on_with_a_warm_instance(
     check(chaos.round("freeze"))
 
 
-@pytest.mark.chaos
+@pytest.mark.long
 @pytest.mark.skipif(not ROUNDS, reason="ATOLL_CHAOS_ROUNDS says how many")
 @pytest.mark.timeout(300 * max(1, ROUNDS))
 def test_many_rounds(chaos: Chaos, deployment: LibvirtDeployment) -> None:

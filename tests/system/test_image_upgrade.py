@@ -12,6 +12,7 @@ from tests.system.test_bad_days import WRITER, Writing, check_data
 
 pytestmark = [
     pytest.mark.vm,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # the SDK's own
 ]
