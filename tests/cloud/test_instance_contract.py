@@ -89,6 +89,14 @@ def test_an_instance_is_active_after_its_boot(site: Site) -> None:
     assert site.cloud.compute.wait_for_instance(site.instance.id, BOOT_SECONDS) == found
 
 
+def test_its_nfs_server_is_asked_in_both_networks(site: Site) -> None:
+    [address] = site.service_port.addresses
+    assert site.cloud.nfs_answers(site.instance.id, address)
+    has_way = site.cloud.name != "openstack"
+    assert site.cloud.serves_clients(site.instance.id) == has_way
+    assert not site.cloud.serves_clients("absent")
+
+
 def test_connecting_ports_again_changes_nothing(site: Site) -> None:
     before = site.cloud.networks.list_ports()
     site.cloud.compute.connect_ports(site.instance.id, 10)

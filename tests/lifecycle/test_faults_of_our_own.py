@@ -130,7 +130,7 @@ def silent(deployment: MemoryDeployment) -> list[str]:
 
 def cut_off(deployment: MemoryDeployment) -> None:
     """Have the controller's way to all instances fail, while their clients are served."""
-    for call in ("open_guest", "health", "_null_call"):
+    for call in ("open_guest", "health", "_null_call", "_clients_null_call"):
         deployment.cloud.faults.fail(call, "GuestUnreachable", times=None)
 
 
@@ -156,6 +156,22 @@ def operations_of(deployment: MemoryDeployment, prefix: str) -> list[Any]:
     with deployment.database.read() as connection:
         found = operations.in_status(connection, list(OperationStatus))
     return [row for row in found if row["resource"].startswith(prefix) and row["error"]]
+
+
+def test_an_only_instance_that_clients_reach_is_left_alone(deployment: MemoryDeployment) -> None:
+    """No other instance tells that the management network is at fault, but the clients' does."""
+    for call in ("open_guest", "health", "_null_call"):
+        deployment.cloud.faults.fail(call, "GuestUnreachable", times=None)
+    deployment.until(lambda: silent(deployment), "silence")
+    time.sleep(30 * PATIENCE)
+    untouched(deployment)
+    [failed] = {row["error"] for row in operations_of(deployment, "share_server/")}
+    assert "answers clients" in failed
+
+    assert servers.recover(deployment.database, silent(deployment))
+    deployment.until(lambda: touched(deployment), "a cure")
+    deployment.cloud.faults.clear()
+    deployment.until(lambda: not silent(deployment), "it to answer")
 
 
 def test_an_operator_confirms_that_they_are_at_fault(five: MemoryDeployment) -> None:

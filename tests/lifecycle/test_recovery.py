@@ -96,7 +96,18 @@ def reset(**more: Any) -> Diagnosis:
         (Diagnosis(Answer.SILENT, silent_for=601, instance=ACTIVE, is_served=True), Cure.REBOOT),
         (Diagnosis(Answer.SILENT, silent_for=600, instance=FAILED, is_served=True), Cure.WAIT),
         (Diagnosis(Answer.SILENT, silent_for=601, instance=FAILED, is_served=True), Cure.REPLACE),
+        # Clients reach it, but Atoll does not: the network between is at fault.
+        (Diagnosis(Answer.SILENT, silent_for=10_000, instance=ACTIVE, is_cut_off=True), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, silent_for=10_000, instance=FAILED, is_cut_off=True), Cure.WAIT),
+        (Diagnosis(Answer.SILENT, instance=STOPPED, is_cut_off=True), Cure.REBOOT),
+        (reset(silent_for=10_000, is_cut_off=True), Cure.WAIT),
+        (together(5, 5, is_cut_off=True), Cure.HOLD),
+        (in_doubt(silent_for=61, is_cut_off=True), Cure.ASK_OPERATOR),
         # An operator knows better.
+        (
+            Diagnosis(Answer.SILENT, instance=ACTIVE, is_cut_off=True, is_confirmed=True),
+            Cure.REBOOT,
+        ),
         (together(5, 5, is_confirmed=True, silent_for=0), Cure.REBOOT),
         (together(5, 5, is_confirmed=True, reset_for=60, silent_for=60), Cure.WAIT),
         (together(5, 5, is_confirmed=True, reset_for=61), Cure.REPLACE),

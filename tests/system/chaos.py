@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import harness
 from harness.client_vm import ClientVm
 from harness.wait import wait
 from tests.system.deployment import LibvirtDeployment
+from tests.system.events import Events
 
 VERSIONS = ("4.2", "4.0", "3")
 """Each is mounted by itself, and is a client of its own to the server."""
@@ -52,21 +50,13 @@ class Round:
 
 
 class Chaos:
-    """A share that one client has mounted by each version, and the events that may befall it."""
+    """A share that one client has mounted by each version of NFS."""
 
     def __init__(self, deployment: LibvirtDeployment, client: ClientVm, share: Any) -> None:
         self._deployment = deployment
         self._client = client
         self._share = share
-        self.events: dict[str, Callable[[], None]] = {
-            "kill": self._kill,
-            "freeze": self._freeze,
-            "pause": self._pause,
-            "lose": self._lose,
-            "kill with the worker": self._kill_with_worker,
-            "kill with libvirtd": self._kill_with_libvirtd,
-            "upgrade": self._upgrade,
-        }
+        self.events = Events(deployment, share)
 
     def prepare(self) -> None:
         """Mount the share by each version."""
@@ -79,14 +69,14 @@ class Chaos:
 
     def round(self, event: str) -> Round:
         """Let the event happen while clients write; return what they have seen."""
-        before, has_stand_in = self._instance(), bool(self._deployment.warm_servers())
+        before, has_stand_in = self.events.instance(), bool(self._deployment.warm_servers())
         self._start_writers()
-        self.events[event]()
+        self.events.let_happen(event)
         wait("the share to be served", self._is_served, HEALED_SECONDS)
         granted = self._granted()
         time.sleep(SETTLED_SECONDS)
         reports = self._stop_writers()
-        after = self._instance()
+        after = self.events.instance()
         return Round(
             event,
             has_stand_in,
@@ -98,51 +88,7 @@ class Chaos:
             is_rebooted=after != before,
         )
 
-    # --- events -----------------------------------------------------------------------------
-
-    def _kill(self) -> None:
-        os.kill(self._qemu(), signal.SIGKILL)
-
-    def _freeze(self) -> None:
-        os.kill(self._qemu(), signal.SIGSTOP)
-
-    def _pause(self) -> None:
-        """A guest that stands still for a moment must not be touched."""
-        qemu = self._qemu()
-        os.kill(qemu, signal.SIGSTOP)
-        time.sleep(3)
-        os.kill(qemu, signal.SIGCONT)
-
-    def _lose(self) -> None:
-        instance_id, _ = self._instance()
-        [disk] = self._deployment.state.glob(f"local/*/instances/{instance_id}/root.qcow2")
-        disk.write_bytes(b"")
-        self._kill()
-
-    def _kill_with_worker(self) -> None:
-        os.kill(self._deployment.service.children()["worker"], signal.SIGKILL)
-        self._kill()
-
-    def _kill_with_libvirtd(self) -> None:
-        qemu = self._qemu()
-        [pid_file] = self._deployment.state.glob("local/daemon/**/libvirtd.pid")
-        os.kill(int(pid_file.read_text()), signal.SIGKILL)
-        os.kill(qemu, signal.SIGKILL)
-
-    def _upgrade(self) -> None:
-        """Nothing bad: an operator has the instance replaced."""
-        self._deployment.call_its_image_old(self._share)
-        self._deployment.service.run("server", "upgrade", "--timeout", "280")
-
     # --- looking ----------------------------------------------------------------------------
-
-    def _qemu(self) -> int:
-        return self._deployment.qemu(self._deployment.server(self._share))
-
-    def _instance(self) -> tuple[str, int]:
-        """Id of the share's instance, and of its QEMU."""
-        server = self._deployment.server(self._share)
-        return server["instance_id"], self._deployment.qemu(server)
 
     def _is_served(self) -> bool:
         """Whether the client writes, by each version."""

@@ -286,6 +286,13 @@ class Cloud(Protocol):
         False if there is no direct way to that address. It returns within two seconds.
         """
 
+    def serves_clients(self, instance_id: str) -> bool:
+        """Whether its NFS server answers at an address where clients reach it.
+
+        False if there is no way from here into the network of its clients. It returns within some
+        seconds.
+        """
+
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore the isolation of instances on this machine where other programs changed it.
 

@@ -117,6 +117,10 @@ class InstanceAccess:
         """Whether its NFS server answers Atoll, although the agent may not."""
         return self.cloud.nfs_answers(server[INSTANCE_ID], server["ip"])
 
+    def serves_clients(self, server: ServerDetails) -> bool:
+        """Whether its NFS server answers in a network of clients, as far as Atoll can ask there."""
+        return self.cloud.serves_clients(server[INSTANCE_ID])
+
     def instance_is_off(self, server: ServerDetails, *, or_failed: bool = True) -> bool:
         """Whether it is gone, stopped or (``or_failed``) in error; False if the cloud is away."""
         instance_id = server.get(INSTANCE_ID)

@@ -39,6 +39,7 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         longest_gap=backend.settings.driver.replace_dead_after / 2,
         counts=server["cure_confirmed"] or not is_widespread(silent, active),
     )
+    is_served = instance is not None and manager.serves_nfs(details)
     return Diagnosis(
         answer,
         was_silent,
@@ -49,7 +50,8 @@ def examine(backend: Backend, server: ShareServer, details: Mapping[str, str]) -
         manager.fence.look(server_key(server["id"]), details["instance_id"]),
         silent_together=max(1, silent),
         active=max(1, active),
-        is_served=instance is not None and manager.serves_nfs(details),
+        is_served=is_served,
+        is_cut_off=instance is not None and not is_served and manager.serves_clients(details),
         is_confirmed=server["cure_confirmed"],
         has_stand_in=server["share_network_subnet_id"] is not None and stand_ins.is_ready(backend),
     )

@@ -18,6 +18,12 @@ MANY = 2
 MOST = 0.25
 """The largest part of all servers that may fall silent together without a common cause."""
 
+_CUT_OFF: Final = (
+    "Its NFS server answers clients, but it can't be reached at its management address, so the "
+    "network between Atoll and it is probably at fault. Nothing is restarted. If the instance "
+    "itself is at fault: 'atoll server recover'."
+)
+
 CAN_BE_FENCED: Final = Fencing(FencingState.POSSIBLE)
 
 
@@ -67,6 +73,11 @@ class Diagnosis:
     """How many active servers the back end has."""
     is_served: bool = False
     """Whether its NFS server answers, so that clients are served although the agent is silent."""
+    is_cut_off: bool = False
+    """Whether its NFS server answers where clients reach it, but not where Atoll does.
+
+    Then the network between Atoll and the instance is at fault.
+    """
     is_confirmed: bool = False
     """Whether an operator has confirmed that the instance itself is at fault."""
     has_stand_in: bool = False
@@ -81,6 +92,8 @@ class Diagnosis:
             return "Atoll can't log in to it, because of its own configuration."
         if self.instance is not None and self.is_paused:
             return self.instance.fault
+        if self.is_cut_off:
+            return _CUT_OFF
         return "Its NFS server answers, but its agent does not." if self.is_served else ""
 
     @property
@@ -98,6 +111,7 @@ class Diagnosis:
         An instance that is gone or in error is replaced at once. One that is only silent is reset
         after ``patience`` seconds, and replaced if it is still silent ``boot`` seconds after that.
         While its NFS server answers, clients are served, so that it is left alone for much longer.
+        One that clients reach, but Atoll does not, is left alone until an operator confirms.
         An instance that the cloud has paused is waited for, because a new one would fail in the
         same way. An instance that answers with an error, or that Atoll could not ask by its own
         fault, is left alone. So is one that fell silent together with many others, until an
@@ -122,7 +136,8 @@ class Diagnosis:
     def _cure_of_silence(self, patience: float, boot: float) -> Cure:
         status = None if self.instance is None else self.instance.status
         is_overdue = self.silent_for > (patience * SERVED if self.is_served else patience)
-        is_failed = status == InstanceStatus.ERROR and (is_overdue or not self.is_served)
+        is_served = self.is_cut_off or (self.is_served and not is_overdue)
+        is_failed = status == InstanceStatus.ERROR and not is_served
         is_lost = status is None or is_failed or self.fencing.state == FencingState.PROVED
         if self.fencing.state == FencingState.DOUBTFUL:
             needs_operator = is_lost or is_overdue or self.is_confirmed or self._has_company
@@ -141,6 +156,8 @@ class Diagnosis:
             return Cure.WAIT  # it boots, perhaps together with all others of a rebooted host
         if self._has_company and not self.is_confirmed:
             return Cure.HOLD
+        if self.is_cut_off and not self.is_confirmed:
+            return Cure.WAIT
         if was_reset:
             return Cure.REPLACE if is_overdue else Cure.WAIT
         return restart if is_overdue or self.is_confirmed else Cure.WAIT

@@ -98,6 +98,13 @@ class LocalCloud:
         """Whether the NFS server of an instance answers at its management address."""
         return nfs_answers(address)
 
+    def serves_clients(self, instance_id: str) -> bool:
+        """Whether it answers in a share network, in each of which this machine has an address."""
+        service = self.networks.service_network().id
+        ports = self.networks.ports_of_instance(instance_id)
+        clients = [port for port in ports if port.network_id != service]
+        return any(nfs_answers(address) for port in clients for address in port.addresses)
+
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore the isolation of instances where other programs changed it."""
         return self._isolation.tend(wholly=wholly)

@@ -147,8 +147,22 @@ class MemoryCloud:
         except GuestUnreachable:
             return False
 
+    def serves_clients(self, instance_id: str) -> bool:
+        """Whether it answers where clients reach it, by another network."""
+        try:
+            return self._clients_null_call(instance_id)
+        except GuestUnreachable:
+            return False
+
     @call
     def _null_call(self, instance_id: str) -> bool:
+        return self._runs_nfs(instance_id)
+
+    @call
+    def _clients_null_call(self, instance_id: str) -> bool:
+        return self._runs_nfs(instance_id)
+
+    def _runs_nfs(self, instance_id: str) -> bool:
         row = self._world.row(
             "SELECT nfs FROM instances WHERE id = ? AND power = 'active' AND NOT hung"
             " AND ready_at <= ?",

@@ -84,6 +84,10 @@ class OpenStackCloud:
         """Whether the NFS server of an instance answers at its management address."""
         return nfs_answers(address)
 
+    def serves_clients(self, instance_id: str) -> bool:
+        """Return False, because a worker has no way into the networks of users."""
+        return False
+
     def tend(self, *, wholly: bool = False) -> list[str]:
         """Restore this host's rules for the service network. Neutron keeps all others."""
         if self.channels.host_port.guard():
