@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Annotated, Final
 from uuid import uuid4
 
-import msgspec
 from sqlalchemy import Connection
 
 from atoll.api.frame import bodies
@@ -21,20 +20,21 @@ from atoll.api.frame.routing import Body, Routes
 from atoll.api.frame.texts import NewTexts
 from atoll.api.shares import options as share_options
 from atoll.api.shares import placement as share_placement
+from atoll.api.shares import sources
 from atoll.api.shares.shares import SHARES
+from atoll.api.shares.sources import Source
 from atoll.capabilities import is_true
-from atoll.db import placement, quotas, share_networks, share_types, shares, snapshots
+from atoll.db import placement, quotas, share_networks, share_types, shares
 from atoll.db.database import project_lock
 from atoll.engine.queue import enqueue
 from atoll.errors import Invalid, NotFound
 from atoll.model import features
 from atoll.model.keys import share_key
-from atoll.model.records import Share, ShareType, Snapshot
-from atoll.model.states import NetworkStatus, RulesStatus, ShareStatus, SnapshotStatus
+from atoll.model.records import Share, ShareType
+from atoll.model.states import NetworkStatus, RulesStatus, ShareStatus
 
 routes = Routes()
 
-_SINCE_CLONE_SUPPORT: Final = 24
 _SINCE_SIZE_SPECS: Final = 61
 
 
@@ -54,13 +54,6 @@ class Create(NewTexts, kw_only=True):
     scheduler_hints: Annotated[share_placement.Hints | None, bodies.since("2.65")] = None
 
 
-class _Source(msgspec.Struct):
-    """The snapshot that a share is made from, and the share that it was taken of."""
-
-    snapshot: Snapshot
-    parent: Share
-
-
 @routes.post("/shares", policy="share:create", envelope="share", answers=SHARES.one)
 def create(call: Call, body: Create) -> Body:
     """Write the share down as ``creating`` and ask for it to be made."""
@@ -76,7 +69,7 @@ def create(call: Call, body: Create) -> Body:
         # Before anything is read: a share network is deleted under this lock too.
         project_lock(connection, call.project_id)
         hints = share_placement.hints(call, connection, body.scheduler_hints)
-        source = _source(call, connection, body)
+        source = sources.find(call, connection, body.snapshot_id, body.size, protocol)
         share_type = _share_type(call, connection, body, source)
         network_id = _network(call, connection, body, share_type, source)
         parent = source.parent if source else None
@@ -142,35 +135,16 @@ def _protocol(call: Call, wanted: str) -> str:
     )
 
 
-def _source(call: Call, connection: Connection, body: Create) -> _Source | None:
-    if not body.snapshot_id:
-        return None
-    found = snapshots.lock(connection, body.snapshot_id)  # so that it is not deleted meanwhile
-    snapshot = call.visible(found, "Snapshot", body.snapshot_id)
-    if snapshot["status"] != SnapshotStatus.AVAILABLE:
-        raise Invalid(
-            f"Invalid snapshot: its status must be available, and is {snapshot['status']}."
-        )
-    if body.size < snapshot["size"]:
-        raise Invalid(
-            f"Share size {body.size} GiB is less than the snapshot's, {snapshot['size']} GiB."
-        )
-    if body.share_proto.upper() != snapshot["share_proto"]:
-        raise Invalid(f"A share from this snapshot has its protocol, {snapshot['share_proto']}.")
-    parent = shares.get(connection, snapshot["share_id"])
-    if parent is None:
-        raise NotFound(f"Share {snapshot['share_id']} could not be found.")
-    return _Source(snapshot, parent)
-
-
 def _share_type(
-    call: Call, connection: Connection, body: Create, source: _Source | None
+    call: Call, connection: Connection, body: Create, source: Source | None
 ) -> ShareType:
     if body.share_type and body.volume_type:
         raise Invalid("Cannot specify both share_type and volume_type.")
     name = body.share_type or body.volume_type
     if source is not None:
-        return _type_of_source(call, connection, name, source, body)
+        found = sources.share_type(call, connection, source, name)
+        _check_size(call, body, found)
+        return found
     default = call.settings.driver.default_share_type
     if not name and not default:
         raise Invalid(
@@ -184,28 +158,6 @@ def _share_type(
         raise Invalid(f"The default share type, {default}, does not exist.") from None
     _check_size(call, body, found)
     return found
-
-
-def _type_of_source(
-    call: Call, connection: Connection, name: str | None, source: _Source, body: Create
-) -> ShareType:
-    parents = share_types.find(connection, source.parent["share_type_id"])
-    if name and name not in (parents["id"], parents["name"]):
-        raise Invalid(
-            "Invalid share type specified: the requested share type must match the type of the "
-            "source share. If a share type is not specified when requesting a new share from a "
-            "snapshot, the share type of the source share will be applied to the new share."
-        )
-    specs = parents["extra_specs"]
-    if call.version >= _SINCE_CLONE_SUPPORT and not is_true(
-        specs.get("create_share_from_snapshot_support")
-    ):
-        raise Invalid(
-            f"A new share may not be created from snapshot '{source.snapshot['id']}', because "
-            "the snapshot's parent share does not have that capability."
-        )
-    _check_size(call, body, parents)
-    return parents
 
 
 def _check_size(call: Call, body: Create, share_type: ShareType) -> None:
@@ -227,7 +179,7 @@ def _network(
     connection: Connection,
     body: Create,
     share_type: ShareType,
-    source: _Source | None,
+    source: Source | None,
 ) -> str | None:
     wanted = body.share_network_id
     if source is not None:
