@@ -24,7 +24,7 @@ from sqlalchemy import delete, func, select, update
 from atoll.db import claims, operations
 from atoll.db.claims import Claimed
 from atoll.db.database import Database
-from atoll.db.operations import Ending
+from atoll.db.endings import Ending, settle
 from atoll.db.tables import operations as table
 from atoll.engine.queue import enqueue
 from atoll.model.states import OperationStatus
@@ -139,12 +139,13 @@ class QueueMachine(RuleBasedStateMachine):
         is_holder = self._is_holder(one)
         before = self._row(one.row.id)
         with self.database.begin() as connection:
-            assert operations.settle(connection, [ending]) == []
+            assert settle(connection, [ending]) == []
         after = self._row(one.row.id)
         if not is_holder:
             assert before == after
             return
         one.settled = True
+        assert self._has_failed(one) == (how == "failed")  # also if it was asked for again
         assert after.status != "running"
         if before.again:
             assert after.status == "queued"
@@ -193,7 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
                     take_over=True,
                 )
                 for row in claimed:
-                    operations.settle(connection, [Ending(row.id, row.fence, row.lane)])
+                    settle(connection, [Ending(row.id, row.fence, row.lane)])
                     self.made[row.resource] = self.wanted[row.resource]
                 if not claimed:
                     break
@@ -207,6 +208,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _is_holder(self, one: Held) -> bool:
         return self.newest[one.row.id] is one and not one.settled
+
+    def _has_failed(self, one: Held) -> bool:
+        is_failure = (table.c.status == OperationStatus.FAILED, table.c.fence == one.row.fence)
+        with self.database.read() as connection:
+            return len(connection.execute(select(table).where(*is_failure)).all()) == 1
 
     def _row(self, operation_id: str) -> Any:
         with self.database.read() as connection:

@@ -114,15 +114,21 @@ def test_other_errors_are_given_up_at_once(
 
 
 def test_a_failed_resource_can_be_asked_for_again(workers: Workers, recorder: Recorder) -> None:
+    """The failure stays on record, because it decides when failed work is tried again."""
+
     def act(operation: Operation) -> None:
         if len(recorder.converged["share/1"]) == 1:
-            workers.ask("share/1")  # somebody asks while it runs
+            workers.ask("share/1", request_id="req-2")  # somebody asks while it runs
             raise OutOfCapacity
 
     recorder.does["share/1"] = act
-    workers.ask("share/1")
+    workers.ask("share/1", request_id="req-1")
     workers.work({"share": recorder})
-    workers.ends("share/1")
+
+    def ended() -> set[tuple[str, str, bool]]:
+        return {(row.status, row.request_id, bool(row.error)) for row in workers.rows("share/1")}
+
+    eventually(lambda: ended() == {("failed", "req-1", True), ("done", "req-2", False)})
     assert len(recorder.given_up) == 1
     assert len(recorder.converged["share/1"]) == 2
 

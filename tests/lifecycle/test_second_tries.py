@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from atoll.engine.queue import enqueue
+from atoll.model.keys import share_key
 from harness.memory_deployment import MemoryDeployment
 
 NO_HOST = "No valid host was found."
@@ -75,6 +77,21 @@ def test_a_share_server_that_found_no_host_is_made_when_there_is_one(
     assert len(deployment.call("GET", "/share-servers")["share_servers"]) == 1
     assert len(deployment.cloud.compute.list_instances()) == 1
     deployment.empty()
+
+
+def test_a_failure_counts_also_if_more_was_requested_meanwhile(
+    deployment: MemoryDeployment,
+) -> None:
+    share_id = deployment.create()
+    becomes(deployment, share_id, "available")
+    deployment.cloud.faults.delay("extend_volume", 1)
+    deployment.cloud.faults.fail("extend_volume", "OutOfCapacity")
+    deployment.act(share_id, extend={"new_size": 2})
+    deployment.until(lambda: deployment.cloud.journal.calls("extend_volume"), "the extension")
+    with deployment.database.begin() as connection:  # as its share server's operation does
+        enqueue(connection, share_key(share_id))
+    becomes(deployment, share_id, "extending_error")
+    assert becomes(deployment, share_id, "available")["size"] == 2
 
 
 def test_a_share_that_could_not_grow_grows_later(deployment: MemoryDeployment) -> None:

@@ -157,9 +157,14 @@ def test_without_room_for_a_second_instance_one_goes_first(site: MemoryDeploymen
     before = operator.servers()
     site.cloud.images.publish()
     site.cloud.faults.fail("create_instance", "OutOfCapacity", times=None)
-    failed = operator.run("server", "upgrade", "--timeout", "2")
-    assert failed.exit_code != 0
-    assert "room" in str(failed.exception)
+
+    def is_refused() -> bool:
+        """The command says why, once a worker has tried."""
+        failed = operator.run("server", "upgrade", "--timeout", "2")
+        assert failed.exit_code != 0
+        return "room" in str(failed.exception)
+
+    site.until(is_refused, "the reason")
     after = operator.servers()
     away = [key for key in before if after[key]["instance"] != before[key]["instance"]]
     assert len(site.cloud.compute.list_instances()) == 1

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
 from sqlalchemy import (
-    Boolean,
     Connection,
     Float,
-    Integer,
     String,
-    Text,
     and_,
     bindparam,
     case,
@@ -59,31 +55,11 @@ _o = operations.c
 _clock = database_clock()
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a running row ends: finished (``status``), or back in the queue (``requeue``).
-
-    A row that was requested ``again`` in the meantime returns to the queue in any case.
-    """
-
-    id: str
-    fence: int
-    lane: str
-    status: OperationStatus = OperationStatus.DONE
-    requeue: bool = False
-    delay: float = 0.0
-    """Seconds until due, with ``requeue``."""
-    fresh: bool = True
-    """Whether tries and age start at zero if the row returns to the queue."""
-    failed_tries: int = 0
-    waits_for: str | None = None
-    error: str | None = None
-
-
 # --- enqueue ----------------------------------------------------------------------------------
 
 
-def _sooner(one: Any, other: Any) -> Any:
+def sooner(one: Any, other: Any) -> Any:
+    """The smaller of two values, in SQL."""
     return case((one < other, one), else_=other)
 
 
@@ -120,7 +96,7 @@ def _enqueue(dialect: str) -> Any:
             # While the operation runs, not_before is the time at which it is to run again.
             "not_before": case(
                 (and_(running, not_(_o.again)), new.not_before),
-                else_=_sooner(_o.not_before, new.not_before),
+                else_=sooner(_o.not_before, new.not_before),
             ),
             "waits_for": case((bindparam("delay", type_=Float) <= 0, null()), else_=_o.waits_for),
             "attempts": case((asked, 0), else_=_o.attempts),
@@ -190,11 +166,11 @@ def hold(connection: Connection, operation_id: str, fence: int) -> bool:
 
 
 _MINE = _o.id.in_(bindparam("ids", expanding=True))
-_FREE_TO_LOCK = select(_o.id).where(_MINE).with_for_update(key_share=True, skip_locked=True)
+FREE_TO_LOCK = select(_o.id).where(_MINE).with_for_update(key_share=True, skip_locked=True)
 _RENEW = (
     update(operations)
     .where(
-        _o.id.in_(_FREE_TO_LOCK.scalar_subquery()),
+        _o.id.in_(FREE_TO_LOCK.scalar_subquery()),
         _o.status == RUNNING,
         _o.owner == bindparam("renewing_owner"),
     )
@@ -211,79 +187,6 @@ def renew(connection: Connection, owner: str, ids: Sequence[str], lease: float) 
     """
     connection.execute(_RENEW, {"ids": ids, "renewing_owner": owner, "lease": lease})
     return {row.id: row.fence for row in connection.execute(_HELD, {"ids": ids})}
-
-
-_back = or_(_o.again, bindparam("requeue", type_=Boolean))
-_due = _clock + bindparam("delay", type_=Float)
-_SETTLE = (
-    update(operations)
-    .where(
-        _o.id == bindparam("ended_id"),
-        _o.fence == bindparam("ended_fence"),
-        _o.status == RUNNING,
-    )
-    .values(
-        status=case((_back, QUEUED), else_=bindparam("final", type_=String)),
-        not_before=case(
-            (
-                and_(_o.again, bindparam("requeue", type_=Boolean)),
-                _sooner(_o.not_before, _due),
-            ),
-            (bindparam("requeue", type_=Boolean), _due),
-            else_=_o.not_before,
-        ),
-        attempts=case(
-            (bindparam("fresh", type_=Boolean), 0),
-            else_=_o.attempts + bindparam("failed_tries", type_=Integer),
-        ),
-        waits_for=case((_o.again, null()), else_=bindparam("new_waits_for", type_=String)),
-        created_at=case(
-            (and_(_back, bindparam("fresh", type_=Boolean)), bindparam("now_text", type_=String)),
-            else_=_o.created_at,
-        ),
-        finished_at=case((_back, null()), else_=bindparam("now_text", type_=String)),
-        error=bindparam("new_error", type_=Text),
-        lane=bindparam("new_lane", type_=String),
-        again=false(),
-        owner=null(),
-        lease_until=null(),
-    )
-)
-
-
-def settle(connection: Connection, endings: Sequence[Ending]) -> list[Ending]:
-    """Write how operations ended, except those that another worker has taken over.
-
-    Returns those whose rows are locked, which must be tried again: waiting for one row while
-    holding others could cause a deadlock.
-    """
-    later: list[Ending] = []
-    if connection.dialect.name == "postgresql":
-        ids = {ending.id for ending in endings}
-        free = set(connection.execute(_FREE_TO_LOCK, {"ids": list(ids)}).scalars())
-        later = [ending for ending in endings if ending.id not in free]
-        endings = [ending for ending in endings if ending.id in free]
-    if endings:
-        now_text = utcnow_text()
-        connection.execute(_SETTLE, [_settle_parameters(one, now_text) for one in endings])
-    return later
-
-
-def _settle_parameters(ending: Ending, now_text: str) -> dict[str, Any]:
-    values = asdict(ending)
-    return {
-        "ended_id": values["id"],
-        "ended_fence": values["fence"],
-        "final": values["status"].value,
-        "new_lane": values["lane"],
-        "new_waits_for": values["waits_for"],
-        "new_error": values["error"],
-        "requeue": values["requeue"],
-        "delay": values["delay"],
-        "fresh": values["fresh"],
-        "failed_tries": values["failed_tries"],
-        "now_text": now_text,
-    }
 
 
 _AWAITED = select(exists().where(ACTIVE, _o.waits_for.in_(bindparam("resources", expanding=True))))

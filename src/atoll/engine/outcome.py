@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 import structlog
 
 from atoll.db.database import is_transient
-from atoll.db.operations import Ending
+from atoll.db.endings import Ending
 from atoll.engine.operation import Handler, Operation
 from atoll.engine.retry import Retry
 from atoll.errors import (
@@ -119,6 +119,7 @@ def _finished(operation: Operation, status: OperationStatus, error: str | None =
         requeue=operation.repeat is not None,
         delay=operation.repeat or 0.0,
         error=error,
+        request_id=operation.request_id,
     )
     return Outcome(operation, status, ending)
 

@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from atoll.db import claims, operations
 from atoll.db.claims import Claimed
 from atoll.db.database import Database, is_transient
-from atoll.db.operations import Ending
+from atoll.db.endings import Ending, settle
 from atoll.engine import doorbell, metrics, outcome
 from atoll.engine.doorbell import Doorbell
 from atoll.engine.leases import Leases
@@ -255,9 +255,9 @@ class Worker:
             return set()
         waiting = [one for one in ended if one.ending.waits_for]
         endings = [one.ending for one in ended if not one.ending.waits_for]
-        locked = operations.settle(connection, endings)
+        locked = settle(connection, endings)
         # These are written last, because the operation they wait for may have ended in this round.
-        locked += operations.settle(connection, [self._wait_for(connection, o) for o in waiting])
+        locked += settle(connection, [self._wait_for(connection, o) for o in waiting])
         if operations.is_awaited(connection, [one.operation.resource for one in ended]):
             doorbell.ring_for_waiting(connection)
         return {ending.fence for ending in locked}
