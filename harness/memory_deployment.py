@@ -70,6 +70,11 @@ class MemoryDeployment:
         """The volumes of shares, without those that hold the state of servers."""
         return [v for v in self.cloud.volumes.list_volumes() if v.owner.startswith("share/")]
 
+    def configure(self, **driver: Any) -> None:
+        """Give workers that start from now on other options of the driver."""
+        changed = msgspec.structs.replace(self.settings.driver, **driver)
+        self.settings = msgspec.structs.replace(self.settings, driver=changed)
+
     # --- workers ----------------------------------------------------------------------------
 
     def start_worker(self, host: str = "", zone: str = "") -> BaseProcess:

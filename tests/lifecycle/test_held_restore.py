@@ -66,11 +66,13 @@ class Restored:
     def restore(self) -> None:
         """Put the backup back, start a worker, and wait until it has noticed.
 
+        Servers that are idle in the backup would be removed at once.
         The leftover is of a share that was removed before the backup was made.
         """
         self.leftover = self.deployment.cloud.volumes.create_volume("share/removed", 1).id
         self.there = things(self.deployment)
         self.operator.restore(self.backup)
+        self.deployment.configure(unused_share_server_cleanup_interval=1)
         self.deployment.start_worker()
         self.deployment.until(self.deployment.is_refused, "the hold")
 
@@ -93,7 +95,7 @@ class Restored:
 
 @pytest.fixture
 def restored(new_deployment: Callable[..., MemoryDeployment]) -> Restored:
-    made = new_deployment(reconcile_interval=0.3, unused_share_server_cleanup_interval=1)
+    made = new_deployment(reconcile_interval=0.3)
     return Restored(made)
 
 

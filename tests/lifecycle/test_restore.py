@@ -107,7 +107,7 @@ def restored(new_deployment: Callable[..., MemoryDeployment]) -> Restored:
 def test_a_server_that_was_idle_in_the_backup_goes_on_serving_newer_shares(
     new_deployment: Callable[..., MemoryDeployment],
 ) -> None:
-    deployment = new_deployment(reconcile_interval=0.3, unused_share_server_cleanup_interval=2)
+    deployment = new_deployment(reconcile_interval=0.3)
     operator = Operator(deployment)
     deployment.start_worker()
     first = deployment.create()
@@ -126,6 +126,7 @@ def test_a_server_that_was_idle_in_the_backup_goes_on_serving_newer_shares(
     deployment.stop_workers()
     there = things(deployment)
     operator.restore(backup)
+    deployment.configure(unused_share_server_cleanup_interval=2)
     deployment.start_worker()
     deployment.until(deployment.is_refused, "the hold")
     operator.release()
