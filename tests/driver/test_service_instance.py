@@ -170,6 +170,22 @@ def test_an_instance_that_never_boots_is_removed_and_the_next_try_is_fresh(
     assert len(site.cloud.compute.list_instances()) == 1
 
 
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_stand_in_is_waited_for_while_its_nfs_server_answers(
+    site: DriverOnMemory, server: Row, is_alive: bool
+) -> None:
+    stand_in = site.driver.setup_server({"server_id": "warm"})
+    site.pool.drop("share_server/warm")  # its channel would be used
+    instance = stand_in["instance_id"]
+    site.cloud.faults.fail("open_guest", "GuestUnreachable", about=instance)
+    if not is_alive:
+        site.cloud.faults.fail("_null_call", "GuestUnreachable", times=None, about=instance)
+    old = server["backend_details"]
+    site.cloud.kill_instance(old["instance_id"])
+    new = site.manager.replace_service_instance(site.context(), old, stand_in="warm")
+    assert (new["instance_id"] == instance) == is_alive
+
+
 def test_an_instance_in_error_is_made_anew(site: DriverOnMemory, server: Row) -> None:
     site.cloud.fail_instance(server["backend_details"]["instance_id"])
     assert (

@@ -43,7 +43,11 @@ FIRST_ANSWER_SECONDS = 60.0
 Its caches are cold, and giving up costs another boot.
 """
 STAND_IN_SECONDS = 20.0
-"""How long a warm instance may take to let Atoll log in. A boot takes as long at least."""
+"""How long a warm instance may take to let Atoll log in.
+
+It has three times as long if its NFS server answers, because then it is only slow, and so would be
+the boot of another one.
+"""
 CONNECT_SECONDS = 60.0
 """How long the cloud may take to have packets pass an instance's ports."""
 
@@ -252,12 +256,22 @@ class ServiceInstanceManager(InstanceAccess):
         try:
             details = self._details(network_info["server_id"], instance_id, mixed)
             self._pool.hand_over(server_key(stand_in), owner)
-            self.guest(details, STAND_IN_SECONDS).health(deadline=STAND_IN_SECONDS)
+            self._log_in_to_stand_in(owner, details)
         except GuestUnreachable as error:
             log.warning("stand_in_failed", instance=instance_id, error=str(error))
             self._give_up(owner, instance_id)
             return ports
         return mixed
+
+    def _log_in_to_stand_in(self, owner: str, details: ServerDetails) -> None:
+        """Return when it answers. Raises ``GuestUnreachable`` if it seems to be dead."""
+        try:
+            self.guest(details, STAND_IN_SECONDS).health(deadline=STAND_IN_SECONDS)
+        except GuestUnreachable:
+            if not self.serves_nfs(details):
+                raise
+            self._pool.end_pause(owner)
+            self.guest(details, 2 * STAND_IN_SECONDS).health(deadline=STAND_IN_SECONDS)
 
     def _remove_unused_state(self, owner: str) -> None:
         """Remove the state volume of the server whose instance is used, and keeps another state.
