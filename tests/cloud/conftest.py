@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from atoll.cloud.openstack import OpenStackCloud
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """How an instance of this machine boots again by itself is tested in tests/guest, too."""
+    for item in items:
+        if item.name == "test_a_rebooted_instance_serves_again_by_itself[local]":
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(
     scope="module",
     params=[

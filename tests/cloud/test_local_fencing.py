@@ -41,6 +41,7 @@ def test_a_process_is_found_while_it_runs() -> None:
 
 
 @pytest.mark.vm
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_instance_that_libvirt_has_forgotten_may_run() -> None:
     from .local_place import local_place, make_local

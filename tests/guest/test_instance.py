@@ -109,11 +109,15 @@ def test_access_that_is_taken_away_ends_at_once(machine: ServiceVm, guest: Guest
 def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
+    start = time.monotonic()
+    guest.apply_share(replace(share, rules=rules("10.9.9.9")), fence=1)
+    one_rule = time.monotonic() - start
     many = tuple(rules(*(f"10.{n // 200}.{n % 200}.0/24" for n in range(999))))
     start = time.monotonic()
     applied = guest.apply_share(replace(share, rules=(*many, *rules("2001:db8::1"))), fence=1)
     assert applied.rejected_rules == {}
-    assert time.monotonic() - start < 15  # 2 s on an idle machine; this one may be busy
+    # It takes ten times as long as one rule, however busy the machine; one by one, a thousand times.
+    assert time.monotonic() - start < 60 * one_rule
     (served,) = (one for one in guest.health().shares if one.share_id == share.share_id)
     assert served.rules_digest == digest((*many, *rules("2001:db8::1")), share.squash)
     # Each change of another share, and each boot, would take seconds longer.
@@ -185,6 +189,7 @@ def test_an_open_file_does_not_keep_a_share_from_going(machine: ServiceVm, guest
     machine.shell("umount -l /mnt/gone; umount /mnt/stays")
 
 
+@pytest.mark.long
 def test_cifs_sessions_end_when_access_does(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine), protocol="CIFS", rules=rules(HOME, "10.0.2.0/24"))
     guest.apply_share(share, fence=1, deadline=120)

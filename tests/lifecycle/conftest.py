@@ -38,10 +38,11 @@ def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeploym
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Killed before a call, a worker leaves what a call that fails leaves.
+    """A worker that is killed leaves the same behind on both databases, and each takes minutes.
 
-    driver/test_interruptions has that, and each of these tests takes minutes.
+    Killed before a call, it leaves what a call that fails leaves (driver/test_interruptions).
     """
     for item in items:
-        if item.path.name == "test_kill.py" and item.name.endswith("-before]"):
+        is_alike = "[postgres" in item.name or item.name.endswith("-before]")
+        if item.path.name == "test_kill.py" and is_alike:
             item.add_marker(pytest.mark.long)

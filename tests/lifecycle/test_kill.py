@@ -22,7 +22,7 @@ import pytest
 from atoll.cli import servers
 from harness.memory_deployment import CLIENT, MemoryDeployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.both_databases, pytest.mark.timeout(600)]
 
 When = Literal["before", "after"]
 

@@ -183,7 +183,7 @@ class LibvirtDeployment:
             state = str(self.api.get_access_rule(rule.id).state)
             return state if state in ("active", "error") else ""
 
-        return str(wait("the rule to settle", look, 60))
+        return str(wait("the rule to settle", look, 240))
 
     def deny(self, share: Any, rule: Any) -> None:
         """Take a rule away; returns when nobody is served by it any more."""

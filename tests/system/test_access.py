@@ -120,6 +120,7 @@ def test_whom_a_clients_root_arrives_as(
         )
 
 
+@pytest.mark.long
 def test_xfs_by_nfs_3(deployment: LibvirtDeployment, client: ClientVm) -> None:
     with made(deployment, "xfs", metadata={"atoll:file_system": "xfs"}) as share:
         export = deployment.export(share)

@@ -84,6 +84,7 @@ def volumes_of(deployment: LibvirtDeployment, share: Any) -> list[dict[str, Any]
     return [v for v in deployment.records("volumes") if v["owner"] == f"share/{share.id}"]
 
 
+@pytest.mark.long
 def test_the_worker_dies_in_create(
     deployment: LibvirtDeployment, client: ClientVm, share: Any
 ) -> None:
