@@ -29,8 +29,13 @@ OF_THE_HOST = ("tests/system/", "tests/cloud/test_local_networks.py")
 """Tests of the host's networks and firewall, and of whole systems, which rely on these."""
 OF_CLOUDS = "tests/cloud/"
 """Tests of the local cloud, which use the same ranges of addresses."""
-OF_DEPLOYMENTS = ("tests/lifecycle/", "tests/cli/")
-"""Tests of deployments with workers, most of which are about the cloud rather than the database."""
+OF_DEPLOYMENTS = (
+    "tests/lifecycle/",
+    "tests/cli/",
+    "tests/api/test_openapi.py",
+    "tests/system/test_api_user.py",
+)
+"""Tests that take long, and of which most are about something else than the database."""
 
 
 class InGroups(LoadScopeScheduling):  # type: ignore[misc]
@@ -57,6 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")  # mounts, loop devices
         if item.nodeid.startswith(OF_DEPLOYMENTS) and _is_left_to_the_other_database(item):
             item.add_marker("long")
+    # They come first, so that the last of them does not run alone at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def _is_left_to_the_other_database(item: pytest.Item) -> bool:
@@ -66,8 +73,8 @@ def _is_left_to_the_other_database(item: pytest.Item) -> bool:
     locks, are marked ``both_databases``.
     """
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    database = parameters.get("new_database_url")
-    if database not in DATABASES or item.get_closest_marker("both_databases"):
+    database = next((value for value in parameters.values() if value in DATABASES), None)
+    if database is None or item.get_closest_marker("both_databases"):
         return False
     name = item.nodeid.partition("[")[0]
     own = DATABASES[zlib.crc32(name.encode()) % len(DATABASES)]
