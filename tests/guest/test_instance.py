@@ -124,6 +124,7 @@ def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: Guest) -> None
     guest.remove_share(share.share_id, share.path, fence=2)
 
 
+@pytest.mark.long
 def test_a_share_grows_under_a_writing_client(machine: ServiceVm, guest: Guest) -> None:
     share = new_share(plug(machine))
     guest.apply_share(share, fence=1)
@@ -208,6 +209,7 @@ def test_cifs_sessions_end_when_access_does(machine: ServiceVm, guest: Guest) ->
     assert share.path not in machine.shell("net conf list")
 
 
+@pytest.mark.long
 def test_a_share_stays_mounted_whatever_udev_makes_of_its_disk(
     machine: ServiceVm, guest: Guest
 ) -> None:

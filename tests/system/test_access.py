@@ -81,6 +81,7 @@ def test_an_address_is_matched_exactly(
             assert client.run(f"cat {where}/file") == "one\n"
 
 
+@pytest.mark.long
 def test_levels_and_ranges(
     deployment: LibvirtDeployment, client: ClientVm, addresses: tuple[str, str]
 ) -> None:

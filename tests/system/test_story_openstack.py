@@ -16,6 +16,7 @@ from tests.system.deployment import LibvirtDeployment, gib, refused
 
 pytestmark = [
     pytest.mark.vm,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # the clients' own
 ]
@@ -99,7 +100,6 @@ def story(deployment: LibvirtDeployment) -> Story:
     return Story(deployment.api, steps, deployment, data_mib=8)
 
 
-@pytest.mark.long
 def test_the_storys_checks_are_real(deployment: LibvirtDeployment, story: Story) -> None:
     client = deployment.client
     network_id = story.share_network()
@@ -120,7 +120,6 @@ def test_the_storys_checks_are_real(deployment: LibvirtDeployment, story: Story)
     deployment.remove(*(each for each in deployment.api.shares() if each.name.startswith("demo")))
 
 
-@pytest.mark.long
 def test_the_story_by_openstacksdk(deployment: LibvirtDeployment, story: Story) -> None:
     story.run()
     nothing = dict.fromkeys(("instances", "volumes", "snapshots", "ports"), 0)
