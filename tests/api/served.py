@@ -58,7 +58,7 @@ class Server:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=280,
             check=True,
         )
         outcomes: list[dict[str, Any]] = json.loads(done.stdout)
