@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")  # mounts, loop devices
         if item.nodeid.startswith(OF_DEPLOYMENTS) and _is_left_to_the_other_database(item):
             item.add_marker("long")
-    # They come first, so that the last of them does not run alone at the end.
+    # Slow tests come first, so that none of them runs alone at the end.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

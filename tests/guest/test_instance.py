@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 HOME, AWAY = "127.0.0.1", "10.0.2.15"
 GIB = 1 << 30
 LISTING = f"showmount -e {AWAY}; showmount -a {AWAY}; rpcinfo -p | grep 100005"
-"""What tells anybody who mounts what; the program of mountd is 100005."""
+"""Commands that list shares and clients; 100005 is the number of mountd."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_thousand_rules_are_one_step(machine: ServiceVm, guest: Guest) -> None
     start = time.monotonic()
     applied = guest.apply_share(replace(share, rules=(*many, *rules("2001:db8::1"))), fence=1)
     assert applied.rejected_rules == {}
-    # However busy the machine, it takes ten times as long as one rule, not a thousand times.
+    # The machine may be busy, so it is compared with one rule. One by one takes 1,000 times that.
     assert time.monotonic() - start < 60 * one_rule
     (served,) = (one for one in guest.health().shares if one.share_id == share.share_id)
     assert served.rules_digest == digest((*many, *rules("2001:db8::1")), share.squash)
@@ -249,7 +249,7 @@ def test_nobody_can_list_the_shares_of_several_projects(machine: ServiceVm, gues
 
 @pytest.mark.usefixtures("with_nfs_3_again")
 def test_a_rebooted_instance_serves_without_atoll(machine: ServiceVm) -> None:
-    """It also keeps from telling who mounts what."""
+    """Nobody can list its shares after the reboot either."""
     guest = machine.open()
     kept = new_share(plug(machine), rules=rules(HOME, AWAY), private=True)
     lost = new_share(plug(machine))

@@ -35,7 +35,7 @@ class Events:
             "cut the management network": self._cut_management,
             "cut the clients' network": self._cut_clients,
         }
-        """The instance must be the same afterwards."""
+        """The instance must be the same after these events."""
         self.harmful: dict[str, Callable[[], None]] = {
             "kill": self._kill,
             "freeze": self._freeze,
@@ -46,7 +46,7 @@ class Events:
             "cut both networks": self._cut_both,
             "upgrade": self._upgrade,
         }
-        """It must have booted again, or have been replaced."""
+        """The instance must have booted again, or another must have replaced it, after these events."""
 
     def let_happen(self, name: str) -> None:
         """Let an event happen, and end where it does not last."""

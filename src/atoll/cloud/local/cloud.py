@@ -100,9 +100,9 @@ class LocalCloud:
 
     def serves_clients(self, instance_id: str) -> bool:
         """Whether it answers in a share network, in each of which this machine has an address."""
-        service = self.networks.service_network().id
+        services = {each.id for each in self.networks.records.list() if each.is_service}
         ports = self.networks.ports_of_instance(instance_id)
-        clients = [port for port in ports if port.network_id != service]
+        clients = [port for port in ports if port.network_id not in services]
         return any(nfs_answers(address) for port in clients for address in port.addresses)
 
     def tend(self, *, wholly: bool = False) -> list[str]:
