@@ -46,7 +46,7 @@ class Events:
             "cut both networks": self._cut_both,
             "upgrade": self._upgrade,
         }
-        """The instance must have booted again, or another must have replaced it, after these events."""
+        """After these events the instance must have booted again, or another has replaced it."""
 
     def let_happen(self, name: str) -> None:
         """Let an event happen, and end where it does not last."""
