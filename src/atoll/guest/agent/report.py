@@ -80,7 +80,8 @@ def exports(
         squash = record.get("squash", "root_squash")
         if record["protocol"] == "CIFS":
             section = sections.get(cifs_name(record).lower())
-            found[share_id] = section is not None, samba.rules_of(section or {}), squash
+            present = section is not None and samba.running()
+            found[share_id] = present, samba.rules_of(section or {}), squash
             continue
         entries = clients.get(record["path"], [])
         present = bool(entries) == (nfs.EXPORTS / f"{share_id}.exports").exists()

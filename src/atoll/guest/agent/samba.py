@@ -7,10 +7,11 @@ import re
 import threading
 
 from .rules import Rules
-from .system import ANY_STATUS, ROOT, RUN, Deadline, locked, read, remove, run, write
+from .system import ANY_STATUS, ROOT, RUN, Deadline, link, locked, read, remove, run, write
 
 REGISTRY = ROOT / "var/lib/samba/registry.tdb"
 SMBD_PID = ROOT / "run/samba/smbd.pid"
+WANTED_AT_BOOT = ROOT / "etc/systemd/system/multi-user.target.wants/smbd.service"
 RESERVED = ("global", "homes", "printers", "print$", "ipc$")
 Section = dict[str, str]
 """``{parameter: value}`` of one share."""
@@ -91,19 +92,32 @@ def export(
     """Admit exactly the clients in ``rules``; end the sessions of clients that lost access."""
     wanted = section(path, rules, listed)
     before = REGISTRY_READER.sections(deadline).get(name.lower())
-    if before == wanted:
-        return
+    # This file remains if an agent is interrupted before smbd does what the registry says.
     file = RUN / f"{share_id}.smb.conf"
+    is_settled = before == wanted and not file.exists()
+    if is_settled and running():
+        return
     lines = "".join(f"\t{key} = {value}\n" for key, value in wanted.items())
     with locked("samba", deadline):
         write(file, f"[{name}]\n{lines}")
-        run(["net", "conf", "import", str(file), name], deadline)
-        remove(file)
-    if not running():  # it takes seconds at each boot, so it runs only if there are shares
-        run(["systemctl", "enable", "--now", "smbd.service"], deadline)
+        if before != wanted:
+            run(["net", "conf", "import", str(file), name], deadline)
+    if not running():
+        start(deadline)
     elif before is not None:
         tell_smbd(deadline, "smbd", "reload-config")
         shut_out(name, rules, deadline)
+    remove(file)
+
+
+def start(deadline: Deadline) -> None:
+    """Start the SMB server, now and at each boot.
+
+    It takes seconds at each boot, so it runs only if there are shares. ``systemctl enable`` would
+    start Perl for Debian's old scripts, which takes an emulated instance longer than Samba itself.
+    """
+    link(WANTED_AT_BOOT, "/lib/systemd/system/smbd.service")
+    run(["systemctl", "start", "smbd.service"], deadline)
 
 
 def shut_out(name: str, rules: Rules, deadline: Deadline) -> None:
@@ -124,12 +138,12 @@ def shut_out(name: str, rules: Rules, deadline: Deadline) -> None:
 
 def unexport(name: str, deadline: Deadline) -> None:
     """Remove a share, which may be absent, and end its sessions."""
-    if name.lower() not in REGISTRY_READER.sections(deadline):
-        return
-    with locked("samba", deadline):
-        run(["net", "conf", "delshare", name], deadline)
-    tell_smbd(deadline, "smbd", "reload-config")
-    tell_smbd(deadline, "smbd", "close-share", name)
+    if name.lower() in REGISTRY_READER.sections(deadline):
+        with locked("samba", deadline):
+            run(["net", "conf", "delshare", name], deadline)
+    if running():  # also if an agent was interrupted before this
+        tell_smbd(deadline, "smbd", "reload-config")
+        tell_smbd(deadline, "smbd", "close-share", name)
 
 
 def tell_smbd(deadline: Deadline, process: str, *message: str) -> None:
