@@ -12,6 +12,7 @@ MODULES = (
     "system",
     "rules",
     "devices",
+    "superblocks",
     "filesystems",
     "freezing",
     "mounts",

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import devices
+from . import devices, superblocks
 from .system import ANY_STATUS, RUN, AgentError, Deadline, run
 
 KINDS = ("ext4", "xfs")
@@ -77,6 +77,17 @@ def plan(found: list[Signature], fsid: str, may_format: bool) -> str:
     if may_format:
         raise AgentError("device_not_blank", f"The volume already carries {kind}.")
     return "adopt"
+
+
+def kind_if_sound(device: str, fsid: str) -> str:
+    """The kind of the finished file system ``fsid`` without recorded errors; empty for all else.
+
+    A journal that is not empty is no error, because the kernel replays it when it mounts.
+    """
+    found = superblocks.read(device)
+    if found is None or found.uuid != fsid or found.label == MARKER or found.has_errors:
+        return ""
+    return found.kind
 
 
 def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, lock: int) -> None:
@@ -184,13 +195,10 @@ def made_size(kind: str, device: str, path: str) -> int:
         (block_size,) = struct.unpack_from("=I", geometry, 0)
         (blocks,) = struct.unpack_from("=Q", geometry, 32)
         return int(block_size * blocks)
-    with Path(device).open("rb") as file:
-        file.seek(1024)
-        superblock = file.read(1024)
-    low, log_size, high = (
-        struct.unpack_from("<I", superblock, offset)[0] for offset in (0x4, 0x18, 0x150)
-    )
-    return int((high << 32 | low) * (1024 << log_size))
+    found = superblocks.read(device)
+    if found is None:
+        raise AgentError("failed", f"The superblock of {device} can't be read.")
+    return found.size_bytes
 
 
 def grow(kind: str, device: str, path: str, deadline: Deadline, lock: int) -> None:

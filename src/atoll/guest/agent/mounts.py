@@ -17,7 +17,7 @@ import re
 import time
 from pathlib import Path
 
-from . import freezing
+from . import filesystems, freezing
 from .system import NFSD, ROOT, AgentError, Deadline, link, read, remove, run, tell, write
 
 UNITS = ROOT / "etc/systemd/system"
@@ -157,6 +157,25 @@ def mount(kind: str, device: str, path: str) -> None:
     if ctypes.CDLL(None, use_errno=True).mount(*texts, ctypes.c_ulong(flags), data.encode()):
         words = os.strerror(ctypes.get_errno())
         raise AgentError("failed", f"{device} can't be mounted on {path}: {words}.")
+
+
+def mount_sound(device: str, path: str, fsid: str, deadline: Deadline) -> str:
+    """Mount the file system ``fsid`` if it has no errors; return its kind, or nothing if it has.
+
+    A check before would start programs, which takes an emulated instance most of the time until a
+    share is served again. Where this fails, the check says why, or repairs it.
+    """
+    kind = filesystems.kind_if_sound(device, fsid)
+    if not kind:
+        return ""
+    try:
+        mount(kind, device, path)
+    except AgentError:
+        return ""
+    if filesystems.kind_if_sound(device, fsid):
+        return kind
+    run(["umount", path], deadline)  # the journal had an error on record
+    return ""
 
 
 def unmount(path: str, deadline: Deadline) -> bool:

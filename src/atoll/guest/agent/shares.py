@@ -88,8 +88,10 @@ def bring_up(args: Json, deadline: Deadline, lock: int, steps: Steps) -> bool:
     if path in mounted:
         kind = mounted[path][1]
     else:
-        kind = prepare(args, device, deadline, lock, steps)
-        mounts.mount(kind, device, path)
+        kind = mounts.mount_sound(device, path, fsid, deadline)
+        if not kind:
+            kind = prepare(args, device, deadline, lock, steps)
+            mounts.mount(kind, device, path)
         steps.did("mount")
     # An agent may have been interrupted after the mount; an unfinished share is never exported.
     made = filesystems.is_unfinished(kind, device, path, deadline)
