@@ -14,6 +14,7 @@ import structlog
 from atoll.cloud.base import Cloud
 from atoll.driver.storage import PrivateStorage
 from atoll.driver.timing import timed
+from atoll.errors import GuestError
 from atoll.guest.base import Guest, WantedState
 from atoll.model.keys import server_key, state_key
 
@@ -67,13 +68,26 @@ class ServerStates:
         """
         owner = server_key(server_id)
         volume_id = self._volume_id(server_id)
-        self._cloud.compute.attach_volume(instance_id, volume_id)
+        is_on_its_way = self._cloud.compute.begin_attaching(instance_id, volume_id)
         is_new = not self._storage.get(owner, STATE_IN_USE)
         fsid = str(uuid5(NAMESPACE_URL, state_key(server_id)))
+        hostname = host_name(self._hostname % server_id)
+        wanted = WantedState(volume_id, fsid, may_format=is_new, hostname=hostname)
         with timed("state_kept", instance=instance_id):
-            hostname = host_name(self._hostname % server_id)
-            wanted = WantedState(volume_id, fsid, may_format=is_new, hostname=hostname)
-            guest.keep_state(wanted, deadline=deadline)
+            try:
+                # The agent stops an NFS server with another state while the cloud attaches the
+                # volume, and waits for the disk itself.
+                guest.keep_state(wanted, deadline=deadline)
+            except GuestError:
+                if not is_on_its_way:
+                    raise
+                # This raises the cloud's own error if the volume could not be attached.
+                self._cloud.compute.attach_volume(instance_id, volume_id)
+                guest.keep_state(wanted, deadline=deadline)
+            else:
+                self._cloud.compute.attach_volume(
+                    instance_id, volume_id
+                )  # wait until it is complete
         if is_new:
             self._storage.update(owner, {STATE_IN_USE: "yes"})
 

@@ -14,7 +14,21 @@ import time
 
 from . import devices, filesystems, mounts
 from .records import FSID, HOSTNAME, SERIAL, Json, check
-from .system import ANY_STATUS, NFSD, ROOT, SYS, AgentError, Deadline, locked, read, run, write
+from .system import (
+    ANY_STATUS,
+    NFSD,
+    ROOT,
+    RUN,
+    SYS,
+    AgentError,
+    Deadline,
+    locked,
+    read,
+    remove,
+    run,
+    tell,
+    write,
+)
 
 ADDRESS_SECONDS = 20.0
 """How long DHCP may take in an instance on a busy host."""
@@ -25,7 +39,15 @@ CONNECTIONS = PLACE / "connections"
 STATD_PACKAGED = ROOT / "var/lib/nfs/sm"
 """The folder that the package made for statd, which drops its privileges to the folder's owner."""
 HOSTNAME_FILE = ROOT / "etc/hostname"
-SERVERS = ("nfs-server.service", "nfsdcld.service", "rpc-statd.service")
+STATEFUL = ("nfsdcld.service", "rpc-statd.service")
+"""The services that have files open on the volume."""
+PAUSED = RUN / "nfs.paused"
+"""This file exists while nfsd has no threads although nfs-server.service is active.
+
+``atoll-nfsd``, where the image has it, leaves it so. To start that service takes several times as
+long, because mountd, idmapd and others start with it.
+"""
+WATCHER = ROOT / "usr/lib/atoll/atoll-nfsd"
 WITHOUT = ROOT / "etc/nfs-without-state"
 """With this file the service image starts the NFS server without a volume for its state."""
 SETTINGS = ROOT / "etc/nfs.conf.d/atoll-state.conf"
@@ -47,15 +69,20 @@ def keep_state(args: Json, fence: int, deadline: Deadline) -> Json:
     check(args, {"serial": SERIAL, "fsid": FSID, "hostname": HOSTNAME})
     serial, fsid = args["serial"], args["fsid"].lower()
     with locked(NAME, deadline) as lock:
+        is_stopped = not devices.disks(serial)
+        if is_stopped:  # the disk is still being attached, which takes as long as this
+            _stop(deadline)
         device = devices.find(serial, deadline)
         mounted = mounts.table().get(str(PLACE))
         if mounted is None or mounted[0] != devices.numbers(device):
-            run(["systemctl", "stop", *SERVERS], deadline)
+            if not is_stopped:
+                _stop(deadline)
             while str(PLACE) in mounts.table():
                 run(["umount", str(PLACE)], deadline)
             _rename(args["hostname"])
-            _prepare(device, fsid, bool(args.get("may_format")), deadline, lock)
-            mounts.mount("ext4", device, str(PLACE))
+            if not mounts.mount_sound(device, str(PLACE), fsid, deadline):
+                _prepare(device, fsid, bool(args.get("may_format")), deadline, lock)
+                mounts.mount("ext4", device, str(PLACE))
         _make_folders()
         if filesystems.is_unfinished("ext4", device, str(PLACE), deadline):
             filesystems.mark_finished("ext4", device, str(PLACE), deadline)
@@ -69,11 +96,17 @@ def start_nfs(args: Json, fence: int, deadline: Deadline) -> Json:
     if not args.get("with_state", True):
         write(WITHOUT, "This server keeps its state on the root disk.\n")
     if is_running():
+        remove(PAUSED)
         return {}
     with contextlib.suppress(FileNotFoundError):
         # Before the first clients come back, and the list is written anew.
         CONNECTIONS.rename(CONNECTIONS.with_suffix(".lost"))
-    run(["systemctl", "start", "nfs-server.service"], deadline)
+    if PAUSED.exists():
+        run(["systemctl", "start", *STATEFUL], deadline)
+        run(["rpc.nfsd"], deadline)
+        remove(PAUSED)
+    else:
+        run(["systemctl", "start", "nfs-server.service"], deadline)
     if not is_running():
         raise AgentError("failed", "The NFS server was started, but has no threads.")
     return {}
@@ -95,6 +128,16 @@ def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
     _await_addresses(deadline)
     run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
     return {}
+
+
+def _stop(deadline: Deadline) -> None:
+    """Stop the NFS server and all that has files open on the volume."""
+    if (is_running() or PAUSED.exists()) and PAUSED.name in read(WATCHER):
+        PAUSED.touch()  # first, because the watcher would start the service again
+        tell(NFSD / "threads", "0")
+        run(["systemctl", "stop", *STATEFUL], deadline)
+    else:
+        run(["systemctl", "stop", "nfs-server.service", *STATEFUL], deadline)
 
 
 def _await_addresses(deadline: Deadline) -> None:
