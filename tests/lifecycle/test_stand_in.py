@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from atoll.cloud.memory.journal import Call
 from atoll.db import share_servers
 from atoll.engine.queue import enqueue
 from atoll.lifecycle import server_choice
@@ -91,6 +92,21 @@ def test_a_warm_instance_serves_in_place_of_a_lost_one(
     volumes = [volume.owner for volume in deployment.cloud.volumes.list_volumes()]
     states = [owner for owner in volumes if owner.startswith("share_server_state/")]
     assert len(states) == 2  # of the share's server and of the warm one
+
+
+def test_clients_of_nfs_do_not_wait_for_samba(deployment: MemoryDeployment) -> None:
+    by_smb = deployment.create(share_proto="CIFS")
+    deployment.settled(by_smb)
+    mark = deployment.cloud.journal.mark()
+    standby = fail(deployment, "kill_instance")
+    deployment.until(lambda: served_by(deployment, standby), "the share on the warm instance")
+    [started] = deployment.cloud.journal.calls("start_nfs", about=str(standby), since=mark)
+
+    def served() -> list[Call]:
+        return deployment.cloud.journal.calls("apply_share", about=by_smb, since=mark)
+
+    first, *_ = deployment.until(served, "the share of SMB")
+    assert started.number < first.number
 
 
 def test_the_next_failure_is_survived_too(deployment: MemoryDeployment) -> None:

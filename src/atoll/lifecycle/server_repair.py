@@ -295,15 +295,18 @@ class ServerRepair:
     def _serve_shares(
         self, operation: Operation, server: ShareServer, details: Mapping[str, str]
     ) -> None:
-        """Let a replacement serve all shares that clients may have mounted.
+        """Let a replacement serve all NFS shares that clients may have mounted.
 
         An error with one share does not stop the others; the share's own operation reports it.
+        SMB shares are served afterwards, by their own operations: Samba takes longer to start, and
+        only clients of NFS get errors from a server that runs without exports.
         """
         here: ShareServer = {**server, "backend_details": dict(details)}
         with self._backend.database.read() as connection:
             served: list[Share] = [
                 {**row, "access_rules": access.applied(connection, row["id"]), "share_server": here}
                 for row in shares.on_server(connection, server["id"], SHARES_SERVED)
+                if row["share_proto"] == "NFS"
             ]
         updates = self._backend.driver(operation).ensure_shares(operation, served)
         operation.check()  # errors may mean that another worker has taken over
