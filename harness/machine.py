@@ -110,6 +110,15 @@ class Machine:
         quoted = shlex.quote(export)
         self.run(f"mkdir -p {where} && mount -t nfs -o vers={version},hard {quoted} {where}")
 
+    def mount_smb(self, export: str, where: str, *, version: str = "3.1.1") -> None:
+        """Mount an SMB share as guest. Raises ``CommandFailed`` if it is refused.
+
+        Without ``hard``, requests fail when the server has been silent for some time.
+        """
+        quoted = shlex.quote(export.replace("\\", "/"))
+        options = f"guest,vers={version},hard"
+        self.run(f"mkdir -p {where} && mount -t cifs -o {options} {quoted} {where}")
+
     def unmount(self, where: str) -> None:
         """Unmount a file system, lazily if necessary."""
         self.run(f"umount -f {where} || umount -l {where}")

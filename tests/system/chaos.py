@@ -15,7 +15,11 @@ from tests.system.deployment import LibvirtDeployment
 from tests.system.events import Events
 
 VERSIONS = ("4.2", "4.0", "3")
-"""Each is mounted by itself, and is a client of its own to the server."""
+"""Of NFS. Each is mounted by itself, and is a client of its own to the server."""
+SMB = "SMB"
+"""By version 3.1.1."""
+WAYS = (*VERSIONS, SMB)
+"""In which the client reaches its shares, with a writer for each."""
 SETTLED_SECONDS = 15.0
 """How long writers go on after the share is served again."""
 HEALED_SECONDS = 300.0
@@ -23,7 +27,7 @@ HEALED_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round has shown. Times are in seconds, by version of NFS."""
+    """What one round has shown. Times are in seconds, by version of NFS, and by SMB."""
 
     event: str
     has_stand_in: bool
@@ -34,7 +38,7 @@ class Round:
     lost: dict[str, int]
     """Acknowledged blocks that are not there any more."""
     granted: list[str]
-    """Versions whose lock another client was granted as well."""
+    """Versions of NFS whose lock another client was granted as well."""
     is_replaced: bool
     is_rebooted: bool
 
@@ -42,30 +46,36 @@ class Round:
     def faults(self) -> dict[str, Any]:
         """What must not happen in any round; empty if nothing did."""
         found = {
-            "errors": {version: text for version, text in self.errors.items() if text},
-            "lost": {version: count for version, count in self.lost.items() if count},
+            "errors": {way: text for way, text in self.errors.items() if text},
+            "lost": {way: count for way, count in self.lost.items() if count},
             "granted": self.granted,
         }
         return {name: value for name, value in found.items() if value}
 
 
 class Chaos:
-    """A share that one client has mounted by each version of NFS."""
+    """A share that one client has mounted by each version of NFS, and another one by SMB."""
 
-    def __init__(self, deployment: LibvirtDeployment, client: ClientVm, share: Any) -> None:
+    def __init__(self, deployment: LibvirtDeployment, client: ClientVm) -> None:
         self._deployment = deployment
         self._client = client
-        self._share = share
-        self.events = Events(deployment, share)
+        self._shares = {
+            protocol: deployment.available(deployment.share(protocol, share_protocol=protocol))
+            for protocol in ("NFS", "CIFS")
+        }
+        self.events = Events(deployment, self._shares["NFS"])
 
     def prepare(self) -> None:
-        """Mount the share by each version."""
+        """Mount the shares."""
         folder = Path(harness.__file__).parent
         for name in ("writer.py", "try_lock.py"):
             self._client.put(folder / name, f"/tmp/{name}")
-        export = self._deployment.export(self._share)
+        for share in self._shares.values():
+            self._deployment.allow(share, self._client.address())
+        export = self._deployment.export(self._shares["NFS"])
         for version in VERSIONS:
             self._client.mount(export, _place(version), version=version)
+        self._client.mount_smb(self._deployment.export(self._shares["CIFS"]), _place(SMB))
 
     def round(self, event: str) -> Round:
         """Let the event happen while clients write; return what they have seen."""
@@ -80,9 +90,9 @@ class Chaos:
         return Round(
             event,
             has_stand_in,
-            {version: report["longest"] for version, report in reports.items()},
-            {version: report["last"] for version, report in reports.items()},
-            {version: report["lost"] for version, report in reports.items()},
+            {way: report["longest"] for way, report in reports.items()},
+            {way: report["last"] for way, report in reports.items()},
+            {way: report["lost"] for way, report in reports.items()},
             granted,
             is_replaced=after[0] != before[0],
             is_rebooted=after != before,
@@ -95,31 +105,28 @@ class Chaos:
         before = self._progress()
         time.sleep(1)
         after = self._progress()
-        return all(after[version] > before[version] for version in VERSIONS)
+        return all(after[way] > before[way] for way in WAYS)
 
     def _progress(self) -> dict[str, int]:
-        files = " ".join(_progress_file(version) for version in VERSIONS)
+        files = " ".join(_progress_file(way) for way in WAYS)
         counts = self._client.run(
             f"for file in {files}; do cat $file || echo 0; echo; done"
         ).split()
-        return dict(zip(VERSIONS, map(int, counts), strict=True))
+        return dict(zip(WAYS, map(int, counts), strict=True))
 
     def _start_writers(self) -> None:
         self._client.run("rm -f /tmp/stop")
-        for version in VERSIONS:
+        for way in WAYS:
             self._client.run(
-                f"nohup python3 /tmp/writer.py {_file(version)} /tmp/stop lock"
-                f" {_progress_file(version)} > {_report_file(version)} 2>&1 &"
+                f"nohup python3 /tmp/writer.py {_file(way)} /tmp/stop lock"
+                f" {_progress_file(way)} > {_report_file(way)} 2>&1 &"
             )
         wait("the writers", self._is_served, 60)
 
     def _stop_writers(self) -> dict[str, dict[str, Any]]:
         end = "touch /tmp/stop; while pgrep -f '[w]riter.py' > /dev/null; do sleep 1; done"
         self._client.run(end, seconds=240)
-        return {
-            version: json.loads(self._client.run(f"cat {_report_file(version)}"))
-            for version in VERSIONS
-        }
+        return {way: json.loads(self._client.run(f"cat {_report_file(way)}")) for way in WAYS}
 
     def _granted(self) -> list[str]:
         """The versions whose locks another client is granted, too."""
@@ -134,20 +141,20 @@ class Chaos:
         ]
 
 
-def _place(version: str) -> str:
-    return f"/mnt/by{version}"
+def _place(way: str) -> str:
+    return f"/mnt/by{way}"
 
 
-def _file(version: str, *, by: str = "") -> str:
-    return f"{_place(by or version)}/written-by-{version}"
+def _file(way: str, *, by: str = "") -> str:
+    return f"{_place(by or way)}/written-by-{way}"
 
 
-def _progress_file(version: str) -> str:
-    return f"/tmp/progress-{version}"
+def _progress_file(way: str) -> str:
+    return f"/tmp/progress-{way}"
 
 
-def _report_file(version: str) -> str:
-    return f"/tmp/report-{version}.json"
+def _report_file(way: str) -> str:
+    return f"/tmp/report-{way}.json"
 
 
 def as_json(rounds: list[Round]) -> str:

@@ -33,9 +33,7 @@ RESULTS = Path(os.environ.get("ATOLL_CHAOS_RESULTS", "/dev/null"))
 @pytest.fixture(scope="module")
 def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Iterator[Chaos]:
     deployment.restart(replace_dead_after=8)
-    share = deployment.available(deployment.share("used"))
-    deployment.allow(share, client.address())
-    made = Chaos(deployment, client, share)
+    made = Chaos(deployment, client)
     made.prepare()
     yield made
     deployment.restart()
