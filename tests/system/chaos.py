@@ -41,6 +41,8 @@ class Round:
     """Versions of NFS whose lock another client was granted as well."""
     is_replaced: bool
     is_rebooted: bool
+    others: int = 0
+    """How many more shares the instance served."""
 
     @property
     def faults(self) -> dict[str, Any]:
@@ -56,9 +58,11 @@ class Round:
 class Chaos:
     """A share that one client has mounted by each version of NFS, and another one by SMB."""
 
-    def __init__(self, deployment: LibvirtDeployment, client: ClientVm) -> None:
+    def __init__(self, deployment: LibvirtDeployment, client: ClientVm, others: int = 0) -> None:
+        """``others`` is the number of shares on the instance that nobody uses."""
         self._deployment = deployment
         self._client = client
+        self._others = [deployment.share(f"other {number}") for number in range(others)]
         self._shares = {
             protocol: deployment.available(deployment.share(protocol, share_protocol=protocol))
             for protocol in ("NFS", "CIFS")
@@ -75,6 +79,9 @@ class Chaos:
         export = self._deployment.export(self._shares["NFS"])
         for version in VERSIONS:
             self._client.mount(export, _place(version), version=version)
+        for share in self._others:
+            self._deployment.available(share)
+            self._deployment.allow(share, self._client.address())
         self._client.mount_smb(self._deployment.export(self._shares["CIFS"]), _place(SMB))
 
     def round(self, event: str) -> Round:
@@ -96,6 +103,7 @@ class Chaos:
             granted,
             is_replaced=after[0] != before[0],
             is_rebooted=after != before,
+            others=len(self._others),
         )
 
     # --- looking ----------------------------------------------------------------------------

@@ -27,13 +27,15 @@ WARM = int(os.environ.get("ATOLL_CHAOS_WARM", "0"))
 """How many instances are kept warm in the many rounds."""
 CHOSEN = os.environ.get("ATOLL_CHAOS_EVENTS", "")
 """The events of the many rounds, separated by commas; empty for all."""
+OTHERS = int(os.environ.get("ATOLL_CHAOS_OTHERS", "0"))
+"""How many more shares the instance serves."""
 RESULTS = Path(os.environ.get("ATOLL_CHAOS_RESULTS", "/dev/null"))
 
 
 @pytest.fixture(scope="module")
 def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Iterator[Chaos]:
     deployment.restart(replace_dead_after=8)
-    made = Chaos(deployment, client)
+    made = Chaos(deployment, client, OTHERS)
     made.prepare()
     yield made
     deployment.restart()
