@@ -22,6 +22,7 @@ MODULES = (
     "samba",
     "records",
     "state",
+    "clients",
     "soundness",
     "report",
     "shares",

@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from . import freezing, report, shares, state
+from . import clients, freezing, report, shares, state
 from .records import boot_id
 from .system import URGENT, AgentError, Deadline
 
@@ -23,7 +23,7 @@ VERBS = {
     "thaw_share": shares.thaw_share,
     "keep_state": state.keep_state,
     "start_nfs": state.start_nfs,
-    "notify_clients": state.notify_clients,
+    "notify_clients": clients.notify_clients,
     "usage": report.usage,
     "health": report.health,
     "admitted": report.admitted,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 
 from . import devices, filesystems, mounts
 from .records import FSID, HOSTNAME, SERIAL, Json, check
@@ -19,7 +18,6 @@ from .system import (
     NFSD,
     ROOT,
     RUN,
-    SYS,
     AgentError,
     Deadline,
     locked,
@@ -30,8 +28,6 @@ from .system import (
     write,
 )
 
-ADDRESS_SECONDS = 20.0
-"""How long DHCP may take in an instance on a busy host."""
 NAME = "nfs-state"
 PLACE = ROOT / "var/lib" / NAME
 CONNECTIONS = PLACE / "connections"
@@ -117,19 +113,6 @@ def is_running() -> bool:
     return read(NFSD / "threads").strip() not in ("", "0")
 
 
-def notify_clients(args: Json, fence: int, deadline: Deadline) -> Json:
-    """Wake clients that wait in TCP's back-off, and tell those with locks of NFS 3 to reclaim.
-
-    Neither is waited for, because sm-notify repeats each message for some minutes. An older image
-    has no program that wakes clients.
-    """
-    # This program waits for the address itself. Clients have to come before the grace period ends.
-    run(["systemctl", "start", "--no-block", "atoll-tickle.service"], deadline, ok=ANY_STATUS)
-    _await_addresses(deadline)
-    run(["sm-notify", "-f"], deadline, ok=ANY_STATUS)
-    return {}
-
-
 def _stop(deadline: Deadline) -> None:
     """Stop the NFS server and all that has files open on the volume."""
     if (is_running() or PAUSED.exists()) and PAUSED.name in read(WATCHER):
@@ -138,21 +121,6 @@ def _stop(deadline: Deadline) -> None:
         run(["systemctl", "stop", *STATEFUL], deadline)
     else:
         run(["systemctl", "stop", "nfs-server.service", *STATEFUL], deadline)
-
-
-def _await_addresses(deadline: Deadline) -> None:
-    """Wait until each interface has an address; the one for clients was plugged in just now.
-
-    Without it sm-notify can send nothing, and its pauses double. The grace period might be over
-    before it tries again, and the locks of NFS 3 lost.
-    """
-    end = time.monotonic() + ADDRESS_SECONDS
-    interfaces = {path.parent.name for path in (SYS / "class/net").glob("*/device")}
-    while time.monotonic() < end:
-        _, shown = run(["ip", "-o", "addr", "show", "scope", "global"], deadline)
-        if interfaces <= {line.split()[1] for line in shown.splitlines()}:
-            return
-        time.sleep(0.2)
 
 
 def _rename(hostname: str) -> None:
