@@ -122,10 +122,22 @@ class MemoryDeployment:
 
     def call(self, method: str, path: str, body: Any = None, version: str = "2.51") -> Any:
         """One request; its JSON. An error answer fails the test."""
-        headers = {"X-Auth-Token": self._token, "X-OpenStack-Manila-API-Version": version}
-        answer = self._http.simulate_request(method, f"/v2{path}", json=body, headers=headers)
+        answer = self._answer(method, path, body, version)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json if answer.content else None
+
+    def delete(self, share_id: str) -> None:
+        """Delete a share. One in error can't be deleted while it is tried again."""
+
+        def is_deleted() -> bool:
+            answer = self._answer("DELETE", f"/shares/{share_id}")
+            return bool(answer.status_code < HTTPStatus.BAD_REQUEST)
+
+        self.until(is_deleted, f"the deletion of share {share_id}")
+
+    def _answer(self, method: str, path: str, body: Any = None, version: str = "2.51") -> Any:
+        headers = {"X-Auth-Token": self._token, "X-OpenStack-Manila-API-Version": version}
+        return self._http.simulate_request(method, f"/v2{path}", json=body, headers=headers)
 
     def use_token(self, token: str) -> None:
         """Make all further requests with another token."""
@@ -260,7 +272,7 @@ class MemoryDeployment:
             self.call("DELETE", f"/snapshots/{snapshot['id']}")
         self.gone("snapshots")
         for share in self.call("GET", "/shares")["shares"]:
-            self.call("DELETE", f"/shares/{share['id']}")
+            self.delete(share["id"])
         self.gone("shares")
         for network in self.call("GET", "/share-networks")["share_networks"]:
             self.call("DELETE", f"/share-networks/{network['id']}")
