@@ -167,8 +167,10 @@ def test_an_only_instance_that_clients_reach_is_left_alone(deployment: MemoryDep
     untouched(deployment)
     [failed] = {row["error"] for row in operations_of(deployment, "share_server/")}
     assert "answers clients" in failed
+    [server] = silent(deployment)
+    assert f"atoll server recover {server}" in failed
 
-    assert servers.recover(deployment.database, silent(deployment))
+    assert servers.recover(deployment.database, [server])
     deployment.until(lambda: touched(deployment), "a cure")
     deployment.cloud.faults.clear()
     deployment.until(lambda: not silent(deployment), "it to answer")

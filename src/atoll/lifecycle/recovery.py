@@ -20,8 +20,7 @@ MOST = 0.25
 
 _CUT_OFF: Final = (
     "Its NFS server answers clients, but it can't be reached at its management address, so the "
-    "network between Atoll and it is probably at fault. Nothing is restarted. If the instance "
-    "itself is at fault: 'atoll server recover'."
+    "network between Atoll and it is probably at fault. Nothing is restarted."
 )
 
 CAN_BE_FENCED: Final = Fencing(FencingState.POSSIBLE)

@@ -86,6 +86,11 @@ def keeping_the_old() -> Iterator[None]:
         ) from error
 
 
+def _recover(server: ShareServer) -> str:
+    """What an operator can do about an instance that is left alone, as a further sentence."""
+    return f" If the instance itself is at fault: 'atoll server recover {server['id']}'."
+
+
 class ServerRepair:
     """Repairs share servers."""
 
@@ -110,7 +115,8 @@ class ServerRepair:
                 is_doubtful = found.fencing.state == FencingState.DOUBTFUL
                 unfenced = server["unfenced_instance"] if is_doubtful else None
                 within = None if found.fault else LOOK_SECONDS
-                self._look_again(operation, server, found.fault, unfenced, within=within)
+                why = found.fault + (_recover(server) if found.is_cut_off else "")
+                self._look_again(operation, server, why, unfenced, within=within)
             case Cure.HOLD:
                 self._hold(operation, server, found)
             case Cure.REBOOT:
@@ -242,8 +248,7 @@ class ServerRepair:
             server,
             f"{found.silent_together} of {found.active} service instances fell silent together, "
             "so the cause is probably on Atoll's side: a network, a route, a bastion. Nothing is "
-            "restarted. If the instance itself is at fault: 'atoll server recover "
-            f"{server['id']}'.",
+            f"restarted.{_recover(server)}",
         )
 
     def _ask_operator(
