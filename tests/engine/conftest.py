@@ -56,8 +56,11 @@ class Workers:
         self.stop()
 
     def work(self, handlers: dict[str, Handler], **options: Any) -> Worker:
-        """Start a worker in a thread."""
-        settings: dict[str, Any] = {"lease": 1.0, "poll": 0.5, "retry": QUICK} | options
+        """Start a worker in a thread.
+
+        A busy machine can stop it for seconds, so its lease is long, but in tests of leases.
+        """
+        settings: dict[str, Any] = {"lease": 30.0, "poll": 0.5, "retry": QUICK} | options
         worker = Worker(self.database, handlers, **settings)
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()

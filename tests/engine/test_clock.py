@@ -91,7 +91,7 @@ def test_a_dead_workers_lease_does_not_last_until_the_wrong_time(
                 created_at="2026-01-01T00:00:00.000000",
             )
         )  # fmt: skip
-    workers.work({"share": recorder})
+    workers.work({"share": recorder}, lease=1.0)
     workers.ends("share/1", within=SOON)
     assert recorder.converged["share/1"][0].taken_over
 
@@ -102,10 +102,10 @@ def test_a_living_workers_lease_is_not_shortened_below_its_length(
     go_on, first = threading.Event(), Recorder()
     first.does["share/1"] = waiting(go_on)
     workers.ask("share/1")
-    workers.work({"share": first})
+    workers.work({"share": first}, lease=1.0)
     eventually(lambda: bool(first.converged["share/1"]))
     clock_was_ahead(workers)
-    workers.work({"share": recorder})
+    workers.work({"share": recorder}, lease=1.0)
     threading.Event().wait(2.5)  # more than two leases
     assert not recorder.converged["share/1"]
     go_on.set()

@@ -55,7 +55,7 @@ def test_work_goes_on_through_a_crash_of_the_database(
         recorder.does[name] = act
     workers.ask(*names)
     for _ in range(2):
-        workers.work({"share": recorder}, threads=5)  # both have room to take over
+        workers.work({"share": recorder}, threads=5, lease=1.0)  # both have room to take over
     eventually(lambda: len(recorder.converged) == 6)
     own_cluster.stop()
     time.sleep(3.0)  # three leases

@@ -1,9 +1,9 @@
 """A worker in a process of its own, for the tests that kill and freeze it.
 
-``worker_program.py URL NAME DIRECTORY``: converging ``count/<n>`` adds one to the row ``<n>`` of
-the table ``deployment``; ``slow/<n>`` first says so in ``DIRECTORY/begun-NAME`` and waits for
-``DIRECTORY/go-NAME``. Refused writes are told in ``DIRECTORY/refused-NAME``, and that it is
-about to work in ``DIRECTORY/ready-NAME``.
+``worker_program.py URL NAME DIRECTORY LEASE``: converging ``count/<n>`` adds one to the row
+``<n>`` of the table ``deployment``; ``slow/<n>`` first says so in ``DIRECTORY/begun-NAME`` and
+waits for ``DIRECTORY/go-NAME``. Refused writes are told in ``DIRECTORY/refused-NAME``, and that it
+is about to work in ``DIRECTORY/ready-NAME``.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Slow(Counting):
             raise
 
 
-def main(url: str, name: str, directory: str) -> None:
+def main(url: str, name: str, directory: str, lease: str) -> None:
     database = Database(url)
     handlers = {"count": Counting(), "slow": Slow(name, Path(directory))}
-    worker = Worker(database, handlers, name=name, threads=8, lease=1.5, poll=0.3)
+    worker = Worker(database, handlers, name=name, threads=8, lease=float(lease), poll=0.3)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     (Path(directory) / f"ready-{name}").write_text("yes")
     worker.run()
