@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -80,6 +81,7 @@ def test_a_warm_instance_serves_in_place_of_a_lost_one(
 ) -> None:
     address = deployment.export(share_of(deployment))
     deployment.mount(share_of(deployment)).lock("file")
+    mark, moment = deployment.cloud.journal.mark(), time.time()
     standby = fail(deployment, accident)
     deployment.until(lambda: served_by(deployment, standby), "the share on the warm instance")
     assert deployment.export(share_of(deployment)) == address
@@ -89,6 +91,8 @@ def test_a_warm_instance_serves_in_place_of_a_lost_one(
     deployment.mount(share_of(deployment), CLIENT).unlock("file")
     assert deployment.cloud.accidents() == []
     deployment.until(lambda: warm(deployment) not in (None, standby), "another warm server")
+    [booted] = deployment.cloud.journal.calls("create_instance", since=mark)
+    assert booted.time - moment > server_choice.PATIENCES  # clients that come back need the CPU
     volumes = [volume.owner for volume in deployment.cloud.volumes.list_volumes()]
     states = [owner for owner in volumes if owner.startswith("share_server_state/")]
     assert len(states) == 2  # of the share's server and of the warm one

@@ -72,7 +72,13 @@ _PROJECT_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:project, 0)
 
 def utcnow_text() -> str:
     """The time in the format of the ``*_at`` columns: UTC, ISO 8601, microseconds, no zone."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return time_text(time.time())
+
+
+def time_text(moment: float) -> str:
+    """A time (epoch seconds) in the format of the ``*_at`` columns."""
+    when = datetime.fromtimestamp(moment, UTC)
+    return when.replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def is_transient(error: BaseException) -> bool:

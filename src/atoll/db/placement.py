@@ -5,12 +5,14 @@ The caller holds a lock on the share network's subnet while it chooses the serve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, true, update
 
 from atoll.db import shares as share_rows
+from atoll.db.database import time_text
 from atoll.db.tables import share_servers, share_types, shares
 from atoll.model.records import Share, ShareServer
 from atoll.model.states import SERVERS_WITH_A_FUTURE, ServerStatus
@@ -72,13 +74,18 @@ def take_warm(connection: Connection, host: str, image: str | None = None) -> Sh
     return None if found is None else cast(ShareServer, dict(found))
 
 
-def count_warm(connection: Connection, host: str) -> int:
+def count_warm(connection: Connection, host: str, pause: float) -> int:
     """How many servers are warm or becoming so, and have no share network yet.
 
-    One that is just taking the place of another counts too, so that no boot competes with that.
+    One that is just taking the place of another counts too, and for ``pause`` seconds since it was
+    chosen, so that no boot competes with that and with the clients that come back.
     """
     silent = select(share_servers.c.id).where(share_servers.c.unhealthy_since.is_not(None))
-    taking = and_(share_servers.c.host == host, share_servers.c.stands_in_for.in_(silent))
+    stands_in_for = share_servers.c.stands_in_for
+    is_recent = and_(
+        stands_in_for.is_not(None), share_servers.c.updated_at > time_text(time.time() - pause)
+    )
+    taking = and_(share_servers.c.host == host, or_(stands_in_for.in_(silent), is_recent))
     wanted = or_(and_(*_warm(host)), taking)
     return connection.execute(select(func.count()).where(wanted)).scalar_one()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -52,14 +53,22 @@ def choose(
     return chosen
 
 
+PATIENCES: Final = 5
+"""A warm instance that was lent is replaced after so many times ``replace_dead_after``: 40 s.
+
+The clients of the lost instance come back meanwhile. On a host that runs both instances a boot
+would take CPU from them, and those that are too late for the grace period lose their locks. Slow
+hosts have a longer patience.
+"""
+
+
 def keep_warm(connection: Connection, settings: Settings) -> None:
     """Add servers until as many as configured are warm, ready for the next share network."""
     if not settings.driver.driver_handles_share_servers:
         return
-    missing = settings.driver.warm_service_instances - placement.count_warm(
-        connection, settings.backend_host
-    )
-    for _ in range(missing):
+    pause = PATIENCES * settings.driver.replace_dead_after
+    warm = placement.count_warm(connection, settings.backend_host, pause)
+    for _ in range(settings.driver.warm_service_instances - warm):
         enqueue(connection, server_key(add(connection, settings.backend_host)))
 
 

@@ -103,7 +103,7 @@ def release(
 ) -> None:
     """Have the servers removed whose instances the server does not use any more.
 
-    ``details`` are those of the instance that it uses. Other warm servers are made in their place.
+    ``details`` are those of the instance that it uses.
     """
     with operation.transaction() as connection:
         lent = share_servers.where(connection, stands_in_for=server["id"])
@@ -115,7 +115,6 @@ def release(
                     connection, taken["id"], status=ServerStatus.DELETING, stands_in_for=None
                 )
                 enqueue(connection, server_key(taken["id"]))
-        server_choice.keep_warm(connection, backend.settings)
 
 
 def _may_stand_in(backend: Backend) -> bool:
