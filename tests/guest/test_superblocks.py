@@ -44,12 +44,26 @@ def test_what_a_superblock_says_is_what_libblkid_finds(disks: Disks, kind: str) 
     assert not found.has_errors
 
 
-@pytest.mark.parametrize("make", [[], ["mkswap"], ["mkfs.ext4", "-q", "-O", "^has_journal"]])
-def test_other_devices_have_none(disks: Disks, make: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (["true"], None),
+        (["mkswap"], None),
+        (["mkfs.ext4", "-q", "-O", "^has_journal"], "ext2"),
+        (["mkfs.ext3", "-q"], "ext2"),
+    ],
+)
+def test_other_devices_are_not_taken_for_ours(
+    disks: Disks, make: list[str], kind: str | None
+) -> None:
     device = disks.device(disks.plug())
-    if make:
-        subprocess.run([*make, str(device)], check=True, capture_output=True)
-    assert superblocks.read(str(device)) is None
+    subprocess.run([*make, str(device)], check=True, capture_output=True)
+    found = superblocks.read(str(device))
+    assert (found and found.kind) == kind
+
+
+def test_a_device_that_can_not_be_read_has_none() -> None:
+    assert superblocks.read("/proc/self/mem") is None
 
 
 def test_a_sound_share_is_mounted_without_a_check(guest: SshGuest, share: WantedShare) -> None:

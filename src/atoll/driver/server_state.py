@@ -85,9 +85,8 @@ class ServerStates:
                 self._cloud.compute.attach_volume(instance_id, volume_id)
                 guest.keep_state(wanted, deadline=deadline)
             else:
-                self._cloud.compute.attach_volume(
-                    instance_id, volume_id
-                )  # wait until it is complete
+                # This waits until it is complete.
+                self._cloud.compute.attach_volume(instance_id, volume_id)
         if is_new:
             self._storage.update(owner, {STATE_IN_USE: "yes"})
 

@@ -85,9 +85,9 @@ def kind_if_sound(device: str, fsid: str) -> str:
     A journal that is not empty is no error, because the kernel replays it when it mounts.
     """
     found = superblocks.read(device)
-    if found is None or found.uuid != fsid or found.label == MARKER or found.has_errors:
+    if found is None or found.kind not in KINDS or found.uuid != fsid:
         return ""
-    return found.kind
+    return "" if found.label == MARKER or found.has_errors else found.kind
 
 
 def make(kind: str, device: str, fsid: str, again: bool, deadline: Deadline, lock: int) -> None:
