@@ -96,9 +96,13 @@ class Shape:
             if len(columns) > 1
             else lambda row: tuple(row[column] for column in columns)
         )
-        self._computed = tuple(
-            (one.name, one.source) for one in fields if not isinstance(one.source, str | Constant)
-        )
+        computed: dict[Any, list[str]] = {}
+        for one in fields:
+            if not isinstance(one.source, str | Constant):
+                computed.setdefault(one.source, []).append(one.name)
+        self._computed = tuple((names[0], compute) for compute, names in computed.items())
+        # Fields with the same function, such as those with an older name, have the same value.
+        self._copied = tuple((copy, name) for name, *copies in computed.values() for copy in copies)
 
     def one(self, row: Row, scope: Any = None) -> dict[str, Any]:
         """One row as the client sees it."""
@@ -106,6 +110,8 @@ class Shape:
         shown.update(zip(self._names, self._get(row), strict=True))
         for name, compute in self._computed:
             shown[name] = compute(row, scope)
+        for copy, name in self._copied:
+            shown[copy] = shown[name]
         return shown
 
     def many(self, rows: Iterable[Row], scope: Any = None) -> list[dict[str, Any]]:

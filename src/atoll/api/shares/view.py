@@ -52,7 +52,7 @@ def _paths(row: Share, scope: Scope) -> list[str]:
 
 
 def _path(row: Share, scope: Scope) -> str | None:
-    paths = _paths(row, scope)
+    paths = scope.locations.get(row["id"])
     return paths[0] if paths else None
 
 
