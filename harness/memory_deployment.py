@@ -46,12 +46,14 @@ class MemoryDeployment:
 
     def __init__(self, directory: Path, database_url: str, **driver: Any) -> None:
         log.configure("error", "json")
+        interval = driver.pop("reconcile_interval", 3600)
+        worker = Worker(lease=driver.pop("lease", LEASE), reconcile_interval=interval)
         self.settings = Settings(
             state_dir=directory,
             cloud="memory",
             host="house",
             database=DatabaseSettings(url=database_url),
-            worker=Worker(lease=LEASE, reconcile_interval=driver.pop("reconcile_interval", 3600)),
+            worker=worker,
             driver=Driver(**driver),
         )
         self.database = Database(database_url)

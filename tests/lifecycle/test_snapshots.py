@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from atoll.cloud.memory import Mount
 from harness.memory_deployment import MemoryDeployment
 
 pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def deployment(new_deployment: Callable[..., MemoryDeployment]) -> MemoryDeployment:
+    """Its lease is long, because work that is taken over from a slow worker is repeated."""
+    made = new_deployment(lease=60.0)
+    made.start_worker()
+    return made
 
 
 @pytest.fixture

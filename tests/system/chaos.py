@@ -18,8 +18,6 @@ VERSIONS = ("4.2", "4.0", "3")
 """Of NFS. Each is mounted by itself, and is a client of its own to the server."""
 SMB = "SMB"
 """By version 3.1.1."""
-WAYS = (*VERSIONS, SMB)
-"""In which the client reaches its shares, with a writer for each."""
 SETTLED_SECONDS = 15.0
 """How long writers go on after the share is served again."""
 HEALED_SECONDS = 300.0
@@ -56,16 +54,27 @@ class Round:
 
 
 class Chaos:
-    """A share that one client has mounted by each version of NFS, and another one by SMB."""
+    """A share that one client has mounted by each version of NFS."""
 
-    def __init__(self, deployment: LibvirtDeployment, client: ClientVm, others: int = 0) -> None:
-        """``others`` is the number of shares on the instance that nobody uses."""
+    def __init__(
+        self,
+        deployment: LibvirtDeployment,
+        client: ClientVm,
+        *,
+        others: int = 0,
+        by_smb: bool = False,
+    ) -> None:
+        """``others`` is the number of shares on the instance that nobody uses.
+
+        ``by_smb`` adds a share that is mounted by SMB.
+        """
         self._deployment = deployment
         self._client = client
         self._others = [deployment.share(f"other {number}") for number in range(others)]
+        self._ways = (*VERSIONS, SMB) if by_smb else VERSIONS
         self._shares = {
             protocol: deployment.available(deployment.share(protocol, share_protocol=protocol))
-            for protocol in ("NFS", "CIFS")
+            for protocol in (("NFS", "CIFS") if by_smb else ("NFS",))
         }
         self.events = Events(deployment, self._shares["NFS"])
 
@@ -82,7 +91,8 @@ class Chaos:
         for share in self._others:
             self._deployment.available(share)
             self._deployment.allow(share, self._client.address())
-        self._client.mount_smb(self._deployment.export(self._shares["CIFS"]), _place(SMB))
+        if SMB in self._ways:
+            self._client.mount_smb(self._deployment.export(self._shares["CIFS"]), _place(SMB))
 
     def round(self, event: str) -> Round:
         """Let the event happen while clients write; return what they have seen."""
@@ -113,18 +123,18 @@ class Chaos:
         before = self._progress()
         time.sleep(1)
         after = self._progress()
-        return all(after[way] > before[way] for way in WAYS)
+        return all(after[way] > before[way] for way in self._ways)
 
     def _progress(self) -> dict[str, int]:
-        files = " ".join(_progress_file(way) for way in WAYS)
+        files = " ".join(_progress_file(way) for way in self._ways)
         counts = self._client.run(
             f"for file in {files}; do cat $file || echo 0; echo; done"
         ).split()
-        return dict(zip(WAYS, map(int, counts), strict=True))
+        return dict(zip(self._ways, map(int, counts), strict=True))
 
     def _start_writers(self) -> None:
         self._client.run("rm -f /tmp/stop")
-        for way in WAYS:
+        for way in self._ways:
             self._client.run(
                 f"nohup python3 /tmp/writer.py {_file(way)} /tmp/stop lock"
                 f" {_progress_file(way)} > {_report_file(way)} 2>&1 &"
@@ -134,7 +144,7 @@ class Chaos:
     def _stop_writers(self) -> dict[str, dict[str, Any]]:
         end = "touch /tmp/stop; while pgrep -f '[w]riter.py' > /dev/null; do sleep 1; done"
         self._client.run(end, seconds=240)
-        return {way: json.loads(self._client.run(f"cat {_report_file(way)}")) for way in WAYS}
+        return {way: json.loads(self._client.run(f"cat {_report_file(way)}")) for way in self._ways}
 
     def _granted(self) -> list[str]:
         """The versions whose locks another client is granted, too."""

@@ -29,13 +29,15 @@ CHOSEN = os.environ.get("ATOLL_CHAOS_EVENTS", "")
 """The events of the many rounds, separated by commas; empty for all."""
 OTHERS = int(os.environ.get("ATOLL_CHAOS_OTHERS", "0"))
 """How many more shares the instance serves."""
+BY_SMB = bool(os.environ.get("ATOLL_CHAOS_SMB"))
+"""Whether a client writes by SMB, too. Samba starts slowly where instances are emulated."""
 RESULTS = Path(os.environ.get("ATOLL_CHAOS_RESULTS", "/dev/null"))
 
 
 @pytest.fixture(scope="module")
 def chaos(deployment: LibvirtDeployment, client: ClientVm) -> Iterator[Chaos]:
     deployment.restart(replace_dead_after=8)
-    made = Chaos(deployment, client, OTHERS)
+    made = Chaos(deployment, client, others=OTHERS, by_smb=BY_SMB)
     made.prepare()
     yield made
     deployment.restart()
