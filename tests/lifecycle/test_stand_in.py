@@ -49,7 +49,7 @@ def warm(deployment: MemoryDeployment) -> str | None:
 
 
 def share_of(deployment: MemoryDeployment) -> str:
-    [share] = deployment.call("GET", "/shares")["shares"]
+    [share] = deployment.call("GET", "/shares?share_proto=NFS")["shares"]
     return str(share["id"])
 
 
