@@ -54,9 +54,9 @@ def choose(
 
 
 PATIENCES: Final = 5
-"""A warm instance that was lent is replaced after so many times ``replace_dead_after``: 40 s.
+"""A lent instance counts as warm for so many times ``replace_dead_after``, which is 40 s.
 
-The clients of the lost instance come back meanwhile. On a host that runs both instances a boot
+Clients of the lost instance come back meanwhile. On a host that runs both instances a boot
 would take CPU from them, and those that are too late for the grace period lose their locks. Slow
 hosts have a longer patience.
 """
